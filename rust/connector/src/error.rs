@@ -1,0 +1,170 @@
+//! The connector's one error type: what failed, why, and what to do about it.
+
+use std::fmt;
+
+/// What kind of failure it was. The numbers cross the JNI boundary and never change their meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(i32)]
+pub enum ErrorKind {
+    /// A defect in the connector, a panic that the guard caught included.
+    Internal = 1,
+    /// An option's key or value was refused.
+    InvalidOption = 2,
+    /// Accepted by the design, not built in this version.
+    NotSupported = 3,
+    /// The stream, or something else that was named, does not exist.
+    NotFound = 4,
+    /// Credentials are missing, wrong, or not allowed to do this.
+    Access = 5,
+    /// The service asked for fewer requests, and went on asking after all retries.
+    Throttled = 6,
+    /// The service could not be reached, or answered with a server error after all retries.
+    Transport = 7,
+    /// The service refused the request as wrong.
+    InvalidRequest = 8,
+    /// A KMS key that encrypts the stream can't be used.
+    Kms = 9,
+    /// Records expired, or a shard went away, before they were read.
+    DataLoss = 10,
+    /// Another attempt claimed a nearer end for this shard and batch; the retry reads exactly to it.
+    ClaimConflict = 11,
+    /// The checkpoint store failed.
+    Store = 12,
+    /// Something kept in a checkpoint can't be understood.
+    CorruptCheckpoint = 13,
+    /// The stream is not the one that the checkpoint was made for.
+    StreamChanged = 14,
+    /// A row can't be written as a Kinesis record.
+    InvalidRow = 15,
+    /// The service did not accept every record within the retries allowed.
+    PutFailed = 16,
+    /// A handle is stale, was closed, or is of another type.
+    InvalidHandle = 17,
+    /// The operation was stopped because its task or query was.
+    Interrupted = 18,
+    /// The shard iterator is older than five minutes; a new one is needed.
+    ExpiredIterator = 19,
+    /// What a caller handed over across the boundary is malformed.
+    InvalidArgument = 20,
+}
+
+impl ErrorKind {
+    /// The number of this kind at the JNI boundary.
+    pub fn code(self) -> i32 {
+        self as i32
+    }
+
+    /// The kind's name as logs and exceptions show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Internal => "Internal",
+            Self::InvalidOption => "InvalidOption",
+            Self::NotSupported => "NotSupported",
+            Self::NotFound => "NotFound",
+            Self::Access => "Access",
+            Self::Throttled => "Throttled",
+            Self::Transport => "Transport",
+            Self::InvalidRequest => "InvalidRequest",
+            Self::Kms => "Kms",
+            Self::DataLoss => "DataLoss",
+            Self::ClaimConflict => "ClaimConflict",
+            Self::Store => "Store",
+            Self::CorruptCheckpoint => "CorruptCheckpoint",
+            Self::StreamChanged => "StreamChanged",
+            Self::InvalidRow => "InvalidRow",
+            Self::PutFailed => "PutFailed",
+            Self::InvalidHandle => "InvalidHandle",
+            Self::Interrupted => "Interrupted",
+            Self::ExpiredIterator => "ExpiredIterator",
+            Self::InvalidArgument => "InvalidArgument",
+        }
+    }
+}
+
+/// A failure with its kind, its message, and the names (stream, shard, option, request id …) it concerns.
+#[derive(Clone, Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    context: Vec<(&'static str, String)>,
+    retryable: bool,
+}
+
+/// A result with the connector's error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A failure that trying again would not mend.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), context: Vec::new(), retryable: false }
+    }
+
+    /// Marks whether the same attempt, made again later, may succeed.
+    #[must_use]
+    pub fn retryable(mut self, retryable: bool) -> Self {
+        self.retryable = retryable;
+        self
+    }
+
+    /// Adds a name the failure concerns. A key that is already there keeps its first, more exact value.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        if !self.context.iter().any(|(known, _)| *known == key) {
+            self.context.push((key, value.into()));
+        }
+        self
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The message without the context.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The names the failure concerns, in the order they were added.
+    pub fn context(&self) -> &[(&'static str, String)] {
+        &self.context
+    }
+
+    /// True where the same attempt may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        self.retryable
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        for (index, (key, value)) in self.context.iter().enumerate() {
+            write!(f, "{}{key}={value}", if index == 0 { " [" } else { ", " })?;
+        }
+        if !self.context.is_empty() {
+            f.write_str("]")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_at_the_boundary_stay() {
+        assert_eq!(ErrorKind::Internal.code(), 1);
+        assert_eq!(ErrorKind::ClaimConflict.code(), 11);
+        assert_eq!(ErrorKind::InvalidArgument.code(), 20);
+    }
+
+    #[test]
+    fn display_shows_the_context_after_the_message() {
+        let error = Error::new(ErrorKind::NotFound, "no such stream").with("stream", "a").with("stream", "b");
+        assert_eq!(error.to_string(), "no such stream [stream=a]");
+    }
+}
