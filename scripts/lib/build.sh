@@ -1,0 +1,54 @@
+# Building the native library and the JARs.
+# shellcheck shell=bash
+
+NATIVE_TARGET=x86_64-unknown-linux-gnu
+# The oldest C library supported: Amazon Linux 2 (EMR 6).
+NATIVE_GLIBC=2.26
+
+# build_native_release FILE - the library for the JAR, able to run on every glibc since NATIVE_GLIBC.
+build_native_release() {
+  ensure_native_tools
+  say "building the native library (release, glibc $NATIVE_GLIBC)"
+  (cd "$ROOT" && PATH="$VENVS/build/bin:$PATH" \
+    cargo zigbuild --locked --release --target "$NATIVE_TARGET.$NATIVE_GLIBC" -p spark-kinesis-jni >&2)
+  mkdir -p "$(dirname "$1")"
+  cp "$ROOT/target/$NATIVE_TARGET/release/libsparkkinesis.so" "$1"
+  check_glibc "$1"
+}
+
+# build_native_dev - the library as cargo builds it for this machine, quick to build; prints its path.
+build_native_dev() {
+  say "building the native library (debug, this machine only)"
+  (cd "$ROOT" && cargo build --locked -p spark-kinesis-jni >&2)
+  printf '%s\n' "${CARGO_TARGET_DIR:-$ROOT/target}/debug/libsparkkinesis.so"
+}
+
+# check_glibc FILE - fails when the library needs a newer glibc than NATIVE_GLIBC.
+check_glibc() {
+  local newest
+  newest="$(readelf --version-info --wide "$1" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -uV | tail -n 1)"
+  [ -n "$newest" ] || die "$1 names no glibc version: is it a Linux library?"
+  [ "$(printf '%s\n%s\n' "$newest" "$NATIVE_GLIBC" | sort -V | tail -n 1)" = "$NATIVE_GLIBC" ] \
+    || die "$1 needs glibc $newest; it must run on $NATIVE_GLIBC"
+  say "the native library needs glibc $newest"
+}
+
+# run_gradle ARGUMENT... - Gradle, quiet about itself.
+run_gradle() { (cd "$ROOT" && gradle --no-daemon --console=plain --quiet "$@" </dev/null >&2); }
+
+# build_jars - both JARs with the release library.
+build_jars() {
+  say "building the JARs"
+  run_gradle jars
+}
+
+# build_jars_dev - both JARs with the debug library.
+build_jars_dev() {
+  local library
+  library="$(build_native_dev)"
+  say "building the JARs"
+  run_gradle jars "-PnativeLib=$library"
+}
+
+# jar_of LINE - the path of the JAR for a Spark line (3.5 or 4.3).
+jar_of() { printf '%s\n' "$BUILD/libs/spark-kinesis-native_${SCALA_BINARY[$1]}-$(version).jar"; }

@@ -1,0 +1,47 @@
+# Sourced by every script: where things are, how to speak, and waiting for conditions.
+# shellcheck shell=bash
+
+set -euo pipefail
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+VENVS="$ROOT/.venv"
+TOOLS="$ROOT/.tools"
+BUILD="$ROOT/build"
+
+# The Spark lines: the Scala binary version names the JAR, the PySpark version is what tests and the demo run it on.
+SPARK_LINES=(3.5 4.3)
+declare -A PYSPARK_VERSION=([3.5]=3.5.9 [4.3]=4.3.0)
+declare -A SCALA_BINARY=([3.5]=2.12 [4.3]=2.13)
+
+# Scripts run without a terminal too: nothing may wait for an answer.
+export DEBIAN_FRONTEND=noninteractive PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+
+# say TEXT... - one line for the person watching.
+say() { printf '==> %s\n' "$*" >&2; }
+
+# die TEXT... - says what failed and ends the script.
+die() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# version - the version of the project, as in the root Cargo.toml.
+version() { sed -n '/^\[workspace.package\]/,/^\[/ s/^version *= *"\(.*\)"/\1/p' "$ROOT/Cargo.toml"; }
+
+# free_port - a TCP port of the loopback interface that nothing listens on now.
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# port_open PORT - whether something listens there.
+port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# wait_until SECONDS COMMAND... - true as soon as COMMAND succeeds, false when the time is over.
+wait_until() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    ((SECONDS < deadline)) || return 1
+    sleep 0.1
+  done
+}

@@ -1,0 +1,90 @@
+# Installs what is missing, inside the clone where that is possible. Every function returns at once when nothing is to do.
+# shellcheck shell=bash
+
+KINESIS_LOCAL_VERSION=0.6.2
+ZIG_REQUIREMENTS=(ziglang==0.15.2 cargo-zigbuild==0.22.3)
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif have sudo; then
+    sudo -n "$@"
+  else
+    return 1
+  fi
+}
+
+# ensure_command COMMAND PACKAGE - installs the Debian package when the command is missing.
+ensure_command() {
+  have "$1" && return
+  have apt-get || die "$1 is missing: install it, and run this again"
+  say "installing $2 (apt)"
+  { as_root apt-get update -qq && as_root apt-get install -y -qq "$2"; } </dev/null >&2 \
+    || die "$1 is missing and 'apt-get install $2' failed: install it, and run this again"
+}
+
+# ensure_build_tools - Java, Gradle, Rust and the linker tools.
+ensure_build_tools() {
+  ensure_command java openjdk-17-jdk-headless
+  ensure_command gradle gradle
+  ensure_command gcc gcc
+  ensure_command readelf binutils
+  ensure_command python3 python3
+  have cargo || die "cargo is missing: install Rust 1.95 or newer (https://rustup.rs), and run this again"
+}
+
+# stamped FILE CONTENT - whether an earlier installation of exactly CONTENT was finished.
+stamped() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
+
+# make_venv DIR - an empty virtual environment.
+make_venv() {
+  python3 -c 'import ensurepip' 2>/dev/null || ensure_python_venv
+  rm -rf "$1"
+  mkdir -p "$(dirname "$1")"
+  python3 -m venv "$1"
+}
+
+ensure_python_venv() {
+  say "installing python3-venv (apt)"
+  { as_root apt-get update -qq && as_root apt-get install -y -qq python3-venv; } </dev/null >&2 \
+    || die "Python's venv module is missing: install python3-venv, and run this again"
+}
+
+# ensure_venv NAME REQUIREMENT... - the virtual environment .venv/NAME holding these packages.
+ensure_venv() {
+  local name="$1" dir="$VENVS/$1"
+  shift
+  stamped "$dir/.installed" "$*" && return
+  say "installing $* into .venv/$name"
+  make_venv "$dir"
+  # No cache: the PySpark archives are large, and needed once.
+  "$dir/bin/pip" install --quiet --no-cache-dir "$@" </dev/null >&2 || die "pip could not install: $*"
+  printf '%s' "$*" >"$dir/.installed"
+}
+
+# ensure_native_tools - what links the native library against an old glibc.
+ensure_native_tools() { ensure_venv build "${ZIG_REQUIREMENTS[@]}"; }
+
+# ensure_spark LINE - PySpark and the test tools for a Spark line (3.5 or 4.3), in .venv/spark-LINE.
+ensure_spark() {
+  local requirements=() line
+  while IFS= read -r line; do
+    line="${line%%#*}"
+    line="${line//[[:space:]]/}"
+    [ -z "$line" ] || requirements+=("$line")
+  done <"$ROOT/scripts/requirements.txt"
+  ensure_venv "spark-$1" "pyspark==${PYSPARK_VERSION[$1]}" "${requirements[@]}"
+}
+
+# ensure_kinesis_local - the npm package that the sandbox is compared with, in .tools.
+ensure_kinesis_local() {
+  local dir="$TOOLS/kinesis-local"
+  stamped "$dir/.installed" "$KINESIS_LOCAL_VERSION" && return
+  ensure_command npm npm
+  say "installing kinesis-local $KINESIS_LOCAL_VERSION into .tools"
+  rm -rf "$dir"
+  mkdir -p "$dir"
+  npm install --silent --no-fund --no-audit --prefix "$dir" "kinesis-local@$KINESIS_LOCAL_VERSION" </dev/null >&2 \
+    || die "npm could not install kinesis-local@$KINESIS_LOCAL_VERSION"
+  printf '%s' "$KINESIS_LOCAL_VERSION" >"$dir/.installed"
+}
