@@ -1,0 +1,183 @@
+//! Which stream, where, and as whom: what the source and the sink have in common.
+
+use super::parse::{self, Endpoint, StreamArn};
+use super::raw::{RawOptions, conflict};
+use super::table as t;
+use super::types::{AccessOptions, RetryOptions, Secret, StaticKeys, StreamId};
+use crate::error::Result;
+
+/// The stream, and the access to it.
+pub(super) fn stream_and_access(
+    raw: &RawOptions,
+    warnings: &mut Vec<String>,
+) -> Result<(StreamId, AccessOptions)> {
+    let name = raw.get(&t::STREAM_NAME, parse::resource_name)?;
+    let arn = raw.get(&t::STREAM_ARN, parse::stream_arn)?;
+    let kinesis_region = raw.get(&t::KINESIS_REGION, parse::region)?;
+    let region = raw.get(&t::REGION, parse::region)?;
+    let endpoint = raw.get(&t::ENDPOINT_URL, parse::endpoint)?;
+    let sts_role_arn = raw.get(&t::STS_ROLE_ARN, parse::role_arn)?;
+    // The limits of session name and external id are AssumeRole's.
+    let sts_session_name = raw.get(&t::STS_SESSION_NAME, |text| {
+        parse::made_of(text, 2, 64, "_+=,.@-")
+    })?;
+    let sts_endpoint_url = raw
+        .get(&t::STS_ENDPOINT_URL, parse::endpoint)?
+        .map(|endpoint| endpoint.url);
+    let sts_external_id = raw.get(&t::STS_EXTERNAL_ID, |text| {
+        parse::made_of(text, 2, 1224, "_+=,.@:/-")
+    })?;
+    let access_key_id = raw.get(&t::AWS_ACCESS_KEY_ID, |text| parse::made_of(text, 16, 128, "_"))?;
+    let secret = raw.text(&t::AWS_SECRET_KEY)?.map(Secret::new);
+    let session_token = raw.text(&t::SESSION_TOKEN)?.map(Secret::new);
+    raw.text(&t::CREDENTIAL_PROVIDER_CLASS)?;
+    raw.text(&t::CREDENTIAL_PROVIDER_PARAM)?;
+    raw.text(&t::PROXY_ADDRESS)?;
+    raw.number(&t::PROXY_PORT)?;
+    raw.text(&t::PROXY_USERNAME)?;
+    raw.text(&t::PROXY_PASSWORD)?;
+
+    let stream = stream(name, arn.as_ref())?;
+    let region = stream_region(kinesis_region, region, endpoint.as_ref(), arn.as_ref(), warnings)?;
+    let static_keys = static_keys(access_key_id, secret, session_token)?;
+    if sts_role_arn.is_none() {
+        for spec in [&t::STS_SESSION_NAME, &t::STS_ENDPOINT_URL, &t::STS_EXTERNAL_ID] {
+            if raw.has(spec) {
+                return Err(conflict(
+                    spec,
+                    format!(
+                        "{} is given without {}: give the role too, or remove it",
+                        spec.key,
+                        t::STS_ROLE_ARN.key
+                    ),
+                ));
+            }
+        }
+    }
+    let access = AccessOptions {
+        region,
+        endpoint_url: endpoint.map(|endpoint| endpoint.url),
+        sts_role_arn,
+        sts_session_name,
+        sts_endpoint_url,
+        sts_external_id,
+        static_keys,
+    };
+    Ok((stream, access))
+}
+
+/// The retries of Kinesis requests.
+pub(super) fn client_retry(raw: &RawOptions, warnings: &mut Vec<String>) -> Result<RetryOptions> {
+    let rows = [
+        &t::CLIENT_NUM_RETRIES,
+        &t::CLIENT_RETRY_INTERVAL,
+        &t::CLIENT_MAX_RETRY_INTERVAL,
+    ];
+    raw.retry(rows, warnings)
+}
+
+fn stream(name: Option<String>, arn: Option<&StreamArn>) -> Result<StreamId> {
+    match (name, arn) {
+        (None, None) => Err(conflict(
+            &t::STREAM_NAME,
+            format!(
+                "{} is missing: name the stream, or give {}",
+                t::STREAM_NAME.key,
+                t::STREAM_ARN.key
+            ),
+        )),
+        (Some(name), Some(arn)) if name != arn.stream => Err(conflict(
+            &t::STREAM_NAME,
+            format!(
+                "{} is \"{name}\", but {} names the stream \"{}\": remove one, or make them agree",
+                t::STREAM_NAME.key,
+                t::STREAM_ARN.key,
+                arn.stream
+            ),
+        )),
+        (Some(name), arn) => Ok(StreamId {
+            name,
+            arn: arn.map(|arn| arn.arn.clone()),
+        }),
+        (None, Some(arn)) => Ok(StreamId {
+            name: arn.stream.clone(),
+            arn: Some(arn.arn.clone()),
+        }),
+    }
+}
+
+fn stream_region(
+    kinesis_region: Option<String>,
+    region: Option<String>,
+    endpoint: Option<&Endpoint>,
+    arn: Option<&StreamArn>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<String>> {
+    let of_endpoint = endpoint.and_then(|endpoint| parse::region_of_host(&endpoint.host));
+    let (key, given) = match kinesis_region {
+        Some(region) => (&t::KINESIS_REGION, Some(region)),
+        None => (&t::REGION, region),
+    };
+    if let (Some(given), Some(of_endpoint)) = (&given, &of_endpoint)
+        && given != of_endpoint
+    {
+        // Not an error: names of private hosts can be misleading. The service will refuse a wrong signature.
+        warnings.push(format!(
+            "{} is {given}, but the host of {} is in {of_endpoint}: requests are signed for {given}; \
+             set {} to the stream's region if that is wrong",
+            key.key,
+            t::ENDPOINT_URL.key,
+            t::KINESIS_REGION.key
+        ));
+    }
+    let of_arn = arn.map(|arn| arn.region.clone());
+    let chosen = given.or(of_endpoint).or_else(|| of_arn.clone());
+    match (&chosen, &of_arn) {
+        (Some(chosen), Some(of_arn)) if chosen != of_arn => Err(conflict(
+            &t::STREAM_ARN,
+            format!(
+                "{} is in {of_arn}, but the region is {chosen} by {}, {} or {}: make them agree",
+                t::STREAM_ARN.key,
+                t::KINESIS_REGION.key,
+                t::REGION.key,
+                t::ENDPOINT_URL.key
+            ),
+        )),
+        _ => Ok(chosen),
+    }
+}
+
+fn static_keys(
+    access_key_id: Option<String>,
+    secret: Option<Secret>,
+    session_token: Option<Secret>,
+) -> Result<Option<StaticKeys>> {
+    let missing = |given: &t::OptionSpec, missing: &t::OptionSpec| {
+        conflict(
+            missing,
+            format!(
+                "{} is given without {}: give both or neither",
+                given.key, missing.key
+            ),
+        )
+    };
+    match (access_key_id, secret) {
+        (Some(access_key_id), Some(secret)) => Ok(Some(StaticKeys {
+            access_key_id,
+            secret,
+            session_token,
+        })),
+        (Some(_), None) => Err(missing(&t::AWS_ACCESS_KEY_ID, &t::AWS_SECRET_KEY)),
+        (None, Some(_)) => Err(missing(&t::AWS_SECRET_KEY, &t::AWS_ACCESS_KEY_ID)),
+        (None, None) if session_token.is_some() => Err(conflict(
+            &t::AWS_ACCESS_KEY_ID,
+            format!(
+                "{} is given without {} and {}: give all three, or none",
+                t::SESSION_TOKEN.key,
+                t::AWS_ACCESS_KEY_ID.key,
+                t::AWS_SECRET_KEY.key
+            ),
+        )),
+        (None, None) => Ok(None),
+    }
+}

@@ -1,0 +1,59 @@
+//! Options: every key a user may give, parsed and checked in one place, before anything is opened.
+//!
+//! [`table()`] has a row for each key with its default and what is allowed; [`source`], [`batch_read`] and [`sink`]
+//! turn a user's options into types. They do no I/O. A mistake is an [`crate::error::ErrorKind::InvalidOption`] that
+//! names key, value and what is allowed; what the design has and this version doesn't is a
+//! [`crate::error::ErrorKind::NotSupported`] that says what to do instead. No value of a secret key is ever shown.
+
+mod access;
+mod parse;
+mod raw;
+mod sink;
+mod source;
+pub mod table;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::collections::BTreeMap;
+
+pub use raw::RawOptions;
+pub use table::{OptionSpec, User, markdown, table};
+pub use types::{
+    AccessOptions, Committer, ConsumerType, EndingPosition, ExtraColumn, MetadataOptions, Parsed,
+    RetryOptions, Secret, SinkOptions, SourceOptions, StartingPosition, StaticKeys, StreamId,
+};
+
+use crate::error::Result;
+
+/// The options of a streaming read.
+pub fn source(raw: &BTreeMap<String, String>) -> Result<Parsed<SourceOptions>> {
+    RawOptions::new(raw)?.source()
+}
+
+/// The options of a batch read.
+pub fn batch_read(raw: &BTreeMap<String, String>) -> Result<Parsed<SourceOptions>> {
+    RawOptions::new(raw)?.batch_read()
+}
+
+/// The options of a write, streaming or batch.
+pub fn sink(raw: &BTreeMap<String, String>) -> Result<Parsed<SinkOptions>> {
+    RawOptions::new(raw)?.sink()
+}
+
+impl RawOptions {
+    /// The options of a streaming read.
+    pub fn source(&self) -> Result<Parsed<SourceOptions>> {
+        source::parse(self, User::Source)
+    }
+
+    /// The options of a batch read.
+    pub fn batch_read(&self) -> Result<Parsed<SourceOptions>> {
+        source::parse(self, User::BatchRead)
+    }
+
+    /// The options of a write, streaming or batch.
+    pub fn sink(&self) -> Result<Parsed<SinkOptions>> {
+        sink::parse(self)
+    }
+}

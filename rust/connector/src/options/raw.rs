@@ -1,0 +1,352 @@
+//! The options as a user wrote them, and how they are read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::parse::{self, Refusal};
+use super::table::{self, Kind, OptionSpec, Support, User};
+use super::types::{HIDDEN, RetryOptions};
+use crate::error::{Error, ErrorKind, Result};
+
+const PREFIX: &str = "kinesis.";
+const INTERNAL_PREFIX: &str = "kinesis.internal.";
+/// How much of a refused value an error message shows, in characters.
+const SHOWN: usize = 256;
+
+/// A user's `kinesis.*` options. Keys are case-insensitive; everything else that Spark hands over is Spark's, and left
+/// out. Secret values, and values of keys that are not known, don't show in `Debug`.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "BTreeMap<String, serde_json::Value>")]
+pub struct RawOptions(BTreeMap<String, Entry>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Entry {
+    /// As the user spelt it, for messages.
+    key: String,
+    value: String,
+}
+
+impl RawOptions {
+    /// Collects options. The same key in two spellings is an error unless the values agree.
+    pub fn new<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self>
+    where
+        K: AsRef<str>,
+        V: Into<String>,
+    {
+        let mut entries = BTreeMap::<String, Entry>::new();
+        for (key, value) in pairs {
+            let key = key.as_ref().trim();
+            let folded = key.to_ascii_lowercase();
+            if !folded.starts_with(PREFIX) {
+                continue;
+            }
+            let entry = Entry {
+                key: key.to_owned(),
+                value: value.into().trim().to_owned(),
+            };
+            if let Some(other) = entries.get(&folded)
+                && other.value != entry.value
+            {
+                return Err(Error::new(
+                    ErrorKind::InvalidOption,
+                    format!(
+                        "{} and {key} are the same option with different values; keep one",
+                        other.key
+                    ),
+                )
+                .with("option", key));
+            }
+            entries.insert(folded, entry);
+        }
+        Ok(Self(entries))
+    }
+
+    /// Collects the options of a JSON object whose values are strings.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let object: BTreeMap<String, serde_json::Value> = serde_json::from_str(json).map_err(|error| {
+            // The parser's own message could quote a value.
+            Error::new(
+                ErrorKind::InvalidArgument,
+                format!(
+                    "the options are not a JSON object (line {}, column {})",
+                    error.line(),
+                    error.column()
+                ),
+            )
+        })?;
+        Self::try_from(object)
+    }
+
+    /// Keys nobody knows, and keys that are someone else's. Returns warnings for keys without effect.
+    pub(super) fn check_keys(&self, user: User) -> Result<Vec<String>> {
+        let mut warnings = Vec::new();
+        for (folded, entry) in &self.0 {
+            let key = &entry.key;
+            if folded.starts_with(INTERNAL_PREFIX) {
+                warnings.push(format!(
+                    "{key} is an internal option of another connector: it has no effect here and can be removed"
+                ));
+                continue;
+            }
+            let Some(spec) = table::find(folded) else {
+                return Err(unknown(key, folded, user));
+            };
+            if !spec.users.admit(user) {
+                return Err(not_for(spec, user));
+            }
+            if user == User::BatchRead && spec.users == table::Users::Streaming {
+                warnings.push(format!(
+                    "{key} has no effect: a batch read has no micro-batches and no checkpoint"
+                ));
+            } else if let Support::NoEffect(why) = spec.support {
+                warnings.push(format!("{key} has no effect: {why}"));
+            }
+        }
+        Ok(warnings)
+    }
+
+    /// Refuses keys that this version doesn't do. Comes after all values were looked at, so that a mistake in one is
+    /// reported first.
+    pub(super) fn refuse_unsupported(&self) -> Result<()> {
+        for spec in table::table() {
+            if let Support::NotYet(instead) = spec.support
+                && self.has(spec)
+            {
+                return Err(unsupported(spec, spec.key, instead));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn has(&self, spec: &OptionSpec) -> bool {
+        self.given(spec).is_some()
+    }
+
+    fn given(&self, spec: &OptionSpec) -> Option<&str> {
+        self.0
+            .get(&spec.key.to_ascii_lowercase())
+            .map(|entry| entry.value.as_str())
+    }
+
+    /// The value given, else the default, parsed; `None` where there is neither.
+    pub(super) fn get<T>(
+        &self,
+        spec: &OptionSpec,
+        parse: impl FnOnce(&str) -> Result<T, Refusal>,
+    ) -> Result<Option<T>> {
+        match self.given(spec).or(spec.default) {
+            None => Ok(None),
+            Some("") => Err(refused(spec, "", "it is empty; leave the option out instead")),
+            Some(value) => parse(value).map(Some).map_err(|why| refused(spec, value, &why)),
+        }
+    }
+
+    /// Text that isn't interpreted further.
+    pub(super) fn text(&self, spec: &OptionSpec) -> Result<Option<String>> {
+        self.get(spec, parse::any)
+    }
+
+    /// A number, or a number of bytes, within the row's bounds.
+    pub(super) fn number(&self, spec: &OptionSpec) -> Result<Option<u64>> {
+        match spec.kind {
+            Kind::Whole { min, max } => self.get(spec, |value| parse::whole(value, min, max)),
+            Kind::Bytes { min, max } => self.get(spec, |value| parse::bytes(value, min, max)),
+            _ => Err(wrong_row(spec)),
+        }
+    }
+
+    /// A number of a type that holds the row's greatest.
+    pub(super) fn number_as<T: TryFrom<u64>>(&self, spec: &OptionSpec) -> Result<Option<T>> {
+        self.number(spec)?
+            .map(|number| T::try_from(number).map_err(|_| wrong_row(spec)))
+            .transpose()
+    }
+
+    /// The same, of a row with a default.
+    pub(super) fn number_or_default<T: TryFrom<u64>>(&self, spec: &OptionSpec) -> Result<T> {
+        self.number_as(spec)?.ok_or_else(|| wrong_row(spec))
+    }
+
+    /// A number of milliseconds whose row has a default.
+    pub(super) fn millis(&self, spec: &OptionSpec) -> Result<Duration> {
+        self.number_or_default(spec).map(Duration::from_millis)
+    }
+
+    /// A time with a suffix whose row has a default.
+    pub(super) fn time(&self, spec: &OptionSpec) -> Result<Duration> {
+        match spec.kind {
+            Kind::Time { min_ms, max_ms } => self.required(spec, |value| parse::time(value, min_ms, max_ms)),
+            _ => Err(wrong_row(spec)),
+        }
+    }
+
+    /// `true` or `false`, of a row with a default.
+    pub(super) fn flag(&self, spec: &OptionSpec) -> Result<bool> {
+        self.required(spec, parse::flag)
+    }
+
+    /// One of the row's words, of a row with a default.
+    pub(super) fn word(&self, spec: &OptionSpec) -> Result<&'static str> {
+        match spec.kind {
+            Kind::OneOf(words) => self.required(spec, |value| parse::one_of(value, words)),
+            _ => Err(wrong_row(spec)),
+        }
+    }
+
+    /// A value of a row with a default.
+    pub(super) fn required<T>(
+        &self,
+        spec: &OptionSpec,
+        parse: impl FnOnce(&str) -> Result<T, Refusal>,
+    ) -> Result<T> {
+        self.get(spec, parse)?.ok_or_else(|| wrong_row(spec))
+    }
+
+    /// The three rows of a kind of requests. A first wait above the longest is bounded by it, with a warning.
+    pub(super) fn retry(&self, rows: [&OptionSpec; 3], warnings: &mut Vec<String>) -> Result<RetryOptions> {
+        let [retries, interval, max_interval] = rows;
+        let options = RetryOptions {
+            retries: self.number_or_default(retries)?,
+            interval: self.millis(interval)?,
+            max_interval: self.millis(max_interval)?,
+        };
+        if options.interval > options.max_interval {
+            warnings.push(format!(
+                "{} ({}) is above {} ({}): each wait lasts the latter",
+                interval.key,
+                options.interval.as_millis(),
+                max_interval.key,
+                options.max_interval.as_millis()
+            ));
+        }
+        Ok(RetryOptions {
+            interval: options.interval.min(options.max_interval),
+            ..options
+        })
+    }
+}
+
+impl TryFrom<BTreeMap<String, serde_json::Value>> for RawOptions {
+    type Error = Error;
+
+    fn try_from(object: BTreeMap<String, serde_json::Value>) -> Result<Self> {
+        let mut pairs = Vec::with_capacity(object.len());
+        for (key, value) in object {
+            match value {
+                serde_json::Value::String(value) => pairs.push((key, value)),
+                _ => {
+                    return Err(Error::new(
+                        ErrorKind::InvalidArgument,
+                        format!("the value of {key} is not a JSON string"),
+                    )
+                    .with("option", key));
+                }
+            }
+        }
+        Self::new(pairs)
+    }
+}
+
+impl fmt::Debug for RawOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map()
+            .entries(self.0.values().map(|entry| {
+                let value = match table::find(&entry.key) {
+                    Some(spec) if !spec.secret => shown(&entry.value),
+                    _ => HIDDEN.to_owned(),
+                };
+                (&entry.key, value)
+            }))
+            .finish()
+    }
+}
+
+/// A value that is refused, with the reason (which may be empty) and what is allowed.
+pub(super) fn refused(spec: &OptionSpec, value: &str, why: &str) -> Error {
+    // A reason may quote the value, so a secret's is left out too.
+    let found = match (spec.secret && !value.is_empty(), why.is_empty()) {
+        (true, _) => format!("{} has a value that is not allowed", spec.key),
+        (false, true) => format!("{} is \"{}\"", spec.key, shown(value)),
+        (false, false) => format!("{} is \"{}\": {why}", spec.key, shown(value)),
+    };
+    Error::new(
+        ErrorKind::InvalidOption,
+        format!("{found}. Allowed: {}", spec.allowed()),
+    )
+    .with("option", spec.key)
+}
+
+/// Options that can't stand together, or one that is missing.
+pub(super) fn conflict(spec: &OptionSpec, message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidOption, message).with("option", spec.key)
+}
+
+/// What the design has and this version doesn't. `what` is the key, or key and value.
+pub(super) fn unsupported(spec: &OptionSpec, what: &str, instead: &str) -> Error {
+    Error::new(
+        ErrorKind::NotSupported,
+        format!("{what} is not supported in this version: {instead}"),
+    )
+    .with("option", spec.key)
+}
+
+fn unknown(key: &str, folded: &str, user: User) -> Error {
+    let nearest = table::table()
+        .iter()
+        .filter(|spec| spec.users.admit(user))
+        .map(|spec| {
+            (
+                strsim::normalized_damerau_levenshtein(folded, &spec.key.to_ascii_lowercase()),
+                spec.key,
+            )
+        })
+        .max_by(|(a, _), (b, _)| a.total_cmp(b));
+    let message = match nearest {
+        Some((_, nearest)) => {
+            format!("{key} is not an option of this connector; the nearest one is {nearest}")
+        }
+        None => format!("{key} is not an option of this connector"),
+    };
+    Error::new(ErrorKind::InvalidOption, message).with("option", key)
+}
+
+fn not_for(spec: &OptionSpec, user: User) -> Error {
+    let key = spec.key;
+    let message = match user {
+        User::Sink => format!("{key} is an option of reading (readStream, read); remove it from the write"),
+        User::Source if spec.users == table::Users::BatchRead => {
+            format!("{key} is an option of batch reads (spark.read); a streaming query has no end: remove it")
+        }
+        User::Source | User::BatchRead => {
+            format!("{key} is an option of writing (writeStream, write); remove it from the read")
+        }
+    };
+    Error::new(ErrorKind::InvalidOption, message).with("option", key)
+}
+
+/// Only reachable by a mistake in the table, which the tests look for.
+fn wrong_row(spec: &OptionSpec) -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        format!("the table's row of {} does not fit its use", spec.key),
+    )
+    .with("option", spec.key)
+}
+
+/// A value as messages show it: not too long, and without what stands before the @ in a URL.
+fn shown(value: &str) -> String {
+    let masked = match value.split_once("://") {
+        Some((scheme, rest)) => match rest.rsplit_once('@') {
+            Some((_, host)) => format!("{scheme}://***@{host}"),
+            None => value.to_owned(),
+        },
+        None => value.to_owned(),
+    };
+    match masked.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", masked.get(..end).unwrap_or_default()),
+        None => masked,
+    }
+}

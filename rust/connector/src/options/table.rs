@@ -1,0 +1,491 @@
+//! The table of options: one row for each key, and nothing about a key kept anywhere else.
+//!
+//! Names, defaults and meanings are those of the connector users come from (awslabs/spark-sql-kinesis-connector), so
+//! that their jobs run unchanged; rows it doesn't have are marked "new" in the documentation. A default stands here
+//! as the text a user would write, and goes through the same parser as theirs.
+
+use std::fmt::Write as _;
+
+/// Which of the documentation's tables a key belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Which stream, and where: for reading and writing.
+    Stream,
+    /// Credentials: for reading and writing.
+    Access,
+    /// Retries and the network: for reading and writing.
+    Client,
+    /// Reading.
+    Source,
+    /// Writing.
+    Sink,
+}
+
+impl Group {
+    const ALL: [Self; 5] = [Self::Stream, Self::Access, Self::Client, Self::Source, Self::Sink];
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Stream => "Stream",
+            Self::Access => "Access",
+            Self::Client => "Requests",
+            Self::Source => "Source",
+            Self::Sink => "Sink",
+        }
+    }
+}
+
+/// Who is asking: the part of Spark that hands over the options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    /// `spark.readStream`.
+    Source,
+    /// `spark.read`.
+    BatchRead,
+    /// `writeStream` and `df.write`.
+    Sink,
+}
+
+/// Who may use a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Users {
+    /// Reading and writing.
+    All,
+    /// Streaming and batch reads.
+    Reads,
+    /// Streaming reads. A batch read takes the key with a warning, since jobs share their read options.
+    Streaming,
+    /// Batch reads.
+    BatchRead,
+    /// Writing.
+    Sink,
+}
+
+impl Users {
+    /// True where `user` may give the key, without effect included.
+    pub fn admit(self, user: User) -> bool {
+        match self {
+            Self::All => true,
+            Self::Reads | Self::Streaming => user != User::Sink,
+            Self::BatchRead => user == User::BatchRead,
+            Self::Sink => user == User::Sink,
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::All => "source, sink",
+            Self::Reads => "source",
+            Self::Streaming => "source (streaming)",
+            Self::BatchRead => "source (batch)",
+            Self::Sink => "sink",
+        }
+    }
+}
+
+/// What a value may be. Ranges are inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Text with a syntax of its own, described for the user.
+    Text(&'static str),
+    /// A whole number.
+    Whole {
+        /// The least value.
+        min: u64,
+        /// The greatest value.
+        max: u64,
+    },
+    /// A number of bytes, with or without a suffix.
+    Bytes {
+        /// The least number of bytes.
+        min: u64,
+        /// The greatest number of bytes.
+        max: u64,
+    },
+    /// A time with a suffix.
+    Time {
+        /// The least number of milliseconds.
+        min_ms: u64,
+        /// The greatest number of milliseconds.
+        max_ms: u64,
+    },
+    /// `true` or `false`.
+    Flag,
+    /// One of these words, in any case.
+    OneOf(&'static [&'static str]),
+}
+
+/// How much of a key this version does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// All of it; where single values are refused, the parser of that key does so.
+    Full,
+    /// Given at all, it is refused. The text says what to do instead.
+    NotYet(&'static str),
+    /// Accepted with a warning. The text says why it has no effect.
+    NoEffect(&'static str),
+}
+
+/// One key: a row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptionSpec {
+    /// The key as documented; users may write it in any case.
+    pub key: &'static str,
+    /// Where the documentation lists it.
+    pub group: Group,
+    /// Who may use it.
+    pub users: Users,
+    /// The default as a user would write it. `None`: absent, or found as `default_note` says.
+    pub default: Option<&'static str>,
+    /// What stands in the documentation's default column where `default` is `None`.
+    pub default_note: &'static str,
+    /// What a value may be.
+    pub kind: Kind,
+    /// True where the value must never be shown.
+    pub secret: bool,
+    /// How much of it this version does.
+    pub support: Support,
+    /// Its meaning in a line.
+    pub doc: &'static str,
+}
+
+impl OptionSpec {
+    const fn new(key: &'static str, group: Group, users: Users, kind: Kind, doc: &'static str) -> Self {
+        Self {
+            key,
+            group,
+            users,
+            default: None,
+            default_note: "–",
+            kind,
+            secret: false,
+            support: Support::Full,
+            doc,
+        }
+    }
+
+    const fn default(mut self, text: &'static str) -> Self {
+        self.default = Some(text);
+        self
+    }
+
+    const fn default_note(mut self, text: &'static str) -> Self {
+        self.default_note = text;
+        self
+    }
+
+    const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    const fn not_yet(mut self, instead: &'static str) -> Self {
+        self.support = Support::NotYet(instead);
+        self
+    }
+
+    const fn no_effect(mut self, why: &'static str) -> Self {
+        self.support = Support::NoEffect(why);
+        self
+    }
+
+    /// What a value may be, in words for an error message and the documentation.
+    pub fn allowed(&self) -> String {
+        match self.kind {
+            Kind::Text(text) => text.to_owned(),
+            Kind::Whole { min, max } => range("a whole number", min, max, ""),
+            Kind::Bytes { min, max } => {
+                format!(
+                    "{}, or with one of the suffixes k, m, g (as 8m)",
+                    range("a number of bytes", min, max, "")
+                )
+            }
+            Kind::Time { min_ms, max_ms } => range(
+                "a time with one of the suffixes ms, s, m, min, h (as 1s),",
+                min_ms,
+                max_ms,
+                " ms",
+            ),
+            Kind::Flag => "true or false".to_owned(),
+            Kind::OneOf(words) => words.join(" or "),
+        }
+    }
+}
+
+fn range(what: &str, min: u64, max: u64, unit: &str) -> String {
+    if max == NO_LIMIT {
+        format!("{what}, {min} or more")
+    } else {
+        format!("{what} from {min} to {max}{unit}")
+    }
+}
+
+/// The greatest number that the JVM's side can hold too; shown as "or more".
+const NO_LIMIT: u64 = i64::MAX as u64;
+/// What Spark and the reference keep in an `Int`.
+const INT_MAX: u64 = i32::MAX as u64;
+const HOUR_MS: u64 = 3_600_000;
+const GIB: u64 = 1 << 30;
+
+const POSITIVE: Kind = Kind::Whole {
+    min: 1,
+    max: NO_LIMIT,
+};
+const RETRIES: Kind = Kind::Whole { min: 0, max: 1_000 };
+const RETRY_MS: Kind = Kind::Whole { min: 0, max: HOUR_MS };
+const URL: Kind =
+    Kind::Text("an http:// or https:// URL with a host, as https://kinesis.us-east-1.amazonaws.com");
+const REGION_NAME: Kind = Kind::Text("a region's name, as us-east-1");
+const ANY_TEXT: Kind = Kind::Text("any text");
+const NO_PROXY: &str = "let the cluster's network or a VPC endpoint (kinesis.endpointUrl) reach the service";
+const NO_FAN_OUT: &str = "leave it out and read with kinesis.consumerType GetRecords, the default";
+const NO_PROVIDER: &str =
+    "use the AWS default chain, static keys (kinesis.awsAccessKeyId) or a role (kinesis.stsRoleArn)";
+const NO_DYNAMODB: &str = "leave it out: claims are kept beneath the query's checkpointLocation, \
+                           or in kinesis.metadataPath";
+
+/// Makes the constant of each row and the table of all rows at once, so that neither can lack one.
+macro_rules! rows {
+    ($($name:ident = ($key:literal, $($field:expr),+ $(,)?) $(.$with:ident($($value:expr)?))*;)+) => {
+        $(
+            #[doc = concat!("The row of `", $key, "`.")]
+            pub const $name: OptionSpec = OptionSpec::new($key, $($field),+)$(.$with($($value)?))*;
+        )+
+        static TABLE: &[OptionSpec] = &[$($name),+];
+    };
+}
+
+rows! {
+    STREAM_NAME = ("kinesis.streamName", Group::Stream, Users::All,
+        Kind::Text("1 to 128 letters, digits, and the signs _ . -"), "the stream")
+        .default_note("required, or streamArn");
+    STREAM_ARN = ("kinesis.streamArn", Group::Stream, Users::All,
+        Kind::Text("arn:aws:kinesis:<region>:<account>:stream/<name>"),
+        "new: the stream by ARN, which also allows another account by resource policy");
+    REGION = ("kinesis.region", Group::Stream, Users::All, REGION_NAME, "the region")
+        .default_note("from the endpoint or the ARN, else the AWS default chain");
+    KINESIS_REGION = ("kinesis.kinesisRegion", Group::Stream, Users::All, REGION_NAME,
+        "the stream's region where it differs from DynamoDB's")
+        .default_note("= kinesis.region");
+    ENDPOINT_URL = ("kinesis.endpointUrl", Group::Stream, Users::All, URL,
+        "the service's address; any port works, and localhost too")
+        .default_note("from the region");
+
+    STS_ROLE_ARN = ("kinesis.stsRoleArn", Group::Access, Users::All,
+        Kind::Text("arn:aws:iam::<account>:role/<name>"),
+        "assume this role, with the static keys if there are some, else with the AWS default chain; renewed before it expires");
+    STS_SESSION_NAME = ("kinesis.stsSessionName", Group::Access, Users::All,
+        Kind::Text("2 to 64 letters, digits, and the signs _ + = , . @ -"), "the name of the role's session")
+        .default_note("one is made");
+    STS_ENDPOINT_URL = ("kinesis.stsEndpointUrl", Group::Access, Users::All, URL,
+        "where to ask for the role")
+        .default_note("from the region");
+    STS_EXTERNAL_ID = ("kinesis.stsExternalId", Group::Access, Users::All,
+        Kind::Text("2 to 1224 letters, digits, and the signs _ + = , . @ : / -"),
+        "new: the external id that the role's trust policy asks for");
+    AWS_ACCESS_KEY_ID = ("kinesis.awsAccessKeyId", Group::Access, Users::All,
+        Kind::Text("16 to 128 letters, digits and underscores"), "static keys, together with awsSecretKey")
+        .secret();
+    AWS_SECRET_KEY = ("kinesis.awsSecretKey", Group::Access, Users::All, ANY_TEXT,
+        "static keys, together with awsAccessKeyId")
+        .secret();
+    SESSION_TOKEN = ("kinesis.sessionToken", Group::Access, Users::All, ANY_TEXT,
+        "the session token of temporary static keys")
+        .secret();
+    CREDENTIAL_PROVIDER_CLASS = ("kinesis.credentialProviderClass", Group::Access, Users::All,
+        Kind::Text("the name of a class"), "a JVM class that provides credentials")
+        .not_yet(NO_PROVIDER);
+    CREDENTIAL_PROVIDER_PARAM = ("kinesis.credentialProviderParam", Group::Access, Users::All,
+        ANY_TEXT, "what that class is given")
+        .secret()
+        .not_yet(NO_PROVIDER);
+
+    CLIENT_NUM_RETRIES = ("kinesis.clientNumRetries", Group::Client, Users::All, RETRIES,
+        "how often a failed Kinesis request is tried again")
+        .default("5");
+    CLIENT_RETRY_INTERVAL = ("kinesis.clientRetryIntervalsMs", Group::Client, Users::All, RETRY_MS,
+        "the first wait before that, in milliseconds; it doubles")
+        .default("1000");
+    CLIENT_MAX_RETRY_INTERVAL = ("kinesis.clientMaxRetryIntervalMs", Group::Client, Users::All,
+        RETRY_MS, "the longest wait before that, in milliseconds")
+        .default("10000");
+
+    CONSUMER_TYPE = ("kinesis.consumerType", Group::Source, Users::Reads,
+        Kind::OneOf(&["GetRecords", "SubscribeToShard"]),
+        "how shards are read; SubscribeToShard (enhanced fan-out) is not supported in this version")
+        .default("GetRecords");
+    CONSUMER_NAME = ("kinesis.consumerName", Group::Source, Users::Reads,
+        Kind::Text("1 to 128 letters, digits, and the signs _ . -"), "the enhanced fan-out consumer")
+        .not_yet(NO_FAN_OUT);
+    CONSUMER_ARN = ("kinesis.consumerArn", Group::Source, Users::Reads,
+        Kind::Text("arn:aws:kinesis:<region>:<account>:stream/<name>/consumer/<consumer>:<number>"),
+        "new: a registered enhanced fan-out consumer")
+        .not_yet(NO_FAN_OUT);
+    STARTING_POSITION = ("kinesis.startingPosition", Group::Source, Users::Reads,
+        Kind::Text("LATEST, TRIM_HORIZON, EARLIEST, or AT_TIMESTAMP with a time and its offset \
+                    as in AT_TIMESTAMP 2026-08-30T19:00:05Z or AT_TIMESTAMP 2026-08-30T21:00:05+02:00"),
+        "where a new query starts; a query that goes on does so where it was")
+        .default("LATEST");
+    ENDING_POSITION = ("kinesis.endingPosition", Group::Source, Users::BatchRead,
+        Kind::Text("LATEST, or AT_TIMESTAMP with a time and its offset as in AT_TIMESTAMP 2026-08-30T19:00:05Z"),
+        "new, batch reads: where to end; LATEST is the tip when the read starts")
+        .default("LATEST");
+    FAIL_ON_DATA_LOSS = ("kinesis.failOnDataLoss", Group::Source, Users::Reads, Kind::Flag,
+        "true: an expired or missing shard with unread records fails the query")
+        .default("false");
+    DESCRIBE_SHARD_INTERVAL = ("kinesis.describeShardInterval", Group::Source, Users::Streaming,
+        Kind::Time { min_ms: 0, max_ms: HOUR_MS }, "least time between two ListShards")
+        .default("1s");
+    MAX_FETCH_RECORDS_PER_SHARD = ("kinesis.maxFetchRecordsPerShard", Group::Source,
+        Users::Streaming, POSITIVE, "most records of a shard in a micro-batch")
+        .default("100000");
+    MAX_FETCH_BYTES_PER_SHARD = ("kinesis.maxFetchBytesPerShard", Group::Source, Users::Streaming,
+        Kind::Bytes { min: 1, max: NO_LIMIT }, "new: the same in bytes of data");
+    MAX_FETCH_TIME_PER_SHARD = ("kinesis.maxFetchTimePerShardSec", Group::Source, Users::Streaming,
+        Kind::Whole { min: 1, max: INT_MAX }, "most seconds a shard is read in a micro-batch");
+    RECORDS_PER_FETCH = ("kinesis.getRecords.numberOfRecordsPerFetch", Group::Source, Users::Reads,
+        Kind::Whole { min: 1, max: 10_000 }, "the limit of a GetRecords request")
+        .default("10000");
+    // An iterator lives five minutes, so the interval stays well below.
+    FETCH_INTERVAL = ("kinesis.getRecords.fetchIntervalMs", Group::Source, Users::Reads,
+        Kind::Whole { min: 0, max: 240_000 }, "least milliseconds between two GetRecords of a shard at the tip")
+        .default("200");
+    SUBSCRIBE_TIMEOUT = ("kinesis.subscribeToShard.timeoutSec", Group::Source, Users::Reads,
+        Kind::Whole { min: 0, max: INT_MAX }, "how long to wait for a subscription, in seconds")
+        .default("60")
+        .no_effect("it belongs to kinesis.consumerType SubscribeToShard");
+    SUBSCRIBE_MAX_RETRIES = ("kinesis.subscribeToShard.maxRetries", Group::Source, Users::Reads,
+        Kind::Whole { min: 0, max: INT_MAX }, "consecutive failures without an event before the task fails")
+        .default("10")
+        .no_effect("it belongs to kinesis.consumerType SubscribeToShard");
+    METADATA_COMMITTER_TYPE = ("kinesis.metadataCommitterType", Group::Source, Users::Streaming,
+        Kind::OneOf(&["HDFS", "DYNAMODB"]),
+        "where claims are kept: any Hadoop file system; DYNAMODB is not supported in this version")
+        .default("HDFS");
+    METADATA_PATH = ("kinesis.metadataPath", Group::Source, Users::Streaming,
+        Kind::Text("a path of a Hadoop file system, as hdfs://name/path or /path"),
+        "the folder of the claims; s3 schemes are not supported in this version")
+        .default_note("beneath checkpointLocation");
+    METADATA_NUM_RETRIES = ("kinesis.metadataNumRetries", Group::Source, Users::Streaming, RETRIES,
+        "how often a failed request to the claims' store is tried again")
+        .default("5");
+    METADATA_RETRY_INTERVAL = ("kinesis.metadataRetryIntervalsMs", Group::Source, Users::Streaming,
+        RETRY_MS, "the first wait before that, in milliseconds; it doubles")
+        .default("1000");
+    METADATA_MAX_RETRY_INTERVAL = ("kinesis.metadataMaxRetryIntervalMs", Group::Source,
+        Users::Streaming, RETRY_MS, "the longest wait before that, in milliseconds")
+        .default("10000");
+    MIN_BATCHES_TO_RETAIN = ("kinesis.minBatchesToRetain", Group::Source, Users::Streaming,
+        Kind::Whole { min: 1, max: INT_MAX }, "batches whose claims are kept")
+        .default_note("spark.sql.streaming.minBatchesToRetain");
+    DYNAMODB_TABLE_NAME = ("kinesis.dynamodb.tableName", Group::Source, Users::Streaming,
+        Kind::Text("3 to 255 letters, digits, and the signs _ . -"), "the table of the claims")
+        .not_yet(NO_DYNAMODB);
+    DYNAMODB_ENDPOINT_URL = ("kinesis.dynamodb.endpointUrl", Group::Source, Users::Streaming, URL,
+        "new: DynamoDB's address")
+        .not_yet(NO_DYNAMODB);
+    CHECK_NEW_RECORD_THREADS = ("kinesis.checkNewRecordThreads", Group::Source, Users::Streaming,
+        Kind::Whole { min: 1, max: 1_000 }, "most shards that the driver asks for news at once")
+        .default("8");
+    PREFETCH_BYTES_PER_SHARD = ("kinesis.prefetch.maxBytesPerShard", Group::Source, Users::Reads,
+        Kind::Bytes { min: 1, max: 2 * GIB }, "new: most bytes a shard's reader fetches ahead")
+        .default("8m");
+    PREFETCH_BYTES_PER_EXECUTOR = ("kinesis.prefetch.maxBytesPerExecutor", Group::Source,
+        Users::Reads, Kind::Bytes { min: 1, max: NO_LIMIT }, "new: the same for all readers of an executor")
+        .default("256m")
+        .not_yet("bound each reader with kinesis.prefetch.maxBytesPerShard");
+    EXTRA_COLUMNS = ("kinesis.extraColumns", Group::Source, Users::Reads,
+        Kind::Text("a comma-separated list of shardId, subSequenceNumber, explicitHashKey, encryptionType"),
+        "new: columns to add to the schema")
+        .not_yet("leave it out; the columns are data, streamName, partitionKey, sequenceNumber and \
+                  approximateArrivalTimestamp");
+
+    AGGREGATION_ENABLED = ("kinesis.sink.aggregationEnabled", Group::Sink, Users::Sink, Kind::Flag,
+        "KPL aggregation; true is not supported in this version (other connectors default to true)")
+        .default("false");
+    MAX_BUFFERED_TIME = ("kinesis.sink.recordMaxBufferedTimeMs", Group::Sink, Users::Sink,
+        Kind::Whole { min: 0, max: HOUR_MS }, "longest a record waits for company, in milliseconds")
+        .default("1000");
+    MAX_CONNECTIONS = ("kinesis.sink.maxConnections", Group::Sink, Users::Sink,
+        Kind::Whole { min: 1, max: 256 }, "most PutRecords requests in flight in a task")
+        .default("8");
+    // The service takes records of up to 10 MiB where the stream is set so.
+    MAX_RECORD_BYTES = ("kinesis.sink.maxRecordBytes", Group::Sink, Users::Sink,
+        Kind::Bytes { min: 1, max: 10_485_760 },
+        "new: the largest record, data and partition key; more than 1 MiB only where the stream allows it")
+        .default("1048576");
+    FLUSH_WAIT_TIME = ("kinesis.sink.flushWaitTimeMs", Group::Sink, Users::Sink,
+        Kind::Whole { min: 0, max: NO_LIMIT }, "accepted; flushing waits for the answers, not for a clock")
+        .default("100")
+        .no_effect("flushing waits for the answers, not for a clock");
+    RECORD_TTL = ("kinesis.sink.recordTtl", Group::Sink, Users::Sink,
+        Kind::Whole { min: 0, max: NO_LIMIT },
+        "accepted; records are never dropped, and a put that can't succeed fails the task")
+        .default("30000")
+        .no_effect("records are never dropped, and a put that can't succeed fails the task");
+    PROXY_ADDRESS = ("kinesis.sink.proxyAddress", Group::Client, Users::All,
+        Kind::Text("the name or address of a host"), "an HTTP proxy, for the source too")
+        .not_yet(NO_PROXY);
+    PROXY_PORT = ("kinesis.sink.proxyPort", Group::Client, Users::All,
+        Kind::Whole { min: 1, max: 65_535 }, "its port")
+        .not_yet(NO_PROXY);
+    PROXY_USERNAME = ("kinesis.sink.proxyUsername", Group::Client, Users::All, ANY_TEXT,
+        "its user")
+        .secret()
+        .not_yet(NO_PROXY);
+    PROXY_PASSWORD = ("kinesis.sink.proxyPassword", Group::Client, Users::All, ANY_TEXT,
+        "its password")
+        .secret()
+        .not_yet(NO_PROXY);
+}
+
+/// All keys, in the documentation's order within each group.
+pub fn table() -> &'static [OptionSpec] {
+    TABLE
+}
+
+/// The row of a key, which may be written in any case.
+pub fn find(key: &str) -> Option<&'static OptionSpec> {
+    TABLE.iter().find(|spec| spec.key.eq_ignore_ascii_case(key))
+}
+
+/// The table as the documentation shows it: one Markdown table for each group.
+pub fn markdown() -> String {
+    let mut text = String::new();
+    for group in Group::ALL {
+        // Writing to a String can't fail, so the results are of no interest.
+        let _ = writeln!(text, "### {}\n", group.title());
+        let _ = writeln!(
+            text,
+            "| key | for | default | allowed | meaning |\n|---|---|---|---|---|"
+        );
+        for spec in TABLE.iter().filter(|spec| spec.group == group) {
+            let default = spec
+                .default
+                .map_or_else(|| spec.default_note.to_owned(), |text| format!("`{text}`"));
+            let remark = match spec.support {
+                Support::NotYet(_) => " (not supported in this version)",
+                Support::NoEffect(_) => " (no effect in this version)",
+                Support::Full => "",
+            };
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {} | {}{remark} |",
+                spec.key,
+                spec.users.text(),
+                cell(&default),
+                cell(&spec.allowed()),
+                cell(spec.doc),
+            );
+        }
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+/// `<name>` would be taken for HTML and `|` for the cell's end.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('<', "&lt;").replace('>', "&gt;")
+}

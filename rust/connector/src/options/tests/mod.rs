@@ -1,0 +1,60 @@
+//! What each key does, and what is said about a wrong one. The messages are asserted: they are part of the interface.
+
+mod access;
+mod keys;
+mod sink;
+mod source;
+mod values;
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::error::{Error, ErrorKind};
+
+const NAME: (&str, &str) = ("kinesis.streamName", "orders");
+const ARN: &str = "arn:aws:kinesis:eu-west-1:111122223333:stream/orders";
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn with_name(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let mut map = map(pairs);
+    map.insert(NAME.0.to_owned(), NAME.1.to_owned());
+    map
+}
+
+fn read(pairs: &[(&str, &str)]) -> SourceOptions {
+    source(&with_name(pairs)).unwrap().options
+}
+
+fn read_error(pairs: &[(&str, &str)]) -> Error {
+    source(&with_name(pairs)).unwrap_err()
+}
+
+fn write(pairs: &[(&str, &str)]) -> SinkOptions {
+    super::sink(&with_name(pairs)).unwrap().options
+}
+
+fn write_error(pairs: &[(&str, &str)]) -> Error {
+    super::sink(&with_name(pairs)).unwrap_err()
+}
+
+/// Asserts that `key` with `value` is refused in exactly these words, and that the error names the key.
+#[track_caller]
+fn assert_refused(error: &Error, key: &str, message: &str) {
+    assert_eq!(error.message(), message);
+    assert_eq!(error.kind(), ErrorKind::InvalidOption);
+    assert!(!error.is_retryable());
+    assert_eq!(error.context(), [("option", key.to_owned())]);
+}
+
+#[track_caller]
+fn assert_not_supported(error: &Error, key: &str, message: &str) {
+    assert_eq!(error.message(), message);
+    assert_eq!(error.kind(), ErrorKind::NotSupported);
+    assert_eq!(error.context(), [("option", key.to_owned())]);
+}

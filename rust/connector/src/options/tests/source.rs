@@ -1,0 +1,551 @@
+//! The read's own options.
+
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn defaults() {
+    let retry = RetryOptions {
+        retries: 5,
+        interval: Duration::from_secs(1),
+        max_interval: Duration::from_secs(10),
+    };
+    let parsed = source(&with_name(&[])).unwrap();
+    assert_eq!(
+        parsed.options,
+        SourceOptions {
+            stream: StreamId {
+                name: "orders".to_owned(),
+                arn: None
+            },
+            access: write(&[]).access,
+            consumer_type: ConsumerType::GetRecords,
+            starting_position: StartingPosition::Latest,
+            ending_position: None,
+            fail_on_data_loss: false,
+            describe_shard_interval: Duration::from_secs(1),
+            max_fetch_records_per_shard: 100_000,
+            max_fetch_bytes_per_shard: None,
+            max_fetch_time_per_shard: None,
+            records_per_fetch: 10_000,
+            fetch_interval: Duration::from_millis(200),
+            client_retry: retry,
+            metadata: MetadataOptions {
+                committer: Committer::Hdfs,
+                path: None,
+                retry,
+                min_batches_to_retain: None,
+                dynamodb_table: None,
+                dynamodb_endpoint_url: None,
+            },
+            check_new_record_threads: 8,
+            prefetch_max_bytes_per_shard: 8 << 20,
+            prefetch_max_bytes_per_executor: 256 << 20,
+            extra_columns: vec![],
+        }
+    );
+    let mut batch = batch_read(&with_name(&[])).unwrap().options;
+    assert_eq!(batch.ending_position, Some(EndingPosition::Latest));
+    batch.ending_position = None;
+    assert_eq!(batch, parsed.options);
+}
+
+#[test]
+fn every_key_is_read() {
+    let options = read(&[
+        ("kinesis.consumerType", "getrecords"),
+        ("kinesis.startingPosition", "trim_horizon"),
+        ("kinesis.failOnDataLoss", "true"),
+        ("kinesis.describeShardInterval", "500ms"),
+        ("kinesis.maxFetchRecordsPerShard", "7"),
+        ("kinesis.maxFetchBytesPerShard", "64m"),
+        ("kinesis.maxFetchTimePerShardSec", "1"),
+        ("kinesis.getRecords.numberOfRecordsPerFetch", "500"),
+        ("kinesis.getRecords.fetchIntervalMs", "1000"),
+        ("kinesis.clientNumRetries", "0"),
+        ("kinesis.clientRetryIntervalsMs", "20"),
+        ("kinesis.clientMaxRetryIntervalMs", "30"),
+        ("kinesis.metadataCommitterType", "hdfs"),
+        ("kinesis.metadataPath", "hdfs://name/claims"),
+        ("kinesis.metadataNumRetries", "9"),
+        ("kinesis.metadataRetryIntervalsMs", "21"),
+        ("kinesis.metadataMaxRetryIntervalMs", "31"),
+        ("kinesis.minBatchesToRetain", "12"),
+        ("kinesis.checkNewRecordThreads", "3"),
+        ("kinesis.prefetch.maxBytesPerShard", "1m"),
+    ]);
+    let ms = Duration::from_millis;
+    assert_eq!(options.consumer_type, ConsumerType::GetRecords);
+    assert_eq!(options.starting_position, StartingPosition::TrimHorizon);
+    assert!(options.fail_on_data_loss);
+    assert_eq!(options.describe_shard_interval, ms(500));
+    assert_eq!(options.max_fetch_records_per_shard, 7);
+    assert_eq!(options.max_fetch_bytes_per_shard, Some(64 << 20));
+    assert_eq!(options.max_fetch_time_per_shard, Some(ms(1000)));
+    assert_eq!(options.records_per_fetch, 500);
+    assert_eq!(options.fetch_interval, ms(1000));
+    assert_eq!(
+        options.client_retry,
+        RetryOptions {
+            retries: 0,
+            interval: ms(20),
+            max_interval: ms(30)
+        }
+    );
+    assert_eq!(options.metadata.committer, Committer::Hdfs);
+    assert_eq!(options.metadata.path.as_deref(), Some("hdfs://name/claims"));
+    assert_eq!(
+        options.metadata.retry,
+        RetryOptions {
+            retries: 9,
+            interval: ms(21),
+            max_interval: ms(31)
+        }
+    );
+    assert_eq!(options.metadata.min_batches_to_retain, Some(12));
+    assert_eq!(options.check_new_record_threads, 3);
+    assert_eq!(options.prefetch_max_bytes_per_shard, 1 << 20);
+}
+
+/// A bad value for every key of the read that has no test of its own, and the whole message.
+#[test]
+fn bad_values_say_what_is_allowed() {
+    const TIME: &str = "a time with one of the suffixes ms, s, m, min, h (as 1s), from 0 to 3600000 ms";
+    const SIZE: &str = "a number of bytes, 1 or more, or with one of the suffixes k, m, g (as 8m)";
+    const NAME: &str = "1 to 128 letters, digits, and the signs _ . -";
+    for (key, value, why, allowed) in [
+        (
+            "kinesis.consumerType",
+            "Poll",
+            "",
+            "GetRecords or SubscribeToShard",
+        ),
+        ("kinesis.consumerName", "a b", ": it contains ' '", NAME),
+        ("kinesis.failOnDataLoss", "yes", "", "true or false"),
+        ("kinesis.describeShardInterval", "1", ": it has no suffix", TIME),
+        (
+            "kinesis.describeShardInterval",
+            "1d",
+            ": \"d\" is not a suffix",
+            TIME,
+        ),
+        ("kinesis.describeShardInterval", "2h", ": it is too large", TIME),
+        (
+            "kinesis.maxFetchRecordsPerShard",
+            "0",
+            ": it is too small",
+            "a whole number, 1 or more",
+        ),
+        (
+            "kinesis.maxFetchRecordsPerShard",
+            "many",
+            ": it is not a whole number",
+            "a whole number, 1 or more",
+        ),
+        (
+            "kinesis.maxFetchRecordsPerShard",
+            "-1",
+            ": it is not a whole number",
+            "a whole number, 1 or more",
+        ),
+        (
+            "kinesis.maxFetchBytesPerShard",
+            "1x",
+            ": \"x\" is not a suffix",
+            SIZE,
+        ),
+        (
+            "kinesis.maxFetchTimePerShardSec",
+            "0",
+            ": it is too small",
+            "a whole number from 1 to 2147483647",
+        ),
+        (
+            "kinesis.maxFetchTimePerShardSec",
+            "1.5",
+            ": it is not a whole number",
+            "a whole number from 1 to 2147483647",
+        ),
+        (
+            "kinesis.getRecords.numberOfRecordsPerFetch",
+            "10001",
+            ": it is too large",
+            "a whole number from 1 to 10000",
+        ),
+        (
+            "kinesis.getRecords.fetchIntervalMs",
+            "300000",
+            ": it is too large",
+            "a whole number from 0 to 240000",
+        ),
+        (
+            "kinesis.subscribeToShard.timeoutSec",
+            "x",
+            ": it is not a whole number",
+            "a whole number from 0 to 2147483647",
+        ),
+        (
+            "kinesis.subscribeToShard.maxRetries",
+            "x",
+            ": it is not a whole number",
+            "a whole number from 0 to 2147483647",
+        ),
+        (
+            "kinesis.clientNumRetries",
+            "1001",
+            ": it is too large",
+            "a whole number from 0 to 1000",
+        ),
+        (
+            "kinesis.clientRetryIntervalsMs",
+            "1s",
+            ": it is not a whole number",
+            "a whole number from 0 to 3600000",
+        ),
+        (
+            "kinesis.clientMaxRetryIntervalMs",
+            "3600001",
+            ": it is too large",
+            "a whole number from 0 to 3600000",
+        ),
+        ("kinesis.metadataCommitterType", "S3", "", "HDFS or DYNAMODB"),
+        (
+            "kinesis.metadataPath",
+            "",
+            ": it is empty; leave the option out instead",
+            "a path of a Hadoop file system, as hdfs://name/path or /path",
+        ),
+        (
+            "kinesis.metadataNumRetries",
+            "x",
+            ": it is not a whole number",
+            "a whole number from 0 to 1000",
+        ),
+        (
+            "kinesis.metadataRetryIntervalsMs",
+            "x",
+            ": it is not a whole number",
+            "a whole number from 0 to 3600000",
+        ),
+        (
+            "kinesis.metadataMaxRetryIntervalMs",
+            "x",
+            ": it is not a whole number",
+            "a whole number from 0 to 3600000",
+        ),
+        (
+            "kinesis.minBatchesToRetain",
+            "0",
+            ": it is too small",
+            "a whole number from 1 to 2147483647",
+        ),
+        (
+            "kinesis.dynamodb.tableName",
+            "ab",
+            ": it has 2 characters",
+            "3 to 255 letters, digits, and the signs _ . -",
+        ),
+        (
+            "kinesis.dynamodb.endpointUrl",
+            "x",
+            ": it does not start with http:// or https://",
+            "an http:// or https:// URL with a host, as https://kinesis.us-east-1.amazonaws.com",
+        ),
+        (
+            "kinesis.checkNewRecordThreads",
+            "0",
+            ": it is too small",
+            "a whole number from 1 to 1000",
+        ),
+        (
+            "kinesis.prefetch.maxBytesPerShard",
+            "3g",
+            ": it is too large",
+            "a number of bytes from 1 to 2147483648, or with one of the suffixes k, m, g (as 8m)",
+        ),
+        (
+            "kinesis.prefetch.maxBytesPerExecutor",
+            "0",
+            ": it is too small",
+            SIZE,
+        ),
+        (
+            "kinesis.extraColumns",
+            "shardId,colour",
+            ": \"colour\" is not one of the columns",
+            "a comma-separated list of shardId, subSequenceNumber, explicitHashKey, encryptionType",
+        ),
+        (
+            "kinesis.extraColumns",
+            "shardId, SHARDID",
+            ": \"SHARDID\" is named twice",
+            "a comma-separated list of shardId, subSequenceNumber, explicitHashKey, encryptionType",
+        ),
+    ] {
+        assert_refused(
+            &read_error(&[(key, value)]),
+            key,
+            &format!("{key} is \"{value}\"{why}. Allowed: {allowed}"),
+        );
+    }
+}
+
+#[test]
+fn a_consumer_arn_is_checked() {
+    let good = format!("{ARN}/consumer/app:1525898737");
+    assert_not_supported(
+        &read_error(&[("kinesis.consumerArn", &good)]),
+        "kinesis.consumerArn",
+        "kinesis.consumerArn is not supported in this version: leave it out and read with kinesis.consumerType \
+         GetRecords, the default",
+    );
+    for (bad, why) in [
+        (ARN.to_owned(), "it names no consumer"),
+        (format!("{ARN}/consumer/app"), "it does not end with a number"),
+        (format!("{ARN}/consumer/app:x"), "it does not end with a number"),
+        (
+            format!("{ARN}/consumer/:1"),
+            "the consumer's name is not one: it has 0 characters",
+        ),
+        ("x/consumer/app:1".to_owned(), "it does not start with arn:aws"),
+    ] {
+        assert_refused(
+            &read_error(&[("kinesis.consumerArn", &bad)]),
+            "kinesis.consumerArn",
+            &format!(
+                "kinesis.consumerArn is \"{bad}\": {why}. \
+                 Allowed: arn:aws:kinesis:<region>:<account>:stream/<name>/consumer/<consumer>:<number>"
+            ),
+        );
+    }
+}
+
+#[test]
+fn what_is_not_built_is_refused() {
+    let fan_out = "leave it out and read with kinesis.consumerType GetRecords, the default";
+    let dynamodb =
+        "leave it out: claims are kept beneath the query's checkpointLocation, or in kinesis.metadataPath";
+    let s3 = "leave it out, or name a path of HDFS or of another Hadoop file system";
+    for (key, value, what, instead) in [
+        (
+            "kinesis.consumerType",
+            "subscribetoshard",
+            "kinesis.consumerType SubscribeToShard",
+            "use GetRecords, the default",
+        ),
+        ("kinesis.consumerName", "app", "kinesis.consumerName", fan_out),
+        (
+            "kinesis.metadataCommitterType",
+            "DynamoDB",
+            "kinesis.metadataCommitterType DYNAMODB",
+            "use HDFS, the default, which keeps the claims beneath the query's checkpointLocation",
+        ),
+        (
+            "kinesis.dynamodb.tableName",
+            "claims",
+            "kinesis.dynamodb.tableName",
+            dynamodb,
+        ),
+        (
+            "kinesis.dynamodb.endpointUrl",
+            "http://localhost:1",
+            "kinesis.dynamodb.endpointUrl",
+            dynamodb,
+        ),
+        (
+            "kinesis.metadataPath",
+            "s3://bucket/x",
+            "kinesis.metadataPath with the scheme s3",
+            s3,
+        ),
+        (
+            "kinesis.metadataPath",
+            "S3A://bucket/x",
+            "kinesis.metadataPath with the scheme s3a",
+            s3,
+        ),
+        (
+            "kinesis.metadataPath",
+            "s3n://bucket/x",
+            "kinesis.metadataPath with the scheme s3n",
+            s3,
+        ),
+        (
+            "kinesis.prefetch.maxBytesPerExecutor",
+            "1g",
+            "kinesis.prefetch.maxBytesPerExecutor",
+            "bound each reader with kinesis.prefetch.maxBytesPerShard",
+        ),
+        (
+            "kinesis.extraColumns",
+            "shardId, encryptionType",
+            "kinesis.extraColumns",
+            "leave it out; the columns are data, streamName, partitionKey, sequenceNumber and approximateArrivalTimestamp",
+        ),
+    ] {
+        assert_not_supported(
+            &read_error(&[(key, value)]),
+            key,
+            &format!("{what} is not supported in this version: {instead}"),
+        );
+    }
+    assert_eq!(
+        read(&[("kinesis.metadataPath", "/s3/x")])
+            .metadata
+            .path
+            .as_deref(),
+        Some("/s3/x")
+    );
+}
+
+#[test]
+fn a_mistake_is_told_before_what_is_not_built() {
+    let error = read_error(&[
+        ("kinesis.consumerType", "SubscribeToShard"),
+        ("kinesis.prefetch.maxBytesPerShard", "x"),
+    ]);
+    assert_eq!(error.kind(), ErrorKind::InvalidOption);
+    let error = read_error(&[("kinesis.consumerName", "app"), ("kinesis.sessionToken", "x")]);
+    assert_eq!(error.kind(), ErrorKind::InvalidOption);
+}
+
+#[test]
+fn starting_positions() {
+    let at = |text: &str| read(&[("kinesis.startingPosition", text)]).starting_position;
+    assert_eq!(at("Latest"), StartingPosition::Latest);
+    assert_eq!(at("earliest"), StartingPosition::TrimHorizon);
+    let expected = StartingPosition::AtTimestamp {
+        millis: 1_788_116_405_000,
+    };
+    for text in [
+        "AT_TIMESTAMP 2026-08-30T19:00:05Z",
+        "at_timestamp 2026-08-30t19:00:05z",
+        "AT_TIMESTAMP   2026-08-30T21:00:05+02:00",
+        "AT_TIMESTAMP 2026-08-30T21:00:05+0200",
+        "AT_TIMESTAMP 2026-08-30T21:00:05+02",
+        "AT_TIMESTAMP 2026-08-30T13:30:05-05:30",
+        "AT_TIMESTAMP 2026-08-30T19:00:05.000Z",
+    ] {
+        assert_eq!(at(text), expected, "{text}");
+    }
+    assert_eq!(
+        at("AT_TIMESTAMP 2026-08-30T19:00Z"),
+        StartingPosition::AtTimestamp {
+            millis: 1_788_116_400_000
+        }
+    );
+    assert_eq!(
+        at("AT_TIMESTAMP 2026-08-30T19:00:05.678Z"),
+        StartingPosition::AtTimestamp {
+            millis: 1_788_116_405_678
+        }
+    );
+    for (bad, why) in [
+        ("NEWEST", ""),
+        ("AT_TIMESTAMPS", ""),
+        ("{\"shardId-000000000000\":{}}", ""),
+        ("AT_TIMESTAMP", ": it names no time"),
+        (
+            "AT_TIMESTAMP 2026-08-30T19:00:05",
+            ": \"2026-08-30T19:00:05\" has no offset (Z for UTC, or as +02:00)",
+        ),
+        (
+            "AT_TIMESTAMP 2026-02-30T19:00:05Z",
+            ": \"2026-02-30T19:00:05Z\" is not a time",
+        ),
+        (
+            "AT_TIMESTAMP 2026-08-30",
+            ": \"2026-08-30\" has no offset (Z for UTC, or as +02:00)",
+        ),
+        ("AT_TIMESTAMP 1960-01-01T00:00:00Z", ": it is before 1970"),
+    ] {
+        assert_refused(
+            &read_error(&[("kinesis.startingPosition", bad)]),
+            "kinesis.startingPosition",
+            &format!(
+                "kinesis.startingPosition is \"{bad}\"{why}. Allowed: LATEST, TRIM_HORIZON, EARLIEST, or AT_TIMESTAMP \
+                 with a time and its offset as in AT_TIMESTAMP 2026-08-30T19:00:05Z or \
+                 AT_TIMESTAMP 2026-08-30T21:00:05+02:00"
+            ),
+        );
+    }
+}
+
+#[test]
+fn ending_positions_of_batch_reads() {
+    let start = ("kinesis.startingPosition", "AT_TIMESTAMP 2026-08-30T19:00:05Z");
+    let parsed = batch_read(&with_name(&[
+        start,
+        ("kinesis.endingPosition", "AT_TIMESTAMP 2026-08-30T19:00:06Z"),
+    ]))
+    .unwrap();
+    assert_eq!(
+        parsed.options.ending_position,
+        Some(EndingPosition::AtTimestamp {
+            millis: 1_788_116_406_000
+        })
+    );
+    assert_eq!(parsed.warnings, Vec::<String>::new());
+    assert_refused(
+        &batch_read(&with_name(&[start, ("kinesis.endingPosition", start.1)])).unwrap_err(),
+        "kinesis.endingPosition",
+        "kinesis.endingPosition is not after kinesis.startingPosition: nothing would be read",
+    );
+    assert_refused(
+        &batch_read(&with_name(&[("kinesis.endingPosition", "TRIM_HORIZON")])).unwrap_err(),
+        "kinesis.endingPosition",
+        "kinesis.endingPosition is \"TRIM_HORIZON\". Allowed: LATEST, or AT_TIMESTAMP with a time and its offset as in \
+         AT_TIMESTAMP 2026-08-30T19:00:05Z",
+    );
+    assert_eq!(
+        batch_read(&with_name(&[])).unwrap().warnings,
+        [
+            "a batch read from LATEST reads nothing: set kinesis.startingPosition to TRIM_HORIZON or AT_TIMESTAMP …"
+        ]
+    );
+}
+
+#[test]
+fn a_batch_read_warns_of_options_of_micro_batches() {
+    let pairs = [
+        ("kinesis.startingPosition", "EARLIEST"),
+        ("kinesis.maxFetchRecordsPerShard", "10"),
+    ];
+    assert_eq!(
+        batch_read(&with_name(&pairs)).unwrap().warnings,
+        [
+            "kinesis.maxFetchRecordsPerShard has no effect: a batch read has no micro-batches and no checkpoint"
+        ]
+    );
+    assert!(batch_read(&with_name(&[("kinesis.maxFetchRecordsPerShard", "x")])).is_err());
+    assert_eq!(source(&with_name(&pairs)).unwrap().warnings, Vec::<String>::new());
+}
+
+#[test]
+fn options_of_fan_out_without_it_have_no_effect() {
+    let pairs = [
+        ("kinesis.subscribeToShard.timeoutSec", "10"),
+        ("kinesis.subscribeToShard.maxRetries", "2"),
+    ];
+    assert_eq!(
+        source(&with_name(&pairs)).unwrap().warnings,
+        [
+            "kinesis.subscribeToShard.maxRetries has no effect: it belongs to kinesis.consumerType SubscribeToShard",
+            "kinesis.subscribeToShard.timeoutSec has no effect: it belongs to kinesis.consumerType SubscribeToShard",
+        ]
+    );
+}
+
+#[test]
+fn a_first_wait_above_the_longest_is_bounded_with_a_warning() {
+    let parsed = source(&with_name(&[("kinesis.clientRetryIntervalsMs", "20000")])).unwrap();
+    assert_eq!(parsed.options.client_retry.interval, Duration::from_secs(10));
+    assert_eq!(
+        parsed.warnings,
+        [
+            "kinesis.clientRetryIntervalsMs (20000) is above kinesis.clientMaxRetryIntervalMs (10000): each wait lasts the \
+          latter"
+        ]
+    );
+}

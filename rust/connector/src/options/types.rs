@@ -1,0 +1,239 @@
+//! What the options mean, once they are parsed.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Options that were understood, and what their user should know about them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed<T> {
+    /// The options.
+    pub options: T,
+    /// Sentences for the log: keys without effect, and combinations that are probably a mistake.
+    pub warnings: Vec<String>,
+}
+
+/// A value that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides a value.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for whoever signs with it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
+/// What stands where a secret value would.
+pub(super) const HIDDEN: &str = "*********(redacted)";
+
+/// Which stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamId {
+    /// The stream's name; where only the ARN was given, the name in it.
+    pub name: String,
+    /// The stream's ARN where it was given: requests then name the stream by it.
+    pub arn: Option<String>,
+}
+
+/// Where the service is, and as whom to call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessOptions {
+    /// The stream's region: `kinesis.kinesisRegion`, else `kinesis.region`, else the one in the endpoint's host, else
+    /// the one in the stream's ARN. `None`: the AWS default chain's.
+    pub region: Option<String>,
+    /// The service's address; `None`: the region's.
+    pub endpoint_url: Option<String>,
+    /// The role to assume, with `static_keys` if there are some, else with the AWS default chain.
+    pub sts_role_arn: Option<String>,
+    /// The role session's name; `None`: make one.
+    pub sts_session_name: Option<String>,
+    /// Where to ask for the role; `None`: the region's STS.
+    pub sts_endpoint_url: Option<String>,
+    /// The external id to give when asking for the role.
+    pub sts_external_id: Option<String>,
+    /// Keys to use instead of the AWS default chain.
+    pub static_keys: Option<StaticKeys>,
+}
+
+/// Static AWS keys.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StaticKeys {
+    /// The key's id. Not shown either: Spark hides it too.
+    pub access_key_id: String,
+    /// The secret.
+    pub secret: Secret,
+    /// The session token of temporary keys.
+    pub session_token: Option<Secret>,
+}
+
+impl fmt::Debug for StaticKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaticKeys")
+            .field("access_key_id", &format_args!("{HIDDEN}"))
+            .field("secret", &self.secret)
+            .field("session_token", &self.session_token)
+            .finish()
+    }
+}
+
+/// How often, and how long apart, a failed request is made again. The wait doubles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryOptions {
+    /// Tries after the first.
+    pub retries: u32,
+    /// The first wait; not above `max_interval`.
+    pub interval: Duration,
+    /// The longest wait.
+    pub max_interval: Duration,
+}
+
+/// How a shard is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsumerType {
+    /// Polling with GetRecords.
+    GetRecords,
+    /// Enhanced fan-out; refused in this version.
+    SubscribeToShard,
+}
+
+/// Where a new query, or a batch read, starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartingPosition {
+    /// At the tip as of the query's first start.
+    Latest,
+    /// At the oldest record kept.
+    TrimHorizon,
+    /// At the first record that arrived then or later.
+    AtTimestamp {
+        /// Milliseconds since 1970, UTC.
+        millis: i64,
+    },
+}
+
+/// Where a batch read ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndingPosition {
+    /// At the tip as of the read's start.
+    Latest,
+    /// Before the first record that arrived then or later.
+    AtTimestamp {
+        /// Milliseconds since 1970, UTC.
+        millis: i64,
+    },
+}
+
+/// Which store keeps the claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committer {
+    /// A Hadoop file system, of any scheme.
+    Hdfs,
+    /// A DynamoDB table; refused in this version.
+    DynamoDb,
+}
+
+/// Where and how claims are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetadataOptions {
+    /// Which store.
+    pub committer: Committer,
+    /// The folder; `None`: beneath the query's checkpointLocation.
+    pub path: Option<String>,
+    /// Requests to the store.
+    pub retry: RetryOptions,
+    /// Batches whose claims are kept; `None`: as many as Spark keeps (`spark.sql.streaming.minBatchesToRetain`).
+    pub min_batches_to_retain: Option<u32>,
+    /// The table of `Committer::DynamoDb`; refused in this version.
+    pub dynamodb_table: Option<String>,
+    /// DynamoDB's address; refused in this version.
+    pub dynamodb_endpoint_url: Option<String>,
+}
+
+/// A column to add to the schema; refused in this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtraColumn {
+    /// The shard the record was read from.
+    ShardId,
+    /// The record's place in its aggregate.
+    SubSequenceNumber,
+    /// The explicit hash key within an aggregate.
+    ExplicitHashKey,
+    /// How the record was encrypted.
+    EncryptionType,
+}
+
+/// Options of a read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceOptions {
+    /// Which stream.
+    pub stream: StreamId,
+    /// Where, and as whom.
+    pub access: AccessOptions,
+    /// How shards are read; `GetRecords` in this version.
+    pub consumer_type: ConsumerType,
+    /// Where a new query starts.
+    pub starting_position: StartingPosition,
+    /// Where a batch read ends; `None` for a streaming query.
+    pub ending_position: Option<EndingPosition>,
+    /// Whether an expired or missing shard with unread records fails the query.
+    pub fail_on_data_loss: bool,
+    /// Least time between two ListShards.
+    pub describe_shard_interval: Duration,
+    /// Most records of a shard in a micro-batch.
+    pub max_fetch_records_per_shard: u64,
+    /// Most bytes of data of a shard in a micro-batch.
+    pub max_fetch_bytes_per_shard: Option<u64>,
+    /// Longest that a shard is read in a micro-batch.
+    pub max_fetch_time_per_shard: Option<Duration>,
+    /// The limit of a GetRecords request, 1 to 10,000.
+    pub records_per_fetch: u32,
+    /// Least time between two GetRecords of a shard at the tip.
+    pub fetch_interval: Duration,
+    /// Kinesis requests.
+    pub client_retry: RetryOptions,
+    /// Where and how claims are kept.
+    pub metadata: MetadataOptions,
+    /// Most shards that the driver asks for news at once.
+    pub check_new_record_threads: usize,
+    /// Most bytes that a shard's reader fetches ahead.
+    pub prefetch_max_bytes_per_shard: u64,
+    /// The same for all readers of an executor; not applied in this version.
+    pub prefetch_max_bytes_per_executor: u64,
+    /// Columns to add to the schema; none in this version.
+    pub extra_columns: Vec<ExtraColumn>,
+}
+
+/// Options of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkOptions {
+    /// Which stream.
+    pub stream: StreamId,
+    /// Where, and as whom.
+    pub access: AccessOptions,
+    /// Whether records are aggregated in the KPL format; false in this version.
+    pub aggregation: bool,
+    /// Longest that a record waits for company.
+    pub max_buffered_time: Duration,
+    /// Most PutRecords requests in flight in a task.
+    pub max_connections: usize,
+    /// The largest record, data and partition key together.
+    pub max_record_bytes: usize,
+    /// Kinesis requests.
+    pub client_retry: RetryOptions,
+}
