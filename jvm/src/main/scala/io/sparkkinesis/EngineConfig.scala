@@ -1,0 +1,33 @@
+package io.sparkkinesis
+
+import java.{util => ju}
+
+/**
+ * What the engine is opened with, on the driver and in every task. The JSON holds secrets, hence
+ * this class around it: whoever prints a factory or a plan sees nothing of it.
+ */
+private[sparkkinesis] final class EngineConfig private (val json: String) extends Serializable {
+  override def toString: String = "EngineConfig(redacted)"
+}
+
+private[sparkkinesis] object EngineConfig {
+  private val Version = 1
+
+  /** For a source, which keeps claims beside the query's checkpoint. */
+  def source(options: KinesisOptions, checkpointLocation: String, minBatchesToRetain: Int): EngineConfig =
+    build(
+      options,
+      "checkpointLocation" -> checkpointLocation,
+      "minBatchesToRetain" -> Int.box(minBatchesToRetain))
+
+  /** For a sink. */
+  def sink(options: KinesisOptions): EngineConfig = build(options)
+
+  private def build(options: KinesisOptions, more: (String, AnyRef)*): EngineConfig = {
+    val fields = new ju.LinkedHashMap[String, AnyRef]()
+    fields.put("version", Int.box(Version))
+    fields.put("options", Json.read(options.json))
+    more.foreach { case (key, value) => fields.put(key, value) }
+    new EngineConfig(Json.write(fields))
+  }
+}

@@ -1,0 +1,32 @@
+package io.sparkkinesis
+
+import java.{util => ju}
+
+import scala.collection.JavaConverters._
+
+import com.fasterxml.jackson.databind.ObjectMapper
+
+/** The small JSON that crosses to the engine and back. Jackson is the one that Spark brings. */
+private[sparkkinesis] object Json {
+  private val mapper = new ObjectMapper()
+
+  /** Java maps, lists, strings, numbers and nulls as JSON text. */
+  def write(value: AnyRef): String = mapper.writeValueAsString(value)
+
+  /** JSON text as Java maps, lists, strings and numbers. */
+  def read(json: String): AnyRef = mapper.readValue(json, classOf[Object])
+
+  /** The strings of an array in an object; none if it is missing. */
+  def strings(json: String, field: String): Seq[String] =
+    Option(mapper.readTree(json).get(field)).toSeq.flatMap(_.elements().asScala.map(_.asText()))
+
+  /** An object of plain values, as strings; nulls are left out. */
+  def stringMap(json: String): ju.Map[String, String] = {
+    val result = new ju.LinkedHashMap[String, String]()
+    mapper.readValue(json, classOf[ju.Map[String, Object]]).asScala.foreach {
+      case (_, null) => ()
+      case (key, value) => result.put(key, value.toString)
+    }
+    result
+  }
+}

@@ -1,0 +1,55 @@
+package io.sparkkinesis
+
+import java.{util => ju}
+
+import io.sparkkinesis.sink.KinesisWriteBuilder
+import io.sparkkinesis.source.KinesisScan
+import org.apache.spark.sql.connector.catalog.{SupportsRead, SupportsWrite, Table, TableCapability}
+import org.apache.spark.sql.connector.read.ScanBuilder
+import org.apache.spark.sql.connector.write.{LogicalWriteInfo, WriteBuilder}
+import org.apache.spark.sql.types._
+import org.apache.spark.sql.util.CaseInsensitiveStringMap
+
+/** One stream. Its name and description appear in plans, progress and logs, so they hold no option values. */
+private[sparkkinesis] class KinesisTable(stream: String)
+    extends Table
+    with SupportsRead
+    with SupportsWrite {
+
+  override def name(): String = s"KinesisTable[$stream]"
+
+  override def schema(): StructType = KinesisTable.ReadSchema
+
+  override def capabilities(): ju.Set[TableCapability] = {
+    import TableCapability._
+    // ACCEPT_ANY_SCHEMA: what is written has other columns than what is read, and the sink checks
+    // them itself. No TRUNCATE: a stream can't be overwritten, and Spark then refuses that mode.
+    ju.EnumSet.of(MICRO_BATCH_READ, STREAMING_WRITE, BATCH_WRITE, ACCEPT_ANY_SCHEMA)
+  }
+
+  override def newScanBuilder(options: CaseInsensitiveStringMap): ScanBuilder = {
+    val checked = KinesisOptions(options)
+    checked.check(KinesisOptions.Source)
+    () => new KinesisScan(checked)
+  }
+
+  override def newWriteBuilder(info: LogicalWriteInfo): WriteBuilder = {
+    val checked = KinesisOptions(info.options())
+    checked.check(KinesisOptions.Sink)
+    new KinesisWriteBuilder(checked, info.schema())
+  }
+
+  override def toString: String = name()
+}
+
+private[sparkkinesis] object KinesisTable {
+
+  /** What a read delivers, in the order of the engine's columns. */
+  val ReadSchema: StructType = StructType(
+    Seq(
+      StructField("data", BinaryType),
+      StructField("streamName", StringType),
+      StructField("partitionKey", StringType),
+      StructField("sequenceNumber", StringType),
+      StructField("approximateArrivalTimestamp", TimestampType)))
+}

@@ -1,0 +1,81 @@
+package io.sparkkinesis.sink
+
+import java.{util => ju}
+
+import scala.util.control.NonFatal
+
+import io.sparkkinesis.KinesisConnectorException
+import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.sql.connector.write.{DataWriter, WriterCommitMessage}
+import org.slf4j.LoggerFactory
+
+/**
+ * Writes one partition's rows.
+ *
+ * A row that can't become a record won't become one by repeating the task either, and repeating
+ * would put its neighbours into the stream again. So such a row doesn't fail the task: the writer
+ * takes no further rows, has the ones before it accepted, and tells the driver, which fails the
+ * job. All other failures are thrown, for Spark to repeat the task.
+ */
+private[sink] final class KinesisDataWriter(columns: RecordColumns, partitionId: Int, open: () => RecordWriter)
+    extends DataWriter[InternalRow] {
+  import KinesisDataWriter._
+
+  private var rows = 0L
+  private var refused: Option[RefusedRow] = None
+  // Opened for the first record: a batch has more empty partitions than one would think.
+  private var opened: Option[RecordWriter] = None
+
+  override def write(row: InternalRow): Unit = if (refused.isEmpty) {
+    rows += 1
+    try {
+      val partitionKey = columns.partitionKeyOf(row)
+      val data = columns.dataOf(row)
+      writer.write(partitionKey, data, columns.explicitHashKeyOf(row))
+    } catch {
+      case e: InvalidRowException =>
+        val message = s"Row $rows of partition $partitionId can't be written to Kinesis: ${e.getMessage}."
+        refused = Some(RefusedRow(message, ju.Collections.emptyMap()))
+      case e: KinesisConnectorException if e.kind() == KinesisCommitMessage.InvalidRow => refuse(e)
+    }
+  }
+
+  override def commit(): WriterCommitMessage = {
+    if (refused.isEmpty) {
+      try opened.foreach(_.flush())
+      catch { case e: KinesisConnectorException if e.kind() == KinesisCommitMessage.InvalidRow => refuse(e) }
+    } else {
+      settle()
+    }
+    KinesisCommitMessage(refused)
+  }
+
+  override def abort(): Unit = close()
+
+  override def close(): Unit = {
+    val open = opened
+    opened = None
+    open.foreach(_.close())
+  }
+
+  private def writer: RecordWriter = opened.getOrElse {
+    val writer = open()
+    opened = Some(writer)
+    writer
+  }
+
+  /** The engine's own refusal, which may be of an earlier row than the one just written. */
+  private def refuse(e: KinesisConnectorException): Unit =
+    refused = Some(RefusedRow(s"In partition $partitionId: ${e.getMessage}", new ju.HashMap(e.context())))
+
+  /** The job fails in any case, and for the row's sake: a second failure here is only logged. */
+  private def settle(): Unit =
+    try opened.foreach(_.flush())
+    catch {
+      case NonFatal(e) => log.warn("Records before a refused row may not all have been accepted", e)
+    }
+}
+
+private[sink] object KinesisDataWriter {
+  private val log = LoggerFactory.getLogger(classOf[KinesisDataWriter])
+}

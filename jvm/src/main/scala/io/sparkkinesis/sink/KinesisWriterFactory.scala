@@ -1,0 +1,22 @@
+package io.sparkkinesis.sink
+
+import io.sparkkinesis.{EngineConfig, TaskInterrupt}
+import io.sparkkinesis.bridge.StreamWriter
+import org.apache.spark.TaskContext
+import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.sql.connector.write.{DataWriter, DataWriterFactory}
+import org.apache.spark.sql.connector.write.streaming.StreamingDataWriterFactory
+
+/** Makes the writers of a job's tasks. */
+private[sink] final class KinesisWriterFactory(config: EngineConfig, columns: RecordColumns)
+    extends DataWriterFactory
+    with StreamingDataWriterFactory {
+
+  override def createWriter(partitionId: Int, taskId: Long): DataWriter[InternalRow] =
+    new KinesisDataWriter(columns, partitionId, () => new EngineRecordWriter(open()))
+
+  override def createWriter(partitionId: Int, taskId: Long, epochId: Long): DataWriter[InternalRow] =
+    createWriter(partitionId, taskId)
+
+  private def open(): StreamWriter = StreamWriter.open(config.json, TaskInterrupt.of(TaskContext.get()))
+}

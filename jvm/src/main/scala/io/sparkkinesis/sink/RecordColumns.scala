@@ -1,0 +1,114 @@
+package io.sparkkinesis.sink
+
+import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.sql.types._
+import org.apache.spark.unsafe.types.UTF8String
+
+/** A row of which no Kinesis record can be made. Its message names column, reason and cure, never a value. */
+private[sink] final class InvalidRowException(message: String) extends RuntimeException(message)
+
+/**
+ * Where the columns of a record are in the rows to be written. Other columns than these are
+ * ignored, so that a query doesn't need a select before its sink.
+ *
+ * @param explicitHashKey -1 if there is no such column
+ */
+private[sink] final case class RecordColumns(
+    data: Int,
+    dataIsString: Boolean,
+    partitionKey: Int,
+    explicitHashKey: Int) {
+
+  /** The record's payload. */
+  def dataOf(row: InternalRow): Array[Byte] = {
+    if (row.isNullAt(data)) {
+      throw new InvalidRowException(
+        s"column ${RecordColumns.Data} is null. A record needs data, which may be empty: filter such rows out, " +
+          "or give them a value with coalesce")
+    }
+    if (dataIsString) row.getUTF8String(data).getBytes else row.getBinary(data)
+  }
+
+  /** The record's partition key. */
+  def partitionKeyOf(row: InternalRow): UTF8String = {
+    if (row.isNullAt(partitionKey)) {
+      throw new InvalidRowException(
+        s"column ${RecordColumns.PartitionKey} is null. It decides the shard of a record: give such rows a key, " +
+          "for instance with coalesce(…, uuid())")
+    }
+    val key = row.getUTF8String(partitionKey)
+    val length = key.numChars()
+    if (length == 0) {
+      throw new InvalidRowException(
+        s"column ${RecordColumns.PartitionKey} is empty. Kinesis takes keys of 1 to " +
+          s"${RecordColumns.MaxKeyChars} characters: give such rows a key")
+    }
+    if (length > RecordColumns.MaxKeyChars) {
+      throw new InvalidRowException(
+        s"column ${RecordColumns.PartitionKey} has $length characters. Kinesis takes keys of 1 to " +
+          s"${RecordColumns.MaxKeyChars} characters: shorten it, for instance with sha2(…, 256)")
+    }
+    key
+  }
+
+  /** The record's explicit hash key, or null. */
+  def explicitHashKeyOf(row: InternalRow): UTF8String =
+    if (explicitHashKey < 0 || row.isNullAt(explicitHashKey)) null else row.getUTF8String(explicitHashKey)
+}
+
+private[sink] object RecordColumns {
+  val Data = "data"
+  val PartitionKey = "partitionKey"
+  val ExplicitHashKey = "explicitHashKey"
+
+  /** The service's limit. */
+  val MaxKeyChars = 256
+
+  /** Finds the columns, or refuses the schema before any row is read. */
+  def of(schema: StructType): RecordColumns = {
+    val data = required(schema, Data, "string or binary")
+    val partitionKey = required(schema, PartitionKey, "string")
+    val explicitHashKey = find(schema, ExplicitHashKey)
+
+    val dataIsString = schema(data).dataType match {
+      case _: StringType => true
+      case BinaryType => false
+      case _ => throw wrongType(schema(data), Data, "string or binary")
+    }
+    requireString(schema(partitionKey), PartitionKey)
+    explicitHashKey.foreach(index => requireString(schema(index), ExplicitHashKey))
+    RecordColumns(data, dataIsString, partitionKey, explicitHashKey.getOrElse(-1))
+  }
+
+  private def requireString(field: StructField, column: String): Unit = field.dataType match {
+    case _: StringType => ()
+    case _ => throw wrongType(field, column, "string")
+  }
+
+  private def required(schema: StructType, column: String, allowed: String): Int =
+    find(schema, column).getOrElse(
+      throw new IllegalArgumentException(
+        s"The rows to be written to Kinesis have no column $column ($allowed). " +
+          s"Their columns are: ${schema.fieldNames.mkString(", ")}. Select or rename one as $column."))
+
+  /** The column of exactly this name, else the one whose name differs in case only. */
+  private def find(schema: StructType, column: String): Option[Int] = {
+    val exact = schema.fieldNames.indexOf(column)
+    if (exact >= 0) {
+      Some(exact)
+    } else {
+      val alike = schema.fieldNames.indices.filter(i => schema.fieldNames(i).equalsIgnoreCase(column))
+      if (alike.size > 1) {
+        throw new IllegalArgumentException(
+          s"The rows to be written to Kinesis have no column $column, but several whose names differ in case only: " +
+            s"${alike.map(i => schema.fieldNames(i)).mkString(", ")}. Rename one as $column.")
+      }
+      alike.headOption
+    }
+  }
+
+  private def wrongType(field: StructField, column: String, allowed: String): Exception =
+    new IllegalArgumentException(
+      s"Column ${field.name} is of type ${field.dataType.simpleString}, but Kinesis takes $column as $allowed. " +
+        s"Convert it, for instance with cast(${field.name} as string).")
+}

@@ -1,0 +1,24 @@
+package io.sparkkinesis.sink
+
+import io.sparkkinesis.bridge.StreamWriter
+import org.apache.spark.unsafe.types.UTF8String
+
+/** Puts records into a stream. The engine's writer, or a test's. */
+private[sink] trait RecordWriter {
+
+  /** Takes a record; it may be sent at any time from now on. */
+  def write(partitionKey: UTF8String, data: Array[Byte], explicitHashKey: UTF8String): Unit
+
+  /** Returns when every record was accepted. */
+  def flush(): Unit
+
+  def close(): Unit
+}
+
+/** The engine's. */
+private[sink] final class EngineRecordWriter(writer: StreamWriter) extends RecordWriter {
+  override def write(partitionKey: UTF8String, data: Array[Byte], explicitHashKey: UTF8String): Unit =
+    writer.write(partitionKey, data, explicitHashKey)
+  override def flush(): Unit = writer.flush()
+  override def close(): Unit = writer.close()
+}

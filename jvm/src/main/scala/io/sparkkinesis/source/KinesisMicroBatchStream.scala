@@ -1,0 +1,105 @@
+package io.sparkkinesis.source
+
+import java.{util => ju}
+import java.util.Optional
+
+import io.sparkkinesis.{EngineConfig, Json, KinesisOptions, TaskInterrupt}
+import io.sparkkinesis.bridge.{HadoopCheckpointFiles, Planner}
+import org.apache.hadoop.conf.Configuration
+import org.apache.spark.sql.SparkSession
+import org.apache.spark.sql.connector.read.{InputPartition, PartitionReaderFactory}
+import org.apache.spark.sql.connector.read.streaming._
+
+/**
+ * Spark's micro-batch calls, turned into calls of the engine's planner. It lives on the driver,
+ * and its methods are called by the query's thread.
+ */
+private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpointLocation: String)
+    extends MicroBatchStream
+    with SupportsTriggerAvailableNow
+    with ReportsSourceMetrics {
+
+  private val spark = SparkSession.active
+  private val config =
+    EngineConfig.source(options, checkpointLocation, spark.conf.get("spark.sql.streaming.minBatchesToRetain").toInt)
+
+  private lazy val hadoopConf: Configuration = {
+    // What the session sets counts too, as it does for Spark's own file sources.
+    val conf = new Configuration(spark.sparkContext.hadoopConfiguration)
+    spark.conf.getAll.foreach { case (key, value) => if (value != null) conf.set(key, value) }
+    conf
+  }
+
+  private lazy val readerFactory: KinesisReaderFactory = {
+    val files = spark.sparkContext.broadcast(new HadoopConfBroadcast(hadoopConf))
+    new KinesisReaderFactory(config, files, reports)
+  }
+
+  private lazy val reports: ReportAccumulator = {
+    val accumulator = new ReportAccumulator
+    // Without a name: the reports are for the planner, not for the user interface.
+    spark.sparkContext.register(accumulator)
+    accumulator
+  }
+
+  // Opened by the first call that needs it, since Spark makes streams that it never asks anything.
+  private var opened: Option[Planner] = None
+  private var stopped = false
+
+  private def planner: Planner = synchronized {
+    if (stopped) throw new IllegalStateException(s"$this was stopped")
+    opened.getOrElse {
+      val planner = Planner.open(config.json, new HadoopCheckpointFiles(hadoopConf), TaskInterrupt.Driver)
+      opened = Some(planner)
+      planner
+    }
+  }
+
+  override def initialOffset(): Offset = new KinesisOffset(planner.initialOffset())
+
+  override def deserializeOffset(json: String): Offset = new KinesisOffset(json)
+
+  /** Spark calls the one with the start where a source has admission control. */
+  override def latestOffset(): Offset =
+    throw new UnsupportedOperationException("latestOffset(Offset, ReadLimit) is to be called instead")
+
+  // The limits of a batch are the engine's: per shard, by records, bytes and time.
+  override def getDefaultReadLimit: ReadLimit = ReadLimit.allAvailable()
+
+  override def latestOffset(start: Offset, limit: ReadLimit): Offset = {
+    reports.drain().foreach(planner.report)
+    offsetOrNull(planner.latestOffset(start.json()))
+  }
+
+  override def reportLatestOffset(): Offset = offsetOrNull(planner.latestAvailable())
+
+  override def prepareForTriggerAvailableNow(): Unit = planner.prepareForAvailableNow()
+
+  /** The end alone names the batch: it holds every shard's start, and where a shard ends is found by reading. */
+  override def planInputPartitions(start: Offset, end: Offset): Array[InputPartition] =
+    planner.partitions(end.json()).map(task => new KinesisInputPartition(task))
+
+  override def createReaderFactory(): PartitionReaderFactory = readerFactory
+
+  override def commit(end: Offset): Unit = planner.commit(end.json())
+
+  override def metrics(latestConsumedOffset: Optional[Offset]): ju.Map[String, String] =
+    synchronized(opened) match {
+      case Some(planner) => Json.stringMap(planner.metrics())
+      case None => ju.Collections.emptyMap()
+    }
+
+  override def stop(): Unit = {
+    val open = synchronized {
+      stopped = true
+      val open = opened
+      opened = None
+      open
+    }
+    open.foreach(_.close())
+  }
+
+  override def toString: String = s"KinesisV2[${options.stream}, ${options.consumerType}]"
+
+  private def offsetOrNull(json: String): Offset = if (json == null) null else new KinesisOffset(json)
+}

@@ -1,0 +1,32 @@
+package io.sparkkinesis.source
+
+import io.sparkkinesis.EngineConfig
+import org.apache.spark.broadcast.Broadcast
+import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.sql.connector.read.{InputPartition, PartitionReader, PartitionReaderFactory}
+import org.apache.spark.sql.vectorized.ColumnarBatch
+
+/** One shard in one batch. The text is the engine's, opaque here; it holds no secrets. */
+private[source] final class KinesisInputPartition(val task: String) extends InputPartition {
+  override def toString: String = s"KinesisInputPartition($task)"
+}
+
+/** Makes the readers of a query's tasks. The same one serves all of a query's batches. */
+private[source] final class KinesisReaderFactory(
+    config: EngineConfig,
+    hadoopConf: Broadcast[HadoopConfBroadcast],
+    reports: ReportAccumulator)
+    extends PartitionReaderFactory {
+
+  override def supportColumnarReads(partition: InputPartition): Boolean = true
+
+  override def createReader(partition: InputPartition): PartitionReader[InternalRow] =
+    throw new UnsupportedOperationException("rows are read in columns: createColumnarReader is to be called instead")
+
+  override def createColumnarReader(partition: InputPartition): PartitionReader[ColumnarBatch] =
+    partition match {
+      case shard: KinesisInputPartition =>
+        new KinesisPartitionReader(config, shard.task, hadoopConf.value.value, reports)
+      case other => throw new IllegalArgumentException(s"not a partition of a Kinesis stream: $other")
+    }
+}
