@@ -1,0 +1,54 @@
+# Local services, ended with the script that started them.
+# shellcheck shell=bash
+
+SERVICE_PIDS=()
+
+# start_service LOG COMMAND... - runs it in the background until the script ends; sets SERVICE_PID.
+start_service() {
+  local log="$1"
+  shift
+  mkdir -p "$(dirname "$log")"
+  "$@" >"$log" 2>&1 </dev/null &
+  SERVICE_PID=$!
+  SERVICE_PIDS+=("$SERVICE_PID")
+  trap stop_services EXIT
+}
+
+# await_service SECONDS CONDITION... - waits until CONDITION succeeds; false when the service last started has ended, or time is over.
+await_service() {
+  local seconds="$1"
+  shift
+  wait_until "$seconds" service_settled "$@" && "$@"
+}
+
+service_settled() { "$@" || ! kill -0 "$SERVICE_PID" 2>/dev/null; }
+
+# stop_services - ends what start_service started, and waits for it.
+stop_services() {
+  local pid
+  for pid in "${SERVICE_PIDS[@]}"; do
+    kill "$pid" 2>/dev/null || true
+  done
+  for pid in "${SERVICE_PIDS[@]}"; do
+    wait "$pid" 2>/dev/null || true
+  done
+  SERVICE_PIDS=()
+}
+
+# start_kinesis_local - sets KINESIS_LOCAL_ENDPOINT to a fresh kinesis-local on a free port.
+start_kinesis_local() {
+  local port log="$BUILD/logs/kinesis-local.log" package="$TOOLS/kinesis-local/node_modules/kinesis-local"
+  ensure_kinesis_local
+  port="$(free_port)"
+  start_service "$log" env KINESIS_MOCK_PLAIN_PORT="$port" KINESIS_MOCK_TLS_PORT="$(free_port)" \
+    KINESIS_MOCK_CERT_PATH="$package/server.json" node --require "$ROOT/scripts/lib/loopback.js" "$package/main.js"
+  await_service 60 port_open "$port" || die "kinesis-local did not start; see $log"
+  export KINESIS_LOCAL_ENDPOINT="http://127.0.0.1:$port"
+}
+
+# build_sandbox - builds our own Kinesis; sets KINESIS_SANDBOX to the program.
+build_sandbox() {
+  say "building kinesis-sandbox"
+  (cd "$ROOT" && cargo build --locked -p kinesis-sandbox >&2)
+  export KINESIS_SANDBOX="${CARGO_TARGET_DIR:-$ROOT/target}/debug/kinesis-sandbox"
+}

@@ -1,0 +1,64 @@
+# Running test steps and adding up what they report.
+# shellcheck shell=bash
+
+PASSED=0
+FAILED=0
+FAILED_STEPS=()
+STEP_LOGS="$BUILD/logs"
+
+# step NAME COUNTER COMMAND... - runs a step, shows and keeps its output, and adds COUNTER's counts. COUNTER reads the
+# output and prints "passed failed". A step that fails without a failed test, or runs no test, counts as one failure.
+step() {
+  local name="$1" counter="$2" log passed failed status=0 began=$SECONDS
+  shift 2
+  log="$STEP_LOGS/${name//[^A-Za-z0-9._-]/-}.log"
+  mkdir -p "$STEP_LOGS"
+  say "$name"
+  "$@" 2>&1 </dev/null | tee "$log" || status=$?
+  read -r passed failed < <("$counter" "$status" <"$log")
+  if { [ "$status" != 0 ] && [ "$failed" = 0 ]; } || [ $((passed + failed)) = 0 ]; then
+    failed=$((failed + 1))
+  fi
+  [ "$failed" = 0 ] || FAILED_STEPS+=("$name")
+  PASSED=$((PASSED + passed))
+  FAILED=$((FAILED + failed))
+  say "$name: $passed passed, $failed failed, $((SECONDS - began)) s"
+}
+
+# finish - the last line of a test run, and its exit code.
+finish() {
+  [ "${#FAILED_STEPS[@]}" = 0 ] || say "failed: ${FAILED_STEPS[*]}"
+  printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
+  [ "$FAILED" = 0 ] && [ "$PASSED" != 0 ]
+}
+
+# Counters. Each gets the step's exit code, and its output on standard input.
+
+# A check counts as one test.
+count_check() {
+  cat >/dev/null
+  if [ "$1" = 0 ]; then echo 1 0; else echo 0 1; fi
+}
+
+count_cargo() {
+  awk '/^test result: / { for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i - 1); if ($i ~ /^failed/) f += $(i - 1) } }
+    END { print p + 0, f + 0 }'
+}
+
+count_scalatest() {
+  sed 's/\x1b\[[0-9;]*m//g' | awk '
+    /^Tests: succeeded / { gsub(",", ""); p += $3; f += $5 }
+    /^\*\*\* [0-9]+ SUITES? ABORTED \*\*\*/ { f += $2 }
+    END { print p + 0, f + 0 }'
+}
+
+count_pytest() {
+  sed 's/\x1b\[[0-9;]*m//g' | awk '
+    /^(=+ )?([0-9]+ [a-z]+(, )?)+ in [0-9.]+s/ {
+      for (i = 2; i <= NF; i++) {
+        if ($i ~ /^passed/) p += $(i - 1)
+        if ($i ~ /^(failed|errors?)(,|$)/) f += $(i - 1)
+      }
+    }
+    END { print p + 0, f + 0 }'
+}
