@@ -1,1 +1,54 @@
-fn main() {}
+//! `kinesis-sandbox`: serves a Kinesis on loopback until it is told to stop.
+
+mod args;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use args::Command;
+use kinesis_sandbox::{Sandbox, SandboxConfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("KINESIS_SANDBOX_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let config = match args::parse(std::env::args().skip(1)) {
+        Ok(Command::Help) => {
+            print!("{}", args::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Ok(Command::Serve(config)) => config,
+        Err(message) => {
+            eprintln!("kinesis-sandbox: {message}\nTry kinesis-sandbox --help.");
+            return ExitCode::from(2);
+        }
+    };
+    let port = config.port;
+    match run(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kinesis-sandbox: cannot serve on 127.0.0.1:{port}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: SandboxConfig) -> std::io::Result<()> {
+    // Before the port is told, so that a signal sent right after it is not lost.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let sandbox = Sandbox::start(config).await?;
+    let mut out = std::io::stdout();
+    writeln!(out, "listening on {}", sandbox.endpoint())?;
+    out.flush()?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    sandbox.stop().await;
+    Ok(())
+}

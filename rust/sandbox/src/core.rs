@@ -1,0 +1,180 @@
+//! What a running sandbox consists of, whichever way it is asked.
+
+use crate::config::SandboxConfig;
+use crate::knobs::{
+    Fault, ForgetUpdate, KnobError, KnobUpdate, Knobs, LimitsUpdate, Settings, TrimUpdate, schedule,
+};
+use crate::ops::Operation;
+use crate::protocol::ErrorCode;
+use crate::stats::{Counters, Stats};
+use crate::store::{ShardLimits, Streams};
+
+/// The state shared by all connections.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub config: SandboxConfig,
+    pub streams: Streams,
+    pub knobs: Knobs,
+    pub counters: Counters,
+}
+
+impl Core {
+    pub fn new(config: SandboxConfig) -> Core {
+        let knobs = Knobs::new(initial(&config), config.seed);
+        Core {
+            config,
+            streams: Streams::default(),
+            knobs,
+            counters: Counters::default(),
+        }
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.counters.read(&self.streams)
+    }
+
+    /// Back to how it was started: no streams, no counts, the knobs of the configuration.
+    pub fn reset(&self) {
+        self.streams.clear();
+        self.counters.clear();
+        self.knobs.reset(initial(&self.config), self.config.seed);
+    }
+
+    /// Turns knobs. What is wrong with the update is found before anything is changed, except that a trim
+    /// finds out about its sequence number by itself.
+    pub fn apply(&self, update: &KnobUpdate) -> Result<(), KnobError> {
+        let mut faults = Vec::new();
+        for fault in &update.faults {
+            let kind = Fault::parse(&fault.error).ok_or_else(|| unknown("error", &fault.error))?;
+            faults.push((
+                operation(&fault.operation)?,
+                kind,
+                schedule(fault.count, fault.fraction)?,
+            ));
+        }
+        let mut entry_faults = Vec::new();
+        for fault in &update.entry_faults {
+            let code = ErrorCode::parse(&fault.error).ok_or_else(|| unknown("error", &fault.error))?;
+            entry_faults.push((code, schedule(fault.count, fault.fraction)?));
+        }
+        let mut delays = Vec::new();
+        for (name, ms) in &update.delays {
+            delays.push((operation(name)?, *ms));
+        }
+        if let Some(forget) = &update.forget {
+            self.forget(forget)?;
+        }
+        if let Some(trim) = &update.trim {
+            self.trim(trim)?;
+        }
+
+        if update.clear_faults {
+            self.knobs.clear_faults();
+        }
+        if let Some(seed) = update.seed {
+            self.knobs.seed(seed);
+        }
+        for (operation, fault, schedule) in faults {
+            self.knobs.add_fault(operation, fault, schedule);
+        }
+        for (code, schedule) in entry_faults {
+            self.knobs.add_entry_fault(code, schedule);
+        }
+        self.knobs.change(|settings| {
+            set(&mut settings.iterator_max_age_ms, update.iterator_max_age_ms);
+            set(&mut settings.next_token_max_age_ms, update.next_token_max_age_ms);
+            set(&mut settings.arrival_offset_ms, update.arrival_offset_ms);
+            set(&mut settings.transition_ms, update.transition_ms);
+            set(&mut settings.empty_answers, update.empty_answers);
+            settings.iterator_epoch += u32::from(update.expire_iterators);
+            if let Some(cap) = update.max_records_per_get {
+                settings.max_records_per_get = (cap > 0).then_some(cap);
+            }
+            if let Some(limits) = update.shard_limits {
+                settings.shard_limits = match limits {
+                    LimitsUpdate::Switch(on) => on.then(ShardLimits::default),
+                    LimitsUpdate::Values(limits) => Some(limits),
+                };
+            }
+            if let Some(keys) = &update.rejected_keys {
+                settings.rejected_keys.clone_from(keys);
+            }
+            for (operation, ms) in delays {
+                settings.delays.insert(operation, ms);
+            }
+            settings.delays.retain(|_, ms| *ms > 0);
+        });
+        Ok(())
+    }
+
+    /// Removes records; returns how many.
+    pub fn trim(&self, trim: &TrimUpdate) -> Result<usize, KnobError> {
+        let stream = self.streams.get(&trim.stream).map_err(|e| KnobError(e.message))?;
+        let shards = match &trim.shard {
+            Some(id) => vec![stream.shard(id).map_err(|e| KnobError(e.message))?],
+            None => stream.read().listed().cloned().collect(),
+        };
+        // A sequence number belongs to one shard; without a shard id it finds its own.
+        let removed: Vec<usize> = shards
+            .iter()
+            .filter_map(|shard| shard.trim(&trim.records))
+            .collect();
+        if !removed.is_empty() {
+            return Ok(removed.iter().sum());
+        }
+        Err(KnobError(format!(
+            "the sequence number to trim up to was not given by {}",
+            trim.shard.as_deref().unwrap_or("any shard of the stream")
+        )))
+    }
+
+    /// Unlists a closed shard.
+    pub fn forget(&self, forget: &ForgetUpdate) -> Result<(), KnobError> {
+        let stream = self
+            .streams
+            .get(&forget.stream)
+            .map_err(|e| KnobError(e.message))?;
+        let shard = stream.shard(&forget.shard).map_err(|e| KnobError(e.message))?;
+        let mut state = shard.state();
+        if state.closed_ms.is_none() {
+            return Err(KnobError(format!(
+                "shard {} is open; only a closed one can be forgotten",
+                shard.id
+            )));
+        }
+        state.unlisted = true;
+        Ok(())
+    }
+}
+
+/// The knobs as the configuration sets them.
+fn initial(config: &SandboxConfig) -> Settings {
+    Settings {
+        transition_ms: config.transition_ms,
+        shard_limits: config.shard_limits,
+        rejected_keys: config.rejected_keys.iter().cloned().collect(),
+        iterator_max_age_ms: config.iterator_max_age_ms,
+        ..Settings::default()
+    }
+}
+
+fn set<T: Copy>(value: &mut T, new: Option<T>) {
+    if let Some(new) = new {
+        *value = new;
+    }
+}
+
+pub(crate) fn operation(name: &str) -> Result<Operation, KnobError> {
+    Operation::parse(name).ok_or_else(|| unknown("operation", name))
+}
+
+fn unknown(what: &str, name: &str) -> KnobError {
+    let known: Vec<&str> = match what {
+        "operation" => Operation::ALL.iter().map(|op| op.name()).collect(),
+        _ => ["throttle", "internal", "drop (of a call)"]
+            .into_iter()
+            .chain(ErrorCode::ALL.iter().map(|code| code.name()))
+            .collect(),
+    };
+    KnobError(format!("unknown {what} {name:?}; known are {}", known.join(", ")))
+}

@@ -1,0 +1,371 @@
+//! What a test may turn: errors, delays, limits and ages. Nothing here waits for a clock unless asked to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ops::Operation;
+use crate::protocol::ErrorCode;
+use crate::store::{ShardLimits, Trim, lock};
+
+/// How the service's iterators age.
+pub(crate) const ITERATOR_MAX_AGE_MS: u64 = 300_000;
+
+/// What happens to a call instead of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is answered with this error.
+    Error(ErrorCode),
+    /// The connection is closed without an answer (an HTTP/2 stream is reset).
+    DropConnection,
+}
+
+impl Fault {
+    /// Reads `drop`, or what [`ErrorCode::parse`] reads.
+    pub fn parse(name: &str) -> Option<Fault> {
+        if name == "drop" {
+            Some(Fault::DropConnection)
+        } else {
+            ErrorCode::parse(name).map(Fault::Error)
+        }
+    }
+}
+
+/// Which calls, or which entries of PutRecords, a fault meets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Schedule {
+    /// The next so many.
+    Next(u64),
+    /// This part of all, between 0 and 1, at random with the seed.
+    Fraction(f64),
+}
+
+/// A change of knobs, as it is posted to `/sandbox/knobs`. What is absent stays as it is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KnobUpdate {
+    /// Forgets all faults (of calls and of entries) before the rest is done.
+    pub clear_faults: bool,
+    /// Seed of everything random.
+    pub seed: Option<u64>,
+    /// How old an iterator may grow. The service's is 300,000.
+    pub iterator_max_age_ms: Option<u64>,
+    /// How old a page token of ListShards or ListStreams may grow.
+    pub next_token_max_age_ms: Option<u64>,
+    /// Makes all iterators given so far expired.
+    pub expire_iterators: bool,
+    /// Added to the arrival time of records put from now on.
+    pub arrival_offset_ms: Option<i64>,
+    /// How long a stream is CREATING or UPDATING after a change.
+    pub transition_ms: Option<u64>,
+    /// At most this many records in a GetRecords answer; 0 lifts the cap.
+    pub max_records_per_get: Option<usize>,
+    /// The next so many GetRecords answers are empty, with MillisBehindLatest above 0.
+    pub empty_answers: Option<u64>,
+    /// Limits of a shard's throughput: `true` for the service's, `false` for none, or an object with numbers.
+    pub shard_limits: Option<LimitsUpdate>,
+    /// Access key ids answered with UnrecognizedClientException; replaces the former list.
+    pub rejected_keys: Option<BTreeSet<String>>,
+    /// Milliseconds before an answer, by operation; 0 removes.
+    pub delays: BTreeMap<String, u64>,
+    /// Faults of calls, added to those there are.
+    pub faults: Vec<FaultUpdate>,
+    /// Faults of single entries of PutRecords, added to those there are.
+    pub entry_faults: Vec<EntryFaultUpdate>,
+    /// Removes records.
+    pub trim: Option<TrimUpdate>,
+    /// Unlists a closed shard.
+    pub forget: Option<ForgetUpdate>,
+}
+
+/// See [`KnobUpdate::shard_limits`].
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum LimitsUpdate {
+    /// The service's limits, or none.
+    Switch(bool),
+    /// These limits.
+    Values(ShardLimits),
+}
+
+/// See [`KnobUpdate::faults`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultUpdate {
+    /// The operation's name.
+    pub operation: String,
+    /// `throttle`, `internal`, `drop`, or an error's name on the wire.
+    pub error: String,
+    /// The next so many calls.
+    pub count: Option<u64>,
+    /// Or this part of all calls.
+    pub fraction: Option<f64>,
+}
+
+/// See [`KnobUpdate::entry_faults`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntryFaultUpdate {
+    /// `throttle` or `internal`.
+    pub error: String,
+    /// The next so many entries.
+    pub count: Option<u64>,
+    /// Or this part of all entries.
+    pub fraction: Option<f64>,
+}
+
+/// See [`KnobUpdate::trim`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrimUpdate {
+    /// The stream's name.
+    pub stream: String,
+    /// One shard; all of them if absent.
+    pub shard: Option<String>,
+    /// `"all"`, `{"up_to": "<sequence number>"}` or `{"older_than_ms": n}`.
+    pub records: Trim,
+}
+
+/// See [`KnobUpdate::forget`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForgetUpdate {
+    /// The stream's name.
+    pub stream: String,
+    /// The shard's id.
+    pub shard: String,
+}
+
+/// A knob that could not be turned.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct KnobError(pub String);
+
+pub(crate) fn schedule(count: Option<u64>, fraction: Option<f64>) -> Result<Schedule, KnobError> {
+    match (count, fraction) {
+        (Some(n), None) => Ok(Schedule::Next(n)),
+        (None, Some(p)) if (0.0..=1.0).contains(&p) => Ok(Schedule::Fraction(p)),
+        (None, Some(p)) => Err(KnobError(format!("fraction {p} is not between 0 and 1"))),
+        _ => Err(KnobError("a fault needs either count or fraction".into())),
+    }
+}
+
+/// The values that a call reads, as they stood when it began.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Settings {
+    pub iterator_max_age_ms: u64,
+    pub next_token_max_age_ms: u64,
+    /// Iterators of an earlier epoch are expired.
+    pub iterator_epoch: u32,
+    pub arrival_offset_ms: i64,
+    pub transition_ms: u64,
+    pub max_records_per_get: Option<usize>,
+    pub empty_answers: u64,
+    pub shard_limits: Option<ShardLimits>,
+    pub rejected_keys: BTreeSet<String>,
+    #[serde(skip)]
+    pub delays: BTreeMap<Operation, u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            iterator_max_age_ms: ITERATOR_MAX_AGE_MS,
+            next_token_max_age_ms: ITERATOR_MAX_AGE_MS,
+            iterator_epoch: 0,
+            arrival_offset_ms: 0,
+            transition_ms: 0,
+            max_records_per_get: None,
+            empty_answers: 0,
+            shard_limits: None,
+            rejected_keys: BTreeSet::new(),
+            delays: BTreeMap::new(),
+        }
+    }
+}
+
+/// The knobs as they stand.
+#[derive(Debug)]
+pub(crate) struct Knobs {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    settings: Settings,
+    faults: Vec<(Operation, Fault, Schedule)>,
+    entry_faults: Vec<(ErrorCode, Schedule)>,
+    random: u64,
+}
+
+impl State {
+    /// Whether this schedule meets now.
+    fn meets(random: &mut u64, schedule: &mut Schedule) -> bool {
+        match schedule {
+            Schedule::Next(0) => false,
+            Schedule::Next(left) => {
+                *left -= 1;
+                true
+            }
+            Schedule::Fraction(p) => next_fraction(random) < *p,
+        }
+    }
+}
+
+/// splitmix64, as a number in 0..1: reproducible, and good enough to pick calls.
+fn next_fraction(state: &mut u64) -> f64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+impl Knobs {
+    pub fn new(settings: Settings, seed: u64) -> Knobs {
+        let state = State {
+            settings,
+            faults: Vec::new(),
+            entry_faults: Vec::new(),
+            random: seed,
+        };
+        Knobs {
+            state: Mutex::new(state),
+        }
+    }
+
+    pub fn settings(&self) -> Settings {
+        lock(&self.state).settings.clone()
+    }
+
+    pub fn change(&self, change: impl FnOnce(&mut Settings)) {
+        change(&mut lock(&self.state).settings);
+    }
+
+    /// Back to `settings`, without faults. Iterators given before stay expired if they were.
+    pub fn reset(&self, settings: Settings, seed: u64) {
+        let mut state = lock(&self.state);
+        let epoch = state.settings.iterator_epoch;
+        *state = State {
+            settings: Settings {
+                iterator_epoch: epoch,
+                ..settings
+            },
+            faults: Vec::new(),
+            entry_faults: Vec::new(),
+            random: seed,
+        };
+    }
+
+    pub fn seed(&self, seed: u64) {
+        lock(&self.state).random = seed;
+    }
+
+    pub fn add_fault(&self, operation: Operation, fault: Fault, schedule: Schedule) {
+        lock(&self.state).faults.push((operation, fault, schedule));
+    }
+
+    pub fn add_entry_fault(&self, code: ErrorCode, schedule: Schedule) {
+        lock(&self.state).entry_faults.push((code, schedule));
+    }
+
+    pub fn clear_faults(&self) {
+        let mut state = lock(&self.state);
+        state.faults.clear();
+        state.entry_faults.clear();
+    }
+
+    /// The fault that meets this call, if any; uses it up.
+    pub fn fault(&self, operation: Operation) -> Option<Fault> {
+        let State { faults, random, .. } = &mut *lock(&self.state);
+        faults.retain(|(_, _, schedule)| *schedule != Schedule::Next(0));
+        faults
+            .iter_mut()
+            .filter(|(op, _, _)| *op == operation)
+            .find_map(|(_, fault, schedule)| State::meets(random, schedule).then_some(*fault))
+    }
+
+    /// The faults that meet the next `count` entries of PutRecords; empty when no fault is set.
+    pub fn entry_faults(&self, count: usize) -> Vec<Option<ErrorCode>> {
+        let State {
+            entry_faults, random, ..
+        } = &mut *lock(&self.state);
+        entry_faults.retain(|(_, schedule)| *schedule != Schedule::Next(0));
+        if entry_faults.is_empty() {
+            return Vec::new();
+        }
+        let mut one = || {
+            entry_faults
+                .iter_mut()
+                .find_map(|(code, schedule)| State::meets(random, schedule).then_some(*code))
+        };
+        (0..count).map(|_| one()).collect()
+    }
+
+    /// Whether this GetRecords answer is to be empty; uses it up.
+    pub fn take_empty_answer(&self) -> bool {
+        let settings = &mut lock(&self.state).settings;
+        let taken = settings.empty_answers > 0;
+        settings.empty_answers -= u64::from(taken);
+        taken
+    }
+
+    pub fn delay(&self, operation: Operation) -> Option<Duration> {
+        lock(&self.state)
+            .settings
+            .delays
+            .get(&operation)
+            .map(|ms| Duration::from_millis(*ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn knobs() -> Knobs {
+        Knobs::new(Settings::default(), 7)
+    }
+
+    #[test]
+    fn next_calls_fail_and_then_no_more() {
+        let knobs = knobs();
+        let throttle = Fault::Error(ErrorCode::ProvisionedThroughputExceededException);
+        knobs.add_fault(Operation::GetRecords, throttle, Schedule::Next(2));
+        knobs.add_fault(Operation::GetRecords, Fault::DropConnection, Schedule::Next(1));
+        assert_eq!(knobs.fault(Operation::PutRecords), None);
+        let met: Vec<_> = (0..4).map(|_| knobs.fault(Operation::GetRecords)).collect();
+        assert_eq!(
+            met,
+            [Some(throttle), Some(throttle), Some(Fault::DropConnection), None]
+        );
+    }
+
+    #[test]
+    fn a_fraction_is_about_that_and_the_same_for_a_seed() {
+        let run = || {
+            let knobs = knobs();
+            knobs.add_entry_fault(ErrorCode::InternalFailure, Schedule::Fraction(0.25));
+            knobs.entry_faults(4000)
+        };
+        let failed = run().iter().flatten().count();
+        assert!((900..1100).contains(&failed), "{failed}");
+        assert_eq!(run(), run());
+    }
+
+    #[test]
+    fn an_update_refuses_what_it_does_not_know() {
+        let parse = |text| serde_json::from_str::<KnobUpdate>(text);
+        assert!(parse(r#"{"iterator_max_age": 5}"#).is_err());
+        assert!(parse(r#"{"trim": {"stream": "s", "records": "some"}}"#).is_err());
+        let update =
+            parse(r#"{"trim": {"stream": "s", "records": {"older_than_ms": 5}}, "shard_limits": true}"#);
+        let update = update.unwrap();
+        assert_eq!(update.trim.unwrap().records, Trim::OlderThanMs(5));
+        assert!(matches!(update.shard_limits, Some(LimitsUpdate::Switch(true))));
+        assert!(schedule(Some(1), Some(0.5)).is_err());
+        assert!(schedule(None, Some(1.5)).is_err());
+    }
+}

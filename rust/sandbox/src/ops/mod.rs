@@ -1,0 +1,180 @@
+//! The service's operations: from a request's body to the answer's.
+
+mod get_records;
+mod iterator;
+mod list_shards;
+mod put_records;
+mod resharding;
+mod streams;
+mod token;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::core::Core;
+use crate::protocol::ServiceError;
+use crate::store::{ACCOUNT, Stream};
+
+macro_rules! operations {
+    ($($name:ident),* $(,)?) => {
+        /// An operation of the service that the sandbox knows.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(missing_docs)]
+        pub enum Operation { $($name),* }
+
+        impl Operation {
+            /// All of them.
+            pub const ALL: &'static [Operation] = &[$(Operation::$name),*];
+
+            /// The name in `X-Amz-Target`.
+            pub fn name(self) -> &'static str {
+                match self { $(Operation::$name => stringify!($name)),* }
+            }
+        }
+    };
+}
+
+operations! {
+    CreateStream, DecreaseStreamRetentionPeriod, DeleteStream, DescribeStream, DescribeStreamSummary,
+    GetRecords, GetShardIterator, IncreaseStreamRetentionPeriod, ListShards, ListStreams, MergeShards, PutRecord,
+    PutRecords, SplitShard, UpdateMaxRecordSize, UpdateShardCount,
+}
+
+impl Operation {
+    /// Finds an operation by its name.
+    pub fn parse(name: &str) -> Option<Operation> {
+        Operation::ALL.iter().copied().find(|op| op.name() == name)
+    }
+}
+
+/// Does what was asked. `region` is the one the request was signed for.
+pub(crate) fn call(
+    core: &Core,
+    operation: Operation,
+    region: &str,
+    body: &[u8],
+) -> Result<Vec<u8>, ServiceError> {
+    match operation {
+        Operation::CreateStream => streams::create(core, region, body).map(empty),
+        Operation::DeleteStream => streams::delete(core, body).map(empty),
+        Operation::DescribeStream => streams::describe(core, body).map(json),
+        Operation::DescribeStreamSummary => streams::summary(core, body).map(json),
+        Operation::ListStreams => streams::list(core, body).map(json),
+        Operation::IncreaseStreamRetentionPeriod => streams::retention(core, body, true).map(empty),
+        Operation::DecreaseStreamRetentionPeriod => streams::retention(core, body, false).map(empty),
+        Operation::UpdateMaxRecordSize => streams::max_record_size(core, body).map(empty),
+        Operation::ListShards => list_shards::list(core, body).map(json),
+        Operation::GetShardIterator => iterator::get(core, body).map(json),
+        Operation::GetRecords => get_records::get(core, body),
+        Operation::PutRecord => put_records::put_one(core, body).map(json),
+        Operation::PutRecords => put_records::put(core, body),
+        Operation::SplitShard => resharding::split(core, body).map(empty),
+        Operation::MergeShards => resharding::merge(core, body).map(empty),
+        Operation::UpdateShardCount => resharding::update_count(core, body).map(json),
+    }
+}
+
+/// The body of an answer without members, as the service sends it: nothing.
+fn empty((): ()) -> Vec<u8> {
+    Vec::new()
+}
+
+fn json(value: Value) -> Vec<u8> {
+    value.to_string().into_bytes()
+}
+
+/// The stream that a request means, by name, by ARN, or by both when they agree.
+fn stream_of(core: &Core, name: Option<&str>, arn: Option<&str>) -> Result<Arc<Stream>, ServiceError> {
+    let by_arn = arn.map(name_in_arn).transpose()?;
+    match (name, by_arn) {
+        (Some(name), Some(other)) if name != other => Err(ServiceError::invalid_argument(
+            "StreamName and StreamARN name different streams; give one of them",
+        )),
+        (Some(name), _) => core.streams.get(check_name(name)?),
+        (None, Some(name)) => core.streams.get(name),
+        (None, None) => Err(ServiceError::invalid_argument(
+            "Either StreamName or StreamARN must be provided.",
+        )),
+    }
+}
+
+fn check_name(name: &str) -> Result<&str, ServiceError> {
+    if name.is_empty() || name.len() > 128 {
+        let limit = if name.is_empty() {
+            "Member must have length greater than or equal to 1"
+        } else {
+            "Member must have length less than or equal to 128"
+        };
+        return Err(ServiceError::constraint(name, "streamName", limit));
+    }
+    if !name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+    {
+        let pattern = "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+";
+        return Err(ServiceError::constraint(name, "streamName", pattern));
+    }
+    Ok(name)
+}
+
+fn name_in_arn(arn: &str) -> Result<&str, ServiceError> {
+    let mut parts = arn.splitn(6, ':');
+    let head = (parts.next(), parts.next(), parts.next());
+    let (_region, account, resource) = (parts.next(), parts.next(), parts.next());
+    match (head, resource.and_then(|r| r.strip_prefix("stream/"))) {
+        ((Some("arn"), Some(partition), Some("kinesis")), Some(name)) if partition.starts_with("aws") => {
+            if account == Some(ACCOUNT) {
+                return Ok(name);
+            }
+            Err(ServiceError::not_found(format!(
+                "Stream {name} under account {} not found.",
+                account.unwrap_or_default()
+            )))
+        }
+        _ => Err(ServiceError::constraint(
+            arn,
+            "streamARN",
+            "Member must satisfy regular expression pattern: arn:aws.*:kinesis:.*:\\d{12}:stream/\\S+",
+        )),
+    }
+}
+
+/// A number inside its bounds, or the default when absent.
+fn bounded(
+    value: Option<i64>,
+    member: &str,
+    bounds: (i64, i64),
+    default: i64,
+) -> Result<usize, ServiceError> {
+    let value = value.unwrap_or(default);
+    if value < bounds.0 {
+        let text = format!("Member must have value greater than or equal to {}", bounds.0);
+        return Err(ServiceError::constraint(value, member, &text));
+    }
+    if value > bounds.1 {
+        let text = format!("Member must have value less than or equal to {}", bounds.1);
+        return Err(ServiceError::constraint(value, member, &text));
+    }
+    Ok(value as usize)
+}
+
+/// A time of a request, in whole milliseconds.
+fn millis(seconds: f64) -> i64 {
+    (seconds * 1000.0).round() as i64
+}
+
+/// A shard id of a request; any text up to 128 characters that the model allows.
+fn check_shard_id<'a>(id: Option<&'a str>, member: &str) -> Result<&'a str, ServiceError> {
+    let id = id.ok_or_else(|| ServiceError::missing(member))?;
+    let good = (1..=128).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+    if good {
+        Ok(id)
+    } else {
+        let pattern = "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+";
+        Err(ServiceError::constraint(id, member, pattern))
+    }
+}

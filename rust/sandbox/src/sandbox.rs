@@ -1,0 +1,185 @@
+//! A running sandbox, and its knobs as methods.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::config::SandboxConfig;
+use crate::core::Core;
+use crate::knobs::{Fault, ForgetUpdate, KnobError, KnobUpdate, Schedule, TrimUpdate};
+use crate::ops::Operation;
+use crate::protocol::ErrorCode;
+use crate::server;
+use crate::stats::Stats;
+use crate::store::{ShardLimits, Trim};
+
+/// A running sandbox. Dropping it closes the port and all connections.
+#[derive(Debug)]
+pub struct Sandbox {
+    core: Arc<Core>,
+    address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl Sandbox {
+    /// Binds to loopback and serves on the current tokio runtime.
+    pub async fn start(config: SandboxConfig) -> io::Result<Sandbox> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port)).await?;
+        let address = listener.local_addr()?;
+        let core = Arc::new(Core::new(config));
+        let server = tokio::spawn(server::serve(listener, Arc::clone(&core)));
+        Ok(Sandbox {
+            core,
+            address,
+            server,
+        })
+    }
+
+    /// Where it listens, e.g. `http://127.0.0.1:4567`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Closes the port and all connections, and waits until that is done.
+    pub async fn stop(mut self) {
+        self.server.abort();
+        // Ends with the cancellation that was just asked for.
+        drop((&mut self.server).await);
+    }
+
+    /// Turns any knobs at once, as `POST /sandbox/knobs` does.
+    pub fn apply(&self, update: &KnobUpdate) -> Result<(), KnobError> {
+        self.core.apply(update)
+    }
+
+    /// What was counted since the start or the last reset.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// Back to how it was started: no streams, no counts, the knobs of the configuration.
+    pub fn reset(&self) {
+        self.core.reset();
+    }
+
+    /// Makes calls of this operation fail: the next so many, or a part of all. Adds to earlier faults.
+    pub fn fail(&self, operation: Operation, fault: Fault, schedule: Schedule) {
+        self.core.knobs.add_fault(operation, fault, schedule);
+    }
+
+    /// Makes entries of PutRecords fail with this code, while the call succeeds. Adds to earlier faults.
+    pub fn fail_entries(&self, code: ErrorCode, schedule: Schedule) {
+        self.core.knobs.add_entry_fault(code, schedule);
+    }
+
+    /// Forgets all faults, of calls and of entries.
+    pub fn clear_faults(&self) {
+        self.core.knobs.clear_faults();
+    }
+
+    /// Answers every call of this operation so much later; zero ends that.
+    pub fn delay(&self, operation: Operation, delay: Duration) {
+        self.core.knobs.change(|settings| {
+            if delay.is_zero() {
+                settings.delays.remove(&operation);
+            } else {
+                settings.delays.insert(operation, delay.as_millis() as u64);
+            }
+        });
+    }
+
+    /// How old an iterator may grow; the service's is five minutes.
+    pub fn set_iterator_max_age(&self, age: Duration) {
+        self.core
+            .knobs
+            .change(|settings| settings.iterator_max_age_ms = age.as_millis() as u64);
+    }
+
+    /// How old a page token may grow; the service's is five minutes.
+    pub fn set_next_token_max_age(&self, age: Duration) {
+        self.core
+            .knobs
+            .change(|settings| settings.next_token_max_age_ms = age.as_millis() as u64);
+    }
+
+    /// Makes all iterators given so far expired.
+    pub fn expire_iterators(&self) {
+        self.core.knobs.change(|settings| settings.iterator_epoch += 1);
+    }
+
+    /// Removes records of a shard, or of all shards of a stream; returns how many.
+    pub fn trim(&self, stream: &str, shard: Option<&str>, records: Trim) -> Result<usize, KnobError> {
+        let (stream, shard) = (stream.to_owned(), shard.map(str::to_owned));
+        self.core.trim(&TrimUpdate {
+            stream,
+            shard,
+            records,
+        })
+    }
+
+    /// Unlists a closed shard, with its records.
+    pub fn forget_shard(&self, stream: &str, shard: &str) -> Result<(), KnobError> {
+        self.core.forget(&ForgetUpdate {
+            stream: stream.to_owned(),
+            shard: shard.to_owned(),
+        })
+    }
+
+    /// Caps the records of a GetRecords answer; `None` lifts the cap.
+    pub fn set_max_records_per_get(&self, cap: Option<usize>) {
+        self.core
+            .knobs
+            .change(|settings| settings.max_records_per_get = cap.filter(|n| *n > 0));
+    }
+
+    /// Makes the next so many GetRecords answers empty, with MillisBehindLatest above 0.
+    pub fn answer_empty(&self, count: u64) {
+        self.core.knobs.change(|settings| settings.empty_answers = count);
+    }
+
+    /// Switches throughput limits of shards on (see [`ShardLimits::default`]) or off.
+    pub fn set_shard_limits(&self, limits: Option<ShardLimits>) {
+        self.core.knobs.change(|settings| settings.shard_limits = limits);
+    }
+
+    /// Shifts the arrival time of records put from now on.
+    pub fn set_arrival_offset_ms(&self, offset: i64) {
+        self.core
+            .knobs
+            .change(|settings| settings.arrival_offset_ms = offset);
+    }
+
+    /// How long a stream is CREATING or UPDATING after a change from now on.
+    pub fn set_transition(&self, time: Duration) {
+        self.core
+            .knobs
+            .change(|settings| settings.transition_ms = time.as_millis() as u64);
+    }
+
+    /// Answers requests signed with this access key id with UnrecognizedClientException.
+    pub fn reject_key(&self, access_key_id: &str) {
+        self.core.knobs.change(|settings| {
+            settings.rejected_keys.insert(access_key_id.to_owned());
+        });
+    }
+
+    /// Takes access key ids rejected so far again.
+    pub fn accept_all_keys(&self) {
+        self.core.knobs.change(|settings| settings.rejected_keys.clear());
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}

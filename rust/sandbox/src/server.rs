@@ -1,0 +1,215 @@
+//! HTTP: connections, headers, and which path is whose.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::admin;
+use crate::core::Core;
+use crate::knobs::Fault;
+use crate::ops::{self, Operation};
+use crate::protocol::{ErrorCode, ServiceError};
+
+const JSON: &str = "application/x-amz-json-1.1";
+const TARGET_PREFIX: &str = "Kinesis_20131202.";
+/// A request of 10 MiB in base64, and room for its keys and JSON.
+const MAX_BODY: usize = 32 * 1024 * 1024;
+const H2_WINDOW: u32 = 8 * 1024 * 1024;
+
+/// The connection is to be closed without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was dropped by a knob")]
+struct Dropped;
+
+/// Takes connections until it is cancelled; they end with it.
+pub(crate) async fn serve(listener: TcpListener, core: Arc<Core>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, Arc::clone(&core)));
+                }
+                // Out of file handles, or a connection that broke while it was taken: go on when others ended.
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::task::yield_now().await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, core: Arc<Core>) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().max_buf_size(1024 * 1024);
+    builder
+        .http2()
+        .initial_stream_window_size(H2_WINDOW)
+        .initial_connection_window_size(2 * H2_WINDOW)
+        .max_frame_size(256 * 1024)
+        .max_send_buf_size(1024 * 1024);
+    let service = service_fn(move |request| handle(Arc::clone(&core), request));
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+async fn handle(core: Arc<Core>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Dropped> {
+    let (parts, body) = request.into_parts();
+    let body = read(body).await;
+    if parts.uri.path().starts_with("/sandbox") {
+        let (status, text) = match body {
+            Ok(body) => admin::answer(&core, &parts.method, parts.uri.path(), &body),
+            Err(error) => (400, format!("{{\"error\":{:?}}}", error.message)),
+        };
+        return Ok(response(status, "application/json", text.into_bytes(), None));
+    }
+    let header = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok());
+    let content_type = header(CONTENT_TYPE.as_str()).unwrap_or_default();
+    let target = header("x-amz-target").unwrap_or_default();
+    let operation = target.strip_prefix(TARGET_PREFIX).and_then(Operation::parse);
+    let operation = match operation {
+        Some(operation) if parts.method == Method::POST && content_type.starts_with(JSON) => operation,
+        _ => return Ok(failure(&unknown(target, content_type))),
+    };
+
+    core.counters.called(operation);
+    if let Some(delay) = core.knobs.delay(operation) {
+        tokio::time::sleep(delay).await;
+    }
+    let answer = match core.knobs.fault(operation) {
+        Some(Fault::DropConnection) => {
+            core.counters.failed(operation, None);
+            return Err(Dropped);
+        }
+        Some(Fault::Error(code)) => Err(injected(code)),
+        None => body.and_then(|body| {
+            let region = authenticate(&core, header(AUTHORIZATION.as_str()))?;
+            ops::call(&core, operation, region, &body)
+        }),
+    };
+    Ok(match answer {
+        Ok(content) => response(200, JSON, content, None),
+        Err(error) => {
+            core.counters.failed(operation, Some(error.code));
+            failure(&error)
+        }
+    })
+}
+
+/// Reads a body whole; most come in several frames, which are put together once.
+async fn read(mut body: Incoming) -> Result<Bytes, ServiceError> {
+    use hyper::body::Body;
+    let expected = body.size_hint().lower() as usize;
+    let mut whole = Vec::with_capacity(expected.min(MAX_BODY));
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|error| ServiceError::serialization(format!("body not readable: {error}")))?;
+        if let Ok(data) = frame.into_data() {
+            if whole.len() + data.len() > MAX_BODY {
+                return Err(ServiceError::serialization(format!(
+                    "the body is larger than {MAX_BODY} bytes"
+                )));
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(Bytes::from(whole))
+}
+
+/// Checks that the request is signed at all, and by whom; gives the region it is signed for.
+fn authenticate<'a>(core: &Core, authorization: Option<&'a str>) -> Result<&'a str, ServiceError> {
+    let Some(authorization) = authorization else {
+        return Err(ServiceError::new(
+            ErrorCode::MissingAuthenticationTokenException,
+            "Missing Authentication Token",
+        ));
+    };
+    let scope = authorization
+        .strip_prefix("AWS4-HMAC-SHA256")
+        .and_then(|rest| {
+            rest.split([',', ' '])
+                .find_map(|part| part.strip_prefix("Credential="))
+        })
+        .unwrap_or_default();
+    let mut parts = scope.split('/');
+    let (Some(key), Some(_date), Some(region)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(ServiceError::new(
+            ErrorCode::IncompleteSignatureException,
+            "Authorization header requires 'Credential' parameter with key, date, region and service.",
+        ));
+    };
+    if core.knobs.settings().rejected_keys.contains(key) {
+        return Err(ServiceError::new(
+            ErrorCode::UnrecognizedClientException,
+            "The security token included in the request is invalid.",
+        ));
+    }
+    Ok(region)
+}
+
+fn unknown(target: &str, content_type: &str) -> ServiceError {
+    let message = if content_type.starts_with(JSON) {
+        format!("The sandbox does not serve the operation {target:?}.")
+    } else {
+        format!("The sandbox serves POST with content type {JSON} only, not {content_type:?}.")
+    };
+    ServiceError::new(ErrorCode::UnknownOperationException, message)
+}
+
+/// The error that a knob asked for, in words that a log can be searched for.
+fn injected(code: ErrorCode) -> ServiceError {
+    ServiceError::new(code, format!("{code} asked for by a knob of the sandbox."))
+}
+
+fn failure(error: &ServiceError) -> Response<Full<Bytes>> {
+    let body = serde_json::json!({ "__type": error.code.name(), "message": error.message });
+    response(
+        error.code.status(),
+        JSON,
+        body.to_string().into_bytes(),
+        Some(error.code.name()),
+    )
+}
+
+fn response(
+    status: u16,
+    content_type: &'static str,
+    body: Vec<u8>,
+    error: Option<&'static str>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Ok(id) = HeaderValue::from_str(&request_id()) {
+        headers.insert("x-amzn-requestid", id);
+    }
+    if let Some(error) = error {
+        headers.insert("x-amzn-errortype", HeaderValue::from_static(error));
+    }
+    response
+}
+
+/// Unique for this process, and of the usual form.
+fn request_id() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let started = u64::from(std::process::id());
+    format!("{started:08x}-0000-4000-8000-{count:012x}")
+}

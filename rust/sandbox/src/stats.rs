@@ -1,0 +1,148 @@
+//! Counters, for tests that ask how often something was called.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ops::Operation;
+use crate::protocol::ErrorCode;
+use crate::store::{Streams, lock};
+
+/// What was counted since the start or the last reset. A deleted stream takes its counters along.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// By the operation's name.
+    pub operations: BTreeMap<String, OperationStats>,
+    /// By stream, then by shard id.
+    pub streams: BTreeMap<String, BTreeMap<String, ShardStats>>,
+}
+
+/// Calls of one operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationStats {
+    /// All calls, those that failed included.
+    pub calls: u64,
+    /// Calls answered with an error, by its name; `DroppedConnection` for those not answered.
+    pub errors: BTreeMap<String, u64>,
+}
+
+/// What happened to one shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardStats {
+    /// GetRecords calls with a valid iterator of the shard, throttled ones included.
+    pub get_records: u64,
+    /// GetRecords calls refused by the shard's limits.
+    pub get_records_throttled: u64,
+    /// Records given.
+    pub records_out: u64,
+    /// Payload and partition keys given, in bytes.
+    pub bytes_out: u64,
+    /// GetShardIterator calls.
+    pub iterators: u64,
+    /// Records accepted.
+    pub records_in: u64,
+    /// Payload and partition keys accepted, in bytes.
+    pub bytes_in: u64,
+    /// Records refused by the shard's limits or by a knob.
+    pub records_refused: u64,
+}
+
+impl Stats {
+    /// Calls of this operation.
+    pub fn calls(&self, operation: &str) -> u64 {
+        self.operations.get(operation).map_or(0, |o| o.calls)
+    }
+
+    /// The counters of this shard, zero if it has none.
+    pub fn shard(&self, stream: &str, shard_id: &str) -> ShardStats {
+        self.streams
+            .get(stream)
+            .and_then(|s| s.get(shard_id))
+            .copied()
+            .unwrap_or_default()
+    }
+}
+
+/// The live counters of one shard.
+#[derive(Debug, Default)]
+pub(crate) struct ShardCounters {
+    pub get_records: AtomicU64,
+    pub get_records_throttled: AtomicU64,
+    pub records_out: AtomicU64,
+    pub bytes_out: AtomicU64,
+    pub iterators: AtomicU64,
+    pub records_in: AtomicU64,
+    pub bytes_in: AtomicU64,
+    pub records_refused: AtomicU64,
+}
+
+/// Adds to a counter.
+pub(crate) fn add(counter: &AtomicU64, n: usize) {
+    counter.fetch_add(n as u64, Relaxed);
+}
+
+impl ShardCounters {
+    fn read(&self) -> ShardStats {
+        ShardStats {
+            get_records: self.get_records.load(Relaxed),
+            get_records_throttled: self.get_records_throttled.load(Relaxed),
+            records_out: self.records_out.load(Relaxed),
+            bytes_out: self.bytes_out.load(Relaxed),
+            iterators: self.iterators.load(Relaxed),
+            records_in: self.records_in.load(Relaxed),
+            bytes_in: self.bytes_in.load(Relaxed),
+            records_refused: self.records_refused.load(Relaxed),
+        }
+    }
+}
+
+/// The live counters of the operations.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    operations: Mutex<BTreeMap<Operation, OperationStats>>,
+}
+
+impl Counters {
+    pub fn called(&self, operation: Operation) {
+        lock(&self.operations).entry(operation).or_default().calls += 1;
+    }
+
+    /// Counts a failed call; `None` is a connection dropped without an answer.
+    pub fn failed(&self, operation: Operation, code: Option<ErrorCode>) {
+        let name = code.map_or("DroppedConnection", ErrorCode::name);
+        let mut operations = lock(&self.operations);
+        *operations
+            .entry(operation)
+            .or_default()
+            .errors
+            .entry(name.to_owned())
+            .or_default() += 1;
+    }
+
+    pub fn clear(&self) {
+        lock(&self.operations).clear();
+    }
+
+    pub fn read(&self, streams: &Streams) -> Stats {
+        let operations = lock(&self.operations)
+            .iter()
+            .map(|(op, stats)| (op.name().to_owned(), stats.clone()))
+            .collect();
+        let streams = streams
+            .all()
+            .iter()
+            .map(|stream| {
+                let shards = stream
+                    .read()
+                    .shards
+                    .iter()
+                    .map(|s| (s.id.clone(), s.counters.read()))
+                    .collect();
+                (stream.name.clone(), shards)
+            })
+            .collect();
+        Stats { operations, streams }
+    }
+}

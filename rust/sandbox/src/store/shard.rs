@@ -1,0 +1,253 @@
+//! A shard: its place in the stream's history, and its records.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use serde::Deserialize;
+
+use super::limits::Allowance;
+use super::{HashRange, Record, SequenceNumber, lock, now_ms};
+use crate::stats::ShardCounters;
+
+/// Which records a trim removes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trim {
+    /// All up to and including this sequence number.
+    UpTo(String),
+    /// All that arrived more than this many milliseconds ago.
+    OlderThanMs(i64),
+    /// Everything.
+    All,
+}
+
+/// One shard. What never changes is public here, the rest behind a lock of its own.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub index: u32,
+    pub id: String,
+    pub range: HashRange,
+    pub parent: Option<u32>,
+    pub adjacent_parent: Option<u32>,
+    pub created_ms: i64,
+    /// The creation as it stands in sequence numbers: always later than the parents'.
+    pub created_s: u64,
+    pub counters: ShardCounters,
+    state: Mutex<ShardState>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ShardState {
+    /// The records not trimmed; the first one has the index `first`.
+    pub records: VecDeque<Record>,
+    pub first: u64,
+    pub closed_ms: Option<i64>,
+    /// Indexes of the shards that took over.
+    pub children: Vec<u32>,
+    /// Forgotten by a knob, as the service forgets a shard whose records have all expired.
+    pub unlisted: bool,
+    pub allowance: Allowance,
+}
+
+/// The id of the shard with this index.
+pub(crate) fn shard_id(index: u32) -> String {
+    format!("shardId-{index:012}")
+}
+
+impl Shard {
+    pub fn new(index: u32, range: HashRange, parents: [Option<&Shard>; 2], created_ms: i64) -> Shard {
+        let after = parents
+            .iter()
+            .flatten()
+            .map(|p| p.created_s + 1)
+            .max()
+            .unwrap_or(0);
+        Shard {
+            index,
+            id: shard_id(index),
+            range,
+            parent: parents[0].map(|p| p.index),
+            adjacent_parent: parents[1].map(|p| p.index),
+            created_ms,
+            created_s: after.max(created_ms.div_euclid(1000) as u64),
+            counters: ShardCounters::default(),
+            state: Mutex::new(ShardState {
+                records: VecDeque::new(),
+                // Index 0 is the shard's StartingSequenceNumber.
+                first: 1,
+                closed_ms: None,
+                children: Vec::new(),
+                unlisted: false,
+                allowance: Allowance::default(),
+            }),
+        }
+    }
+
+    pub fn state(&self) -> std::sync::MutexGuard<'_, ShardState> {
+        lock(&self.state)
+    }
+
+    pub fn parents(&self) -> impl Iterator<Item = u32> {
+        self.parent.into_iter().chain(self.adjacent_parent)
+    }
+
+    pub fn starting_number(&self) -> SequenceNumber {
+        SequenceNumber::new(self.created_s, self.index, 0, self.created_s)
+    }
+
+    /// The last number of a closed shard; `None` while it is open.
+    pub fn ending_number(&self, state: &ShardState) -> Option<SequenceNumber> {
+        let closed = state.closed_ms?;
+        Some(SequenceNumber::new(
+            self.created_s,
+            self.index,
+            state.next(),
+            closed.div_euclid(1000) as u64,
+        ))
+    }
+
+    /// Stores a record and gives its number.
+    pub fn append(
+        &self,
+        state: &mut ShardState,
+        arrival_ms: i64,
+        base64: &str,
+        data_len: usize,
+        key: &str,
+    ) -> SequenceNumber {
+        let at_s = arrival_ms.div_euclid(1000).max(0) as u64;
+        let number = SequenceNumber::new(self.created_s, self.index, state.next(), at_s);
+        state
+            .records
+            .push_back(Record::new(&number, arrival_ms, base64, data_len, key));
+        number
+    }
+
+    /// The index that a number stands for, if this shard gave it.
+    pub fn index_of(&self, state: &ShardState, number: &str) -> Option<u64> {
+        let number = SequenceNumber::parse(number)?;
+        (number.shard() == self.index
+            && number.shard_created_s() == self.created_s
+            && number.index() <= state.next())
+        .then(|| number.index())
+    }
+
+    /// Removes records; returns how many, or `None` if the number is not one of this shard's.
+    pub fn trim(&self, trim: &Trim) -> Option<usize> {
+        let mut state = self.state();
+        let end = match trim {
+            Trim::All => state.next(),
+            Trim::UpTo(number) => self.index_of(&state, number)? + 1,
+            Trim::OlderThanMs(age) => {
+                let limit = now_ms() - age;
+                state.first + state.records.iter().take_while(|r| r.arrival_ms < limit).count() as u64
+            }
+        };
+        let count = (end.clamp(state.first, state.next()) - state.first) as usize;
+        state.records.drain(..count);
+        state.first += count as u64;
+        Some(count)
+    }
+}
+
+impl ShardState {
+    /// The index that the next record gets.
+    pub fn next(&self) -> u64 {
+        self.first + self.records.len() as u64
+    }
+
+    /// The first record that arrived at or after this time, else the tip. Arrivals need not be in order: a
+    /// knob shifts them.
+    pub fn first_arrived(&self, since_ms: i64) -> u64 {
+        let before = self.records.iter().position(|r| r.arrival_ms >= since_ms);
+        before.map_or(self.next(), |n| self.first + n as u64)
+    }
+
+    /// Where a reader at `index` stands in `records`, past what was trimmed.
+    pub fn offset(&self, index: u64) -> usize {
+        (index.clamp(self.first, self.next()) - self.first) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shard() -> Shard {
+        Shard::new(
+            0,
+            HashRange {
+                start: 0,
+                end: u128::MAX,
+            },
+            [None, None],
+            1_700_000_000_000,
+        )
+    }
+
+    fn put(shard: &Shard, arrival_ms: i64) -> String {
+        shard
+            .append(&mut shard.state(), arrival_ms, "eA==", 1, "k")
+            .to_string()
+    }
+
+    #[test]
+    fn numbers_rise_and_point_back_at_their_records() {
+        let shard = shard();
+        let numbers: Vec<String> = (0..100).map(|i| put(&shard, 1_700_000_000_000 - i)).collect();
+        assert!(numbers.windows(2).all(|w| w[0] < w[1]));
+        assert!(numbers[0] > shard.starting_number().to_string());
+        let state = shard.state();
+        assert_eq!(shard.index_of(&state, &numbers[0]), Some(1));
+        assert_eq!(shard.index_of(&state, &numbers[99]), Some(100));
+        assert_eq!(
+            shard.index_of(&state, &shard.starting_number().to_string()),
+            Some(0)
+        );
+        assert_eq!(state.records[99].sequence_number(), numbers[99]);
+        assert_eq!(
+            (state.records[5].base64(), state.records[5].partition_key()),
+            ("eA==", "k")
+        );
+    }
+
+    #[test]
+    fn numbers_of_another_shard_are_refused() {
+        let one = shard();
+        let child = Shard::new(1, one.range, [Some(&one), None], one.created_ms);
+        let number = put(&one, 1_700_000_000_000);
+        assert_eq!(child.index_of(&child.state(), &number), None);
+        assert!(put(&child, 1_700_000_000_000) > number);
+    }
+
+    #[test]
+    fn trims() {
+        let shard = shard();
+        let now = now_ms();
+        let numbers: Vec<String> = [50_000, 40_000, 30_000, 0]
+            .map(|age| put(&shard, now - age))
+            .to_vec();
+        assert_eq!(shard.trim(&Trim::UpTo(numbers[0].clone())), Some(1));
+        assert_eq!(shard.trim(&Trim::UpTo(numbers[0].clone())), Some(0));
+        assert_eq!(shard.trim(&Trim::UpTo("1".into())), None);
+        assert_eq!(shard.trim(&Trim::OlderThanMs(35_000)), Some(1));
+        assert_eq!(shard.state().records[0].sequence_number(), numbers[2]);
+        assert_eq!(shard.state().offset(1), 0);
+        assert_eq!(shard.trim(&Trim::All), Some(2));
+        assert_eq!(shard.index_of(&shard.state(), &numbers[3]), Some(4));
+        assert!(put(&shard, now) > numbers[3]);
+    }
+
+    #[test]
+    fn finds_the_first_arrival() {
+        let shard = shard();
+        for arrival in [1000, 2000, 3000] {
+            put(&shard, arrival);
+        }
+        let state = shard.state();
+        assert_eq!(
+            [0, 1000, 1001, 3000, 3001].map(|t| state.first_arrived(t)),
+            [1, 1, 2, 3, 4]
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! A stream: its settings, its shards, and who takes a hash key.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::{HashRange, Shard, now_ms};
+use crate::protocol::ServiceError;
+
+/// One stream. A put holds the read lock and a reshard the write lock, so no record reaches a closed shard.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    /// Tells this stream from another one of the same name, before or after it.
+    pub uid: u64,
+    pub name: String,
+    pub arn: String,
+    pub created_ms: i64,
+    state: RwLock<StreamState>,
+}
+
+#[derive(Debug)]
+pub(crate) struct StreamState {
+    pub on_demand: bool,
+    pub retention_hours: i64,
+    pub max_record_kib: i64,
+    /// All shards ever, by index; forgotten ones are marked in themselves.
+    pub shards: Vec<Arc<Shard>>,
+    /// The open ones, by the start of their ranges.
+    pub open: Vec<Arc<Shard>>,
+    /// Until when a change is shown as under way.
+    pub busy_until_ms: i64,
+    pub busy_status: &'static str,
+}
+
+impl Stream {
+    pub fn new(uid: u64, name: &str, arn: String, shard_count: u32, on_demand: bool) -> Stream {
+        let created_ms = now_ms();
+        let shards: Vec<_> = HashRange::uniform(shard_count)
+            .into_iter()
+            .enumerate()
+            .map(|(index, range)| Arc::new(Shard::new(index as u32, range, [None, None], created_ms)))
+            .collect();
+        let state = StreamState {
+            on_demand,
+            retention_hours: 24,
+            max_record_kib: 1024,
+            open: shards.clone(),
+            shards,
+            busy_until_ms: 0,
+            busy_status: "ACTIVE",
+        };
+        Stream {
+            uid,
+            name: name.to_owned(),
+            arn,
+            created_ms,
+            state: RwLock::new(state),
+        }
+    }
+
+    pub fn read(&self) -> RwLockReadGuard<'_, StreamState> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn write(&self) -> RwLockWriteGuard<'_, StreamState> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The shard of this id, unless it was forgotten.
+    pub fn shard(&self, id: &str) -> Result<Arc<Shard>, ServiceError> {
+        self.read()
+            .shards
+            .iter()
+            .find(|s| s.id == id && !s.state().unlisted)
+            .cloned()
+            .ok_or_else(|| {
+                ServiceError::not_found(format!(
+                    "Shard {id} in stream {} under account {} does not exist",
+                    self.name,
+                    super::ACCOUNT
+                ))
+            })
+    }
+
+    /// For operations that change the stream, or need it settled.
+    pub fn require_active(&self, state: &StreamState) -> Result<(), ServiceError> {
+        match state.status() {
+            "ACTIVE" => Ok(()),
+            status => Err(ServiceError::in_use(format!(
+                "Stream {} under account {} not ACTIVE, instead in state {status}",
+                self.name,
+                super::ACCOUNT
+            ))),
+        }
+    }
+
+    /// For reading and writing records, which only a stream being created refuses.
+    pub fn require_created(&self) -> Result<(), ServiceError> {
+        if self.read().status() == "CREATING" {
+            Err(super::streams::no_stream(&self.name))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl StreamState {
+    pub fn status(&self) -> &'static str {
+        if self.busy_status != "ACTIVE" && now_ms() < self.busy_until_ms {
+            self.busy_status
+        } else {
+            "ACTIVE"
+        }
+    }
+
+    /// Shows a change as under way for this long.
+    pub fn busy(&mut self, status: &'static str, for_ms: u64) {
+        self.busy_status = if for_ms == 0 { "ACTIVE" } else { status };
+        self.busy_until_ms = now_ms() + for_ms as i64;
+    }
+
+    /// The open shard that takes this key.
+    pub fn route(&self, key: u128) -> Option<&Arc<Shard>> {
+        let after = self.open.partition_point(|s| s.range.start <= key);
+        self.open
+            .get(after.checked_sub(1)?)
+            .filter(|s| s.range.contains(key))
+    }
+
+    /// The shards that are still listed.
+    pub fn listed(&self) -> impl Iterator<Item = &Arc<Shard>> {
+        self.shards.iter().filter(|s| !s.state().unlisted)
+    }
+}
