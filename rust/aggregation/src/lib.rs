@@ -1,1 +1,48 @@
-//! Placeholder.
+//! The KPL aggregated-record format: many user records in one Amazon Kinesis record.
+//!
+//! ```text
+//! F3 89 9A C2 | AggregatedRecord (protocol buffers, proto2) | MD5 of the message, 16 bytes
+//! ```
+//!
+//! Source of the layout: `aggregation-format.md` of awslabs/amazon-kinesis-producer. Where that page is silent (what a
+//! record is whose magic fits and whose rest doesn't), this crate does as the Kinesis Client Library's `AggregatorUtil`
+//! does, since that is what consumers of such streams are used to: it is a plain record. There is one exception, an
+//! index that points outside its table: the KCL logs it and drops records, here it is an error ([`MalformedAggregate`]).
+//!
+//! The crate does no I/O and knows nothing of shards. A consumer that wants the KCL's check of hash keys against the
+//! shard's range has what it needs in [`UserRecord`].
+
+mod decode;
+mod encode;
+mod message;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use decode::{Decoded, MalformedAggregate, decode, has_magic};
+pub use encode::{Aggregator, encode};
+
+/// The first bytes of every aggregate.
+pub const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
+
+/// The length of the MD5 digest at the end of every aggregate.
+pub const DIGEST_LEN: usize = 16;
+
+/// What an aggregate is longer than its message: magic and digest.
+pub const OVERHEAD: usize = MAGIC.len() + DIGEST_LEN;
+
+/// One of the records within an aggregate. Clones share key and data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRecord {
+    /// The user record's own partition key; records with the same key share it.
+    pub partition_key: Arc<str>,
+    /// The decimal hash key that overrides the partition key's, where the producer gave one.
+    pub explicit_hash_key: Option<Arc<str>>,
+    /// The payload: a slice of the Kinesis record it was decoded from.
+    pub data: Bytes,
+    /// The record's place in its aggregate, from 0. Encoding ignores it: there the place decides.
+    pub sub_sequence: u32,
+}

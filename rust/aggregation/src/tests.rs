@@ -1,0 +1,380 @@
+use super::message::{AggregatedRecord, Record, Tag};
+use super::*;
+use md5::{Digest, Md5};
+use prost::Message;
+
+fn user(partition_key: &str, explicit_hash_key: Option<&str>, data: &[u8], sub_sequence: u32) -> UserRecord {
+    UserRecord {
+        partition_key: partition_key.into(),
+        explicit_hash_key: explicit_hash_key.map(Arc::from),
+        data: Bytes::copy_from_slice(data),
+        sub_sequence,
+    }
+}
+
+/// Magic, any message, and the digest of it.
+fn sealed(message: &[u8]) -> Bytes {
+    [&MAGIC[..], message, &Md5::digest(message)[..]].concat().into()
+}
+
+fn aggregate(message: &AggregatedRecord) -> Bytes {
+    sealed(&message.encode_to_vec())
+}
+
+fn record(
+    partition_key_index: Option<u64>,
+    explicit_hash_key_index: Option<u64>,
+    data: Option<&'static str>,
+) -> Record {
+    Record {
+        partition_key_index,
+        explicit_hash_key_index,
+        data: data.map(Bytes::from),
+        tags: vec![],
+    }
+}
+
+fn three() -> [UserRecord; 3] {
+    [
+        user("a", None, b"x", 0),
+        user("bb", Some("7"), b"yz", 1),
+        user("a", None, b"", 2),
+    ]
+}
+
+/// Written by hand from the format's description; the digest was computed with another implementation of MD5.
+#[rustfmt::skip]
+const THREE: &[u8] = &[
+    0xF3, 0x89, 0x9A, 0xC2,
+    0x0A, 1, b'a',                                   // partition_key_table[0]
+    0x0A, 2, b'b', b'b',                             // partition_key_table[1]
+    0x12, 1, b'7',                                   // explicit_hash_key_table[0]
+    0x1A, 5, 0x08, 0, 0x1A, 1, b'x',                 // records[0]: key 0, data
+    0x1A, 8, 0x08, 1, 0x10, 0, 0x1A, 2, b'y', b'z',  // records[1]: key 1, hash key 0, data
+    0x1A, 4, 0x08, 0, 0x1A, 0,                       // records[2]: key 0, no bytes
+    0x7E, 0x9F, 0xF8, 0x01, 0x28, 0xC5, 0x3C, 0xE2,
+    0x04, 0x8A, 0x6F, 0xCA, 0xB2, 0x9A, 0x49, 0x87,
+];
+
+#[test]
+fn the_known_vector_is_encoded_and_decoded() {
+    assert_eq!(&encode(&three())[..], THREE);
+    assert_eq!(
+        decode(&Bytes::from_static(THREE)),
+        Ok(Decoded::Aggregate(three().to_vec()))
+    );
+}
+
+/// What AWS's own aggregator for Python (the package aws_kinesis_agg) makes of three records.
+const FROM_AWS: &[u8] =
+    b"\xf3\x89\x9a\xc2\x0a\x01\x61\x0a\x02\x62\x62\x12\x01\x31\x12\x01\x37\x1a\x07\x08\x00\x10\x00\x1a\
+      \x01\x78\x1a\x08\x08\x01\x10\x01\x1a\x02\x79\x7a\x1a\x06\x08\x00\x10\x00\x1a\x00\x6a\x81\xf5\x69\
+      \x7d\x99\xd3\xa5\xc0\x06\x2b\x9d\x9c\x94\xe8\x08";
+
+#[test]
+fn an_aggregate_of_another_producer_is_decoded_and_encoded_alike() {
+    let records = vec![
+        user("a", Some("1"), b"x", 0),
+        user("bb", Some("7"), b"yz", 1),
+        user("a", Some("1"), b"", 2),
+    ];
+    assert_eq!(encode(&records), FROM_AWS);
+    assert_eq!(
+        decode(&Bytes::from_static(FROM_AWS)),
+        Ok(Decoded::Aggregate(records))
+    );
+}
+
+#[test]
+fn payloads_are_slices_and_keys_are_shared() {
+    let data = Bytes::from_static(THREE);
+    let Ok(Decoded::Aggregate(records)) = decode(&data) else {
+        panic!("not an aggregate")
+    };
+    let within = data.as_ptr_range();
+    for record in &records[..2] {
+        assert!(within.contains(&record.data.as_ptr()));
+    }
+    assert!(Arc::ptr_eq(&records[0].partition_key, &records[2].partition_key));
+}
+
+#[test]
+fn records_without_the_magic_are_plain() {
+    for data in [
+        &b""[..],
+        b"\xF3",
+        b"\xF3\x89\x9A",
+        b"hello",
+        b"{\"a\":1}",
+        b"\xF3\x89\x9A\xC3 and a lot more behind it",
+    ] {
+        assert_eq!(
+            decode(&Bytes::copy_from_slice(data)),
+            Ok(Decoded::Plain),
+            "{data:?}"
+        );
+        assert!(!has_magic(data));
+    }
+    assert!(has_magic(THREE));
+    assert_eq!(decode(&Bytes::from_static(&MAGIC)), Ok(Decoded::Plain));
+}
+
+#[test]
+fn an_aggregate_cut_short_anywhere_is_plain() {
+    for end in 0..THREE.len() {
+        assert_eq!(
+            decode(&Bytes::from_static(&THREE[..end])),
+            Ok(Decoded::Plain),
+            "{end} bytes"
+        );
+    }
+    let longer = [THREE, b"!"].concat();
+    assert_eq!(decode(&longer.into()), Ok(Decoded::Plain));
+}
+
+#[test]
+fn an_aggregate_with_any_bit_flipped_is_plain() {
+    for bit in 0..THREE.len() * 8 {
+        let mut data = THREE.to_vec();
+        data[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(decode(&data.into()), Ok(Decoded::Plain), "bit {bit}");
+    }
+}
+
+#[test]
+fn a_sealed_message_that_cannot_be_parsed_is_plain() {
+    for message in [
+        &b"\x0A\x05a"[..],                                   // a key longer than the message
+        b"\xFF\xFF\xFF",                                     // a tag that doesn't end
+        b"\x08\x01",                                         // a number where a key is due
+        b"\x1A\x02\x08",                                     // a record longer than the message
+        b"\x0A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01", // a length that doesn't fit
+        b"\x0B",                                             // a group that doesn't end
+        b"\x00\x00",                                         // field number 0
+        b"plain text in the place of a message",
+    ] {
+        assert_eq!(decode(&sealed(message)), Ok(Decoded::Plain), "{message:?}");
+    }
+}
+
+#[test]
+fn a_missing_required_field_makes_it_plain() {
+    let tag = |key: Option<&'static str>| Tag {
+        key: key.map(Bytes::from),
+        value: None,
+    };
+    let with = |record| {
+        aggregate(&AggregatedRecord {
+            partition_key_table: vec!["k".into()],
+            explicit_hash_key_table: vec![],
+            records: vec![record],
+        })
+    };
+    assert_eq!(decode(&with(record(None, None, Some("x")))), Ok(Decoded::Plain));
+    assert_eq!(decode(&with(record(Some(0), None, None))), Ok(Decoded::Plain));
+    assert_eq!(
+        decode(&with(Record {
+            tags: vec![tag(None)],
+            ..record(Some(0), None, Some("x"))
+        })),
+        Ok(Decoded::Plain)
+    );
+    assert_eq!(
+        decode(&with(Record {
+            tags: vec![tag(Some("t"))],
+            ..record(Some(0), None, Some("x"))
+        })),
+        Ok(Decoded::Aggregate(vec![user("k", None, b"x", 0)]))
+    );
+}
+
+#[test]
+fn an_index_outside_its_table_is_an_error() {
+    let with = |partition_key_index, explicit_hash_key_index| {
+        aggregate(&AggregatedRecord {
+            partition_key_table: vec!["k".into()],
+            explicit_hash_key_table: vec!["1".into(), "2".into()],
+            records: vec![
+                record(Some(0), Some(1), Some("x")),
+                record(Some(partition_key_index), explicit_hash_key_index, Some("y")),
+            ],
+        })
+    };
+    assert!(matches!(decode(&with(0, Some(1))), Ok(Decoded::Aggregate(records)) if records.len() == 2));
+    let error = decode(&with(1, None)).unwrap_err();
+    assert_eq!(
+        error,
+        MalformedAggregate {
+            record: 1,
+            records: 2,
+            table: "partition key",
+            index: 1,
+            table_len: 1
+        }
+    );
+    assert_eq!(
+        error.to_string(),
+        "malformed aggregated record: user record 1 of 2 has partition key index 1, but that table has 1 entries"
+    );
+    assert_eq!(
+        decode(&with(0, Some(2))).unwrap_err(),
+        MalformedAggregate {
+            record: 1,
+            records: 2,
+            table: "explicit hash key",
+            index: 2,
+            table_len: 2
+        }
+    );
+    // Would be index 0 after a cast to 32 bits.
+    for index in [1 << 32, u64::MAX] {
+        assert_eq!(decode(&with(index, None)).unwrap_err().index, index);
+    }
+    let no_keys = aggregate(&AggregatedRecord {
+        records: vec![record(Some(0), None, Some("x"))],
+        ..Default::default()
+    });
+    assert_eq!(decode(&no_keys).unwrap_err().table_len, 0);
+}
+
+#[test]
+fn aggregates_without_records() {
+    let empty = encode(&[]);
+    assert_eq!(empty.len(), OVERHEAD);
+    assert_eq!(empty, sealed(b""));
+    assert_eq!(decode(&empty), Ok(Decoded::Plain));
+    let keys_only = aggregate(&AggregatedRecord {
+        partition_key_table: vec!["k".into()],
+        ..Default::default()
+    });
+    assert_eq!(decode(&keys_only), Ok(Decoded::Aggregate(vec![])));
+}
+
+#[test]
+fn tables_may_repeat_keys_and_hold_unused_ones() {
+    let data = aggregate(&AggregatedRecord {
+        partition_key_table: vec!["k".into(), "unused".into(), "k".into()],
+        explicit_hash_key_table: vec!["9".into()],
+        records: vec![record(Some(2), None, Some("x")), record(Some(0), None, Some("y"))],
+    });
+    assert_eq!(
+        decode(&data),
+        Ok(Decoded::Aggregate(vec![
+            user("k", None, b"x", 0),
+            user("k", None, b"y", 1)
+        ]))
+    );
+}
+
+#[test]
+fn fields_in_any_order_and_unknown_fields_are_read() {
+    // records before the table, and field 15 (a string) and 14 (a number) in between.
+    let message = b"\x1A\x05\x08\x00\x1A\x01x\x7A\x01?\x70\x05\x0A\x01k";
+    assert_eq!(
+        decode(&sealed(message)),
+        Ok(Decoded::Aggregate(vec![user("k", None, b"x", 0)]))
+    );
+}
+
+#[test]
+fn keys_that_are_not_utf_8_are_replaced() {
+    let data = aggregate(&AggregatedRecord {
+        partition_key_table: vec![Bytes::from_static(b"k\xFF")],
+        explicit_hash_key_table: vec![],
+        records: vec![record(Some(0), None, Some("x"))],
+    });
+    assert_eq!(
+        decode(&data),
+        Ok(Decoded::Aggregate(vec![user("k\u{FFFD}", None, b"x", 0)]))
+    );
+}
+
+#[test]
+fn an_aggregate_within_an_aggregate_stays_a_payload() {
+    let data = encode(&[user("k", None, THREE, 0)]);
+    assert_eq!(
+        decode(&data),
+        Ok(Decoded::Aggregate(vec![user("k", None, THREE, 0)]))
+    );
+}
+
+/// Random numbers that are the same in every run (xorshift64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+
+    fn records(&mut self) -> Vec<UserRecord> {
+        let keys = 1 + self.below(300);
+        let longest = [1, 20, 200, 20_000][self.below(4) as usize];
+        (0..1 + self.below(400) as u32)
+            .map(|place| {
+                let key = format!("ключ-{}", "k".repeat(self.below(keys) as usize));
+                let hash_key = (self.below(2) == 0).then(|| self.below(keys).to_string());
+                let data: Vec<u8> = (0..self.below(longest)).map(|_| self.below(256) as u8).collect();
+                user(&key, hash_key.as_deref(), &data, place)
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn what_is_encoded_is_decoded() {
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    for round in 0..60 {
+        let records = random.records();
+        assert_eq!(
+            decode(&encode(&records)),
+            Ok(Decoded::Aggregate(records)),
+            "round {round}"
+        );
+    }
+}
+
+#[test]
+fn the_length_is_known_before_encoding() {
+    let mut random = Random(42);
+    let mut aggregator = Aggregator::new();
+    for round in 0..20 {
+        assert!(aggregator.is_empty());
+        assert_eq!(aggregator.encoded_len(), OVERHEAD);
+        for (place, record) in random.records().into_iter().enumerate() {
+            let (key, hash_key) = (&*record.partition_key, record.explicit_hash_key.as_deref());
+            let expected = aggregator.encoded_len_with(key, hash_key, record.data.len());
+            aggregator.push(key, hash_key, record.data.clone());
+            assert_eq!(aggregator.encoded_len(), expected);
+            assert_eq!(aggregator.len(), place + 1);
+        }
+        let expected = aggregator.encoded_len();
+        assert_eq!(aggregator.finish().len(), expected, "round {round}");
+    }
+}
+
+/// Random bytes behind magic and before a right digest: whatever comes out, it is an answer.
+#[test]
+fn no_message_makes_it_panic() {
+    let mut random = Random(7);
+    let body = &THREE[MAGIC.len()..THREE.len() - DIGEST_LEN];
+    let (mut plain, mut aggregates, mut malformed) = (0, 0, 0);
+    for _ in 0..20_000 {
+        let mut message = body.to_vec();
+        for _ in 0..1 + random.below(3) {
+            let at = random.below(message.len() as u64) as usize;
+            message[at] = random.below(256) as u8;
+        }
+        match decode(&sealed(&message)) {
+            Ok(Decoded::Plain) => plain += 1,
+            Ok(Decoded::Aggregate(_)) => aggregates += 1,
+            Err(_) => malformed += 1,
+        }
+    }
+    assert!(
+        plain > 0 && aggregates > 0 && malformed > 0,
+        "{plain} {aggregates} {malformed}"
+    );
+}
