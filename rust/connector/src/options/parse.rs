@@ -155,6 +155,15 @@ pub(super) fn any(text: &str) -> Result<String, Refusal> {
     Ok(text.to_owned())
 }
 
+/// Any text without white space.
+pub(super) fn no_white_space(text: &str) -> Result<String, Refusal> {
+    if text.contains(char::is_whitespace) {
+        Err(String::new())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
 /// A text of a length, made of ASCII letters, digits, and some signs.
 pub(super) fn made_of(text: &str, min: usize, max: usize, signs: &str) -> Result<String, Refusal> {
     let length = text.chars().count();

@@ -284,7 +284,7 @@ rows! {
         Kind::Text("2 to 1224 letters, digits, and the signs _ + = , . @ : / -"),
         "new: the external id that the role's trust policy asks for");
     AWS_ACCESS_KEY_ID = ("kinesis.awsAccessKeyId", Group::Access, Users::All,
-        Kind::Text("16 to 128 letters, digits and underscores"), "static keys, together with awsSecretKey")
+        Kind::Text("text without white space"), "static keys, together with awsSecretKey")
         .secret();
     AWS_SECRET_KEY = ("kinesis.awsSecretKey", Group::Access, Users::All, ANY_TEXT,
         "static keys, together with awsAccessKeyId")
