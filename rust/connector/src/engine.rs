@@ -1,18 +1,78 @@
 //! What all queries and tasks of one process share.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::config::{ClientKey, SinkConfig, SourceConfig};
+use crate::error::Result;
+use crate::options::{AccessOptions, RetryOptions, StreamId};
+use crate::read::ShardMemory;
+use crate::service::{AwsKinesis, KinesisApi};
 
 /// The process-wide part of the connector: the clients' connection pools and what readers remember of shards.
 /// Cloning shares it. It must be used inside one tokio runtime only, since connections live in the runtime
 /// that opened them.
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
-    inner: Arc<()>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    clients: Mutex<BTreeMap<ClientKey, Arc<AwsKinesis>>>,
+    memory: ShardMemory,
 }
 
 impl Engine {
     /// An engine without clients yet; they are made when a query first needs them.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What earlier readers of this process left for the next.
+    pub(crate) fn memory(&self) -> &ShardMemory {
+        &self.inner.memory
+    }
+
+    /// The client of a source, made when first asked for.
+    pub(crate) async fn source_client(&self, config: &SourceConfig) -> Result<Arc<dyn KinesisApi>> {
+        let options = &config.options;
+        self.client(
+            &config.client_key,
+            &options.access,
+            &options.stream,
+            options.client_retry,
+        )
+        .await
+    }
+
+    /// The client of a sink, made when first asked for.
+    pub(crate) async fn sink_client(&self, config: &SinkConfig) -> Result<Arc<dyn KinesisApi>> {
+        let options = &config.options;
+        self.client(
+            &config.client_key,
+            &options.access,
+            &options.stream,
+            options.client_retry,
+        )
+        .await
+    }
+
+    async fn client(
+        &self,
+        key: &ClientKey,
+        access: &AccessOptions,
+        stream: &StreamId,
+        retry: RetryOptions,
+    ) -> Result<Arc<dyn KinesisApi>> {
+        let mut clients = self.inner.clients.lock().await;
+        if let Some(client) = clients.get(key) {
+            return Ok(client.clone());
+        }
+        let client = Arc::new(AwsKinesis::connect(access, stream.clone(), retry).await?);
+        clients.insert(key.clone(), client.clone());
+        Ok(client)
     }
 }

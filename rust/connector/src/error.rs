@@ -46,6 +46,8 @@ pub enum ErrorKind {
     ExpiredIterator = 19,
     /// What a caller handed over across the boundary is malformed.
     InvalidArgument = 20,
+    /// A record of the stream that says it is an aggregate can't be taken apart.
+    MalformedRecord = 21,
 }
 
 impl ErrorKind {
@@ -77,6 +79,7 @@ impl ErrorKind {
             Self::Interrupted => "Interrupted",
             Self::ExpiredIterator => "ExpiredIterator",
             Self::InvalidArgument => "InvalidArgument",
+            Self::MalformedRecord => "MalformedRecord",
         }
     }
 }
@@ -96,7 +99,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A failure that trying again would not mend.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), context: Vec::new(), retryable: false }
+        Self {
+            kind,
+            message: message.into(),
+            context: Vec::new(),
+            retryable: false,
+        }
     }
 
     /// Marks whether the same attempt, made again later, may succeed.
@@ -164,7 +172,9 @@ mod tests {
 
     #[test]
     fn display_shows_the_context_after_the_message() {
-        let error = Error::new(ErrorKind::NotFound, "no such stream").with("stream", "a").with("stream", "b");
+        let error = Error::new(ErrorKind::NotFound, "no such stream")
+            .with("stream", "a")
+            .with("stream", "b");
         assert_eq!(error.to_string(), "no such stream [stream=a]");
     }
 }

@@ -8,7 +8,7 @@ pub mod checkpoint;
 mod config;
 mod engine;
 pub mod error;
-// pub mod options;
+pub mod options;
 pub mod plan;
 pub mod read;
 pub mod service;

@@ -2,6 +2,9 @@
 
 use arrow_array::{Array, BinaryArray, StringArray, TimestampMicrosecondArray};
 
+/// Most bytes in one batch that crosses, unless one record alone has more.
+pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
 /// Rows of one shard, in the order of their sequence numbers. No column holds a null.
 #[derive(Clone, Debug)]
 pub struct RecordBatch {
@@ -19,5 +22,95 @@ impl RecordBatch {
     /// The number of rows.
     pub fn rows(&self) -> usize {
         self.data.len()
+    }
+
+    /// The bytes of the rows' payloads.
+    pub fn data_bytes(&self) -> usize {
+        span(self.data.value_offsets())
+    }
+
+    /// The bytes of all columns.
+    pub fn bytes(&self) -> usize {
+        self.data_bytes()
+            + span(self.partition_key.value_offsets())
+            + span(self.sequence_number.value_offsets())
+            + self.rows() * size_of::<i64>()
+    }
+
+    /// Some of the rows; nothing is copied.
+    pub fn slice(&self, start: usize, rows: usize) -> Self {
+        Self {
+            data: self.data.slice(start, rows),
+            partition_key: self.partition_key.slice(start, rows),
+            sequence_number: self.sequence_number.slice(start, rows),
+            arrival: self.arrival.slice(start, rows),
+        }
+    }
+
+    /// The rows in batches of at most [`MAX_BATCH_BYTES`] of payload; nothing is copied.
+    pub fn split(self) -> Vec<Self> {
+        if self.data_bytes() <= MAX_BATCH_BYTES {
+            return if self.rows() == 0 { Vec::new() } else { vec![self] };
+        }
+        let mut parts = Vec::new();
+        let (mut start, mut bytes) = (0, 0);
+        for row in 0..self.rows() {
+            let size = self.data.value(row).len();
+            if row > start && bytes + size > MAX_BATCH_BYTES {
+                parts.push(self.slice(start, row - start));
+                (start, bytes) = (row, 0);
+            }
+            bytes += size;
+        }
+        parts.push(self.slice(start, self.rows() - start));
+        parts
+    }
+}
+
+fn span(offsets: &[i32]) -> usize {
+    match (offsets.first(), offsets.last()) {
+        (Some(first), Some(last)) => (last - first) as usize,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::RecordColumns;
+
+    fn batch(sizes: &[usize]) -> RecordBatch {
+        let mut columns = RecordColumns::with_capacity(sizes.len(), 0);
+        for (row, size) in sizes.iter().enumerate() {
+            columns
+                .push(&vec![row as u8; *size], "key", &(row + 1).to_string(), 7)
+                .expect("fits");
+        }
+        columns.into_batch().expect("columns")
+    }
+
+    #[test]
+    fn batches_are_split_at_the_bound_and_keep_every_row() {
+        let mib = 1024 * 1024;
+        let parts = batch(&[3 * mib, mib, 1, 5 * mib, 2]).split();
+        let rows: Vec<usize> = parts.iter().map(RecordBatch::rows).collect();
+        assert_eq!(rows, [2, 1, 1, 1]);
+        let numbers: Vec<&str> = parts
+            .iter()
+            .flat_map(|part| part.sequence_number.iter().flatten())
+            .collect();
+        assert_eq!(numbers, ["1", "2", "3", "4", "5"]);
+        assert!(parts[3].data.value(0) == [4, 4]);
+    }
+
+    #[test]
+    fn no_rows_make_no_batch() {
+        assert!(batch(&[]).split().is_empty());
+    }
+
+    #[test]
+    fn a_slice_counts_only_its_own_bytes() {
+        let part = batch(&[10, 20, 30]).slice(1, 1);
+        assert_eq!((part.data_bytes(), part.bytes()), (20, 20 + 3 + 1 + 8));
     }
 }

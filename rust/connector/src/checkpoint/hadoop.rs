@@ -1,8 +1,21 @@
-//! The store on a Hadoop file system, reached through an up-call.
+//! The store on a Hadoop file system, reached through an up-call: one file for each claim,
+//! `<folder>/<source>/<batch>/<shard>`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::error::Result;
+use super::{CheckpointStore, Claim, ClaimKey, PutResult};
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::RetryOptions;
+use crate::service::{RequestCounters, with_retries};
+use crate::stream::ShardId;
+
+/// Claims of one batch read at once.
+const READS_AT_ONCE: usize = 16;
 
 /// The few file operations a store needs. The JVM side implements them over Hadoop's FileSystem; tests over
 /// the local disk. Paths are Hadoop paths (`hdfs://…`, `file:/…`).
@@ -19,4 +32,112 @@ pub trait FileSystem: Send + Sync {
 
     /// Removes a file or a folder with all that is in it; one that does not exist is fine.
     async fn delete(&self, path: &str) -> Result<()>;
+}
+
+/// Claims as files.
+#[derive(Clone)]
+pub struct HadoopStore {
+    files: Arc<dyn FileSystem>,
+    folder: String,
+    retry: RetryOptions,
+    counters: Arc<RequestCounters>,
+}
+
+impl fmt::Debug for HadoopStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HadoopStore")
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
+    }
+}
+
+impl HadoopStore {
+    /// A store under this folder, which need not exist yet.
+    pub fn new(files: Arc<dyn FileSystem>, folder: &str, retry: RetryOptions) -> Self {
+        Self {
+            files,
+            folder: folder.trim_end_matches('/').to_owned(),
+            retry,
+            counters: Arc::default(),
+        }
+    }
+
+    fn batch_folder(&self, source: &str, batch: u64) -> String {
+        format!("{}/{source}/{batch}", self.folder)
+    }
+
+    fn path(&self, key: &ClaimKey) -> String {
+        format!("{}/{}", self.batch_folder(&key.source, key.batch), key.shard)
+    }
+
+    async fn retried<T, F, Fut>(&self, attempt: F) -> Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        with_retries(&self.retry, &self.counters, attempt).await
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for HadoopStore {
+    async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult> {
+        let (path, content) = (self.path(key), claim.to_json()?);
+        // A put whose answer was lost finds its own claim on the second try; that is a claim like any other.
+        if self
+            .retried(|| self.files.put_if_absent(&path, content.clone()))
+            .await?
+        {
+            return Ok(PutResult::Stored);
+        }
+        match self.get(key).await? {
+            Some(first) => Ok(PutResult::Exists(first)),
+            None => Err(Error::new(
+                ErrorKind::Store,
+                format!("the claim at {path} vanished between two looks; was the folder cleaned?"),
+            )
+            .retryable(true)),
+        }
+    }
+
+    async fn get(&self, key: &ClaimKey) -> Result<Option<Claim>> {
+        let path = self.path(key);
+        let content = self.retried(|| self.files.read(&path)).await?;
+        content.map(|json| Claim::from_json(&json, &path)).transpose()
+    }
+
+    async fn load(&self, source: &str, batch: u64) -> Result<BTreeMap<ShardId, Claim>> {
+        let folder = self.batch_folder(source, batch);
+        let names = self.retried(|| self.files.list(&folder)).await?;
+        let keys: Vec<ClaimKey> = names
+            .iter()
+            .map(|name| ClaimKey {
+                source: source.to_owned(),
+                batch,
+                shard: ShardId::from(name.as_str()),
+            })
+            .collect();
+        let claims: Vec<(ShardId, Option<Claim>)> = stream::iter(keys)
+            .map(|key| async move { self.get(&key).await.map(|claim| (key.shard, claim)) })
+            .buffer_unordered(READS_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(claims
+            .into_iter()
+            .filter_map(|(shard, claim)| Some((shard, claim?)))
+            .collect())
+    }
+
+    async fn purge(&self, source: &str, before: u64) -> Result<()> {
+        let folder = format!("{}/{source}", self.folder);
+        let names = self.retried(|| self.files.list(&folder)).await?;
+        for name in names
+            .iter()
+            .filter(|name| name.parse::<u64>().is_ok_and(|batch| batch < before))
+        {
+            let path = format!("{folder}/{name}");
+            self.retried(|| self.files.delete(&path)).await?;
+        }
+        Ok(())
+    }
 }

@@ -1,55 +1,390 @@
 //! The driver's side: which shards there are, where the last batch ended, what the next one reads.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod ends;
+mod news;
+mod shards;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::checkpoint::CheckpointStore;
 use crate::checkpoint::hadoop::FileSystem;
 use crate::config::SourceConfig;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::StartingPosition;
+use crate::read::{ReadTask, ShardReport};
+use crate::service::{KinesisApi, RequestCounters, StreamSummary};
+use crate::stream::{Offset, Position, ShardId};
+
+use ends::{Ends, Reports};
+use news::News;
+use shards::Shards;
+
+/// The file in the checkpoint location that keeps where the query started.
+const INITIAL_OFFSET: &str = "initial-offset";
+/// Longest that [`Planner::latest_offset`] waits before it answers that nothing is new.
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
+/// Old claims are removed once in so many batches: each removal lists a folder.
+const PURGE_EVERY: u64 = 10;
 
 /// Plans the micro-batches of one query source. Calls come one at a time, from the query's thread.
-pub struct Planner {}
+#[derive(Debug)]
+pub struct Planner {
+    api: Arc<dyn KinesisApi>,
+    store: Arc<dyn CheckpointStore>,
+    files: Files,
+    config: SourceConfig,
+    summary: StreamSummary,
+    counters: Arc<RequestCounters>,
+    reports: Mutex<Reports>,
+    available: Mutex<Option<AvailableNow>>,
+    state: tokio::sync::Mutex<State>,
+}
+
+/// What a query with `Trigger.AvailableNow` has left: every shard is read until its tip was seen once.
+#[derive(Debug, Default)]
+struct AvailableNow {
+    done: BTreeSet<ShardId>,
+}
+
+/// What the planner remembers from one call to the next. All of it can be found again after a restart.
+#[derive(Debug)]
+struct State {
+    shards: Shards,
+    news: News,
+    /// Where the batch of this number ended.
+    resolved: Option<(u64, BTreeMap<ShardId, Position>)>,
+    /// Batches in a row that delivered records.
+    busy: u32,
+    /// The next batch needs no question whether there is news.
+    at_once: bool,
+    purged: u64,
+}
+
+struct Files(Arc<dyn FileSystem>);
+
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Files")
+    }
+}
 
 impl Planner {
     /// Opens the planner: looks at the stream, makes nothing. `files` reaches the checkpoint location.
-    pub async fn open(_engine: &Engine, _config: SourceConfig, _files: Arc<dyn FileSystem>) -> Result<Self> {
-        unimplemented!()
+    pub async fn open(engine: &Engine, config: SourceConfig, files: Arc<dyn FileSystem>) -> Result<Self> {
+        let api = engine.source_client(&config).await?;
+        let store = config.store(files.clone());
+        Self::on(api, store, config, files).await
     }
 
-    /// The offset a new query starts from, as JSON. Made once and kept in the checkpoint location.
+    /// A planner on these parts.
+    #[doc(hidden)]
+    pub async fn on(
+        api: Arc<dyn KinesisApi>,
+        store: Arc<dyn CheckpointStore>,
+        config: SourceConfig,
+        files: Arc<dyn FileSystem>,
+    ) -> Result<Self> {
+        let summary = api.describe_stream().await?;
+        let state = State {
+            shards: Shards::new(config.options.describe_shard_interval),
+            news: News::new(
+                config.options.fetch_interval,
+                config.options.check_new_record_threads,
+            ),
+            resolved: None,
+            busy: 0,
+            at_once: false,
+            purged: 0,
+        };
+        Ok(Self {
+            api,
+            store,
+            files: Files(files),
+            config,
+            summary,
+            counters: Arc::default(),
+            reports: Mutex::default(),
+            available: Mutex::default(),
+            state: tokio::sync::Mutex::new(state),
+        })
+    }
+
+    /// The offset a new query starts from, as JSON. Made once and kept in the checkpoint location, so that LATEST
+    /// means the same moment however often the query is started before its first batch.
     pub async fn initial_offset(&self) -> Result<String> {
-        unimplemented!()
+        let path = format!("{}/{INITIAL_OFFSET}", self.config.checkpoint_location);
+        if let Some(kept) = self.files.0.read(&path).await? {
+            return kept_offset(&path, kept);
+        }
+        let at = match self.config.options.starting_position {
+            StartingPosition::Latest => Position::AtTimestamp(chrono::Utc::now().timestamp_millis()),
+            StartingPosition::TrimHorizon => Position::TrimHorizon,
+            StartingPosition::AtTimestamp { millis } => Position::AtTimestamp(millis),
+        };
+        let source = uuid::Uuid::new_v4().to_string();
+        let stream = self.config.options.stream.name.clone();
+        let json = Offset::initial(source, stream, self.summary.created_millis, at).to_json()?;
+        if self
+            .files
+            .0
+            .put_if_absent(&path, json.clone().into_bytes())
+            .await?
+        {
+            return Ok(json);
+        }
+        match self.files.0.read(&path).await? {
+            Some(kept) => kept_offset(&path, kept),
+            None => Err(Error::new(
+                ErrorKind::Store,
+                format!("{path} exists but can't be read: was the checkpoint location cleaned just now?"),
+            )
+            .retryable(true)),
+        }
     }
 
     /// The next batch's offset after `start`, or none when nothing is new. On an idle stream it waits for the
-    /// next look, so it may be called in a loop. Dropping the future is safe.
-    pub async fn latest_offset(&self, _start: &str) -> Result<Option<String>> {
-        unimplemented!()
+    /// next look, so it may be called in a loop.
+    pub async fn latest_offset(&self, start: &str) -> Result<Option<String>> {
+        let start = self.own_offset(start)?;
+        let mut state = self.state.lock().await;
+        let state = &mut *state;
+        if state
+            .resolved
+            .as_ref()
+            .is_none_or(|(batch, _)| *batch != start.batch)
+        {
+            self.resolve(&start, state).await?;
+        }
+        let Some((_, positions)) = &mut state.resolved else {
+            return Ok(None);
+        };
+        self.follow(&mut state.shards, positions).await?;
+        let planned = if self.is_available_now() {
+            self.anything_left(&mut state.shards, &mut state.news, positions)
+                .await?
+        } else {
+            let deadline = Instant::now() + LONGEST_WAIT;
+            state.news.wait_until_due(deadline, state.at_once).await
+                && (state.at_once || state.news.look(&self.api, positions, &self.counters).await?)
+        };
+        if !planned {
+            return Ok(None);
+        }
+        start.following(positions.clone()).to_json().map(Some)
     }
 
     /// The tasks of a batch, one JSON for each shard.
-    pub fn partitions(&self, _offset: &str) -> Result<Vec<String>> {
-        unimplemented!()
+    pub fn partitions(&self, offset: &str) -> Result<Vec<String>> {
+        let offset = self.own_offset(offset)?;
+        let available = self.available();
+        let finished = |shard: &ShardId| available.as_ref().is_some_and(|left| left.done.contains(shard));
+        offset
+            .shards
+            .iter()
+            .filter(|(shard, start)| **start != Position::ShardEnd && !finished(shard))
+            .map(|(shard, start)| {
+                let task = ReadTask {
+                    source: offset.source.clone(),
+                    batch: offset.batch,
+                    shard: shard.clone(),
+                    start: start.clone(),
+                };
+                task.to_json()
+            })
+            .collect()
     }
 
     /// Takes the report of a reader whose task succeeded.
-    pub fn report(&self, _report: &str) -> Result<()> {
-        unimplemented!()
+    pub fn report(&self, report: &str) -> Result<()> {
+        self.reports().add(ShardReport::from_json(report)?);
+        Ok(())
     }
 
     /// The batch of this offset is done: removes claims that are no longer needed.
-    pub async fn commit(&self, _offset: &str) -> Result<()> {
-        unimplemented!()
+    pub async fn commit(&self, offset: &str) -> Result<()> {
+        let offset = self.own_offset(offset)?;
+        let mut state = self.state.lock().await;
+        let before = (offset.batch + 1).saturating_sub(self.config.min_batches_to_retain);
+        if before >= state.purged + PURGE_EVERY {
+            self.store.purge(&offset.source, before).await?;
+            state.purged = before;
+        }
+        Ok(())
     }
 
-    /// Fixes what a query with `Trigger.AvailableNow` reads: what is in the stream now.
-    pub async fn prepare_for_available_now(&self) -> Result<()> {
-        unimplemented!()
+    /// Fixes what a query with `Trigger.AvailableNow` reads: every shard until its tip was seen.
+    pub fn prepare_for_available_now(&self) {
+        *self.available() = Some(AvailableNow::default());
     }
 
-    /// The source's metrics for the query's progress.
+    /// The source's metrics for the query's progress: those of the last batch's readers, and the driver's own
+    /// requests since the query started. What is not known is absent.
     pub fn metrics(&self) -> BTreeMap<String, String> {
-        unimplemented!()
+        let mut metrics = self.reports().metrics();
+        metrics.insert("driverRequests".into(), self.counters.requests().to_string());
+        metrics
+    }
+
+    /// Finds where the batch of `start` ended, from the readers' reports, and from the store what they miss.
+    async fn resolve(&self, start: &Offset, state: &mut State) -> Result<()> {
+        if let Some(initial) = &start.initial {
+            let positions = state.shards.roots(&*self.api, initial).await?;
+            state.resolved = Some((start.batch, positions));
+            return Ok(());
+        }
+        let restarted = state.resolved.is_none();
+        let reports = self.reports().of(start);
+        let Ends {
+            positions,
+            claims,
+            delivered,
+            tip,
+        } = ends::resolve(start, &reports, &*self.store).await?;
+        if restarted && claims == 0 && reports.is_empty() {
+            tracing::warn!(
+                stream = %start.stream,
+                batch = start.batch,
+                "no claim of the last batch was found: its records may be delivered again. That is so when \
+                 kinesis.metadataPath was cleaned or changed, or when nothing read the batch"
+            );
+        }
+        if let Some(left) = &mut *self.available() {
+            left.done.extend(
+                reports
+                    .iter()
+                    .filter(|(_, report)| report.tip)
+                    .map(|(id, _)| id.clone()),
+            );
+        }
+        state.busy = if delivered > 0 { state.busy + 1 } else { 0 };
+        // A stream that goes on delivering is read without a question before each batch. One burst is not: its
+        // question is cheaper than an empty batch.
+        state.at_once = delivered > 0 && (!tip || state.busy > 1);
+        state.news.batch_ended(delivered > 0);
+        state.resolved = Some((start.batch, positions));
+        Ok(())
+    }
+
+    /// Puts the shards that follow in the place of those that ended.
+    async fn follow(&self, shards: &mut Shards, positions: &mut BTreeMap<ShardId, Position>) -> Result<()> {
+        let followed = shards.follow(&*self.api, positions).await?;
+        if let Some((shard, position)) = followed.lost.first() {
+            let message = format!(
+                "{} shard(s) of the stream went away with records that were not read; the first is {shard} at \
+                 {position}. Closed shards go when the stream's retention has passed",
+                followed.lost.len()
+            );
+            if self.config.options.fail_on_data_loss {
+                return Err(Error::new(
+                    ErrorKind::DataLoss,
+                    format!(
+                        "{message}. Lengthen the retention; to go on without those records set \
+                         kinesis.failOnDataLoss to false"
+                    ),
+                )
+                .with("stream", self.config.options.stream.name.clone())
+                .with("shard", shard.to_string())
+                .with("position", position.to_string()));
+            }
+            tracing::warn!(stream = %self.config.options.stream.name, "{message}; going on without them");
+            self.reports().lost_shards += followed.lost.len() as u64;
+        }
+        if let Some(followed) = followed.positions {
+            *positions = followed;
+        }
+        Ok(())
+    }
+
+    /// Looks at every shard that a query with `Trigger.AvailableNow` has not finished, and at those that follow
+    /// the ones it has.
+    async fn anything_left(
+        &self,
+        shards: &mut Shards,
+        news: &mut News,
+        positions: &mut BTreeMap<ShardId, Position>,
+    ) -> Result<bool> {
+        loop {
+            let done = self
+                .available()
+                .as_ref()
+                .map(|left| left.done.clone())
+                .unwrap_or_default();
+            let quiet = news
+                .quiet_shards(&self.api, positions, &done, &self.counters)
+                .await?;
+            if let Some(left) = &mut *self.available() {
+                left.done.extend(quiet);
+                let unread = |(shard, at): (&ShardId, &Position)| {
+                    *at != Position::ShardEnd && !left.done.contains(shard)
+                };
+                if positions.iter().any(unread) {
+                    return Ok(true);
+                }
+            }
+            if positions.values().all(|position| *position != Position::ShardEnd) {
+                return Ok(false);
+            }
+            let before = positions.clone();
+            shards.wait_until_due().await;
+            self.follow(shards, positions).await?;
+            if *positions == before {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Reads an offset and refuses one of another stream.
+    fn own_offset(&self, json: &str) -> Result<Offset> {
+        let offset = Offset::from_json(json)?;
+        let name = &self.config.options.stream.name;
+        let refuse = |message: String| {
+            let cure = "start with a new checkpointLocation, and kinesis.startingPosition as wanted";
+            Err(Error::new(ErrorKind::StreamChanged, format!("{message}: {cure}"))
+                .with("stream", name.clone()))
+        };
+        if offset.stream != *name {
+            return refuse(format!(
+                "the checkpoint is one of the stream {}, not of {name}",
+                offset.stream
+            ));
+        }
+        if offset.created != self.summary.created_millis {
+            return refuse(format!(
+                "the stream {name} was deleted and made again after the checkpoint was made"
+            ));
+        }
+        Ok(offset)
+    }
+
+    fn is_available_now(&self) -> bool {
+        self.available().is_some()
+    }
+
+    fn available(&self) -> MutexGuard<'_, Option<AvailableNow>> {
+        self.available.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reports(&self) -> MutexGuard<'_, Reports> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The offset that an earlier start of the query kept.
+fn kept_offset(path: &str, kept: Vec<u8>) -> Result<String> {
+    let json = String::from_utf8(kept).map_err(|_| {
+        Error::new(
+            ErrorKind::CorruptCheckpoint,
+            format!("{path} is not text: it is none of this source's files"),
+        )
+    })?;
+    Offset::from_json(&json).map_err(|error| error.with("file", path))?;
+    Ok(json)
+}
+
+#[cfg(test)]
+mod tests;

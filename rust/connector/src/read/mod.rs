@@ -1,14 +1,31 @@
 //! The executors' side: a shard's records of one batch, and where the batch ends.
 
-use std::sync::Arc;
+mod memory;
+pub(crate) mod polling;
+mod queue;
+mod rows;
+mod task;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::batch::RecordBatch;
+use crate::checkpoint::CheckpointStore;
 use crate::checkpoint::hadoop::FileSystem;
 use crate::config::SourceConfig;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::SourceOptions;
+use crate::service::{KinesisApi, RequestCounters};
+
+pub use memory::ShardMemory;
+pub use task::{ReadTask, ShardReport};
+
+use polling::{Fetcher, Progress};
+use queue::Queue;
 
 /// What a reader did so far.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -28,34 +45,195 @@ pub struct ReaderMetrics {
     pub millis_behind_latest: Option<i64>,
 }
 
+/// What the fetching and the consuming side of a reader share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    task: ReadTask,
+    queue: Queue,
+    progress: Mutex<Progress>,
+    counters: Arc<RequestCounters>,
+}
+
+impl Shared {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Reads one shard's part of one batch. It fetches ahead of its consumer, within the memory bound.
-pub struct ShardReader {}
+#[derive(Debug)]
+pub struct ShardReader {
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    fetching: Mutex<Option<JoinHandle<()>>>,
+}
 
 impl ShardReader {
     /// Starts reading what `task` (from [`crate::plan::Planner::partitions`]) says. Must run in the runtime.
     pub fn open(
-        _engine: &Engine,
-        _config: SourceConfig,
-        _task: &str,
-        _files: Arc<dyn FileSystem>,
+        engine: &Engine,
+        config: SourceConfig,
+        task: &str,
+        files: Arc<dyn FileSystem>,
     ) -> Result<Self> {
-        unimplemented!()
+        let task = ReadTask::from_json(task)?;
+        let store = config.store(files);
+        let engine = engine.clone();
+        let options = config.options.clone();
+        Ok(Self::start(task, &options, |shared, stop| async move {
+            let api = engine.source_client(&config).await?;
+            Fetcher {
+                api,
+                store,
+                memory: engine.memory(),
+                options: &config.options,
+                shared,
+                stop,
+            }
+            .run()
+            .await
+        }))
+    }
+
+    /// A reader on these parts.
+    #[doc(hidden)]
+    pub fn on(
+        api: Arc<dyn KinesisApi>,
+        store: Arc<dyn CheckpointStore>,
+        options: &SourceOptions,
+        task: ReadTask,
+    ) -> Self {
+        let fetching = options.clone();
+        Self::start(task, options, |shared, stop| async move {
+            let memory = ShardMemory::default();
+            Fetcher {
+                api,
+                store,
+                memory: &memory,
+                options: &fetching,
+                shared,
+                stop,
+            }
+            .run()
+            .await
+        })
+    }
+
+    fn start<F, Fut>(task: ReadTask, options: &SourceOptions, fetch: F) -> Self
+    where
+        F: FnOnce(Arc<Shared>, watch::Receiver<bool>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<()>> + Send,
+    {
+        let max_bytes = usize::try_from(options.prefetch_max_bytes_per_shard).unwrap_or(usize::MAX);
+        let shared = Arc::new(Shared {
+            progress: Mutex::new(Progress::at(task.start.clone())),
+            task,
+            queue: Queue::new(max_bytes),
+            counters: Arc::default(),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let fetched = shared.clone();
+        let fetching = tokio::spawn(async move {
+            let result = fetch(fetched.clone(), stopped).await;
+            fetched.queue.end(result.map_err(|error| {
+                let task = &fetched.task;
+                error
+                    .with("shard", task.shard.to_string())
+                    .with("batch", task.batch.to_string())
+            }));
+        });
+        Self {
+            shared,
+            stop,
+            fetching: Mutex::new(Some(fetching)),
+        }
     }
 
     /// The next rows, or none at the batch's end, once its claim is stored. Dropping the future loses nothing.
     pub async fn next(&self) -> Result<Option<RecordBatch>> {
-        unimplemented!()
+        self.shared.queue.pop().await
     }
 
     /// Ends the reading. After the end, or when the task succeeded without reading to the end, answers the
-    /// report for [`crate::plan::Planner::report`]; an early end claims what was fetched. A failed or killed
-    /// task (`succeeded` false) claims nothing and has no report.
-    pub async fn finish(&self, _succeeded: bool) -> Result<Option<String>> {
-        unimplemented!()
+    /// report for [`crate::plan::Planner::report`]; an early end claims what was fetched, and nothing if nothing
+    /// was. A failed or killed task (`succeeded` false) claims nothing and has no report.
+    pub async fn finish(&self, succeeded: bool) -> Result<Option<String>> {
+        let fetching = self
+            .fetching
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if !succeeded {
+            if let Some(fetching) = fetching {
+                fetching.abort();
+            }
+            return Ok(None);
+        }
+        self.stop.send_replace(true);
+        if let Some(fetching) = fetching {
+            fetching.await.map_err(|error| {
+                Error::new(
+                    ErrorKind::Internal,
+                    format!("a shard's reading ended unexpectedly: {error}"),
+                )
+                .with("shard", self.shared.task.shard.to_string())
+            })?;
+        }
+        // What was not consumed is of no use any more, but how the fetching ended is.
+        while self.shared.queue.pop().await?.is_some() {}
+        self.report()
+    }
+
+    fn report(&self) -> Result<Option<String>> {
+        let metrics = self.metrics();
+        let (claimed, tip) = {
+            let progress = self.shared.progress();
+            (progress.claimed.clone(), progress.tip)
+        };
+        let Some(end) = claimed else {
+            return Ok(None);
+        };
+        let task = &self.shared.task;
+        let report = ShardReport {
+            source: task.source.clone(),
+            batch: task.batch,
+            shard: task.shard.clone(),
+            end,
+            tip,
+            records: metrics.records,
+            bytes: metrics.bytes,
+            requests: metrics.requests,
+            retries: metrics.retries,
+            throttles: metrics.throttles,
+            millis_behind_latest: metrics.millis_behind_latest,
+        };
+        report.to_json().map(Some)
     }
 
     /// What the reader did so far.
     pub fn metrics(&self) -> ReaderMetrics {
-        unimplemented!()
+        let progress = self.shared.progress();
+        let counters = &self.shared.counters;
+        ReaderMetrics {
+            records: progress.rows,
+            bytes: progress.bytes,
+            requests: counters.requests(),
+            retries: counters.retries(),
+            throttles: counters.throttles(),
+            millis_behind_latest: progress.millis_behind_latest,
+        }
+    }
+}
+
+impl Drop for ShardReader {
+    fn drop(&mut self) {
+        if let Some(fetching) = self
+            .fetching
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            fetching.abort();
+        }
     }
 }

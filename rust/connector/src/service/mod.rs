@@ -1,1 +1,134 @@
-//! The one door to Kinesis.
+//! The one door to Kinesis: the interface that the rest of the engine sees, and its AWS implementation.
+//! No type of the AWS SDK leaves this module.
+
+mod access;
+mod aws;
+mod columns;
+mod failure;
+mod retry;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use access::resolve_region;
+pub use aws::AwsKinesis;
+pub use columns::RecordColumns;
+pub use retry::RequestCounters;
+pub(crate) use retry::{backoff, with_retries};
+
+use crate::error::Result;
+use crate::stream::{Position, Shard, ShardId};
+
+/// What the service tells about a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSummary {
+    /// The stream's ARN.
+    pub arn: String,
+    /// When it was created, milliseconds since the epoch: another value under the same name is another stream.
+    pub created_millis: i64,
+    /// Shards that take records now.
+    pub open_shards: u32,
+}
+
+/// Which shards to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardFilter {
+    /// All that the stream still lists, closed ones too.
+    All,
+    /// Those that were open at this time (milliseconds since the epoch) or later.
+    FromTimestamp(i64),
+}
+
+/// A shard iterator: valid for five minutes (AWS limit).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardIterator(pub(crate) String);
+
+/// The answer to one GetRecords.
+#[derive(Debug)]
+pub struct Page {
+    /// The records, in order.
+    pub records: RecordColumns,
+    /// The iterator for what follows; none at the end of a closed shard.
+    pub next: Option<ShardIterator>,
+    /// How far the answer's end is behind the shard's tip; none where the service does not tell.
+    pub millis_behind_latest: Option<i64>,
+    /// The shards that follow a closed shard, at its end.
+    pub child_shards: Vec<ShardId>,
+    /// The service's id of the request, for its support.
+    pub request_id: Option<String>,
+}
+
+/// One entry of a PutRecords request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutEntry {
+    /// 1 to 256 characters.
+    pub partition_key: String,
+    /// The payload.
+    pub data: Bytes,
+    /// Replaces the partition key's hash.
+    pub explicit_hash_key: Option<String>,
+}
+
+/// What became of one entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// The shard took it.
+    Accepted {
+        /// The shard it landed in.
+        shard: ShardId,
+        /// Its sequence number there.
+        sequence_number: String,
+    },
+    /// The shard's throughput limit; worth putting again.
+    Throttled {
+        /// The service's words.
+        message: String,
+    },
+    /// Another failure of this entry, worth putting again.
+    Failed {
+        /// The service's error code.
+        code: String,
+        /// The service's words.
+        message: String,
+    },
+}
+
+/// Kinesis for one stream. Every call retries what is worth it as the options say, counts that in
+/// [`RequestCounters`], and fails with a classified error that names stream and request id.
+#[async_trait]
+pub trait KinesisApi: Debug + Send + Sync {
+    /// DescribeStreamSummary.
+    async fn describe_stream(&self) -> Result<StreamSummary>;
+
+    /// ListShards, all pages.
+    async fn list_shards(&self, filter: ShardFilter) -> Result<Vec<Shard>>;
+
+    /// GetShardIterator. [`Position::ShardEnd`] has none: asking is an error.
+    async fn shard_iterator(
+        &self,
+        shard: &ShardId,
+        at: &Position,
+        counters: &Arc<RequestCounters>,
+    ) -> Result<ShardIterator>;
+
+    /// GetRecords, at most `limit` (1 to 10,000) records. An iterator that is too old is
+    /// [`crate::ErrorKind::ExpiredIterator`].
+    async fn get_records(
+        &self,
+        shard: &ShardId,
+        iterator: &ShardIterator,
+        limit: u32,
+        counters: &Arc<RequestCounters>,
+    ) -> Result<Page>;
+
+    /// PutRecords, at most 500 entries and 5 MiB with their keys (AWS limits); one outcome for each entry, in
+    /// order. Only the request as a whole is retried here; failed entries are the caller's.
+    async fn put_records(
+        &self,
+        entries: &[PutEntry],
+        counters: &Arc<RequestCounters>,
+    ) -> Result<Vec<PutOutcome>>;
+}

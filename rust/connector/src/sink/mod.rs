@@ -1,11 +1,31 @@
 //! Writing records: batches for PutRecords, retry of what was not accepted.
 
+mod batch;
+mod connect;
+mod put;
+mod validate;
+mod writer;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Serialize;
+
+pub use batch::{MAX_ENTRIES, MAX_REQUEST_BYTES, counted_bytes};
+pub use writer::WriterSettings;
+
+use connect::Connection;
 
 use crate::config::SinkConfig;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::service::{KinesisApi, PutEntry};
 
 /// A record to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +38,21 @@ pub struct SinkRecord {
     pub explicit_hash_key: Option<String>,
 }
 
+impl From<SinkRecord> for PutEntry {
+    fn from(record: SinkRecord) -> Self {
+        let SinkRecord {
+            partition_key,
+            data,
+            explicit_hash_key,
+        } = record;
+        Self {
+            partition_key,
+            data,
+            explicit_hash_key,
+        }
+    }
+}
+
 /// What a writer did so far.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,34 +63,86 @@ pub struct WriterMetrics {
     pub bytes: u64,
     /// PutRecords requests sent.
     pub requests: u64,
-    /// Entries put again.
+    /// Entries put again, and requests sent again as a whole.
     pub retries: u64,
     /// Entries and requests that the service throttled.
     pub throttles: u64,
 }
 
 /// Writes the rows of one task. At least once; never a silent drop.
-pub struct StreamWriter {}
+///
+/// Records collect in a batch that goes out when it is full ([`MAX_ENTRIES`], [`MAX_REQUEST_BYTES`]), when its
+/// first record has waited `max_buffered_time`, or with [`flush`](Self::flush). `max_connections` requests run at
+/// once, each until all its records are accepted; what the writer holds is bounded by them, one full batch, the
+/// open one and what one call of [`write`](Self::write) brought. Requests overtake one another, and within a
+/// request the service may accept a later record before an earlier one is put again: the stream's order is not
+/// the order of the calls.
+///
+/// The first failure stays: after it nothing more is taken. Dropping the writer ends everything at once; what
+/// was not flushed before may or may not reach the stream.
+pub struct StreamWriter {
+    writer: Arc<writer::Writer>,
+}
 
 impl StreamWriter {
-    /// Opens a writer. Must run in the runtime.
-    pub fn open(_engine: &Engine, _config: SinkConfig) -> Result<Self> {
-        unimplemented!()
+    /// Opens a writer, without I/O: the first request makes the client, and fails the writer if it can't. Must run
+    /// in the runtime.
+    pub fn open(engine: &Engine, config: SinkConfig) -> Result<Self> {
+        let settings = WriterSettings::from(&config.options);
+        let connection = Connection::on_demand(engine.clone(), config);
+        Ok(Self {
+            writer: writer::Writer::start(connection, settings)?,
+        })
     }
 
-    /// Takes records over, waiting while the buffer is full. Fails if an earlier put failed for good. Dropping
-    /// the future before it is ready leaves the records with the caller's clone.
-    pub async fn write(&self, _records: Vec<SinkRecord>) -> Result<()> {
-        unimplemented!()
+    /// A writer over an interface to the stream. Must run in the runtime.
+    pub fn new(api: Arc<dyn KinesisApi>, settings: WriterSettings) -> Result<Self> {
+        Ok(Self {
+            writer: writer::Writer::start(Connection::Made(api), settings)?,
+        })
     }
 
-    /// Returns when every record was accepted.
+    /// Takes records over, waiting while all connections are busy and a full batch waits for one. Dropping the
+    /// future before it is ready leaves all records with the caller's clone, none is taken.
+    ///
+    /// All records are checked before the first is taken: one that can't be a Kinesis record is
+    /// [`InvalidRow`](crate::ErrorKind::InvalidRow), and none of this call's records are sent. That is a failure
+    /// like any other, so a caller that goes on by mistake can't lose the row, but what was taken before is still
+    /// sent: [`settle`](Self::settle) or [`flush`](Self::flush) waits for it.
+    ///
+    /// A put that failed for good, in whatever call's time, is this and every later call's error.
+    pub async fn write(&self, records: Vec<SinkRecord>) -> Result<()> {
+        self.writer.write(records).await
+    }
+
+    /// Sends what waits and returns when every record was accepted. After a failure it lets the requests under way
+    /// end first, without further retries, so that nothing of this writer reaches the stream after the return; then
+    /// it answers the first failure.
     pub async fn flush(&self) -> Result<()> {
-        unimplemented!()
+        self.writer.flush().await
+    }
+
+    /// What [`flush`](Self::flush) does, without its answer: for those who already hold an error to report.
+    pub async fn settle(&self) {
+        self.writer.settle().await;
     }
 
     /// What the writer did so far.
     pub fn metrics(&self) -> WriterMetrics {
-        unimplemented!()
+        self.writer.metrics()
+    }
+}
+
+impl Drop for StreamWriter {
+    fn drop(&mut self) {
+        self.writer.close();
+    }
+}
+
+impl fmt::Debug for StreamWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamWriter")
+            .field("metrics", &self.metrics())
+            .finish_non_exhaustive()
     }
 }

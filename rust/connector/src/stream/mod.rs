@@ -1,1 +1,9 @@
-//! The model of a stream.
+//! The model of a stream: shards, sequence numbers, positions and how shards descend from one another.
+
+mod lineage;
+mod offset;
+mod position;
+
+pub use lineage::{Lineage, Shard};
+pub use offset::Offset;
+pub use position::{Position, SequenceNumber, ShardId};

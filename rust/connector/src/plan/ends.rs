@@ -1,0 +1,127 @@
+//! Where a batch ended: what its readers reported, and the claims for those that didn't.
+
+use std::collections::BTreeMap;
+
+use crate::checkpoint::CheckpointStore;
+use crate::error::Result;
+use crate::read::ShardReport;
+use crate::stream::{Offset, Position, ShardId};
+
+/// The reports of the newest batch.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    source: String,
+    batch: u64,
+    shards: BTreeMap<ShardId, ShardReport>,
+    /// Shards that went away unread since the query started.
+    pub lost_shards: u64,
+}
+
+impl Reports {
+    /// Adds a report. Several attempts and actions may read the same shard of a batch: their ends are the same,
+    /// their requests add up.
+    pub(super) fn add(&mut self, report: ShardReport) {
+        if report.batch > self.batch || report.source != self.source {
+            self.source.clone_from(&report.source);
+            self.batch = report.batch;
+            self.shards.clear();
+        }
+        if report.batch < self.batch {
+            return;
+        }
+        match self.shards.get_mut(&report.shard) {
+            Some(known) => {
+                known.tip |= report.tip;
+                known.records = known.records.max(report.records);
+                known.bytes = known.bytes.max(report.bytes);
+                known.requests += report.requests;
+                known.retries += report.retries;
+                known.throttles += report.throttles;
+                known.millis_behind_latest = report.millis_behind_latest.or(known.millis_behind_latest);
+            }
+            None => {
+                self.shards.insert(report.shard.clone(), report);
+            }
+        }
+    }
+
+    /// The reports of this offset's batch.
+    pub(super) fn of(&self, offset: &Offset) -> BTreeMap<ShardId, ShardReport> {
+        if self.source == offset.source && self.batch == offset.batch {
+            self.shards.clone()
+        } else {
+            BTreeMap::new()
+        }
+    }
+
+    /// The newest batch's sums and extremes.
+    pub(super) fn metrics(&self) -> BTreeMap<String, String> {
+        let sum = |field: fn(&ShardReport) -> u64| self.shards.values().map(field).sum::<u64>().to_string();
+        let mut metrics = BTreeMap::from([
+            ("shardsRead".to_owned(), self.shards.len().to_string()),
+            ("records".to_owned(), sum(|report| report.records)),
+            ("bytes".to_owned(), sum(|report| report.bytes)),
+            ("requests".to_owned(), sum(|report| report.requests)),
+            ("retries".to_owned(), sum(|report| report.retries)),
+            ("throttles".to_owned(), sum(|report| report.throttles)),
+            ("lostShards".to_owned(), self.lost_shards.to_string()),
+        ]);
+        let behind = || {
+            self.shards
+                .values()
+                .filter_map(|report| report.millis_behind_latest)
+        };
+        if let (Some(least), Some(most)) = (behind().min(), behind().max()) {
+            metrics.insert("minMillisBehindLatest".to_owned(), least.to_string());
+            metrics.insert("maxMillisBehindLatest".to_owned(), most.to_string());
+        }
+        metrics
+    }
+}
+
+/// What is known of a batch after its end.
+#[derive(Debug)]
+pub(super) struct Ends {
+    /// Where each shard of the batch stands now. One that was neither reported nor claimed was not read: it
+    /// stands where it stood.
+    pub positions: BTreeMap<ShardId, Position>,
+    /// How many claims the store had to give.
+    pub claims: usize,
+    /// Rows that were reported.
+    pub delivered: u64,
+    /// True if every reader reported that it left nothing.
+    pub tip: bool,
+}
+
+/// Finds the ends of this offset's batch.
+pub(super) async fn resolve(
+    start: &Offset,
+    reports: &BTreeMap<ShardId, ShardReport>,
+    store: &dyn CheckpointStore,
+) -> Result<Ends> {
+    let read = || {
+        start
+            .shards
+            .iter()
+            .filter(|(_, position)| **position != Position::ShardEnd)
+    };
+    let unreported = read().any(|(shard, _)| !reports.contains_key(shard));
+    let claims = if unreported {
+        store.load(&start.source, start.batch).await?
+    } else {
+        BTreeMap::new()
+    };
+    let mut positions = start.shards.clone();
+    for (shard, position) in &mut positions {
+        let reported = reports.get(shard).map(|report| &report.end);
+        if let Some(end) = reported.or_else(|| claims.get(shard).map(|claim| &claim.end)) {
+            position.clone_from(end);
+        }
+    }
+    Ok(Ends {
+        positions,
+        claims: claims.len(),
+        delivered: reports.values().map(|report| report.records).sum(),
+        tip: !unreported && reports.values().all(|report| report.tip),
+    })
+}

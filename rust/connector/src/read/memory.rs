@@ -1,0 +1,78 @@
+//! What a reader leaves for the next reader of its shard in this process: the iterator that goes on where it
+//! ended, so that the next batch needs one request instead of two.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::service::ShardIterator;
+use crate::stream::{Position, ShardId};
+
+/// Younger than the five minutes that an iterator lives (AWS limit).
+const ITERATOR_AGE: Duration = Duration::from_secs(270);
+
+/// Iterators by source and shard. Only a short cut: nothing depends on finding one.
+#[derive(Debug, Default)]
+pub struct ShardMemory {
+    iterators: Mutex<HashMap<(String, ShardId), Remembered>>,
+}
+
+#[derive(Debug)]
+struct Remembered {
+    position: Position,
+    iterator: ShardIterator,
+    since: Instant,
+}
+
+impl ShardMemory {
+    /// Keeps an iterator that stands at this position.
+    pub(super) fn remember(
+        &self,
+        source: &str,
+        shard: &ShardId,
+        position: Position,
+        iterator: ShardIterator,
+    ) {
+        let mut iterators = self.iterators();
+        iterators.retain(|_, kept| kept.since.elapsed() < ITERATOR_AGE);
+        let since = Instant::now();
+        iterators.insert(
+            (source.to_owned(), shard.clone()),
+            Remembered {
+                position,
+                iterator,
+                since,
+            },
+        );
+    }
+
+    /// Hands out the iterator that stands at this position. One that stands elsewhere is dropped: its reader's
+    /// batch was not the last one.
+    pub(super) fn recall(&self, source: &str, shard: &ShardId, position: &Position) -> Option<ShardIterator> {
+        let kept = self.iterators().remove(&(source.to_owned(), shard.clone()))?;
+        (kept.position == *position && kept.since.elapsed() < ITERATOR_AGE).then_some(kept.iterator)
+    }
+
+    fn iterators(&self) -> MutexGuard<'_, HashMap<(String, ShardId), Remembered>> {
+        self.iterators.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_position_it_stands_at_gets_the_iterator() {
+        let (memory, shard) = (ShardMemory::default(), ShardId::from("shardId-000000000000"));
+        let at = |number: &str| Position::After(number.parse().expect("number"));
+        let iterator = || ShardIterator("it".into());
+        memory.remember("q", &shard, at("5"), iterator());
+        assert_eq!(memory.recall("other", &shard, &at("5")), None);
+        assert_eq!(memory.recall("q", &shard, &at("5")), Some(iterator()));
+        assert_eq!(memory.recall("q", &shard, &at("5")), None);
+        memory.remember("q", &shard, at("5"), iterator());
+        assert_eq!(memory.recall("q", &shard, &at("6")), None);
+        assert_eq!(memory.recall("q", &shard, &at("5")), None);
+    }
+}

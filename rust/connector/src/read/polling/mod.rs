@@ -1,0 +1,340 @@
+//! Reading a shard with GetRecords: how far a batch goes, and the claim that fixes it.
+
+mod cursor;
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::rows::{Bounds, Cut, Taken, take};
+use super::{ShardMemory, Shared};
+use crate::checkpoint::{CheckpointStore, Claim, PutResult};
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::SourceOptions;
+use crate::service::{KinesisApi, Page};
+use crate::stream::Position;
+
+use cursor::Cursor;
+
+/// Most records in one GetRecords (AWS limit): what is asked for when a claim, not a limit, is the end.
+const MAX_RECORDS: u32 = 10_000;
+/// Answers from the tip without the claimed record before a reader gives up on finding it.
+const PATIENCE_FOR_CLAIM: u32 = 25;
+
+/// How far a reader has come.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// The end of what was fetched for the batch.
+    pub position: Position,
+    /// True once an answer was taken, records or none.
+    pub fetched: bool,
+    pub rows: u64,
+    pub bytes: u64,
+    /// Nothing more was there to be read.
+    pub tip: bool,
+    pub millis_behind_latest: Option<i64>,
+    /// The batch's end, once it is sure.
+    pub claimed: Option<Position>,
+}
+
+impl Progress {
+    pub(crate) fn at(position: Position) -> Self {
+        Self {
+            position,
+            fetched: false,
+            rows: 0,
+            bytes: 0,
+            tip: false,
+            millis_behind_latest: None,
+            claimed: None,
+        }
+    }
+}
+
+/// The fetching side of a reader.
+pub(super) struct Fetcher<'a> {
+    pub api: Arc<dyn KinesisApi>,
+    pub store: Arc<dyn CheckpointStore>,
+    pub memory: &'a ShardMemory,
+    pub options: &'a SourceOptions,
+    pub shared: Arc<Shared>,
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Fetcher<'_> {
+    /// Reads the batch's part of the shard into the queue and claims its end.
+    pub(super) async fn run(mut self) -> Result<()> {
+        let task = &self.shared.task;
+        let claimed = self.store.get(&task.claim_key()).await?.map(|claim| claim.end);
+        let mut cursor = Cursor::new(&self, task.start.clone());
+        let end = match claimed {
+            Some(end) => {
+                self.read_to(&end, &mut cursor).await?;
+                end
+            }
+            None => {
+                self.read_until_stop(&mut cursor).await?;
+                if !self.shared.progress().fetched {
+                    return Ok(());
+                }
+                self.claim(&mut cursor).await?
+            }
+        };
+        cursor.leave_at(&end, self.memory);
+        self.shared.progress().claimed = Some(end);
+        Ok(())
+    }
+
+    /// Reads until the batch's limits, the tip or the shard's end, or until told to stop.
+    async fn read_until_stop(&mut self, cursor: &mut Cursor) -> Result<()> {
+        let deadline = self
+            .options
+            .max_fetch_time_per_shard
+            .map(|time| Instant::now() + time);
+        loop {
+            let bounds = self.bounds();
+            let limit = bounds
+                .rows
+                .map_or(MAX_RECORDS, |rows| u32::try_from(rows).unwrap_or(MAX_RECORDS));
+            let limit = limit.clamp(1, self.options.records_per_fetch);
+            let Some(page) = self.or_stop(cursor.next_page(limit)).await? else {
+                return Ok(());
+            };
+            let step = self.take_page(page, &bounds, cursor).await?;
+            if step.stopped || step.cut.is_some() || step.shard_end {
+                return Ok(());
+            }
+            let timed_out = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if step.tip || timed_out || self.is_full() {
+                return Ok(());
+            }
+            // An empty answer behind the tip is a stretch without records, to be walked through at the pace that
+            // five requests a second and shard allow (AWS limit).
+            if step.empty
+                && self
+                    .or_stop(cursor.pause(self.options.fetch_interval))
+                    .await?
+                    .is_none()
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads exactly to a claim's end, whatever the limits say now. A reader told to stop leaves the rest: the
+    /// claim stands already.
+    async fn read_to(&mut self, end: &Position, cursor: &mut Cursor) -> Result<()> {
+        let mut tips = 0;
+        while self.shared.progress().position != *end {
+            let through = match end {
+                Position::After(number) => Some(number.clone()),
+                Position::ShardEnd => None,
+                // Nothing belongs to the batch, and nothing was taken: the start is the end.
+                Position::TrimHorizon | Position::AtTimestamp(_) => return Ok(()),
+            };
+            let bounds = Bounds {
+                through,
+                ..Bounds::default()
+            };
+            let Some(page) = self.or_stop(cursor.next_page(MAX_RECORDS)).await? else {
+                return Ok(());
+            };
+            let step = self.take_page(page, &bounds, cursor).await?;
+            if step.stopped {
+                return Ok(());
+            }
+            let passed = step.cut == Some(Cut::Claim) || step.shard_end;
+            tips += u32::from(step.tip);
+            if self.shared.progress().position != *end && (passed || tips > PATIENCE_FOR_CLAIM) {
+                return self.claim_out_of_reach(end);
+            }
+            if step.empty
+                && self
+                    .or_stop(cursor.pause(self.options.fetch_interval))
+                    .await?
+                    .is_none()
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The records up to a claim's end are not all there any more: retention took them.
+    fn claim_out_of_reach(&self, end: &Position) -> Result<()> {
+        let task = &self.shared.task;
+        let message = format!(
+            "the batch was claimed to end at {end}, but the shard has no such record any more: it is older than the \
+             stream's retention"
+        );
+        if self.options.fail_on_data_loss {
+            let advice =
+                "Lengthen the stream's retention, or set kinesis.failOnDataLoss to false to go on without";
+            return Err(Error::new(ErrorKind::DataLoss, format!("{message}. {advice}"))
+                .with("stream", self.options.stream.name.clone())
+                .with("position", task.start.to_string()));
+        }
+        tracing::warn!(stream = %self.options.stream.name, shard = %task.shard, "{message}; going on without it");
+        self.shared.progress().position = end.clone();
+        Ok(())
+    }
+
+    /// Puts the claim of what was fetched, and follows an earlier one if there is one.
+    async fn claim(&mut self, cursor: &mut Cursor) -> Result<Position> {
+        let own = self.shared.progress().position.clone();
+        let put = self
+            .store
+            .put_if_absent(&self.shared.task.claim_key(), &Claim::new(own.clone()))
+            .await?;
+        let first = match put {
+            PutResult::Stored => return Ok(own),
+            PutResult::Exists(first) => first.end,
+        };
+        match order(&first, &own) {
+            Ordering::Equal => {}
+            Ordering::Greater => self.read_to(&first, cursor).await?,
+            Ordering::Less => self.fall_back_to(&first)?,
+        }
+        Ok(first)
+    }
+
+    /// Gives up what was fetched after a nearer claim, if none of it was delivered yet.
+    fn fall_back_to(&self, first: &Position) -> Result<()> {
+        let Some(dropped) = self.shared.queue.truncate(first) else {
+            return Err(Error::new(
+                ErrorKind::ClaimConflict,
+                format!(
+                    "another attempt at this batch ended at {first}, and this one has delivered records after it. \
+                     The next attempt reads exactly to that end"
+                ),
+            )
+            .retryable(true));
+        };
+        let mut progress = self.shared.progress();
+        progress.rows -= dropped.rows;
+        progress.bytes -= dropped.bytes;
+        progress.position = first.clone();
+        progress.tip = false;
+        Ok(())
+    }
+
+    /// Moves an answer's records into the queue.
+    async fn take_page(&mut self, page: Page, bounds: &Bounds, cursor: &mut Cursor) -> Result<Step> {
+        let empty = page.records.is_empty();
+        let Taken {
+            batches,
+            rows,
+            bytes,
+            last,
+            cut,
+        } = take(page.records, bounds)?;
+        let shard_end = page.next.is_none() && cut.is_none();
+        let tip = shard_end || (cut.is_none() && is_tip(page.millis_behind_latest, empty));
+        {
+            let mut progress = self.shared.progress();
+            progress.fetched = true;
+            progress.rows += rows;
+            progress.bytes += bytes;
+            progress.tip = tip;
+            progress.millis_behind_latest = page.millis_behind_latest.or(progress.millis_behind_latest);
+            match last {
+                _ if shard_end => progress.position = Position::ShardEnd,
+                Some(number) => progress.position = Position::After(number),
+                None => {}
+            }
+            cursor.stand_at(progress.position.clone(), page.next.filter(|_| cut.is_none()));
+        }
+        for batch in batches {
+            if self
+                .or_stop(async { Ok(self.shared.queue.push(batch).await) })
+                .await?
+                .is_none()
+            {
+                return Ok(Step {
+                    stopped: true,
+                    cut,
+                    shard_end,
+                    tip,
+                    empty,
+                });
+            }
+        }
+        Ok(Step {
+            stopped: false,
+            cut,
+            shard_end,
+            tip,
+            empty,
+        })
+    }
+
+    /// What the batch may still take.
+    fn bounds(&self) -> Bounds {
+        let progress = self.shared.progress();
+        let options = self.options;
+        Bounds {
+            rows: Some(options.max_fetch_records_per_shard.saturating_sub(progress.rows)),
+            bytes: options
+                .max_fetch_bytes_per_shard
+                .map(|most| most.saturating_sub(progress.bytes)),
+            through: None,
+            first: progress.rows == 0,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        let bounds = self.bounds();
+        bounds.rows == Some(0) || bounds.bytes == Some(0)
+    }
+
+    /// Runs `work` unless the reader is told to stop first; none then.
+    async fn or_stop<T>(&self, work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            // The sender goes only with the reader, which aborts this task.
+            Ok(_) = stop.wait_for(|stop| *stop) => Ok(None),
+            done = work => done.map(Some),
+        }
+    }
+}
+
+/// What one answer meant for the batch.
+struct Step {
+    stopped: bool,
+    cut: Option<Cut>,
+    shard_end: bool,
+    tip: bool,
+    empty: bool,
+}
+
+/// Where the service doesn't tell how far behind an answer is, an empty one counts as the tip.
+fn is_tip(millis_behind_latest: Option<i64>, empty: bool) -> bool {
+    millis_behind_latest.map_or(empty, |millis| millis == 0)
+}
+
+/// The order of two ends of the same batch and shard: nothing, then by record, then the shard's end.
+fn order(left: &Position, right: &Position) -> Ordering {
+    let rank = |position: &Position| match position {
+        Position::TrimHorizon | Position::AtTimestamp(_) => 0,
+        Position::After(_) => 1,
+        Position::ShardEnd => 2,
+    };
+    match (left, right) {
+        (Position::After(left), Position::After(right)) => left.cmp(right),
+        _ => rank(left).cmp(&rank(right)),
+    }
+}
+
+/// Waits out the rest of an interval.
+async fn rest_of(interval: Duration, since: Option<Instant>) {
+    if let Some(since) = since {
+        tokio::time::sleep_until(since + interval).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,328 @@
+//! Kinesis through the AWS SDK.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::operation::RequestId;
+use aws_sdk_kinesis::primitives::{Blob, DateTime};
+use aws_sdk_kinesis::types::{
+    PutRecordsRequestEntry, PutRecordsResultEntry, Record, Shard as SdkShard, ShardFilter as SdkShardFilter,
+    ShardFilterType, ShardIteratorType,
+};
+
+use super::access::sdk_config;
+use super::columns::RecordColumns;
+use super::failure::classify;
+use super::retry::{RequestCounters, with_retries};
+use super::{KinesisApi, Page, PutEntry, PutOutcome, ShardFilter, ShardIterator, StreamSummary};
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::{AccessOptions, RetryOptions, StreamId};
+use crate::stream::{Position, Shard, ShardId};
+
+/// Most shards in a page of ListShards (AWS limit 10,000; the service's default is 1,000).
+const SHARDS_PER_PAGE: i32 = 1_000;
+
+/// One stream of the Kinesis service.
+#[derive(Debug)]
+pub struct AwsKinesis {
+    client: Client,
+    stream: StreamId,
+    retry: RetryOptions,
+    own_calls: Arc<RequestCounters>,
+}
+
+impl AwsKinesis {
+    /// A client with connections of its own. Finds region and credentials, calls no service but those that give
+    /// them.
+    pub async fn connect(access: &AccessOptions, stream: StreamId, retry: RetryOptions) -> Result<Self> {
+        let client = Client::new(&sdk_config(access).await?);
+        Ok(Self {
+            client,
+            stream,
+            retry,
+            own_calls: Arc::default(),
+        })
+    }
+
+    /// The name where the stream is given by name; the API takes one of the two.
+    fn name(&self) -> Option<String> {
+        self.stream.arn.is_none().then(|| self.stream.name.clone())
+    }
+
+    fn arn(&self) -> Option<String> {
+        self.stream.arn.clone()
+    }
+
+    fn internal(&self, operation: &str, what: &str) -> Error {
+        Error::new(
+            ErrorKind::Transport,
+            format!("the answer to {operation} has {what}"),
+        )
+        .retryable(true)
+        .with("stream", self.stream.name.clone())
+    }
+
+    async fn list_all_pages(&self, filter: ShardFilter) -> Result<Vec<Shard>> {
+        let mut shards = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let request = self.client.list_shards().max_results(SHARDS_PER_PAGE);
+            // A token stands for the stream and the filter of its first page; the API refuses both together.
+            let request = match token.take() {
+                Some(token) => request.next_token(token),
+                None => request
+                    .set_stream_name(self.name())
+                    .set_stream_arn(self.arn())
+                    .set_shard_filter(sdk_filter(filter)?),
+            };
+            let answer = request
+                .send()
+                .await
+                .map_err(|error| classify("ListShards", &self.stream.name, error))?;
+            for shard in answer.shards() {
+                shards.push(self.shard(shard)?);
+            }
+            match answer.next_token {
+                Some(next) => token = Some(next),
+                None => return Ok(shards),
+            }
+        }
+    }
+
+    fn shard(&self, shard: &SdkShard) -> Result<Shard> {
+        let bound = |key: Option<&str>| key.and_then(|key| key.parse::<u128>().ok());
+        let range = shard.hash_key_range();
+        let bounds = range.and_then(|range| {
+            Some((
+                bound(Some(range.starting_hash_key()))?,
+                bound(Some(range.ending_hash_key()))?,
+            ))
+        });
+        let (hash_start, hash_end) =
+            bounds.ok_or_else(|| self.internal("ListShards", "a shard without a hash key range"))?;
+        let parents = [shard.parent_shard_id(), shard.adjacent_parent_shard_id()];
+        Ok(Shard {
+            id: ShardId::from(shard.shard_id()),
+            parents: parents.into_iter().flatten().map(ShardId::from).collect(),
+            hash_start,
+            hash_end,
+        })
+    }
+
+    async fn get_page(&self, iterator: &ShardIterator, limit: u32) -> Result<Page> {
+        let answer = self
+            .client
+            .get_records()
+            .shard_iterator(iterator.0.as_str())
+            .set_stream_arn(self.arn())
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|error| classify("GetRecords", &self.stream.name, error))?;
+        Ok(Page {
+            request_id: answer.request_id().map(str::to_owned),
+            records: columns(answer.records())?,
+            millis_behind_latest: answer.millis_behind_latest(),
+            child_shards: answer
+                .child_shards()
+                .iter()
+                .map(|child| child.shard_id().into())
+                .collect(),
+            next: answer.next_shard_iterator.map(ShardIterator),
+        })
+    }
+
+    async fn put_once(&self, entries: &[PutRecordsRequestEntry]) -> Result<Vec<PutOutcome>> {
+        let answer = self
+            .client
+            .put_records()
+            .set_stream_name(self.name())
+            .set_stream_arn(self.arn())
+            .set_records(Some(entries.to_vec()))
+            .send()
+            .await
+            .map_err(|error| classify("PutRecords", &self.stream.name, error))?;
+        answer.records().iter().map(|entry| self.outcome(entry)).collect()
+    }
+
+    fn outcome(&self, entry: &PutRecordsResultEntry) -> Result<PutOutcome> {
+        let message = entry.error_message().unwrap_or_default().to_owned();
+        match (entry.error_code(), entry.shard_id(), entry.sequence_number()) {
+            (Some("ProvisionedThroughputExceededException"), _, _) => Ok(PutOutcome::Throttled { message }),
+            (Some(code), _, _) => Ok(PutOutcome::Failed {
+                code: code.to_owned(),
+                message,
+            }),
+            (None, Some(shard), Some(number)) => Ok(PutOutcome::Accepted {
+                shard: shard.into(),
+                sequence_number: number.to_owned(),
+            }),
+            _ => Err(self.internal(
+                "PutRecords",
+                "an entry with neither a sequence number nor an error",
+            )),
+        }
+    }
+}
+
+#[async_trait]
+impl KinesisApi for AwsKinesis {
+    async fn describe_stream(&self) -> Result<StreamSummary> {
+        let answer = with_retries(&self.retry, &self.own_calls, || async {
+            self.client
+                .describe_stream_summary()
+                .set_stream_name(self.name())
+                .set_stream_arn(self.arn())
+                .send()
+                .await
+                .map_err(|error| classify("DescribeStreamSummary", &self.stream.name, error))
+        })
+        .await?;
+        let summary = answer
+            .stream_description_summary()
+            .ok_or_else(|| self.internal("DescribeStreamSummary", "no description"))?;
+        Ok(StreamSummary {
+            arn: summary.stream_arn().to_owned(),
+            created_millis: millis(summary.stream_creation_timestamp()),
+            open_shards: u32::try_from(summary.open_shard_count()).unwrap_or_default(),
+        })
+    }
+
+    async fn list_shards(&self, filter: ShardFilter) -> Result<Vec<Shard>> {
+        with_retries(&self.retry, &self.own_calls, || self.list_all_pages(filter)).await
+    }
+
+    async fn shard_iterator(
+        &self,
+        shard: &ShardId,
+        at: &Position,
+        counters: &Arc<RequestCounters>,
+    ) -> Result<ShardIterator> {
+        let (kind, number, time) = match at {
+            Position::TrimHorizon => (ShardIteratorType::TrimHorizon, None, None),
+            Position::AtTimestamp(millis) => (
+                ShardIteratorType::AtTimestamp,
+                None,
+                Some(DateTime::from_millis(*millis)),
+            ),
+            Position::After(number) => (
+                ShardIteratorType::AfterSequenceNumber,
+                Some(number.to_string()),
+                None,
+            ),
+            Position::ShardEnd => {
+                return Err(
+                    Error::new(ErrorKind::Internal, "there is no iterator for a shard's end")
+                        .with("shard", shard.to_string()),
+                );
+            }
+        };
+        let answer = with_retries(&self.retry, counters, || async {
+            self.client
+                .get_shard_iterator()
+                .set_stream_name(self.name())
+                .set_stream_arn(self.arn())
+                .shard_id(shard.as_str())
+                .shard_iterator_type(kind.clone())
+                .set_starting_sequence_number(number.clone())
+                .set_timestamp(time)
+                .send()
+                .await
+                .map_err(|error| classify("GetShardIterator", &self.stream.name, error))
+        })
+        .await
+        .map_err(|error| {
+            error
+                .with("shard", shard.to_string())
+                .with("position", at.to_string())
+        })?;
+        answer.shard_iterator.map(ShardIterator).ok_or_else(|| {
+            self.internal("GetShardIterator", "no iterator")
+                .with("shard", shard.to_string())
+        })
+    }
+
+    async fn get_records(
+        &self,
+        shard: &ShardId,
+        iterator: &ShardIterator,
+        limit: u32,
+        counters: &Arc<RequestCounters>,
+    ) -> Result<Page> {
+        with_retries(&self.retry, counters, || self.get_page(iterator, limit))
+            .await
+            .map_err(|error| error.with("shard", shard.to_string()))
+    }
+
+    async fn put_records(
+        &self,
+        entries: &[PutEntry],
+        counters: &Arc<RequestCounters>,
+    ) -> Result<Vec<PutOutcome>> {
+        let entries = entries.iter().map(sdk_entry).collect::<Result<Vec<_>>>()?;
+        with_retries(&self.retry, counters, || self.put_once(&entries)).await
+    }
+}
+
+fn sdk_filter(filter: ShardFilter) -> Result<Option<SdkShardFilter>> {
+    let ShardFilter::FromTimestamp(millis) = filter else {
+        return Ok(None);
+    };
+    SdkShardFilter::builder()
+        .r#type(ShardFilterType::FromTimestamp)
+        .timestamp(DateTime::from_millis(millis))
+        .build()
+        .map(Some)
+        .map_err(|error| {
+            Error::new(
+                ErrorKind::Internal,
+                format!("a shard filter can't be made: {error}"),
+            )
+        })
+}
+
+fn sdk_entry(entry: &PutEntry) -> Result<PutRecordsRequestEntry> {
+    PutRecordsRequestEntry::builder()
+        .data(Blob::new(entry.data.as_ref()))
+        .partition_key(&entry.partition_key)
+        .set_explicit_hash_key(entry.explicit_hash_key.clone())
+        .build()
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("an entry can't be made: {error}")))
+}
+
+fn columns(records: &[Record]) -> Result<RecordColumns> {
+    let bytes = records.iter().map(|record| record.data().as_ref().len()).sum();
+    let mut columns = RecordColumns::with_capacity(records.len(), bytes);
+    for record in records {
+        let arrival = record
+            .approximate_arrival_timestamp()
+            .map(millis)
+            .unwrap_or_default();
+        columns.push(
+            record.data().as_ref(),
+            record.partition_key().unwrap_or_default(),
+            record.sequence_number(),
+            arrival,
+        )?;
+    }
+    Ok(columns)
+}
+
+/// Milliseconds, rounded: the SDK's JSON reads a timestamp through an f64, whose fraction falls below the exact
+/// millisecond as often as not.
+fn millis(time: &DateTime) -> i64 {
+    time.secs() * 1000 + i64::from((time.subsec_nanos() + 500_000) / 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rounded_to_the_millisecond() {
+        assert_eq!(millis(&DateTime::from_secs_and_nanos(5, 122_999_999)), 5_123);
+        assert_eq!(millis(&DateTime::from_secs_and_nanos(5, 123_000_001)), 5_123);
+        assert_eq!(millis(&DateTime::from_secs_and_nanos(5, 999_999_999)), 6_000);
+    }
+}

@@ -1,0 +1,168 @@
+//! Records of one answer as columns, in the layout that crosses to the JVM: i32 offsets and bytes.
+
+use arrow_array::types::ByteArrayType;
+use arrow_array::{GenericByteArray, TimestampMicrosecondArray};
+
+use crate::batch::RecordBatch;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Values of varying length, one after the other.
+#[derive(Clone, Debug)]
+struct ByteColumn {
+    offsets: Vec<i32>,
+    values: Vec<u8>,
+}
+
+impl ByteColumn {
+    fn with_capacity(rows: usize, bytes: usize) -> Self {
+        let mut offsets = Vec::with_capacity(rows + 1);
+        offsets.push(0);
+        Self {
+            offsets,
+            values: Vec::with_capacity(bytes),
+        }
+    }
+
+    fn push(&mut self, value: &[u8]) -> Result<()> {
+        self.values.extend_from_slice(value);
+        let end = i32::try_from(self.values.len())
+            .map_err(|_| Error::new(ErrorKind::Internal, "more than 2 GiB in one column of records"))?;
+        self.offsets.push(end);
+        Ok(())
+    }
+
+    fn get(&self, row: usize) -> &[u8] {
+        &self.values[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+
+    fn into_array<T: ByteArrayType<Offset = i32>>(self) -> Result<GenericByteArray<T>> {
+        let broken = |error: &dyn std::fmt::Display| {
+            Error::new(
+                ErrorKind::Internal,
+                format!("records can't be laid out as columns: {error}"),
+            )
+        };
+        let offsets = arrow_buffer::OffsetBuffer::new(self.offsets.into());
+        GenericByteArray::try_new(offsets, self.values.into(), None).map_err(|error| broken(&error))
+    }
+}
+
+/// Records in the order the shard gave them. Read through its accessors only, so that what decodes the answer
+/// can change beneath it.
+#[derive(Clone, Debug)]
+pub struct RecordColumns {
+    data: ByteColumn,
+    partition_keys: ByteColumn,
+    sequence_numbers: ByteColumn,
+    arrival_millis: Vec<i64>,
+}
+
+impl RecordColumns {
+    /// Room for so many records with so many bytes of data.
+    pub fn with_capacity(rows: usize, data_bytes: usize) -> Self {
+        Self {
+            data: ByteColumn::with_capacity(rows, data_bytes),
+            partition_keys: ByteColumn::with_capacity(rows, rows * 16),
+            sequence_numbers: ByteColumn::with_capacity(rows, rows * 56),
+            arrival_millis: Vec::with_capacity(rows),
+        }
+    }
+
+    /// Appends a record.
+    pub fn push(
+        &mut self,
+        data: &[u8],
+        partition_key: &str,
+        sequence_number: &str,
+        arrival_millis: i64,
+    ) -> Result<()> {
+        self.data.push(data)?;
+        self.partition_keys.push(partition_key.as_bytes())?;
+        self.sequence_numbers.push(sequence_number.as_bytes())?;
+        self.arrival_millis.push(arrival_millis);
+        Ok(())
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.arrival_millis.len()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.arrival_millis.is_empty()
+    }
+
+    /// A record's payload.
+    pub fn data(&self, row: usize) -> &[u8] {
+        self.data.get(row)
+    }
+
+    /// A record's sequence number.
+    pub fn sequence_number(&self, row: usize) -> &str {
+        std::str::from_utf8(self.sequence_numbers.get(row)).unwrap_or_default()
+    }
+
+    /// A record's partition key.
+    pub fn partition_key(&self, row: usize) -> &str {
+        std::str::from_utf8(self.partition_keys.get(row)).unwrap_or_default()
+    }
+
+    /// A record's approximate arrival time, milliseconds since the epoch.
+    pub fn arrival_millis(&self, row: usize) -> i64 {
+        self.arrival_millis[row]
+    }
+
+    /// The columns as Arrow arrays; no payload is copied.
+    pub fn into_batch(self) -> Result<RecordBatch> {
+        let micros: Vec<i64> = self.arrival_millis.iter().map(|millis| millis * 1000).collect();
+        Ok(RecordBatch {
+            data: self.data.into_array()?,
+            partition_key: self.partition_keys.into_array()?,
+            sequence_number: self.sequence_numbers.into_array()?,
+            arrival: TimestampMicrosecondArray::from(micros),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_as_they_went_in() {
+        let mut columns = RecordColumns::with_capacity(2, 8);
+        columns.push(b"one", "k1", "10", 1_700_000_000_123).expect("fits");
+        columns.push(b"", "ключ", "11", 5).expect("fits");
+        assert_eq!(
+            (columns.data(0), columns.partition_key(1)),
+            (b"one".as_slice(), "ключ")
+        );
+        assert_eq!(
+            (columns.sequence_number(1), columns.arrival_millis(0)),
+            ("11", 1_700_000_000_123)
+        );
+        let batch = columns.into_batch().expect("columns");
+        assert_eq!(batch.rows(), 2);
+        assert_eq!(
+            (batch.data.value(0), batch.data.value(1)),
+            (b"one".as_slice(), b"".as_slice())
+        );
+        assert_eq!(
+            (batch.partition_key.value(1), batch.sequence_number.value(1)),
+            ("ключ", "11")
+        );
+        assert_eq!(batch.arrival.value(0), 1_700_000_000_123_000);
+    }
+
+    #[test]
+    fn no_rows_are_columns_too() {
+        assert_eq!(
+            RecordColumns::with_capacity(0, 0)
+                .into_batch()
+                .expect("columns")
+                .rows(),
+            0
+        );
+    }
+}

@@ -1,0 +1,159 @@
+//! The service's failures, classified once.
+
+use std::error::Error as StdError;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::operation::RequestId;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+use crate::error::{Error, ErrorKind};
+
+/// What a failed call of `operation` on `stream` means.
+pub fn classify<E>(operation: &'static str, stream: &str, error: SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + RequestId + StdError + Send + Sync + 'static,
+{
+    let classified = match &error {
+        SdkError::ServiceError(answer) => {
+            let refused = answer.err();
+            let (code, message) = (
+                refused.code().unwrap_or("unknown"),
+                refused.message().unwrap_or(""),
+            );
+            let status = answer.raw().status().as_u16();
+            let request_id = refused.request_id().unwrap_or("unknown").to_owned();
+            refusal(operation, code, message, status).with("requestId", request_id)
+        }
+        _ if credentials_failed(&error) => Error::new(
+            ErrorKind::Access,
+            format!(
+                "no AWS credentials for {operation}: {}. Set kinesis.awsAccessKeyId and kinesis.awsSecretKey, \
+                 or kinesis.stsRoleArn, or give the process a profile, a role or environment variables",
+                DisplayErrorContext(&error)
+            ),
+        ),
+        SdkError::TimeoutError(_) => unreachable(operation, "no answer in time"),
+        SdkError::ConstructionFailure(_) => Error::new(
+            ErrorKind::Internal,
+            format!("{operation} could not be made: {}", DisplayErrorContext(&error)),
+        ),
+        _ => unreachable(operation, &DisplayErrorContext(&error).to_string()),
+    };
+    classified.with("operation", operation).with("stream", stream)
+}
+
+fn unreachable(operation: &str, why: &str) -> Error {
+    Error::new(
+        ErrorKind::Transport,
+        format!(
+            "Kinesis could not be reached for {operation}: {why}. Check kinesis.endpointUrl, kinesis.region and \
+             the network's way to them"
+        ),
+    )
+    .retryable(true)
+}
+
+fn credentials_failed(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if current.is::<CredentialsError>() {
+            return true;
+        }
+        cause = current.source();
+    }
+    false
+}
+
+/// What an error code of the service means.
+fn refusal(operation: &str, code: &str, message: &str, status: u16) -> Error {
+    let told = if message.is_empty() {
+        code.to_owned()
+    } else {
+        format!("{code}: {message}")
+    };
+    let make = |kind, advice: &str| Error::new(kind, format!("{operation} failed with {told}. {advice}"));
+    match code {
+        "ProvisionedThroughputExceededException"
+        | "LimitExceededException"
+        | "KMSThrottlingException"
+        | "ThrottlingException"
+        | "Throttling"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded" => make(
+            ErrorKind::Throttled,
+            "The stream's or the account's limit was exceeded",
+        )
+        .retryable(true),
+        "ExpiredIteratorException" => make(
+            ErrorKind::ExpiredIterator,
+            "The iterator was older than five minutes",
+        ),
+        "ExpiredNextTokenException" => make(
+            ErrorKind::Transport,
+            "The listing took too long between two pages",
+        )
+        .retryable(true),
+        "ResourceNotFoundException" => make(
+            ErrorKind::NotFound,
+            "Check the stream's name, kinesis.region, kinesis.endpointUrl, and the account of the credentials",
+        ),
+        "ResourceInUseException" => {
+            make(ErrorKind::InvalidRequest, "The stream is being changed").retryable(true)
+        }
+        "AccessDeniedException"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "IncompleteSignatureException"
+        | "SignatureDoesNotMatch"
+        | "MissingAuthenticationTokenException"
+        | "MissingAuthenticationToken"
+        | "OptInRequired" => make(
+            ErrorKind::Access,
+            "Check the credentials and what they are allowed to do on this stream",
+        ),
+        "ExpiredTokenException" | "ExpiredToken" => {
+            make(ErrorKind::Access, "The session token expired and was not renewed").retryable(true)
+        }
+        code if code.starts_with("KMS") => make(
+            ErrorKind::Kms,
+            "Check the stream's KMS key and the right to use it",
+        ),
+        _ if status >= 500 => make(ErrorKind::Transport, "The service failed").retryable(true),
+        _ => make(ErrorKind::InvalidRequest, "The service refused the request"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_one_meaning() {
+        let cases = [
+            (
+                "ProvisionedThroughputExceededException",
+                400,
+                ErrorKind::Throttled,
+                true,
+            ),
+            ("KMSThrottlingException", 400, ErrorKind::Throttled, true),
+            ("KMSAccessDeniedException", 400, ErrorKind::Kms, false),
+            ("ExpiredIteratorException", 400, ErrorKind::ExpiredIterator, false),
+            ("ResourceNotFoundException", 400, ErrorKind::NotFound, false),
+            ("UnrecognizedClientException", 400, ErrorKind::Access, false),
+            ("InternalFailure", 500, ErrorKind::Transport, true),
+            ("ServiceUnavailable", 503, ErrorKind::Transport, true),
+            ("InvalidArgumentException", 400, ErrorKind::InvalidRequest, false),
+        ];
+        for (code, status, kind, retryable) in cases {
+            let error = refusal("GetRecords", code, "told", status);
+            assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{code}");
+            assert!(
+                error.message().contains(code) && error.message().contains("told"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Trying again: which requests, how often, and the counters that show it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+
+use crate::error::{Error, ErrorKind};
+use crate::options::RetryOptions;
+
+/// Counts of requests to the service, shared by those who send them and those who report.
+#[derive(Debug, Default)]
+pub struct RequestCounters {
+    requests: AtomicU64,
+    retries: AtomicU64,
+    throttles: AtomicU64,
+}
+
+impl RequestCounters {
+    /// Requests sent, retries included.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Requests sent again after a failure.
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
+    }
+
+    /// Requests that the service throttled.
+    pub fn throttles(&self) -> u64 {
+        self.throttles.load(Ordering::Relaxed)
+    }
+
+    fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count_failure(&self, error: &Error) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        if error.kind() == ErrorKind::Throttled {
+            self.count_throttle();
+        }
+    }
+
+    /// Counts something that the service throttled inside a request that succeeded.
+    pub fn count_throttle(&self) {
+        self.throttles.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The waits between tries: doubling from the first to the longest, each lengthened at random so that readers
+/// which failed together do not come back together.
+pub fn backoff(options: &RetryOptions) -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(options.interval.max(Duration::from_millis(1)))
+        .with_max_delay(options.max_interval.max(options.interval))
+        .with_factor(2.0)
+        .with_jitter()
+        .with_max_times(options.retries as usize)
+}
+
+/// Runs `attempt` until it succeeds, fails in a way that trying again would not mend, or the tries are used up.
+pub async fn with_retries<T, F, Fut>(
+    options: &RetryOptions,
+    counters: &Arc<RequestCounters>,
+    mut attempt: F,
+) -> Result<T, Error>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, Error>>,
+{
+    let counted = || {
+        counters.count_request();
+        attempt()
+    };
+    counted
+        .retry(backoff(options))
+        .when(Error::is_retryable)
+        .notify(|error, wait| {
+            counters.count_failure(error);
+            tracing::warn!(wait_ms = wait.as_millis() as u64, "trying again after: {error}");
+        })
+        .await
+}

@@ -1,0 +1,162 @@
+//! A scripted stream for the sink's tests.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tokio::sync::{Semaphore, watch};
+
+use crate::error::{Error, Result};
+use crate::service::{
+    KinesisApi, Page, PutEntry, PutOutcome, RequestCounters, ShardFilter, ShardIterator, StreamSummary,
+};
+use crate::stream::{Position, Shard, ShardId};
+
+/// What the next PutRecords answers.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// One letter for each entry: `a`ccepted, `t`hrottled, `f`ailed.
+    Outcomes(&'static str),
+    /// All entries throttled.
+    Throttle,
+    /// The request fails.
+    Fail(Error),
+    /// The client's code panics.
+    Panic,
+}
+
+/// Takes entries and answers as scripted; accepts all when the script is at its end.
+#[derive(Debug)]
+pub(super) struct FakeStream {
+    script: Mutex<VecDeque<Answer>>,
+    calls: Mutex<Vec<Vec<PutEntry>>>,
+    accepted: Mutex<Vec<PutEntry>>,
+    gate: Semaphore,
+    called: watch::Sender<usize>,
+}
+
+impl FakeStream {
+    /// Answers calls as they come.
+    pub(super) fn open(script: impl IntoIterator<Item = Answer>) -> Arc<Self> {
+        Self::with_permits(script, Semaphore::MAX_PERMITS)
+    }
+
+    /// Answers a call only when [`Self::let_through`] allows it.
+    pub(super) fn gated(script: impl IntoIterator<Item = Answer>) -> Arc<Self> {
+        Self::with_permits(script, 0)
+    }
+
+    fn with_permits(script: impl IntoIterator<Item = Answer>, permits: usize) -> Arc<Self> {
+        Arc::new(Self {
+            script: Mutex::new(script.into_iter().collect()),
+            calls: Mutex::default(),
+            accepted: Mutex::default(),
+            gate: Semaphore::new(permits),
+            called: watch::Sender::new(0),
+        })
+    }
+
+    pub(super) fn let_through(&self, calls: usize) {
+        self.gate.add_permits(calls);
+    }
+
+    /// Returns once this many calls have come in.
+    pub(super) async fn called(&self, calls: usize) {
+        self.called
+            .subscribe()
+            .wait_for(|count| *count >= calls)
+            .await
+            .unwrap();
+    }
+
+    /// The partition keys of each call.
+    pub(super) fn calls(&self) -> Vec<Vec<String>> {
+        let keys =
+            |entries: &Vec<PutEntry>| entries.iter().map(|entry| entry.partition_key.clone()).collect();
+        self.calls.lock().unwrap().iter().map(keys).collect()
+    }
+
+    /// How many entries each call had.
+    pub(super) fn call_sizes(&self) -> Vec<usize> {
+        self.calls.lock().unwrap().iter().map(Vec::len).collect()
+    }
+
+    /// What was accepted, in the order of the answers.
+    pub(super) fn accepted(&self) -> Vec<PutEntry> {
+        self.accepted.lock().unwrap().clone()
+    }
+
+    fn accept(&self, entry: &PutEntry) -> PutOutcome {
+        let mut accepted = self.accepted.lock().unwrap();
+        accepted.push(entry.clone());
+        PutOutcome::Accepted {
+            shard: ShardId::from("shardId-000000000000"),
+            sequence_number: accepted.len().to_string(),
+        }
+    }
+}
+
+fn throttled() -> PutOutcome {
+    PutOutcome::Throttled {
+        message: "Rate exceeded for shard shardId-000000000000".into(),
+    }
+}
+
+#[async_trait]
+impl KinesisApi for FakeStream {
+    async fn put_records(
+        &self,
+        entries: &[PutEntry],
+        _counters: &Arc<RequestCounters>,
+    ) -> Result<Vec<PutOutcome>> {
+        self.calls.lock().unwrap().push(entries.to_vec());
+        let answer = self.script.lock().unwrap().pop_front();
+        self.called.send_modify(|count| *count += 1);
+        self.gate.acquire().await.unwrap().forget();
+        match answer {
+            None => Ok(entries.iter().map(|entry| self.accept(entry)).collect()),
+            Some(Answer::Throttle) => Ok(entries.iter().map(|_| throttled()).collect()),
+            Some(Answer::Outcomes(letters)) => {
+                // More letters than entries: an answer that doesn't align.
+                let outcome = |(index, letter)| match letter {
+                    'a' => self.accept(entries.get(index).unwrap_or(&entries[0])),
+                    't' => throttled(),
+                    _ => PutOutcome::Failed {
+                        code: "InternalFailure".into(),
+                        message: "try later".into(),
+                    },
+                };
+                Ok(letters.chars().enumerate().map(outcome).collect())
+            }
+            Some(Answer::Fail(error)) => Err(error),
+            Some(Answer::Panic) => panic!("scripted"),
+        }
+    }
+
+    async fn describe_stream(&self) -> Result<StreamSummary> {
+        unreachable!("a sink does not ask")
+    }
+
+    async fn list_shards(&self, _: ShardFilter) -> Result<Vec<Shard>> {
+        unreachable!("a sink does not ask")
+    }
+
+    async fn shard_iterator(
+        &self,
+        _: &ShardId,
+        _: &Position,
+        _: &Arc<RequestCounters>,
+    ) -> Result<ShardIterator> {
+        unreachable!("a sink does not ask")
+    }
+
+    async fn get_records(
+        &self,
+        _: &ShardId,
+        _: &ShardIterator,
+        _: u32,
+        _: &Arc<RequestCounters>,
+    ) -> Result<Page> {
+        unreachable!("a sink does not ask")
+    }
+}

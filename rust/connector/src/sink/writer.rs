@@ -1,0 +1,322 @@
+//! The writer's inside: takes records, sends batches as connections are free, and keeps the first failure.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::batch::Queue;
+use super::connect::Connection;
+use super::put::{EntryCounters, Putter};
+use super::validate::validate;
+use super::{SinkRecord, WriterMetrics};
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::{RetryOptions, SinkOptions};
+use crate::service::{PutEntry, RequestCounters};
+
+/// What a writer needs to know of the sink's options.
+#[derive(Clone, Debug)]
+pub struct WriterSettings {
+    /// The stream as messages name it.
+    pub stream: String,
+    /// Most PutRecords requests in flight, at least one.
+    pub max_connections: usize,
+    /// Longest a record waits for company.
+    pub max_buffered_time: Duration,
+    /// Most bytes of a record's data and partition key.
+    pub max_record_bytes: usize,
+    /// How entries that were not accepted are put again.
+    pub retry: RetryOptions,
+}
+
+impl From<&SinkOptions> for WriterSettings {
+    fn from(options: &SinkOptions) -> Self {
+        Self {
+            stream: options.stream.name.clone(),
+            max_connections: options.max_connections,
+            max_buffered_time: options.max_buffered_time,
+            max_record_bytes: options.max_record_bytes,
+            retry: options.client_retry,
+        }
+    }
+}
+
+/// What a writer's tasks may still do. It only ever moves down this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// Send and retry.
+    Running,
+    /// A put failed for good: requests under way may end, nothing is sent after them.
+    Broken,
+    /// The writer was dropped: everything ends where it stands.
+    Closed,
+}
+
+/// Returns when the writer is in this phase, or past it.
+pub(super) async fn reached(phase: &mut watch::Receiver<Phase>, at_least: Phase) {
+    // An error means that the writer is gone, and with it every phase. The guard in the answer is dropped here.
+    let _ = phase.wait_for(|phase| *phase >= at_least).await;
+}
+
+/// The part of a writer that its callers and its tasks share.
+pub(super) struct Writer {
+    putter: Putter,
+    max_connections: usize,
+    max_record_bytes: usize,
+    runtime: Handle,
+    state: Mutex<State>,
+    phase: watch::Sender<Phase>,
+    /// Told to all who wait: a batch found a connection, a request ended, something failed.
+    changed: Notify,
+    /// Told to the timer: there is another open batch to wait for, or a connection for one.
+    timer_news: Notify,
+}
+
+struct State {
+    queue: Queue,
+    in_flight: usize,
+    failure: Option<Error>,
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection, settings: WriterSettings) -> Result<Arc<Self>> {
+        let runtime = Handle::try_current().map_err(|_| {
+            Error::new(
+                ErrorKind::Internal,
+                "A writer was opened outside of the engine's runtime; this is a defect.",
+            )
+        })?;
+        let WriterSettings {
+            stream,
+            max_connections,
+            max_buffered_time,
+            max_record_bytes,
+            retry,
+        } = settings;
+        let writer = Arc::new(Self {
+            putter: Putter {
+                connection,
+                stream,
+                retry,
+                requests: Arc::new(RequestCounters::default()),
+                entries: EntryCounters::default(),
+            },
+            max_connections: max_connections.max(1),
+            max_record_bytes,
+            runtime,
+            state: Mutex::new(State {
+                queue: Queue::new(max_buffered_time),
+                in_flight: 0,
+                failure: None,
+            }),
+            phase: watch::Sender::new(Phase::Running),
+            changed: Notify::new(),
+            timer_news: Notify::new(),
+        });
+        writer.runtime.spawn(Arc::clone(&writer).send_when_due());
+        Ok(writer)
+    }
+
+    pub(super) async fn write(self: &Arc<Self>, records: Vec<SinkRecord>) -> Result<()> {
+        if let Some(failure) = self.failure() {
+            return Err(failure);
+        }
+        if let Err(refusal) = validate(&records, self.max_record_bytes) {
+            self.lock().failure.get_or_insert_with(|| refusal.clone());
+            return Err(refusal);
+        }
+        let mut entries: Vec<PutEntry> = records.into_iter().map(PutEntry::from).collect();
+        loop {
+            // Made before the look, so that no news is missed in between.
+            let changed = self.changed.notified();
+            if self.take(&mut entries)? {
+                break;
+            }
+            changed.await;
+        }
+        self.dispatch();
+        Ok(())
+    }
+
+    /// Takes all entries or, while a full batch waits for a connection, none.
+    fn take(&self, entries: &mut Vec<PutEntry>) -> Result<bool> {
+        let mut state = self.lock();
+        if let Some(failure) = &state.failure {
+            return Err(failure.clone());
+        }
+        if !state.queue.has_room() {
+            return Ok(false);
+        }
+        let now = Instant::now();
+        let before = state.queue.deadline();
+        for entry in entries.drain(..) {
+            state.queue.push(entry, now);
+        }
+        let opened = before.is_none() && state.queue.deadline().is_some();
+        drop(state);
+        if opened {
+            self.timer_news.notify_one();
+        }
+        Ok(true)
+    }
+
+    pub(super) async fn flush(self: &Arc<Self>) -> Result<()> {
+        self.settle().await;
+        self.failure().map_or(Ok(()), Err)
+    }
+
+    pub(super) async fn settle(self: &Arc<Self>) {
+        loop {
+            let changed = self.changed.notified();
+            self.lock().queue.seal();
+            self.dispatch();
+            {
+                let state = self.lock();
+                if state.in_flight == 0 && state.queue.is_empty() {
+                    return;
+                }
+            }
+            changed.await;
+        }
+    }
+
+    pub(super) fn metrics(&self) -> WriterMetrics {
+        let Putter {
+            requests, entries, ..
+        } = &self.putter;
+        WriterMetrics {
+            records: entries.records(),
+            bytes: entries.bytes(),
+            requests: requests.requests(),
+            retries: entries.retries() + requests.retries(),
+            throttles: requests.throttles(),
+        }
+    }
+
+    /// Ends all tasks where they stand and frees what waits.
+    pub(super) fn close(&self) {
+        self.lock().queue.clear();
+        self.phase.send_replace(Phase::Closed);
+        self.changed.notify_waiters();
+    }
+
+    fn failure(&self) -> Option<Error> {
+        self.lock().failure.clone()
+    }
+
+    /// Starts requests while there are batches to send and connections to send them with.
+    fn dispatch(self: &Arc<Self>) {
+        // The lock is not held while a task starts: a runtime that shuts down drops the task, and with it its
+        // `InFlight`, at once.
+        while let Some(entries) = self.next_batch() {
+            self.changed.notify_waiters();
+            let in_flight = InFlight {
+                writer: Arc::clone(self),
+                ended: false,
+            };
+            self.runtime.spawn(in_flight.run(entries));
+        }
+    }
+
+    fn next_batch(&self) -> Option<Vec<PutEntry>> {
+        let mut state = self.lock();
+        if state.in_flight >= self.max_connections {
+            return None;
+        }
+        let entries = state.queue.pop(Instant::now())?;
+        state.in_flight += 1;
+        Some(entries)
+    }
+
+    fn request_ended(self: &Arc<Self>, outcome: Result<()>) {
+        {
+            let mut state = self.lock();
+            state.in_flight -= 1;
+            if let Err(error) = outcome {
+                state.failure.get_or_insert(error);
+                state.queue.clear();
+                self.phase.send_if_modified(|phase| {
+                    let running = *phase == Phase::Running;
+                    if running {
+                        *phase = Phase::Broken;
+                    }
+                    running
+                });
+            }
+        }
+        self.dispatch();
+        self.changed.notify_waiters();
+        self.timer_news.notify_one();
+    }
+
+    /// Sends the open batch once its first record has waited long enough, over and over until the writer closes.
+    async fn send_when_due(self: Arc<Self>) {
+        let mut phase = self.phase.subscribe();
+        loop {
+            let deadline = {
+                let state = self.lock();
+                // With all connections busy there is nothing to do in time: the end of a request wakes us.
+                state
+                    .queue
+                    .deadline()
+                    .filter(|_| state.in_flight < self.max_connections)
+            };
+            let due = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => {}
+                () = self.timer_news.notified() => {}
+                () = reached(&mut phase, Phase::Closed) => return,
+            }
+            self.dispatch();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is whole between any two statements that hold the lock: a panic elsewhere doesn't spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request under way. However its task ends, by a panic or with the runtime, it is counted out.
+struct InFlight {
+    writer: Arc<Writer>,
+    ended: bool,
+}
+
+impl InFlight {
+    async fn run(mut self, entries: Vec<PutEntry>) {
+        let writer = Arc::clone(&self.writer);
+        let (mut broken, mut closed) = (writer.phase.subscribe(), writer.phase.subscribe());
+        tokio::select! {
+            outcome = writer.putter.put(entries, &mut broken) => {
+                self.ended = true;
+                writer.request_ended(outcome);
+            }
+            () = reached(&mut closed, Phase::Closed) => {}
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.writer.request_ended(Err(Error::new(
+                ErrorKind::Internal,
+                format!(
+                    "Stream {}: a PutRecords request ended without an answer; which of its records were accepted \
+                     is unknown.",
+                    self.writer.putter.stream
+                ),
+            )
+            .retryable(true)
+            .with("stream", self.writer.putter.stream.clone())));
+        }
+    }
+}

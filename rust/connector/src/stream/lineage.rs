@@ -1,0 +1,274 @@
+//! How shards descend from one another, and which may be read when.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Position, ShardId};
+
+/// A shard as the stream lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Its id.
+    pub id: ShardId,
+    /// The shards it came from: one after a split, two after a merge, none if it was there from the start.
+    pub parents: Vec<ShardId>,
+    /// The first hash key it takes.
+    pub hash_start: u128,
+    /// The last hash key it takes.
+    pub hash_end: u128,
+}
+
+/// The shards of a stream, as one listing showed them.
+#[derive(Clone, Debug, Default)]
+pub struct Lineage {
+    shards: BTreeMap<ShardId, Shard>,
+    children: BTreeMap<ShardId, Vec<ShardId>>,
+}
+
+impl Lineage {
+    /// The lineage that a listing tells.
+    pub fn new(listing: Vec<Shard>) -> Self {
+        let mut children: BTreeMap<ShardId, Vec<ShardId>> = BTreeMap::new();
+        for shard in &listing {
+            for parent in &shard.parents {
+                children.entry(parent.clone()).or_default().push(shard.id.clone());
+            }
+        }
+        Self {
+            shards: listing
+                .into_iter()
+                .map(|shard| (shard.id.clone(), shard))
+                .collect(),
+            children,
+        }
+    }
+
+    /// How many shards were listed.
+    pub fn len(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// True if the listing was empty.
+    pub fn is_empty(&self) -> bool {
+        self.shards.is_empty()
+    }
+
+    /// True if the stream still lists this shard.
+    pub fn lists(&self, shard: &ShardId) -> bool {
+        self.shards.contains_key(shard)
+    }
+
+    /// Where a new query starts: the shards whose parents are not listed, all at the same position. The others
+    /// follow when their parents end.
+    pub fn roots(&self, at: &Position) -> BTreeMap<ShardId, Position> {
+        self.shards
+            .values()
+            .filter(|shard| !shard.parents.iter().any(|parent| self.lists(parent)))
+            .map(|shard| (shard.id.clone(), at.clone()))
+            .collect()
+    }
+
+    /// Carries positions over to the shards that follow: a child starts at TRIM_HORIZON once all its known
+    /// parents were read to their ends, and a finished parent leaves once its children stand in its place.
+    pub fn advance(&self, positions: &BTreeMap<ShardId, Position>) -> BTreeMap<ShardId, Position> {
+        let read_before = self.ancestors_of(positions.keys());
+        let ended = |parent: &ShardId| {
+            !self.lists(parent)
+                || read_before.contains(parent)
+                || positions.get(parent) == Some(&Position::ShardEnd)
+        };
+        let mut next = positions.clone();
+        for shard in self.shards.values() {
+            let known = positions.contains_key(&shard.id) || read_before.contains(&shard.id);
+            if !known && shard.parents.iter().all(ended) {
+                next.insert(shard.id.clone(), Position::TrimHorizon);
+            }
+        }
+        let replaced: Vec<ShardId> = next
+            .iter()
+            .filter(|(id, position)| **position == Position::ShardEnd && self.is_replaced(id, &next))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in replaced {
+            next.remove(&id);
+        }
+        next
+    }
+
+    /// All listed shards from which one of these descends. They were read before: a parent leaves an offset only
+    /// when its children stand in it.
+    fn ancestors_of<'a>(&'a self, shards: impl Iterator<Item = &'a ShardId>) -> BTreeSet<&'a ShardId> {
+        let mut found = BTreeSet::new();
+        let mut open: Vec<&ShardId> = shards.collect();
+        while let Some(id) = open.pop() {
+            let parents = self
+                .shards
+                .get(id)
+                .map(|shard| shard.parents.as_slice())
+                .unwrap_or_default();
+            for parent in parents {
+                if self.lists(parent) && found.insert(parent) {
+                    open.push(parent);
+                }
+            }
+        }
+        found
+    }
+
+    /// True if the children in `next` take every hash key of the shard. A listing that shows only one half of a
+    /// split must not end the waiting for the other.
+    fn is_replaced(&self, id: &ShardId, next: &BTreeMap<ShardId, Position>) -> bool {
+        let Some(parent) = self.shards.get(id) else {
+            return true;
+        };
+        let children = self.children.get(id).map(Vec::as_slice).unwrap_or_default();
+        let mut ranges: Vec<(u128, u128)> = children
+            .iter()
+            .filter(|child| next.contains_key(*child))
+            .filter_map(|child| self.shards.get(child))
+            .map(|child| (child.hash_start, child.hash_end))
+            .collect();
+        ranges.sort_unstable();
+        let mut wanted = parent.hash_start;
+        for (start, end) in ranges {
+            if start > wanted {
+                return false;
+            }
+            if end >= parent.hash_end {
+                return true;
+            }
+            wanted = wanted.max(end.saturating_add(1));
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: u128 = u128::MAX;
+    const HALF: u128 = u128::MAX / 2;
+
+    fn shard(id: &str, parents: &[&str], hash_start: u128, hash_end: u128) -> Shard {
+        Shard {
+            id: id.into(),
+            parents: parents.iter().map(|parent| ShardId::from(*parent)).collect(),
+            hash_start,
+            hash_end,
+        }
+    }
+
+    fn at(shards: &[(&str, Position)]) -> BTreeMap<ShardId, Position> {
+        shards
+            .iter()
+            .map(|(id, position)| (ShardId::from(*id), position.clone()))
+            .collect()
+    }
+
+    fn after(number: &str) -> Position {
+        Position::After(number.parse().expect("number"))
+    }
+
+    fn split() -> Lineage {
+        Lineage::new(vec![
+            shard("a", &[], 0, MAX),
+            shard("b", &["a"], 0, HALF),
+            shard("c", &["a"], HALF + 1, MAX),
+        ])
+    }
+
+    #[test]
+    fn a_new_query_starts_with_the_roots() {
+        assert_eq!(
+            split().roots(&Position::TrimHorizon),
+            at(&[("a", Position::TrimHorizon)])
+        );
+    }
+
+    #[test]
+    fn children_wait_for_their_parent() {
+        let positions = at(&[("a", after("5"))]);
+        assert_eq!(split().advance(&positions), positions);
+    }
+
+    #[test]
+    fn children_take_the_place_of_an_ended_parent() {
+        let next = split().advance(&at(&[("a", Position::ShardEnd)]));
+        assert_eq!(
+            next,
+            at(&[("b", Position::TrimHorizon), ("c", Position::TrimHorizon)])
+        );
+    }
+
+    #[test]
+    fn a_parent_read_before_does_not_come_back() {
+        let positions = at(&[("b", after("7")), ("c", after("8"))]);
+        assert_eq!(split().advance(&positions), positions);
+    }
+
+    #[test]
+    fn a_merged_shard_waits_for_both_parents() {
+        let merge = Lineage::new(vec![
+            shard("a", &[], 0, HALF),
+            shard("b", &[], HALF + 1, MAX),
+            shard("c", &["a", "b"], 0, MAX),
+        ]);
+        let one = at(&[("a", Position::ShardEnd), ("b", after("1"))]);
+        assert_eq!(merge.advance(&one), one);
+        let both = at(&[("a", Position::ShardEnd), ("b", Position::ShardEnd)]);
+        assert_eq!(merge.advance(&both), at(&[("c", Position::TrimHorizon)]));
+    }
+
+    #[test]
+    fn a_parent_stays_until_all_its_hash_keys_are_taken() {
+        let half_listed = Lineage::new(vec![shard("a", &[], 0, MAX), shard("b", &["a"], 0, HALF)]);
+        let next = half_listed.advance(&at(&[("a", Position::ShardEnd)]));
+        assert_eq!(
+            next,
+            at(&[("a", Position::ShardEnd), ("b", Position::TrimHorizon)])
+        );
+        let next = split().advance(&next);
+        assert_eq!(
+            next,
+            at(&[("b", Position::TrimHorizon), ("c", Position::TrimHorizon)])
+        );
+    }
+
+    #[test]
+    fn a_parent_that_is_no_longer_listed_counts_as_ended() {
+        let listing = Lineage::new(vec![
+            shard("d", &["b"], 0, HALF),
+            shard("c", &["a"], HALF + 1, MAX),
+        ]);
+        let next = listing.advance(&at(&[("a", Position::ShardEnd), ("c", after("3"))]));
+        assert_eq!(next, at(&[("c", after("3")), ("d", Position::TrimHorizon)]));
+    }
+
+    #[test]
+    fn generations_follow_one_another() {
+        let listing = Lineage::new(vec![
+            shard("a", &[], 0, MAX),
+            shard("b", &["a"], 0, HALF),
+            shard("c", &["a"], HALF + 1, MAX),
+            shard("d", &["b", "c"], 0, MAX),
+        ]);
+        let mut positions = listing.roots(&Position::TrimHorizon);
+        let mut generations = Vec::new();
+        while !positions.contains_key(&ShardId::from("d")) {
+            generations.push(
+                positions
+                    .keys()
+                    .map(ShardId::to_string)
+                    .collect::<Vec<_>>()
+                    .join(","),
+            );
+            let ended = positions
+                .keys()
+                .map(|id| (id.clone(), Position::ShardEnd))
+                .collect();
+            positions = listing.advance(&ended);
+        }
+        assert_eq!(generations, ["a", "b,c"]);
+        assert_eq!(positions, at(&[("d", Position::TrimHorizon)]));
+    }
+}

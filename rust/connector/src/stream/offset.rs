@@ -1,0 +1,131 @@
+//! What Spark's offset log keeps of a source.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Position, ShardId};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The version of the offset format that this library writes.
+const VERSION: u32 = 1;
+
+/// Where a batch starts: every shard's resolved position. Batch 0 is the start of a query, before any shard is
+/// listed; it is never read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Offset {
+    version: u32,
+    /// Names the claims of this source; made when the query first starts.
+    pub source: String,
+    /// The stream's name.
+    pub stream: String,
+    /// When the stream was created, milliseconds since the epoch: tells a stream from its successor by name.
+    pub created: i64,
+    /// The batch's number, counted by the source.
+    pub batch: u64,
+    /// Where a query starts whose shards are not listed yet. In batch 0 only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<Position>,
+    /// The start of each shard in this batch.
+    #[serde(default)]
+    pub shards: BTreeMap<ShardId, Position>,
+}
+
+impl Offset {
+    /// The offset that a new query starts from.
+    pub fn initial(source: String, stream: String, created: i64, at: Position) -> Self {
+        let shards = BTreeMap::new();
+        Self {
+            version: VERSION,
+            source,
+            stream,
+            created,
+            batch: 0,
+            initial: Some(at),
+            shards,
+        }
+    }
+
+    /// The offset of the batch that follows this one.
+    pub fn following(&self, shards: BTreeMap<ShardId, Position>) -> Self {
+        Self {
+            batch: self.batch + 1,
+            initial: None,
+            shards,
+            ..self.clone()
+        }
+    }
+
+    /// The offset as Spark's log keeps it.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| {
+            Error::new(
+                ErrorKind::Internal,
+                format!("an offset can't be written: {error}"),
+            )
+        })
+    }
+
+    /// Reads an offset from Spark's log.
+    pub fn from_json(json: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let corrupt = |error: serde_json::Error| {
+            Error::new(
+                ErrorKind::CorruptCheckpoint,
+                format!(
+                    "the checkpoint's offset is not one of this source: {error}. A checkpoint of another \
+                     connector can't be taken over: start with a new checkpointLocation and \
+                     kinesis.startingPosition"
+                ),
+            )
+        };
+        let Versioned { version } = serde_json::from_str(json).map_err(corrupt)?;
+        if version != VERSION {
+            return Err(Error::new(
+                ErrorKind::CorruptCheckpoint,
+                format!(
+                    "the checkpoint's offset has version {version}, this connector reads version {VERSION}: \
+                     use the connector's version that wrote it, or a newer one"
+                ),
+            ));
+        }
+        serde_json::from_str(json).map_err(corrupt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_survives_its_text() {
+        let initial = Offset::initial("s".into(), "orders".into(), 17, Position::AtTimestamp(42));
+        let shards = BTreeMap::from([(ShardId::from("shardId-000000000000"), Position::TrimHorizon)]);
+        for offset in [initial.clone(), initial.following(shards)] {
+            let json = offset.to_json().expect("writes");
+            assert_eq!(Offset::from_json(&json).expect("reads"), offset, "{json}");
+        }
+    }
+
+    #[test]
+    fn the_format_stays() {
+        let shards = BTreeMap::from([(ShardId::from("shardId-000000000000"), Position::TrimHorizon)]);
+        let offset =
+            Offset::initial("s".into(), "orders".into(), 17, Position::TrimHorizon).following(shards);
+        let expected = r#"{"version":1,"source":"s","stream":"orders","created":17,"batch":1,"#.to_owned()
+            + r#""shards":{"shardId-000000000000":"TRIM_HORIZON"}}"#;
+        assert_eq!(offset.to_json().expect("writes"), expected);
+    }
+
+    #[test]
+    fn what_another_connector_or_version_wrote_is_refused_with_the_way_on() {
+        let foreign = Offset::from_json(r#"{"metadata":{"streamName":"orders"}}"#).expect_err("refused");
+        assert!(foreign.message().contains("new checkpointLocation"), "{foreign}");
+        let newer = Offset::from_json(r#"{"version":2,"anything":[]}"#).expect_err("refused");
+        assert!(newer.message().contains("version 2"), "{newer}");
+    }
+}

@@ -1,0 +1,190 @@
+//! Where a shard is read from or to.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
+
+/// A shard's id, `shardId-000000000000`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ShardId(Arc<str>);
+
+impl ShardId {
+    /// The id as the service writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for ShardId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A record's sequence number: a decimal string that may exceed 128 bits. Order is by number, so by length
+/// first and then by text; it is meaningful only inside one shard and from a parent to its children.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SequenceNumber(Arc<str>);
+
+impl SequenceNumber {
+    /// The number as the service writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SequenceNumber {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let canonical = text == "0" || !text.starts_with('0');
+        if text.is_empty() || !canonical || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("'{text}' is not a sequence number: a decimal number was expected"),
+            ));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl Ord for SequenceNumber {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0
+            .len()
+            .cmp(&other.0.len())
+            .then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for SequenceNumber {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A position in a shard. LATEST is none of them: it is pinned to a time once, when a query first starts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Position {
+    /// The oldest record that the stream still has.
+    TrimHorizon,
+    /// The first record that arrived at this time or later; milliseconds since the epoch.
+    AtTimestamp(i64),
+    /// The record after this one.
+    After(SequenceNumber),
+    /// The shard is closed and was read to its end.
+    ShardEnd,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TrimHorizon => f.write_str("TRIM_HORIZON"),
+            Self::AtTimestamp(millis) => write!(f, "AT_TIMESTAMP {millis}"),
+            Self::After(number) => write!(f, "AFTER {number}"),
+            Self::ShardEnd => f.write_str("SHARD_END"),
+        }
+    }
+}
+
+impl FromStr for Position {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let parsed = match text.split_once(' ') {
+            None if text == "TRIM_HORIZON" => Some(Self::TrimHorizon),
+            None if text == "SHARD_END" => Some(Self::ShardEnd),
+            Some(("AT_TIMESTAMP", millis)) => millis.parse().ok().map(Self::AtTimestamp),
+            Some(("AFTER", number)) => number.parse().ok().map(Self::After),
+            _ => None,
+        };
+        parsed.ok_or_else(|| {
+            Error::new(
+                ErrorKind::CorruptCheckpoint,
+                format!(
+                    "'{text}' is not a position: expected TRIM_HORIZON, AT_TIMESTAMP <millis>, \
+                     AFTER <sequence number> or SHARD_END"
+                ),
+            )
+        })
+    }
+}
+
+impl TryFrom<String> for Position {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl From<Position> for String {
+    fn from(position: Position) -> Self {
+        position.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str) -> SequenceNumber {
+        text.parse().expect("sequence number")
+    }
+
+    #[test]
+    fn sequence_numbers_order_as_numbers() {
+        assert!(number("9") < number("10"));
+        assert!(number("49590338271490256608559692538361571095921575989136588898") < number(&"9".repeat(60)));
+        assert!(number("12") > number("11"));
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused() {
+        for text in ["", "01", "-1", "1a", " 1"] {
+            assert!(text.parse::<SequenceNumber>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn positions_survive_their_text() {
+        for position in [
+            Position::TrimHorizon,
+            Position::AtTimestamp(1_700_000_000_123),
+            Position::After(number("42")),
+            Position::ShardEnd,
+        ] {
+            assert_eq!(
+                position.to_string().parse::<Position>().expect("parses"),
+                position
+            );
+        }
+    }
+
+    #[test]
+    fn a_position_that_cannot_be_read_is_an_error() {
+        for text in ["LATEST", "AFTER", "AFTER x", "AT_TIMESTAMP today", ""] {
+            let error = text.parse::<Position>().expect_err("refused");
+            assert_eq!(error.kind(), ErrorKind::CorruptCheckpoint, "{text}");
+        }
+    }
+}
