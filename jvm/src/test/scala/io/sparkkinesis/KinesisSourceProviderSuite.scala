@@ -1,0 +1,94 @@
+package io.sparkkinesis
+
+import java.util.ServiceLoader
+
+import scala.collection.JavaConverters._
+
+import org.apache.spark.sql.connector.catalog.{SupportsRead, SupportsWrite, TableCapability}
+import org.apache.spark.sql.sources.DataSourceRegister
+import org.apache.spark.sql.types._
+import org.apache.spark.sql.util.CaseInsensitiveStringMap
+import org.scalatest.funsuite.AnyFunSuite
+
+class KinesisSourceProviderSuite extends AnyFunSuite {
+
+  private def options(pairs: (String, String)*): CaseInsensitiveStringMap =
+    new CaseInsensitiveStringMap(pairs.toMap.asJava)
+
+  private val stream = "kinesis.streamName" -> "orders"
+  private val region = "kinesis.region" -> "us-east-1"
+
+  test("both short names are registered, each with its own class") {
+    val registered = ServiceLoader.load(classOf[DataSourceRegister]).asScala.toSeq
+    assert(registered.filter(_.shortName() == "aws-kinesis").map(_.getClass) == Seq(classOf[KinesisSourceProvider]))
+    assert(
+      registered.filter(_.shortName() == "aws-kinesis-native").map(_.getClass) ==
+        Seq(classOf[KinesisNativeSourceProvider]))
+  }
+
+  test("the schema is fixed, and known without a network") {
+    val schema = new KinesisSourceProvider().inferSchema(options(stream, region))
+    assert(
+      schema == new StructType()
+        .add("data", BinaryType)
+        .add("streamName", StringType)
+        .add("partitionKey", StringType)
+        .add("sequenceNumber", StringType)
+        .add("approximateArrivalTimestamp", TimestampType))
+    assert(!new KinesisSourceProvider().supportsExternalMetadata())
+  }
+
+  test("options of a read and of a write are both accepted before it is known which it is") {
+    val provider = new KinesisSourceProvider
+    provider.inferSchema(options(stream, region, "kinesis.startingPosition" -> "TRIM_HORIZON"))
+    provider.inferSchema(options(stream, region, "kinesis.sink.aggregationEnabled" -> "false"))
+    provider.inferSchema(options(stream, region, "someoneElses.option" -> "x"))
+  }
+
+  test("a wrong option is refused at load(), by name") {
+    val error = intercept[KinesisConnectorException] {
+      new KinesisSourceProvider().inferSchema(options(stream, region, "kinesis.startingPositoin" -> "LATEST"))
+    }
+    assert(error.kindName() == "InvalidOption")
+    assert(error.getMessage.contains("kinesis.startingPositoin"))
+    assert(error.getMessage.contains("kinesis.startingPosition"))
+  }
+
+  test("a wrong value of a sink's option is refused as the sink's") {
+    val error = intercept[KinesisConnectorException] {
+      new KinesisSourceProvider().inferSchema(options(stream, region, "kinesis.sink.aggregationEnabled" -> "perhaps"))
+    }
+    assert(error.getMessage.contains("kinesis.sink.aggregationEnabled"))
+    assert(error.getMessage.contains("perhaps"))
+  }
+
+  test("a missing stream name is refused") {
+    val error = intercept[KinesisConnectorException](new KinesisSourceProvider().inferSchema(options(region)))
+    assert(error.getMessage.contains("kinesis.streamName"))
+  }
+
+  test("the table reads micro-batches, writes streams and batches, and doesn't truncate") {
+    val table = new KinesisSourceProvider().getTable(KinesisTable.ReadSchema, Array.empty, options(stream, region))
+    assert(table.isInstanceOf[SupportsRead] && table.isInstanceOf[SupportsWrite])
+    assert(
+      table.capabilities().asScala == Set(
+        TableCapability.MICRO_BATCH_READ,
+        TableCapability.STREAMING_WRITE,
+        TableCapability.BATCH_WRITE,
+        TableCapability.ACCEPT_ANY_SCHEMA))
+    assert(table.name() == "KinesisTable[orders]")
+    assert(table.toString == "KinesisTable[orders]")
+  }
+
+  test("the table is named after the last part of the stream's ARN") {
+    val arn = "kinesis.streamArn" -> "arn:aws:kinesis:us-east-1:123456789012:stream/orders"
+    val table = new KinesisSourceProvider().getTable(KinesisTable.ReadSchema, Array.empty, options(arn))
+    assert(table.name() == "KinesisTable[orders]")
+  }
+
+  test("spark.read is refused, with what to do instead") {
+    val error = intercept[UnsupportedOperationException](new KinesisSourceProvider().createRelation(null, Map.empty))
+    assert(error.getMessage.contains("aws-kinesis"))
+    assert(error.getMessage.contains("AvailableNow"))
+  }
+}

@@ -1,0 +1,141 @@
+package io.sparkkinesis.sink
+
+import java.{util => ju}
+
+import scala.collection.mutable.ArrayBuffer
+
+import io.sparkkinesis.{KinesisConnectorException, Serialization}
+import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.sql.connector.write.WriterCommitMessage
+import org.apache.spark.sql.types._
+import org.apache.spark.unsafe.types.UTF8String
+import org.scalatest.funsuite.AnyFunSuite
+
+class KinesisDataWriterSuite extends AnyFunSuite {
+
+  private val columns = RecordColumns.of(new StructType().add("data", StringType).add("partitionKey", StringType))
+
+  private def row(data: String, key: String): InternalRow =
+    InternalRow(UTF8String.fromString(data), UTF8String.fromString(key))
+
+  private def failure(kind: Int): KinesisConnectorException =
+    new KinesisConnectorException(kind, "Kind", false, "the engine says so", ju.Collections.emptyMap())
+
+  /** Takes records, and fails where it is told to. */
+  private class Recorder extends RecordWriter {
+    val written = ArrayBuffer.empty[String]
+    var onWrite: Option[Throwable] = None
+    var onFlush: Option[Throwable] = None
+    var flushes = 0
+    var closes = 0
+
+    override def write(partitionKey: UTF8String, data: Array[Byte], explicitHashKey: UTF8String): Unit = {
+      onWrite.foreach(throw _)
+      written += s"$partitionKey=${new String(data, "UTF-8")}"
+    }
+    override def flush(): Unit = {
+      flushes += 1
+      onFlush.foreach(throw _)
+    }
+    override def close(): Unit = closes += 1
+  }
+
+  private def writer(recorder: Recorder): KinesisDataWriter = new KinesisDataWriter(columns, 3, () => recorder)
+
+  private def driver(messages: WriterCommitMessage*): Unit =
+    new KinesisBatchWrite("test", null).commit(messages.map(Serialization.roundTrip(_)).toArray)
+
+  test("rows are written, and accepted before the task ends") {
+    val recorder = new Recorder
+    val task = writer(recorder)
+    task.write(row("a", "k1"))
+    task.write(row("b", "k2"))
+    val message = task.commit()
+    task.close()
+    assert(recorder.written == Seq("k1=a", "k2=b"))
+    assert(recorder.flushes == 1 && recorder.closes == 1)
+    driver(message)
+  }
+
+  test("a partition without rows opens no writer") {
+    val task = new KinesisDataWriter(columns, 0, () => fail("opened"))
+    driver(task.commit())
+    task.close()
+  }
+
+  test("a bad row doesn't fail the task: the rows before it are accepted, those after it are skipped, the driver fails") {
+    val recorder = new Recorder
+    val task = writer(recorder)
+    task.write(row("a", "k1"))
+    task.write(row("secret payload", null))
+    task.write(row("c", "k3"))
+    val message = task.commit()
+    assert(recorder.written == Seq("k1=a"))
+    assert(recorder.flushes == 1)
+
+    val error = intercept[KinesisConnectorException](driver(KinesisCommitMessage(None), message))
+    assert(error.kind() == 15)
+    assert(error.getMessage.contains("Row 2 of partition 3"))
+    assert(error.getMessage.contains("partitionKey is null"))
+    assert(!error.getMessage.contains("secret payload"))
+  }
+
+  test("the streaming write's driver side fails too") {
+    val task = writer(new Recorder)
+    task.write(row(null, "k"))
+    val error = intercept[KinesisConnectorException] {
+      new KinesisStreamingWrite("test", null).commit(5, Array(task.commit(), null))
+    }
+    assert(error.getMessage.contains("data is null"))
+  }
+
+  test("a record that the engine refuses is a bad row, at write and at flush") {
+    val atWrite = new Recorder
+    val first = writer(atWrite)
+    atWrite.onWrite = Some(failure(15))
+    first.write(row("a", "k"))
+    atWrite.onWrite = None
+    first.write(row("b", "k"))
+    assert(atWrite.written.isEmpty)
+
+    val atFlush = new Recorder
+    val second = writer(atFlush)
+    second.write(row("a", "k"))
+    atFlush.onFlush = Some(failure(15))
+
+    val error = intercept[KinesisConnectorException](driver(first.commit(), second.commit()))
+    assert(error.getMessage.contains("the engine says so"))
+    assert(error.getMessage.contains("1 more task"))
+  }
+
+  test("other failures are the task's, for Spark to repeat it") {
+    val recorder = new Recorder
+    val task = writer(recorder)
+    task.write(row("a", "k"))
+    recorder.onFlush = Some(failure(16))
+    assert(intercept[KinesisConnectorException](task.commit()).kind() == 16)
+    recorder.onWrite = Some(failure(6))
+    assert(intercept[KinesisConnectorException](task.write(row("b", "k"))).kind() == 6)
+    task.abort()
+    task.close()
+    assert(recorder.closes == 1)
+  }
+
+  test("a failure after a bad row doesn't hide the row") {
+    val recorder = new Recorder
+    val task = writer(recorder)
+    task.write(row("a", "k"))
+    task.write(row("b", ""))
+    recorder.onFlush = Some(failure(16))
+    val error = intercept[KinesisConnectorException](driver(task.commit()))
+    assert(error.getMessage.contains("partitionKey is empty"))
+  }
+
+  test("an interrupt passes") {
+    val recorder = new Recorder
+    val task = writer(recorder)
+    task.write(row("a", "k"))
+    recorder.onFlush = Some(new InterruptedException("killed"))
+    intercept[InterruptedException](task.commit())
+  }
+}

@@ -1,0 +1,77 @@
+package io.sparkkinesis.sink
+
+import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.sql.types._
+import org.apache.spark.unsafe.types.UTF8String
+import org.scalatest.funsuite.AnyFunSuite
+
+class RecordColumnsSuite extends AnyFunSuite {
+
+  private val minimal = new StructType().add("data", BinaryType).add("partitionKey", StringType)
+
+  private def refusal(schema: StructType): String = intercept[IllegalArgumentException](RecordColumns.of(schema)).getMessage
+
+  test("columns are found by name, in any order, and others are ignored") {
+    val schema = new StructType()
+      .add("id", LongType)
+      .add("explicitHashKey", StringType)
+      .add("partitionKey", StringType)
+      .add("data", StringType)
+    assert(RecordColumns.of(schema) == RecordColumns(data = 3, dataIsString = true, partitionKey = 2, explicitHashKey = 1))
+    assert(RecordColumns.of(minimal) == RecordColumns(data = 0, dataIsString = false, partitionKey = 1, explicitHashKey = -1))
+  }
+
+  test("an exact name is preferred to one that differs in case") {
+    val schema = new StructType().add("DATA", LongType).add("data", BinaryType).add("PartitionKey", StringType)
+    assert(RecordColumns.of(schema) == RecordColumns(data = 1, dataIsString = false, partitionKey = 2, explicitHashKey = -1))
+  }
+
+  test("several names that differ in case only are ambiguous") {
+    val message = refusal(new StructType().add("DATA", BinaryType).add("Data", BinaryType).add("partitionKey", StringType))
+    assert(message.contains("DATA, Data"))
+  }
+
+  test("a missing column is named, with what there is") {
+    val message = refusal(new StructType().add("value", BinaryType).add("partitionKey", StringType))
+    assert(message.contains("no column data (string or binary)"))
+    assert(message.contains("value, partitionKey"))
+    assert(refusal(new StructType().add("data", BinaryType)).contains("no column partitionKey (string)"))
+  }
+
+  test("a wrong type is named, with the allowed ones") {
+    val data = refusal(new StructType().add("data", IntegerType).add("partitionKey", StringType))
+    assert(data.contains("data") && data.contains("int") && data.contains("string or binary"))
+    val key = refusal(new StructType().add("data", BinaryType).add("partitionKey", BinaryType))
+    assert(key.contains("partitionKey") && key.contains("binary"))
+    val hash = refusal(minimal.add("explicitHashKey", LongType))
+    assert(hash.contains("explicitHashKey") && hash.contains("bigint"))
+  }
+
+  private def utf8(text: String): UTF8String = UTF8String.fromString(text)
+
+  test("strings and bytes become a record's data") {
+    val bytes = Array[Byte](1, 2, 3)
+    assert(RecordColumns.of(minimal).dataOf(InternalRow(bytes, utf8("k"))) sameElements bytes)
+    val text = RecordColumns.of(new StructType().add("data", StringType).add("partitionKey", StringType))
+    assert(text.dataOf(InternalRow(utf8("ä"), utf8("k"))) sameElements "ä".getBytes("UTF-8"))
+    assert(text.dataOf(InternalRow(utf8(""), utf8("k"))).isEmpty)
+  }
+
+  test("an explicit hash key may be null or missing") {
+    val columns = RecordColumns.of(minimal.add("explicitHashKey", StringType))
+    assert(columns.explicitHashKeyOf(InternalRow(null, null, utf8("17"))) == utf8("17"))
+    assert(columns.explicitHashKeyOf(InternalRow(null, null, null)) == null)
+    assert(RecordColumns.of(minimal).explicitHashKeyOf(InternalRow(null, null)) == null)
+  }
+
+  test("rows without data or with an impossible key are refused") {
+    val columns = RecordColumns.of(minimal)
+    def key(value: UTF8String): String =
+      intercept[InvalidRowException](columns.partitionKeyOf(InternalRow(null, value))).getMessage
+    assert(intercept[InvalidRowException](columns.dataOf(InternalRow(null, utf8("k")))).getMessage.contains("data is null"))
+    assert(key(null).contains("partitionKey is null"))
+    assert(key(utf8("")).contains("partitionKey is empty"))
+    assert(key(utf8("ß" * 257)).contains("257 characters"))
+    assert(columns.partitionKeyOf(InternalRow(null, utf8("ß" * 256))).numChars() == 256)
+  }
+}
