@@ -1,0 +1,12 @@
+//! The conformance suite against the sandbox itself, started in this process, one for each case.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "conformance/mod.rs"]
+mod suite;
+
+async fn service() -> suite::Service {
+    suite::Service::sandbox().await
+}
+
+suite::cases!();

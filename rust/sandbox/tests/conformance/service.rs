@@ -1,0 +1,211 @@
+//! A service under test, and what every case needs of it.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{Record, Shard, ShardIteratorType, StreamStatus};
+use kinesis_sandbox::{Sandbox, SandboxConfig};
+
+/// How long a service may take to become what it was asked to be.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A service under test.
+pub struct Service {
+    pub client: Client,
+    /// Runs as long as the case; `None` is kinesis-local.
+    sandbox: Option<Sandbox>,
+    created: Mutex<Vec<String>>,
+}
+
+fn client(endpoint: &str, retries: RetryConfig) -> Client {
+    let config = aws_sdk_kinesis::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(Credentials::new("AKIDTEST", "secret", None, None, "test"))
+        .endpoint_url(endpoint)
+        .retry_config(retries)
+        .build();
+    Client::from_conf(config)
+}
+
+impl Service {
+    /// A sandbox of its own. Nothing is retried: it has no reason to fail.
+    pub async fn sandbox() -> Service {
+        let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+        let client = client(&sandbox.endpoint(), RetryConfig::disabled());
+        Service {
+            client,
+            sandbox: Some(sandbox),
+            created: Mutex::default(),
+        }
+    }
+
+    /// kinesis-local, which limits the rate of some calls as the service does.
+    #[allow(dead_code, reason = "of use to one of the two targets")]
+    pub fn kinesis_local(endpoint: &str) -> Service {
+        let client = client(endpoint, RetryConfig::standard().with_max_attempts(8));
+        Service {
+            client,
+            sandbox: None,
+            created: Mutex::default(),
+        }
+    }
+
+    /// What the documentation says, or what kinesis-local is known to do instead.
+    pub fn documented_or<T>(&self, documented: T, kinesis_local: T) -> T {
+        if self.sandbox.is_some() {
+            documented
+        } else {
+            kinesis_local
+        }
+    }
+
+    /// Deletes the streams of the case, as a shared service has a shard limit.
+    pub async fn clean(self) {
+        let created = std::mem::take(&mut *self.created.lock().unwrap());
+        for name in created {
+            drop(self.client.delete_stream().stream_name(name).send().await);
+        }
+        if let Some(sandbox) = self.sandbox {
+            sandbox.stop().await;
+        }
+    }
+
+    /// A name that no other case uses; its stream is deleted at the end.
+    pub fn name(&self) -> String {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let millis = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        let name = format!("case-{millis}-{count}");
+        self.created.lock().unwrap().push(name.clone());
+        name
+    }
+
+    /// An active stream with so many shards.
+    pub async fn stream(&self, shards: i32) -> String {
+        let name = self.name();
+        self.client
+            .create_stream()
+            .stream_name(&name)
+            .shard_count(shards)
+            .send()
+            .await
+            .unwrap();
+        self.active(&name).await;
+        name
+    }
+
+    /// Waits until the stream is active.
+    pub async fn active(&self, name: &str) {
+        let started = Instant::now();
+        loop {
+            let summary = self
+                .client
+                .describe_stream_summary()
+                .stream_name(name)
+                .send()
+                .await
+                .unwrap();
+            let status = summary.stream_description_summary.unwrap().stream_status;
+            if status == StreamStatus::Active {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "stream {name} is still {status}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// All shards, by whatever pages.
+    pub async fn shards(&self, name: &str) -> Vec<Shard> {
+        self.client
+            .list_shards()
+            .stream_name(name)
+            .send()
+            .await
+            .unwrap()
+            .shards
+            .unwrap()
+    }
+
+    pub async fn put(&self, name: &str, key: &str, data: &[u8]) -> (String, String) {
+        let put = self
+            .client
+            .put_record()
+            .stream_name(name)
+            .partition_key(key)
+            .data(Blob::new(data));
+        let put = put.send().await.unwrap();
+        (put.shard_id, put.sequence_number)
+    }
+
+    pub async fn iterator(&self, name: &str, shard: &str, kind: ShardIteratorType) -> String {
+        let request = self.client.get_shard_iterator().stream_name(name).shard_id(shard);
+        request
+            .shard_iterator_type(kind)
+            .send()
+            .await
+            .unwrap()
+            .shard_iterator
+            .unwrap()
+    }
+
+    pub async fn get(&self, iterator: &str) -> GetRecordsOutput {
+        self.client
+            .get_records()
+            .shard_iterator(iterator)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// Everything from `iterator` to the tip or the shard's end, and the last answer.
+    pub async fn drain(&self, iterator: String) -> (Vec<Record>, GetRecordsOutput) {
+        let started = Instant::now();
+        let (mut records, mut iterator) = (Vec::new(), iterator);
+        loop {
+            let mut page = self.get(&iterator).await;
+            records.append(&mut page.records);
+            match &page.next_shard_iterator {
+                // An empty page behind the tip is not the tip.
+                Some(next) if page.millis_behind_latest != Some(0) => iterator = next.clone(),
+                // A closed shard ends with a null iterator, which may take one more call.
+                Some(next) if started.elapsed() < PATIENCE && self.closed_soon(&page) => {
+                    iterator = next.clone();
+                }
+                _ => return (records, page),
+            }
+        }
+    }
+
+    fn closed_soon(&self, page: &GetRecordsOutput) -> bool {
+        page.child_shards
+            .as_ref()
+            .is_some_and(|children| !children.is_empty())
+    }
+
+    /// Everything of a shard from its trim horizon.
+    pub async fn read(&self, name: &str, shard: &str) -> (Vec<Record>, GetRecordsOutput) {
+        self.drain(self.iterator(name, shard, ShardIteratorType::TrimHorizon).await)
+            .await
+    }
+}
+
+/// The error's code on the wire. Panics when there was no error answer.
+pub fn code<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug, R: std::fmt::Debug>(
+    result: Result<T, SdkError<E, R>>,
+) -> String {
+    match result {
+        Ok(answer) => panic!("was accepted: {answer:?}"),
+        Err(error) => match error.code() {
+            Some(code) => code.to_owned(),
+            None => panic!("failed without an error code: {error:?}"),
+        },
+    }
+}

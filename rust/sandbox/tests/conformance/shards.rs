@@ -1,0 +1,186 @@
+//! ListShards.
+
+use aws_sdk_kinesis::primitives::DateTime;
+use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType};
+
+use super::Service;
+use super::service::code;
+
+pub async fn shards_cover_the_key_space(service: &Service) {
+    let name = service.stream(3).await;
+    let shards = service.shards(&name).await;
+    let ids: Vec<&str> = shards.iter().map(|s| s.shard_id()).collect();
+    assert_eq!(
+        ids,
+        [
+            "shardId-000000000000",
+            "shardId-000000000001",
+            "shardId-000000000002"
+        ]
+    );
+    let mut next = Some(0_u128);
+    for shard in &shards {
+        let range = shard.hash_key_range.as_ref().unwrap();
+        assert_eq!(Some(range.starting_hash_key.parse().unwrap()), next);
+        next = range.ending_hash_key.parse::<u128>().unwrap().checked_add(1);
+        assert_eq!(
+            (shard.parent_shard_id(), shard.adjacent_parent_shard_id()),
+            (None, None)
+        );
+        let numbers = shard.sequence_number_range.as_ref().unwrap();
+        assert_eq!(numbers.starting_sequence_number.len(), 56);
+        assert_eq!(numbers.ending_sequence_number, None, "an open shard has no end");
+    }
+    assert_eq!(next, None, "the last shard ends with the key space");
+}
+
+pub async fn lists_of_shards_come_in_pages(service: &Service) {
+    let client = &service.client;
+    let name = service.stream(5).await;
+    let mut ids = Vec::new();
+    let mut page = client
+        .list_shards()
+        .stream_name(&name)
+        .max_results(2)
+        .send()
+        .await
+        .unwrap();
+    loop {
+        assert!(page.shards().len() <= 2);
+        ids.extend(page.shards().iter().map(|s| s.shard_id.clone()));
+        let Some(token) = page.next_token else { break };
+        page = client
+            .list_shards()
+            .next_token(token)
+            .max_results(2)
+            .send()
+            .await
+            .unwrap();
+    }
+    let all: Vec<String> = (0..5).map(|i| format!("shardId-{i:012}")).collect();
+    assert_eq!(ids, all);
+    let rest = client
+        .list_shards()
+        .stream_name(&name)
+        .exclusive_start_shard_id(&all[2])
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        rest.shards()
+            .iter()
+            .map(|s| s.shard_id.clone())
+            .collect::<Vec<_>>(),
+        all[3..]
+    );
+}
+
+pub async fn page_tokens_stand_alone(service: &Service) {
+    let client = &service.client;
+    let name = service.stream(2).await;
+    let page = client
+        .list_shards()
+        .stream_name(&name)
+        .max_results(1)
+        .send()
+        .await
+        .unwrap();
+    let token = page.next_token.unwrap();
+    let both = client
+        .list_shards()
+        .stream_name(&name)
+        .next_token(&token)
+        .send()
+        .await;
+    assert_eq!(code(both), "InvalidArgumentException");
+    let neither = client.list_shards().send().await;
+    assert_eq!(code(neither), "InvalidArgumentException");
+    let nonsense = client.list_shards().next_token("nonsense").send().await;
+    assert_eq!(code(nonsense), "InvalidArgumentException");
+    for bad in [0, 10_001] {
+        // kinesis-local answers InvalidArgumentException to what breaks the API model's constraints.
+        let refused = service.documented_or("ValidationException", "InvalidArgumentException");
+        assert_eq!(
+            code(
+                client
+                    .list_shards()
+                    .stream_name(&name)
+                    .max_results(bad)
+                    .send()
+                    .await
+            ),
+            refused,
+            "{bad}"
+        );
+    }
+}
+
+pub async fn filters_choose_shards(service: &Service) {
+    let client = &service.client;
+    let name = service.stream(2).await;
+    let summary = client
+        .describe_stream_summary()
+        .stream_name(&name)
+        .send()
+        .await
+        .unwrap();
+    let created = summary
+        .stream_description_summary
+        .unwrap()
+        .stream_creation_timestamp;
+    // So that the split is later than the creation by the clock.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let split = client
+        .split_shard()
+        .stream_name(&name)
+        .shard_to_split("shardId-000000000000");
+    split
+        .new_starting_hash_key((1_u128 << 126).to_string())
+        .send()
+        .await
+        .unwrap();
+    service.active(&name).await;
+
+    let listed = async |filter: ShardFilter| -> Vec<u32> {
+        let page = client
+            .list_shards()
+            .stream_name(&name)
+            .shard_filter(filter)
+            .send()
+            .await
+            .unwrap();
+        page.shards()
+            .iter()
+            .map(|s| s.shard_id()["shardId-".len()..].parse().unwrap())
+            .collect()
+    };
+    let of = |kind| ShardFilter::builder().r#type(kind).build().unwrap();
+    let timed = |kind, time| {
+        ShardFilter::builder()
+            .r#type(kind)
+            .timestamp(time)
+            .build()
+            .unwrap()
+    };
+    assert_eq!(listed(of(ShardFilterType::AtLatest)).await, [1, 2, 3]);
+    assert_eq!(listed(of(ShardFilterType::FromTrimHorizon)).await, [0, 1, 2, 3]);
+    assert_eq!(listed(of(ShardFilterType::AtTrimHorizon)).await, [0, 1]);
+    let after = ShardFilter::builder()
+        .r#type(ShardFilterType::AfterShardId)
+        .shard_id("shardId-000000000001");
+    assert_eq!(listed(after.build().unwrap()).await, [2, 3]);
+    let just_after_creation = DateTime::from_millis(created.to_millis().unwrap() + 600);
+    assert_eq!(
+        listed(timed(ShardFilterType::AtTimestamp, just_after_creation)).await,
+        [0, 1]
+    );
+    assert_eq!(
+        listed(timed(ShardFilterType::FromTimestamp, just_after_creation)).await,
+        [0, 1, 2, 3]
+    );
+    let now = std::time::SystemTime::now() + std::time::Duration::from_millis(1);
+    assert_eq!(
+        listed(timed(ShardFilterType::FromTimestamp, DateTime::from(now))).await,
+        [1, 2, 3]
+    );
+}

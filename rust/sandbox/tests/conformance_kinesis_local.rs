@@ -1,0 +1,31 @@
+//! The conformance suite against kinesis-local 0.6.2, so that it does not only hold the sandbox's own idea of Kinesis.
+//!
+//! Built only with `--features kinesis-local`, so that `cargo test` needs no Node. `scripts/test` starts the service and
+//! runs this; by hand:
+//!
+//! ```text
+//! npm i kinesis-local@0.6.2
+//! (cd node_modules/kinesis-local && KINESIS_MOCK_PLAIN_PORT=4568 node main.js) &
+//! KINESIS_LOCAL_ENDPOINT=http://127.0.0.1:4568 \
+//!     cargo test -p kinesis-sandbox --features kinesis-local --test conformance_kinesis_local
+//! ```
+//!
+//! kinesis-local binds all addresses: run it where only loopback is reachable. A case where it is known to differ
+//! from Kinesis's documentation says so, see `Service::documented_or`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "conformance/mod.rs"]
+mod suite;
+
+async fn service() -> suite::Service {
+    match std::env::var("KINESIS_LOCAL_ENDPOINT") {
+        Ok(endpoint) => suite::Service::kinesis_local(&endpoint),
+        Err(_) => panic!(
+            "KINESIS_LOCAL_ENDPOINT is not set, so nothing was tested against kinesis-local. Start kinesis-local 0.6.2 \
+             and set it to its plain endpoint, e.g. http://127.0.0.1:4568, or run scripts/test, which does both."
+        ),
+    }
+}
+
+suite::cases!();
