@@ -1,8 +1,5 @@
 package io.sparkkinesis.source
 
-import io.sparkkinesis.{EngineConfig, TaskInterrupt}
-import io.sparkkinesis.bridge.{HadoopCheckpointFiles, ShardReader}
-import org.apache.hadoop.conf.Configuration
 import org.apache.spark.TaskContext
 import org.apache.spark.sql.connector.read.PartitionReader
 import org.apache.spark.sql.vectorized.ColumnarBatch
@@ -13,15 +10,13 @@ import org.apache.spark.util.TaskFailureListener
  * engine when it has read to the end, and else here, when a task closes the reader early because
  * it needs no more rows. A task that fails or is killed claims nothing.
  */
-private[source] final class KinesisPartitionReader(
-    config: EngineConfig,
-    task: String,
-    hadoopConf: Configuration,
-    reports: ReportAccumulator)
+private[source] final class KinesisPartitionReader(open: TaskContext => RecordReader, reports: ReportAccumulator)
     extends PartitionReader[ColumnarBatch] {
+  import KinesisPartitionReader._
 
   private val context = TaskContext.get()
   @volatile private var failed = false
+  @volatile private var consumer: Thread = _
   private var reported = false
   private var closed = false
 
@@ -32,10 +27,10 @@ private[source] final class KinesisPartitionReader(
     })
   }
 
-  private val reader =
-    ShardReader.open(config.json, task, new HadoopCheckpointFiles(hadoopConf), TaskInterrupt.of(context))
+  private val reader = open(context)
 
   override def next(): Boolean = {
+    consumer = Thread.currentThread()
     val more = reader.next()
     if (!more) report(succeeded = true)
     more
@@ -46,7 +41,7 @@ private[source] final class KinesisPartitionReader(
   override def close(): Unit = if (!closed) {
     closed = true
     try report(succeeded)
-    finally reader.close()
+    finally release()
   }
 
   private def succeeded: Boolean =
@@ -57,4 +52,31 @@ private[source] final class KinesisPartitionReader(
     reported = true
     if (report != null) reports.add(report)
   }
+
+  /**
+   * Frees the columns that were read last. Python functions may be fed by a thread of their own,
+   * and some Spark versions close this reader before that thread has ended. It would then read
+   * freed memory, so it is waited for, though not here: Spark ends it after this call only.
+   */
+  private def release(): Unit = {
+    val thread = consumer
+    if (thread == null || (thread eq Thread.currentThread()) || !thread.isAlive) {
+      reader.close()
+    } else {
+      val closer = new Thread(
+        () => {
+          thread.join(MaxConsumerWaitMs)
+          reader.close()
+        },
+        "kinesis-reader-close")
+      closer.setDaemon(true)
+      closer.start()
+    }
+  }
+}
+
+private[source] object KinesisPartitionReader {
+
+  /** A thread of a pool doesn't end at all; by then it is long done with the task's rows. */
+  private val MaxConsumerWaitMs = 10000L
 }

@@ -1,6 +1,8 @@
 package io.sparkkinesis.source
 
-import io.sparkkinesis.EngineConfig
+import io.sparkkinesis.{EngineConfig, TaskInterrupt}
+import io.sparkkinesis.bridge.{HadoopCheckpointFiles, ShardReader}
+import org.apache.spark.TaskContext
 import org.apache.spark.broadcast.Broadcast
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.connector.read.{InputPartition, PartitionReader, PartitionReaderFactory}
@@ -26,7 +28,14 @@ private[source] final class KinesisReaderFactory(
   override def createColumnarReader(partition: InputPartition): PartitionReader[ColumnarBatch] =
     partition match {
       case shard: KinesisInputPartition =>
-        new KinesisPartitionReader(config, shard.task, hadoopConf.value.value, reports)
+        new KinesisPartitionReader(context => new EngineRecordReader(open(shard.task, context)), reports)
       case other => throw new IllegalArgumentException(s"not a partition of a Kinesis stream: $other")
     }
+
+  private def open(task: String, context: TaskContext): ShardReader =
+    ShardReader.open(
+      config.json,
+      task,
+      new HadoopCheckpointFiles(hadoopConf.value.value),
+      TaskInterrupt.of(context))
 }

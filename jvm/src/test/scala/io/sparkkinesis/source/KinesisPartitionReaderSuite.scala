@@ -1,0 +1,133 @@
+package io.sparkkinesis.source
+
+import java.util.concurrent.{ConcurrentLinkedQueue, CountDownLatch, TimeUnit}
+
+import scala.collection.JavaConverters._
+import scala.util.Try
+
+import org.apache.spark.{SparkConf, SparkContext, TaskContext}
+import org.apache.spark.sql.vectorized.ColumnarBatch
+import org.scalatest.BeforeAndAfterAll
+import org.scalatest.concurrent.Eventually
+import org.scalatest.funsuite.AnyFunSuite
+import org.scalatest.time.{Seconds, Span}
+
+/** What the readers of this JVM's tasks were told. */
+private[source] object Calls {
+  val all = new ConcurrentLinkedQueue[String]
+  @volatile var reading = new CountDownLatch(1)
+
+  def reset(): Unit = {
+    all.clear()
+    reading = new CountDownLatch(1)
+  }
+  def list: Seq[String] = all.asScala.toSeq
+}
+
+/** Has a number of batches, and reports as the engine does. */
+private[source] class CountingReader(batches: Int) extends RecordReader {
+  private var left = batches
+  override def next(): Boolean = {
+    left -= 1
+    left >= 0
+  }
+  override def batch(): ColumnarBatch = null
+  override def finish(succeeded: Boolean): String = {
+    Calls.all.add(s"finish($succeeded)")
+    if (succeeded) "report" else null
+  }
+  override def close(): Unit = Calls.all.add("close")
+}
+
+class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll with Eventually {
+
+  override implicit val patienceConfig: PatienceConfig = PatienceConfig(Span(30, Seconds))
+
+  private var sc: SparkContext = _
+
+  override def beforeAll(): Unit =
+    sc = new SparkContext(
+      new SparkConf().setMaster("local[1]").setAppName("reader").set("spark.ui.enabled", "false"))
+
+  override def afterAll(): Unit = if (sc != null) sc.stop()
+
+  /** Runs a task that makes a reader, as Spark does: closed when the task completes, however it does. */
+  private def run(body: KinesisPartitionReader => Unit): (Try[Unit], Seq[String]) = {
+    Calls.reset()
+    val reports = new ReportAccumulator
+    sc.register(reports)
+    val result = Try {
+      sc.parallelize(Seq(1), 1).foreachPartition { _ =>
+        val reader = new KinesisPartitionReader(_ => new CountingReader(batches = 2), reports)
+        TaskContext.get().addTaskCompletionListener[Unit](_ => reader.close())
+        body(reader)
+      }
+    }
+    (result, reports.drain())
+  }
+
+  test("a task that reads to the end reports once") {
+    val (result, reports) = run(reader => while (reader.next()) reader.get())
+    assert(result.isSuccess)
+    assert(Calls.list == Seq("finish(true)", "close"))
+    assert(reports == Seq("report"))
+  }
+
+  test("a task that needs no more rows claims what was fetched") {
+    val (result, reports) = run(reader => assert(reader.next()))
+    assert(result.isSuccess)
+    assert(Calls.list == Seq("finish(true)", "close"))
+    assert(reports == Seq("report"))
+  }
+
+  test("a task that fails claims nothing") {
+    val (result, reports) = run { reader =>
+      reader.next()
+      throw new IllegalStateException("the user's function failed")
+    }
+    assert(result.isFailure)
+    assert(Calls.list == Seq("finish(false)", "close"))
+    assert(reports.isEmpty)
+  }
+
+  test("a task that is killed claims nothing, even if it ends by itself") {
+    val canceller = new Thread(() => {
+      Calls.reading.await(30, TimeUnit.SECONDS)
+      sc.cancelAllJobs()
+    })
+    Calls.reset()
+    val reports = new ReportAccumulator
+    sc.register(reports)
+    canceller.start()
+    val result = Try {
+      sc.parallelize(Seq(1), 1).foreachPartition { _ =>
+        val reader = new KinesisPartitionReader(_ => new CountingReader(batches = 2), reports)
+        TaskContext.get().addTaskCompletionListener[Unit](_ => reader.close())
+        reader.next()
+        Calls.reading.countDown()
+        while (!TaskContext.get().isInterrupted()) Thread.`yield`()
+      }
+    }
+    canceller.join()
+    assert(result.isFailure)
+    eventually(assert(Calls.list == Seq("finish(false)", "close")))
+    assert(reports.drain().isEmpty)
+  }
+
+  test("memory is freed only when the thread that reads it has ended") {
+    Calls.reset()
+    val reader = new KinesisPartitionReader(_ => new CountingReader(batches = 2), new ReportAccumulator)
+    val done = new CountDownLatch(1)
+    val consumer = new Thread(() => {
+      reader.next()
+      Calls.reading.countDown()
+      done.await()
+    })
+    consumer.start()
+    Calls.reading.await()
+    reader.close()
+    assert(Calls.list == Seq("finish(true)"))
+    done.countDown()
+    eventually(assert(Calls.list == Seq("finish(true)", "close")))
+  }
+}
