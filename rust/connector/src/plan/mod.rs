@@ -385,6 +385,3 @@ fn kept_offset(path: &str, kept: Vec<u8>) -> Result<String> {
     Offset::from_json(&json).map_err(|error| error.with("file", path))?;
     Ok(json)
 }
-
-#[cfg(test)]
-mod tests;

@@ -249,7 +249,10 @@ impl Fetcher<'_> {
         }
         for batch in batches {
             if self
-                .or_stop(async { Ok(self.shared.queue.push(batch).await) })
+                .or_stop(async {
+                    self.shared.queue.push(batch).await;
+                    Ok(())
+                })
                 .await?
                 .is_none()
             {
@@ -335,6 +338,3 @@ async fn rest_of(interval: Duration, since: Option<Instant>) {
         tokio::time::sleep_until(since + interval).await;
     }
 }
-
-#[cfg(test)]
-mod tests;

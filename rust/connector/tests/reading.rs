@@ -1,0 +1,389 @@
+//! One shard's reader against the sandbox: claims between attempts, early ends, and what a shard may answer.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use kinesis_aggregation::UserRecord;
+use kinesis_connector::checkpoint::memory::MemoryStore;
+use kinesis_connector::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
+use kinesis_connector::read::{ReadTask, ShardReader, ShardReport};
+use kinesis_connector::service::{AwsKinesis, KinesisApi};
+use kinesis_connector::stream::{Position, ShardId};
+use kinesis_connector::{ErrorKind, Result};
+use kinesis_sandbox::{ErrorCode, Fault, Operation, Schedule};
+use support::{Row, STREAM, World, assert_exact, read_all};
+
+const SHARD: &str = "shardId-000000000000";
+
+fn task() -> ReadTask {
+    ReadTask {
+        source: "q".into(),
+        batch: 1,
+        shard: SHARD.into(),
+        start: Position::TrimHorizon,
+    }
+}
+
+async fn api(world: &World) -> Arc<dyn KinesisApi> {
+    let options = world.config(&[]).options;
+    let client = AwsKinesis::connect(&options.access, options.stream, options.client_retry).await;
+    Arc::new(client.expect("a client"))
+}
+
+async fn reader<S>(world: &World, store: &Arc<S>, options: &[(&str, &str)]) -> ShardReader
+where
+    S: CheckpointStore + 'static,
+{
+    ShardReader::on(
+        api(world).await,
+        store.clone(),
+        &world.config(options).options,
+        task(),
+    )
+}
+
+fn memory() -> Arc<MemoryStore> {
+    Arc::default()
+}
+
+async fn report(reader: &ShardReader) -> ShardReport {
+    let json = reader.finish(true).await.expect("finished").expect("a report");
+    ShardReport::from_json(&json).expect("a report")
+}
+
+/// The position after the row of this number.
+async fn after(world: &World, number: usize) -> Position {
+    let rows = read_all(&reader(world, &memory(), &[]).await)
+        .await
+        .expect("rows");
+    Position::After(rows[number].sequence_number.parse().expect("a sequence number"))
+}
+
+/// A store in which a reader doesn't find the claim at first, as when two attempts begin at the same time.
+#[derive(Debug, Default)]
+struct LateStore {
+    kept: MemoryStore,
+    open: AtomicBool,
+    claiming: tokio::sync::Notify,
+}
+
+impl LateStore {
+    async fn with_claim(end: Position) -> Arc<Self> {
+        let store = Self::default();
+        store
+            .kept
+            .put_if_absent(&task().claim_key(), &Claim::new(end))
+            .await
+            .expect("claimed");
+        Arc::new(store)
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for LateStore {
+    async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult> {
+        // What the reader makes of the answer it does before it gives way again: these tests have one thread.
+        self.claiming.notify_one();
+        self.kept.put_if_absent(key, claim).await
+    }
+
+    async fn get(&self, key: &ClaimKey) -> Result<Option<Claim>> {
+        match self.open.swap(true, Ordering::Relaxed) {
+            true => self.kept.get(key).await,
+            false => Ok(None),
+        }
+    }
+
+    async fn load(&self, source: &str, batch: u64) -> Result<BTreeMap<ShardId, Claim>> {
+        self.kept.load(source, batch).await
+    }
+
+    async fn purge(&self, source: &str, before: u64) -> Result<()> {
+        self.kept.purge(source, before).await
+    }
+}
+
+#[tokio::test]
+async fn a_second_reader_of_a_batch_has_the_same_rows() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..100).await;
+    let store = memory();
+    let first = reader(&world, &store, &[]).await;
+    let rows = read_all(&first).await.expect("rows");
+    assert_exact(&rows, "r", 0..100);
+    world.put("r", 100..200).await;
+    let second = reader(&world, &store, &[("kinesis.maxFetchRecordsPerShard", "3")]).await;
+    assert_eq!(read_all(&second).await.expect("rows"), rows);
+    assert_eq!(report(&first).await.end, report(&second).await.end);
+}
+
+#[tokio::test]
+async fn an_empty_batch_is_claimed_too() {
+    let world = World::with_shards(1).await;
+    let store = memory();
+    let first = reader(&world, &store, &[]).await;
+    assert_eq!(read_all(&first).await.expect("rows"), Vec::<Row>::new());
+    let ended = report(&first).await;
+    assert_eq!(
+        (ended.end, ended.tip, ended.millis_behind_latest),
+        (Position::TrimHorizon, true, Some(0))
+    );
+    world.put("r", 0..10).await;
+    assert_eq!(
+        read_all(&reader(&world, &store, &[]).await).await.expect("rows"),
+        Vec::<Row>::new()
+    );
+}
+
+#[tokio::test]
+async fn an_attempt_reads_on_to_a_claim_that_is_farther() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..100).await;
+    let store = LateStore::with_claim(after(&world, 59).await).await;
+    let rows = read_all(&reader(&world, &store, &[("kinesis.maxFetchRecordsPerShard", "20")]).await).await;
+    assert_exact(&rows.expect("rows"), "r", 0..60);
+}
+
+#[tokio::test]
+async fn an_attempt_stops_at_a_claim_that_is_nearer() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..100).await;
+    let store = LateStore::with_claim(after(&world, 59).await).await;
+    let attempt = reader(&world, &store, &[]).await;
+    store.claiming.notified().await;
+    assert_exact(&read_all(&attempt).await.expect("rows"), "r", 0..60);
+    let ended = report(&attempt).await;
+    assert_eq!((ended.records, ended.bytes), (60, 2 * 10 + 3 * 50));
+    let empty = LateStore::with_claim(Position::TrimHorizon).await;
+    let attempt = reader(&world, &empty, &[]).await;
+    empty.claiming.notified().await;
+    assert_eq!(read_all(&attempt).await.expect("rows"), Vec::<Row>::new());
+}
+
+#[tokio::test]
+async fn an_attempt_that_delivered_more_than_the_claim_fails_and_its_retry_is_exact() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..100).await;
+    let store = LateStore::with_claim(after(&world, 9).await).await;
+    // Pages of 20 with room for one: the first is delivered long before the end is claimed.
+    world.sandbox.set_max_records_per_get(Some(20));
+    let small = [("kinesis.prefetch.maxBytesPerShard", "1k")];
+    let error = read_all(&reader(&world, &store, &small).await)
+        .await
+        .expect_err("a conflict");
+    assert_eq!(
+        (error.kind(), error.is_retryable()),
+        (ErrorKind::ClaimConflict, true)
+    );
+    let retry = read_all(&reader(&world, &store, &small).await)
+        .await
+        .expect("rows");
+    assert_exact(&retry, "r", 0..10);
+}
+
+#[tokio::test]
+async fn an_early_end_claims_what_was_fetched() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..100).await;
+    let store = memory();
+    world.sandbox.set_max_records_per_get(Some(20));
+    let first = reader(&world, &store, &[("kinesis.prefetch.maxBytesPerShard", "1k")]).await;
+    let taken = first.next().await.expect("rows").expect("a batch").rows();
+    let end = report(&first).await.end;
+    let rows = read_all(&reader(&world, &store, &[]).await).await.expect("rows");
+    assert!(rows.len() >= taken && rows.len() < 100, "{} rows", rows.len());
+    assert_exact(&rows, "r", 0..rows.len());
+    assert_eq!(
+        end.to_string(),
+        format!("AFTER {}", rows[rows.len() - 1].sequence_number)
+    );
+}
+
+#[tokio::test]
+async fn a_failed_task_claims_nothing() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..100).await;
+    let store = memory();
+    let failed = reader(&world, &store, &[("kinesis.prefetch.maxBytesPerShard", "1k")]).await;
+    world.sandbox.set_max_records_per_get(Some(20));
+    failed.next().await.expect("rows").expect("a batch");
+    assert_eq!(failed.finish(false).await.expect("finished"), None);
+    assert_eq!(store.load("q", 1).await.expect("claims"), BTreeMap::new());
+}
+
+#[tokio::test]
+async fn an_iterator_that_expires_in_a_batch_is_renewed() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..100).await;
+    world.sandbox.set_max_records_per_get(Some(10));
+    let reading = reader(&world, &memory(), &[("kinesis.prefetch.maxBytesPerShard", "1k")]).await;
+    let mut rows = reading.next().await.expect("rows").expect("a batch").rows();
+    world.sandbox.expire_iterators();
+    while let Some(batch) = reading.next().await.expect("rows") {
+        rows += batch.rows();
+    }
+    assert_eq!(rows, 100);
+    let errors = world.sandbox.stats().operations["GetRecords"].errors.clone();
+    assert_eq!(
+        errors,
+        BTreeMap::from([("ExpiredIteratorException".to_owned(), 1)])
+    );
+}
+
+#[tokio::test]
+async fn an_empty_answer_behind_the_tip_is_not_the_tip() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..10).await;
+    world.sandbox.answer_empty(4);
+    let rows = read_all(&reader(&world, &memory(), &[]).await)
+        .await
+        .expect("rows");
+    assert_exact(&rows, "r", 0..10);
+}
+
+#[tokio::test]
+async fn a_closed_shard_ends_the_batch_with_its_end() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..10).await;
+    world.split(SHARD).await;
+    let store = memory();
+    for _ in 0..2 {
+        let reading = reader(&world, &store, &[]).await;
+        assert_exact(&read_all(&reading).await.expect("rows"), "r", 0..10);
+        assert_eq!(report(&reading).await.end, Position::ShardEnd);
+    }
+}
+
+#[tokio::test]
+async fn throttles_and_failures_of_the_service_are_retried_and_counted() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..10).await;
+    let throttle = Fault::Error(ErrorCode::ProvisionedThroughputExceededException);
+    let failure = Fault::Error(ErrorCode::InternalFailure);
+    world
+        .sandbox
+        .fail(Operation::GetRecords, throttle, Schedule::Next(2));
+    world
+        .sandbox
+        .fail(Operation::GetShardIterator, failure, Schedule::Next(1));
+    let reading = reader(&world, &memory(), &[]).await;
+    assert_exact(&read_all(&reading).await.expect("rows"), "r", 0..10);
+    let metrics = reading.metrics();
+    assert_eq!((metrics.retries, metrics.throttles, metrics.requests), (3, 2, 5));
+}
+
+#[tokio::test]
+async fn throttling_without_end_is_an_error_that_names_the_shard() {
+    let world = World::with_shards(1).await;
+    let throttle = Fault::Error(ErrorCode::ProvisionedThroughputExceededException);
+    world
+        .sandbox
+        .fail(Operation::GetRecords, throttle, Schedule::Next(1_000));
+    let error = read_all(&reader(&world, &memory(), &[]).await)
+        .await
+        .expect_err("throttled");
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Throttled, true));
+    let shown = error.to_string();
+    for part in [SHARD, STREAM, "GetRecords", "requestId=", "batch=1"] {
+        assert!(shown.contains(part), "{part} in: {shown}");
+    }
+}
+
+async fn put_raw(world: &World, data: Bytes) {
+    let put = world
+        .client
+        .put_record()
+        .stream_name(STREAM)
+        .partition_key("outer");
+    put.data(aws_sdk_kinesis::primitives::Blob::new(data))
+        .send()
+        .await
+        .expect("put");
+}
+
+fn user(key: &str, data: &str) -> UserRecord {
+    UserRecord {
+        partition_key: key.into(),
+        explicit_hash_key: None,
+        data: Bytes::copy_from_slice(data.as_bytes()),
+        sub_sequence: 0,
+    }
+}
+
+#[tokio::test]
+async fn aggregates_are_rows_and_limits_never_cut_one() {
+    let world = World::with_shards(1).await;
+    for start in [0, 3, 6] {
+        let users: Vec<UserRecord> = (start..start + 3)
+            .map(|number| user("k", &format!("r{number}")))
+            .collect();
+        put_raw(&world, kinesis_aggregation::encode(&users)).await;
+    }
+    let mut query = world.query(&[("kinesis.maxFetchRecordsPerShard", "4")]).await;
+    let first = query.batch().await.expect("a batch").expect("rows");
+    assert_exact(&first, "r", 0..3);
+    assert_eq!(first[0].key, "k");
+    assert_exact(&query.rows(6).await, "r", 3..9);
+}
+
+#[tokio::test]
+async fn an_aggregate_that_cannot_be_taken_apart_is_an_error_that_names_it() {
+    let world = World::with_shards(1).await;
+    let mut broken = kinesis_aggregation::encode(&[user("k", "x")]).to_vec();
+    // partition_key_index (field 1 of the record in field 3) set from 0 to 9, with the digest made to fit.
+    let index = broken
+        .windows(2)
+        .position(|pair| pair == [0x08, 0x00])
+        .expect("the index")
+        + 1;
+    broken[index] = 9;
+    let message_end = broken.len() - 16;
+    let digest = md5(&broken[4..message_end]);
+    broken[message_end..].copy_from_slice(&digest);
+    put_raw(&world, broken.into()).await;
+    let error = read_all(&reader(&world, &memory(), &[]).await)
+        .await
+        .expect_err("malformed");
+    assert_eq!(error.kind(), ErrorKind::MalformedRecord);
+    assert!(error.to_string().contains("sequence number 49"), "{error}");
+}
+
+fn md5(bytes: &[u8]) -> [u8; 16] {
+    use md5::{Digest, Md5};
+    Md5::digest(bytes).into()
+}
+
+#[tokio::test]
+async fn a_put_entry_that_failed_is_not_in_the_stream() {
+    let world = World::with_shards(1).await;
+    world.sandbox.fail_entries(
+        ErrorCode::ProvisionedThroughputExceededException,
+        Schedule::Next(1),
+    );
+    let entries = [0, 1].map(|number| kinesis_connector::service::PutEntry {
+        partition_key: "k".into(),
+        data: Bytes::from(format!("r{number}")),
+        explicit_hash_key: None,
+    });
+    let outcomes = api(&world)
+        .await
+        .put_records(&entries, &Arc::default())
+        .await
+        .expect("an answer");
+    assert!(
+        matches!(
+            outcomes[0],
+            kinesis_connector::service::PutOutcome::Throttled { .. }
+        ),
+        "{outcomes:?}"
+    );
+    let rows = read_all(&reader(&world, &memory(), &[]).await)
+        .await
+        .expect("rows");
+    assert_exact(&rows, "r", 1..2);
+}
