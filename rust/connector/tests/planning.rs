@@ -1,5 +1,8 @@
 //! A query's batches against the sandbox: starts, limits, restarts, resharding, and what is refused.
 
+// Helpers of tests fail as tests do.
+#![allow(clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::collections::BTreeMap;

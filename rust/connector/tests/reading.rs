@@ -1,5 +1,8 @@
 //! One shard's reader against the sandbox: claims between attempts, early ends, and what a shard may answer.
 
+// Helpers of tests fail as tests do.
+#![allow(clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,8 @@
 //! One suite over every checkpoint store.
 
+// Helpers of tests fail as tests do.
+#![allow(clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::collections::BTreeMap;
