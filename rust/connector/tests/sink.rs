@@ -1,6 +1,9 @@
 //! The writer through the AWS client against a sandbox: what was written is read back with a client of the test's
 //! own and compared whole.
 
+// Helpers of tests fail as tests do.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -1,0 +1,27 @@
+//! docs/options.md says what the table of options says. `UPDATE_DOCS=1 cargo test --test options_page` writes it.
+
+// Helpers of tests fail as tests do.
+#![allow(clippy::expect_used)]
+
+use std::path::Path;
+
+const INTRODUCTION: &str = "# Options
+
+Keys and enumerated values are case-insensitive. An unknown `kinesis.*` key, a key on the side it does not belong to,
+and a value that is not allowed are errors when the query is analysed or started; keys without the prefix are Spark's.
+\"Not supported\" means that this version refuses the key or the value and says what to do instead.
+
+This page is made from the table in the code: `UPDATE_DOCS=1 cargo test -p kinesis-connector --test options_page`.
+
+";
+
+#[test]
+fn the_page_says_what_the_table_says() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/options.md");
+    let expected = format!("{INTRODUCTION}{}", kinesis_connector::options::markdown());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&page, &expected).expect("the page is written");
+    }
+    let written = std::fs::read_to_string(&page).unwrap_or_default();
+    assert!(written == expected, "docs/options.md is not what the table says: write it anew with UPDATE_DOCS=1");
+}
