@@ -16,11 +16,30 @@ build_native_release() {
   check_glibc "$1"
 }
 
-# build_native_dev - the library as cargo builds it for this machine, quick to build; prints its path.
+# The debug libraries are copied away, since both have the same place under cargo's target folder.
+DEV_LIBRARY="$BUILD/native/dev/libsparkkinesis.so"
+BOUNDARY_LIBRARY="$BUILD/native/boundary/libsparkkinesis.so"
+
+# build_native_dev - DEV_LIBRARY: as cargo builds it for this machine, quick to build.
 build_native_dev() {
   say "building the native library (debug, this machine only)"
   (cd "$ROOT" && cargo build --locked -p spark-kinesis-jni >&2)
-  printf '%s\n' "${CARGO_TARGET_DIR:-$ROOT/target}/debug/libsparkkinesis.so"
+  copy_changed "${CARGO_TARGET_DIR:-$ROOT/target}/debug/libsparkkinesis.so" "$DEV_LIBRARY"
+}
+
+# build_native_boundary - BOUNDARY_LIBRARY: the same with the exports that the tests of the bridge call.
+build_native_boundary() {
+  say "building the native library for the tests of the bridge"
+  (cd "$ROOT" && cargo build --locked -p spark-kinesis-jni --features boundary-tests --lib --examples >&2)
+  local debug="${CARGO_TARGET_DIR:-$ROOT/target}/debug"
+  copy_changed "$debug/libsparkkinesis.so" "$BOUNDARY_LIBRARY"
+  copy_changed "$debug/examples/libother_abi.so" "$(dirname "$BOUNDARY_LIBRARY")/examples/libother_abi.so"
+}
+
+# copy_changed FROM TO - leaves an equal file as it is, so that nothing is rebuilt for its date.
+copy_changed() {
+  mkdir -p "$(dirname "$2")"
+  cmp -s "$1" "$2" || cp "$1" "$2"
 }
 
 # check_glibc FILE - fails when the library needs a newer glibc than NATIVE_GLIBC.
@@ -44,10 +63,9 @@ build_jars() {
 
 # build_jars_dev - both JARs with the debug library.
 build_jars_dev() {
-  local library
-  library="$(build_native_dev)"
+  build_native_dev
   say "building the JARs"
-  run_gradle jars "-PnativeLib=$library"
+  run_gradle jars "-PnativeLib=$DEV_LIBRARY"
 }
 
 # jar_of LINE - the path of the JAR for a Spark line (3.5 or 4.3).

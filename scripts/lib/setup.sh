@@ -36,8 +36,9 @@ ensure_build_tools() {
 # stamped FILE CONTENT - whether an earlier installation of exactly CONTENT was finished.
 stamped() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 
-# make_venv DIR - an empty virtual environment.
+# make_venv DIR - a virtual environment; one that works is kept.
 make_venv() {
+  if "$1/bin/python" -m pip --version >/dev/null 2>&1; then return; fi
   python3 -c 'import ensurepip' 2>/dev/null || ensure_python_venv
   rm -rf "$1"
   mkdir -p "$(dirname "$1")"

@@ -1,7 +1,6 @@
 package io.sparkkinesis.sink
 
-import java.{util => ju}
-
+import scala.collection.JavaConverters._
 import scala.util.control.NonFatal
 
 import io.sparkkinesis.KinesisConnectorException
@@ -35,15 +34,15 @@ private[sink] final class KinesisDataWriter(columns: RecordColumns, partitionId:
     } catch {
       case e: InvalidRowException =>
         val message = s"Row $rows of partition $partitionId can't be written to Kinesis: ${e.getMessage}."
-        refused = Some(RefusedRow(message, ju.Collections.emptyMap()))
-      case e: KinesisConnectorException if e.kind() == KinesisCommitMessage.InvalidRow => refuse(e)
+        refused = Some(RefusedRow(message, Nil))
+      case e: KinesisConnectorException if e.kind() == KinesisConnectorException.INVALID_ROW => refuse(e)
     }
   }
 
   override def commit(): WriterCommitMessage = {
     if (refused.isEmpty) {
       try opened.foreach(_.flush())
-      catch { case e: KinesisConnectorException if e.kind() == KinesisCommitMessage.InvalidRow => refuse(e) }
+      catch { case e: KinesisConnectorException if e.kind() == KinesisConnectorException.INVALID_ROW => refuse(e) }
     } else {
       settle()
     }
@@ -65,8 +64,10 @@ private[sink] final class KinesisDataWriter(columns: RecordColumns, partitionId:
   }
 
   /** The engine's own refusal, which may be of an earlier row than the one just written. */
-  private def refuse(e: KinesisConnectorException): Unit =
-    refused = Some(RefusedRow(s"In partition $partitionId: ${e.getMessage}", new ju.HashMap(e.context())))
+  private def refuse(e: KinesisConnectorException): Unit = {
+    val context = e.context().asScala.toList.flatMap { case (key, value) => List(key, value) }
+    refused = Some(RefusedRow(s"In partition $partitionId: ${e.getMessage}", context))
+  }
 
   /** The job fails in any case, and for the row's sake: a second failure here is only logged. */
   private def settle(): Unit =

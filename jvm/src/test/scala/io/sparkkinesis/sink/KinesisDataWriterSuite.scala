@@ -1,7 +1,5 @@
 package io.sparkkinesis.sink
 
-import java.{util => ju}
-
 import scala.collection.mutable.ArrayBuffer
 
 import io.sparkkinesis.{KinesisConnectorException, Serialization}
@@ -19,7 +17,7 @@ class KinesisDataWriterSuite extends AnyFunSuite {
     InternalRow(UTF8String.fromString(data), UTF8String.fromString(key))
 
   private def failure(kind: Int): KinesisConnectorException =
-    new KinesisConnectorException(kind, "Kind", false, "the engine says so", ju.Collections.emptyMap())
+    new KinesisConnectorException(kind, "Kind", false, "the engine says so", Array("stream", "orders"), null)
 
   /** Takes records, and fails where it is told to. */
   private class Recorder extends RecordWriter {
@@ -74,7 +72,7 @@ class KinesisDataWriterSuite extends AnyFunSuite {
     assert(recorder.flushes == 1)
 
     val error = intercept[KinesisConnectorException](driver(KinesisCommitMessage(None), message))
-    assert(error.kind() == 15)
+    assert(error.kind() == KinesisConnectorException.INVALID_ROW)
     assert(error.getMessage.contains("Row 2 of partition 3"))
     assert(error.getMessage.contains("partitionKey is null"))
     assert(!error.getMessage.contains("secret payload"))
@@ -105,7 +103,8 @@ class KinesisDataWriterSuite extends AnyFunSuite {
 
     val error = intercept[KinesisConnectorException](driver(first.commit(), second.commit()))
     assert(error.getMessage.contains("the engine says so"))
-    assert(error.getMessage.contains("1 more task"))
+    assert(error.getMessage.contains("1 more of the job's tasks"))
+    assert(error.context() == java.util.Collections.singletonMap("stream", "orders"))
   }
 
   test("other failures are the task's, for Spark to repeat it") {

@@ -1,0 +1,96 @@
+"""A stream of the sandbox, from the side of its producers and of whoever checks what is in it."""
+
+import hashlib
+
+MOST_RECORDS = 500
+MOST_BYTES = 4 * 1024 * 1024
+
+
+class Stream:
+    """A stream by its name. Records go in through PutRecords, and come out as the service's own answers."""
+
+    def __init__(self, client, name):
+        self.client = client
+        self.name = name
+
+    @classmethod
+    def create(cls, client, name, shards=1):
+        client.create_stream(StreamName=name, ShardCount=shards)
+        client.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1})
+        return cls(client, name)
+
+    def delete(self):
+        self.client.delete_stream(StreamName=self.name)
+
+    def put(self, records):
+        """Puts (partition key, data) or (partition key, data, explicit hash key), in this order; repeats what was refused."""
+        batch, size = [], 0
+        for record in records:
+            entry = {"PartitionKey": record[0], "Data": record[1]}
+            if len(record) > 2:
+                entry["ExplicitHashKey"] = record[2]
+            length = len(entry["Data"]) + len(entry["PartitionKey"])
+            if batch and (len(batch) == MOST_RECORDS or size + length > MOST_BYTES):
+                self._put_batch(batch)
+                batch, size = [], 0
+            batch.append(entry)
+            size += length
+        if batch:
+            self._put_batch(batch)
+
+    def _put_batch(self, batch):
+        while batch:
+            answer = self.client.put_records(StreamName=self.name, Records=batch)
+            batch = [entry for entry, result in zip(batch, answer["Records"]) if "ErrorCode" in result]
+
+    def shards(self, open_only=False):
+        """The shards as ListShards shows them."""
+        shards, more = [], {"StreamName": self.name}
+        while more:
+            answer = self.client.list_shards(**more)
+            shards += answer["Shards"]
+            more = {"NextToken": answer["NextToken"]} if "NextToken" in answer else None
+        return [s for s in shards if not open_only or "EndingSequenceNumber" not in s["SequenceNumberRange"]]
+
+    def shard_of(self, partition_key):
+        """The open shard that takes this key."""
+        return self.shard_of_hash(int.from_bytes(hashlib.md5(partition_key.encode()).digest(), "big"))
+
+    def shard_of_hash(self, hash_key):
+        """The open shard that takes this hash key."""
+        for shard in self.shards(open_only=True):
+            bounds = shard["HashKeyRange"]
+            if int(bounds["StartingHashKey"]) <= hash_key <= int(bounds["EndingHashKey"]):
+                return shard["ShardId"]
+        raise ValueError(f"no open shard of {self.name} takes {hash_key}")
+
+    def split(self, shard_id):
+        """Splits a shard in the middle."""
+        bounds = next(s for s in self.shards() if s["ShardId"] == shard_id)["HashKeyRange"]
+        middle = (int(bounds["StartingHashKey"]) + int(bounds["EndingHashKey"])) // 2
+        self.client.split_shard(StreamName=self.name, ShardToSplit=shard_id, NewStartingHashKey=str(middle))
+
+    def merge(self, shard_id, adjacent):
+        self.client.merge_shards(StreamName=self.name, ShardToMerge=shard_id, AdjacentShardToMerge=adjacent)
+
+    def read_shard(self, shard_id):
+        """All records of a shard, oldest first."""
+        iterator = self.client.get_shard_iterator(
+            StreamName=self.name, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        records = []
+        while iterator:
+            answer = self.client.get_records(ShardIterator=iterator, Limit=10_000)
+            records += answer["Records"]
+            iterator = answer.get("NextShardIterator")
+            if not answer["Records"] and answer["MillisBehindLatest"] == 0:
+                break
+        return records
+
+    def read(self):
+        """All records of all shards, closed ones too; each has its ShardId beside what the service says."""
+        return [
+            {**record, "ShardId": shard["ShardId"]}
+            for shard in self.shards()
+            for record in self.read_shard(shard["ShardId"])
+        ]
