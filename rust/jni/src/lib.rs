@@ -1,1 +1,85 @@
-//! Placeholder.
+//! The JNI library of the connector: what `io.sparkkinesis.bridge.NativeBridge` declares, and nothing else.
+//!
+//! The crate turns calls of the JVM into calls of `kinesis_connector` and back. It is the only crate with
+//! `unsafe`. Every export runs in [`guard`], so that neither an error nor a panic ever unwinds into the JVM;
+//! Java sees one exception class. Objects live in a table of typed [`handles`]. A call that may take long
+//! waits a bounded time and answers [`AGAIN`](status::AGAIN), so that a killed task can leave.
+
+#[cfg(feature = "boundary-tests")]
+mod boundary;
+mod causes;
+mod classes;
+mod columns;
+mod errors;
+mod frames;
+mod guard;
+mod handles;
+mod log;
+mod options;
+mod panics;
+mod pending;
+mod planner;
+mod reader;
+mod runtime;
+mod status;
+mod upcall;
+mod values;
+mod writer;
+
+use std::ffi::c_void;
+
+use jni::JavaVM;
+use jni::objects::JClass;
+use jni::sys::{JNI_ERR, JNI_VERSION_1_8, jint};
+
+use crate::guard::export;
+
+/// Changes with every change of the native methods or of what they mean. The Java side has the same number,
+/// and refuses a library with another one.
+const ABI_VERSION: jint = 1;
+
+/// Called by the JVM when it loads the library, with the class loader of the class that loads it: the one
+/// moment at which the connector's own classes can be found from here. A failure is kept, and reported by
+/// `initialize`, after the Java side had the chance to compare the ABI version.
+#[unsafe(no_mangle)]
+pub extern "system" fn JNI_OnLoad(vm: *mut jni::sys::JavaVM, _reserved: *mut c_void) -> jint {
+    let loaded = std::panic::catch_unwind(|| {
+        panics::install_hook();
+        // SAFETY: the JVM hands a valid pointer to its own interface, which stays valid until the JVM ends.
+        let vm = unsafe { JavaVM::from_raw(vm) };
+        // The JVM frees the local references of JNI_OnLoad's frame, but a frame of our own costs nothing.
+        vm.with_local_frame(32, |env| {
+            classes::look_up(env);
+            Ok::<(), jni::errors::Error>(())
+        })
+    });
+    match loaded {
+        Ok(Ok(())) => JNI_VERSION_1_8,
+        _ => JNI_ERR,
+    }
+}
+
+export! {
+    /// The version of the interface between this library and the Java classes.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_abiVersion<'l>(_env, _class: JClass<'l>) -> jint {
+        Ok(ABI_VERSION)
+    }
+}
+
+export! {
+    /// Reports a failed start, then connects the log. `level` as in `setLogLevel`.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_initialize<'l>(_env, _class: JClass<'l>, level: jint) -> () {
+        classes::get()?;
+        runtime::get()?;
+        log::install(level)?;
+        Ok(())
+    }
+}
+
+export! {
+    /// Sets the most detailed level that reaches the JVM's log: 0 off, 1 error … 5 trace.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_setLogLevel<'l>(_env, _class: JClass<'l>, level: jint) -> () {
+        log::set_level(level);
+        Ok(())
+    }
+}

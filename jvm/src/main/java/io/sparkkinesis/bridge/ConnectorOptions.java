@@ -1,0 +1,19 @@
+package io.sparkkinesis.bridge;
+
+/** Checks a user's options, without any I/O. */
+public final class ConnectorOptions {
+  private ConnectorOptions() {}
+
+  /**
+   * Checks the {@code kinesis.*} options among these.
+   *
+   * @param kind "source", "batchRead" or "sink"
+   * @param optionsJson all of the user's options as one JSON object of strings
+   * @return {@code {"warnings":["…"],"streamName":"…","region":"…" or null}}
+   * @throws io.sparkkinesis.KinesisConnectorException if an option is wrong, with its name
+   */
+  public static String check(String kind, String optionsJson) {
+    NativeLibrary.loadAndFollowLog();
+    return NativeBridge.checkOptions(kind, optionsJson);
+  }
+}

@@ -1,0 +1,80 @@
+package io.sparkkinesis.bridge;
+
+import java.nio.ByteBuffer;
+
+/**
+ * The native methods, the only ones of the connector. Each throws {@link
+ * io.sparkkinesis.KinesisConnectorException}. Those with {@code waitMs} wait at most that long and answer
+ * {@link #AGAIN} when they are not done: the operation goes on, and the same call waits for it again.
+ *
+ * <p>Only the classes of this package call them, after {@link NativeLibrary#load()}.
+ */
+final class NativeBridge {
+  private NativeBridge() {}
+
+  /** Changes with every change of these methods or of what they mean; the library has the same number. */
+  static final int ABI_VERSION = 1;
+
+  /** Not done yet: call again with the same arguments. */
+  static final int AGAIN = 0;
+  /** Done, with a result where the operation has one. */
+  static final int DONE = 1;
+  /** Done, and there is no result. */
+  static final int NONE = 2;
+
+  static native int abiVersion();
+
+  static native void initialize(int logLevel);
+
+  static native void setLogLevel(int level);
+
+  static native String checkOptions(String kind, String json);
+
+  static native long plannerOpen(String config, HadoopFileSystem files);
+
+  static native int plannerAwaitOpen(long handle, int waitMs);
+
+  static native int plannerInitialOffset(long handle, int waitMs, String[] out);
+
+  static native int plannerLatestOffset(long handle, String start, int waitMs, String[] out);
+
+  static native String[] plannerPartitions(long handle, String offset);
+
+  static native void plannerReport(long handle, String report);
+
+  static native int plannerCommit(long handle, String offset, int waitMs);
+
+  static native int plannerPrepareForAvailableNow(long handle, int waitMs);
+
+  static native String plannerMetrics(long handle);
+
+  static native void plannerCancel(long handle);
+
+  static native void plannerClose(long handle);
+
+  static native long readerOpen(String config, String task, HadoopFileSystem files, boolean poison);
+
+  static native String readerStreamName(long handle);
+
+  static native int readerNext(long handle, int waitMs, long[] rowsAndAddresses);
+
+  static native int readerFinish(long handle, boolean succeeded, int waitMs, String[] out);
+
+  static native String readerMetrics(long handle);
+
+  static native void readerCancel(long handle);
+
+  static native void readerClose(long handle);
+
+  static native long writerOpen(String config);
+
+  static native int writerWrite(long handle, ByteBuffer rows, int length, int count, int waitMs);
+
+  static native int writerFlush(long handle, int waitMs);
+
+  static native String writerMetrics(long handle);
+
+  static native void writerCancel(long handle);
+
+  static native void writerClose(long handle);
+}

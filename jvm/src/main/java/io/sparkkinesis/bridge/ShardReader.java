@@ -1,0 +1,114 @@
+package io.sparkkinesis.bridge;
+
+import java.util.Objects;
+import java.util.concurrent.atomic.AtomicLong;
+import org.apache.spark.sql.vectorized.ColumnarBatch;
+import org.apache.spark.unsafe.types.UTF8String;
+
+/** Reads one shard's part of one batch, on an executor. One thread at a time. */
+public final class ShardReader implements AutoCloseable {
+
+  /**
+   * Set to 1, as an environment variable or as a system property, it makes the reader overwrite a batch's memory
+   * when the batch's life ends. For tests: whoever kept a row too long then sees it at once.
+   */
+  static final String POISON = "SPARKKINESIS_POISON";
+
+  /** Steps in which the reader of a failed task may end; nothing depends on its end. */
+  private static final int STEPS_AFTER_FAILURE = 10;
+
+  private final AtomicLong handle;
+  private final Interrupt interrupt;
+  private final NativeBatch batch;
+  private boolean finished;
+  private String report;
+
+  private ShardReader(long handle, Interrupt interrupt, UTF8String streamName) {
+    this.handle = new AtomicLong(handle);
+    this.interrupt = interrupt;
+    this.batch = new NativeBatch(streamName);
+  }
+
+  /**
+   * Starts reading.
+   *
+   * @param configJson as for {@link Planner#open}
+   * @param taskJson one of {@link Planner#partitions}
+   * @param files reaches the checkpoint location
+   * @param interrupt asked during every wait; null for the thread's own interrupt
+   */
+  public static ShardReader open(
+      String configJson, String taskJson, HadoopFileSystem files, Interrupt interrupt) {
+    NativeLibrary.loadAndFollowLog();
+    Objects.requireNonNull(configJson, "configJson");
+    Objects.requireNonNull(taskJson, "taskJson");
+    Objects.requireNonNull(files, "files");
+    boolean poison = "1".equals(System.getenv(POISON)) || "1".equals(System.getProperty(POISON));
+    long handle = NativeBridge.readerOpen(configJson, taskJson, files, poison);
+    UTF8String streamName = UTF8String.fromString(NativeBridge.readerStreamName(handle));
+    return new ShardReader(handle, interrupt == null ? Interrupt.THREAD : interrupt, streamName);
+  }
+
+  /** Loads the next rows into {@link #batch}; false at the end of the batch, whose claim is then stored. */
+  public boolean next() throws InterruptedException {
+    // The native side frees the memory now, so nothing may lead there any more.
+    batch.clear();
+    long current = handle.get();
+    long[] out = new long[NativeBatch.ROWS_AND_ADDRESSES];
+    int status =
+        Await.done(
+            interrupt, current, NativeBridge::readerCancel, ms -> NativeBridge.readerNext(current, ms, out));
+    if (status == NativeBridge.NONE) {
+      return false;
+    }
+    batch.set(out);
+    return true;
+  }
+
+  /**
+   * The rows that the last {@link #next} loaded: data, streamName, partitionKey, sequenceNumber,
+   * approximateArrivalTimestamp. They lie in native memory until the following {@code next} or {@code close}.
+   */
+  public ColumnarBatch batch() {
+    return batch.columns();
+  }
+
+  /**
+   * Ends the reading.
+   *
+   * @param succeeded whether the task did. If so, and the end was not reached, what was fetched is claimed as the
+   *     batch's end; a failed task claims nothing.
+   * @return the report for {@link Planner#report}, or null without one; the same at every further call
+   */
+  public String finish(boolean succeeded) throws InterruptedException {
+    if (!finished) {
+      long current = handle.get();
+      String[] out = new String[1];
+      Await.Step step = waitMs -> NativeBridge.readerFinish(current, succeeded, waitMs, out);
+      if (succeeded) {
+        Await.done(interrupt, current, NativeBridge::readerCancel, step);
+      } else {
+        // The task was told to stop already: an interrupt says nothing new, and must not hide why it failed.
+        Await.doneWithin(STEPS_AFTER_FAILURE, current, NativeBridge::readerCancel, step);
+      }
+      report = out[0];
+      finished = true;
+    }
+    return report;
+  }
+
+  /** What the reader did so far, as JSON. */
+  public String metrics() {
+    return NativeBridge.readerMetrics(handle.get());
+  }
+
+  /** Ends the reader and frees its memory. Once is enough, more often does no harm. */
+  @Override
+  public void close() {
+    long closing = handle.getAndSet(0);
+    batch.clear();
+    if (closing != 0) {
+      NativeBridge.readerClose(closing);
+    }
+  }
+}

@@ -1,0 +1,137 @@
+package io.sparkkinesis.bridge;
+
+import io.sparkkinesis.KinesisConnectorException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Objects;
+import java.util.concurrent.atomic.AtomicLong;
+import org.apache.spark.unsafe.types.UTF8String;
+
+/**
+ * Writes the rows of one task to a stream, on an executor. Rows are collected in memory outside the heap and
+ * handed over when it is full. One thread at a time.
+ */
+public final class StreamWriter implements AutoCloseable {
+  /** What the buffer holds, except while one row needs more. */
+  static final int BUFFER_BYTES = 1 << 20;
+  /** Kinesis takes records of 10 MiB at most; what is larger with its keys can't be one. */
+  static final int LARGEST_ROW_BYTES = 16 << 20;
+
+  private static final int FRAME_HEAD_BYTES = 12;
+  private static final byte[] NONE = new byte[0];
+
+  private final AtomicLong handle;
+  private final Interrupt interrupt;
+  private ByteBuffer buffer;
+  private int rows;
+  private boolean lost;
+
+  private StreamWriter(long handle, Interrupt interrupt) {
+    this.handle = new AtomicLong(handle);
+    this.interrupt = interrupt;
+  }
+
+  /**
+   * Opens a writer.
+   *
+   * @param configJson {@code {"version":1,"options":{…}}}
+   * @param interrupt asked during every wait; null for the thread's own interrupt
+   */
+  public static StreamWriter open(String configJson, Interrupt interrupt) {
+    NativeLibrary.loadAndFollowLog();
+    Objects.requireNonNull(configJson, "configJson");
+    return new StreamWriter(
+        NativeBridge.writerOpen(configJson), interrupt == null ? Interrupt.THREAD : interrupt);
+  }
+
+  /**
+   * Takes a record over; it may be sent at any time from now on. Waits while the engine has no room.
+   *
+   * @param explicitHashKey null for none
+   */
+  public void write(UTF8String partitionKey, byte[] data, UTF8String explicitHashKey)
+      throws InterruptedException {
+    if (partitionKey == null || data == null) {
+      throw invalidRow("a row has no " + (partitionKey == null ? "partitionKey" : "data")
+          + ": Kinesis records need both, so filter such rows out or give them a value");
+    }
+    byte[] hashKey = explicitHashKey == null ? NONE : explicitHashKey.getBytes();
+    byte[] key = partitionKey.getBytes();
+    long needed = (long) FRAME_HEAD_BYTES + key.length + data.length + hashKey.length;
+    if (needed > LARGEST_ROW_BYTES) {
+      throw invalidRow("a row of " + data.length + " bytes of data is too large: Kinesis takes records of 10 MiB at"
+          + " most");
+    }
+    makeRoom((int) needed);
+    buffer.putInt(key.length).putInt(data.length).putInt(explicitHashKey == null ? -1 : hashKey.length);
+    buffer.put(key).put(data).put(hashKey);
+    rows++;
+  }
+
+  /** Returns when every record was accepted, or throws. */
+  public void flush() throws InterruptedException {
+    handOver();
+    long current = handle.get();
+    Await.done(
+        interrupt, current, NativeBridge::writerCancel, waitMs -> NativeBridge.writerFlush(current, waitMs));
+  }
+
+  /** What the writer did so far, as JSON. */
+  public String metrics() {
+    return NativeBridge.writerMetrics(handle.get());
+  }
+
+  /** Ends the writer; records that were not flushed are dropped. Once is enough, more often does no harm. */
+  @Override
+  public void close() {
+    long closing = handle.getAndSet(0);
+    buffer = null;
+    if (closing != 0) {
+      NativeBridge.writerClose(closing);
+    }
+  }
+
+  private void makeRoom(int needed) throws InterruptedException {
+    if (buffer != null && buffer.remaining() < needed) {
+      handOver();
+    }
+    if (buffer == null || buffer.remaining() < needed) {
+      buffer = ByteBuffer.allocateDirect(Math.max(needed, BUFFER_BYTES)).order(ByteOrder.LITTLE_ENDIAN);
+    }
+  }
+
+  private void handOver() throws InterruptedException {
+    if (lost) {
+      throw new KinesisConnectorException(KinesisConnectorException.PUT_FAILED, "PutFailed", true,
+          "an earlier write of this task failed or was interrupted, so not all of its records can be accepted",
+          new String[0], null);
+    }
+    if (rows == 0) {
+      return;
+    }
+    long current = handle.get();
+    ByteBuffer full = buffer;
+    int count = rows;
+    // Until the engine has taken the rows they count as lost: a later flush must not succeed without them.
+    lost = true;
+    Await.done(
+        interrupt,
+        current,
+        NativeBridge::writerCancel,
+        waitMs -> NativeBridge.writerWrite(current, full, full.position(), count, waitMs));
+    lost = false;
+    rows = 0;
+    if (full.capacity() > BUFFER_BYTES) {
+      // One large row is no reason to keep so much memory.
+      buffer = null;
+    } else {
+      // Through the superclass: the method's signature differs between Java 8 and later ones.
+      ((java.nio.Buffer) full).clear();
+    }
+  }
+
+  private static KinesisConnectorException invalidRow(String message) {
+    return new KinesisConnectorException(
+        KinesisConnectorException.INVALID_ROW, "InvalidRow", false, message, new String[0], null);
+  }
+}

@@ -1,0 +1,282 @@
+//! Exports and stand-ins for the tests of the boundary in a real JVM. Not part of a shipped library.
+//!
+//! A configuration with a `boundaryTest` object opens a stand-in, which does on the native side of the real
+//! bridge what that object says.
+
+use std::future::pending;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::{BinaryArray, StringArray, TimestampMicrosecondArray};
+use async_trait::async_trait;
+use jni::objects::{JClass, JString};
+use jni::sys::{jint, jlong};
+use kinesis_connector::batch::RecordBatch;
+use kinesis_connector::checkpoint::hadoop::FileSystem;
+use kinesis_connector::sink::SinkRecord;
+use kinesis_connector::{Error, ErrorKind, Result};
+use serde_json::{Value, json};
+
+use crate::errors::invalid_argument;
+use crate::guard::export;
+use crate::handles::TABLE;
+use crate::planner::Plans;
+use crate::reader::Reads;
+use crate::upcall::Files;
+use crate::values;
+use crate::writer::Writes;
+
+/// The `boundaryTest` object of a configuration.
+fn wanted(config: &str) -> Result<Option<Value>> {
+    let config: Value = serde_json::from_str(config).map_err(|error| invalid_argument(error.to_string()))?;
+    Ok(config.get("boundaryTest").cloned())
+}
+
+fn panic_with(text: &str) -> ! {
+    // Formatted on purpose: such a payload is a String, which is easily lost on the way.
+    #[allow(clippy::panic)]
+    {
+        panic!("formatted: {text}")
+    }
+}
+
+struct StandInPlanner {
+    wanted: Value,
+    files: Files,
+}
+
+pub(crate) fn planner(config: &str, files: &Files) -> Result<Option<Arc<dyn Plans>>> {
+    Ok(wanted(config)?.map(|wanted| {
+        Arc::new(StandInPlanner {
+            wanted,
+            files: files.clone(),
+        }) as Arc<dyn Plans>
+    }))
+}
+
+#[async_trait]
+impl Plans for StandInPlanner {
+    /// Stores, reads and lists a file in the wanted `folder`.
+    async fn initial_offset(&self) -> Result<String> {
+        let folder = self.wanted["folder"].as_str().unwrap_or_default();
+        let path = format!("{folder}/offset");
+        let first = self.files.put_if_absent(&path, b"content".to_vec()).await?;
+        let again = self.files.put_if_absent(&path, b"other".to_vec()).await?;
+        let content = self
+            .files
+            .read(&path)
+            .await?
+            .map(|content| String::from_utf8_lossy(&content).into_owned());
+        let missing = self.files.read(&format!("{folder}/missing")).await?.is_none();
+        let names = self.files.list(folder).await?;
+        let answer =
+            json!({ "first": first, "again": again, "content": content, "missing": missing, "names": names });
+        Ok(answer.to_string())
+    }
+
+    async fn latest_offset(&self, start: &str) -> Result<Option<String>> {
+        match start {
+            "block" => pending().await,
+            "panic" => panic_with("on a worker"),
+            "none" => Ok(None),
+            start => Ok(Some(format!("{start}+1"))),
+        }
+    }
+
+    fn partitions(&self, offset: &str) -> Result<Vec<String>> {
+        let count = offset.parse().unwrap_or(0);
+        Ok((0..count).map(|n: u32| format!("task {n}")).collect())
+    }
+
+    fn report(&self, report: &str) -> Result<()> {
+        tracing::info!(report, "took a report");
+        tracing::trace!(report, "a detail that the log's level hides");
+        Ok(())
+    }
+
+    async fn commit(&self, offset: &str) -> Result<()> {
+        self.files.delete(offset).await
+    }
+
+    async fn prepare_for_available_now(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn metrics(&self) -> Result<String> {
+        Ok(json!({ "one": "1" }).to_string())
+    }
+}
+
+/// Gives `batches` batches of `rows` rows, then ends; with `block`, `panic` or `fail` does that instead.
+struct StandInReader {
+    wanted: Value,
+    given: AtomicU64,
+}
+
+pub(crate) fn reader(config: &str) -> Result<Option<Arc<dyn Reads>>> {
+    Ok(wanted(config)?.map(|wanted| {
+        Arc::new(StandInReader {
+            wanted,
+            given: AtomicU64::new(0),
+        }) as Arc<dyn Reads>
+    }))
+}
+
+#[async_trait]
+impl Reads for StandInReader {
+    async fn next(&self) -> Result<Option<RecordBatch>> {
+        match self.wanted["instead"].as_str() {
+            Some("block") => return pending().await,
+            Some("panic") => panic_with("while reading"),
+            Some("fail") => {
+                return Err(Error::new(ErrorKind::ClaimConflict, "another end was claimed")
+                    .retryable(true)
+                    .with("shard", "shardId-000000000007"));
+            }
+            _ => {}
+        }
+        let batch = self.given.fetch_add(1, Ordering::SeqCst);
+        if batch >= self.wanted["batches"].as_u64().unwrap_or(0) {
+            return Ok(None);
+        }
+        let rows = self.wanted["rows"].as_u64().unwrap_or(0);
+        let numbers = || (0..rows).map(move |row| batch * rows + row);
+        Ok(Some(RecordBatch {
+            // Every third payload is empty.
+            data: BinaryArray::from_iter_values(numbers().map(|n| {
+                if n % 3 == 0 {
+                    Vec::new()
+                } else {
+                    format!("data {n}").into_bytes()
+                }
+            })),
+            partition_key: StringArray::from_iter_values(numbers().map(|n| format!("schlüssel {n}"))),
+            sequence_number: StringArray::from_iter_values(numbers().map(|n| format!("{n:056}"))),
+            arrival: TimestampMicrosecondArray::from_iter_values(numbers().map(|n| n as i64 * 1_000)),
+        }))
+    }
+
+    async fn finish(&self, succeeded: bool) -> Result<Option<String>> {
+        Ok(succeeded.then(|| json!({ "batches": self.given.load(Ordering::SeqCst) }).to_string()))
+    }
+
+    fn metrics(&self) -> Result<String> {
+        Ok(json!({ "millisBehindLatest": null }).to_string())
+    }
+}
+
+/// Keeps what it was given and shows it in its metrics.
+struct StandInWriter {
+    wanted: Value,
+    written: Mutex<Vec<SinkRecord>>,
+}
+
+pub(crate) fn writer(config: &str) -> Result<Option<Arc<dyn Writes>>> {
+    Ok(wanted(config)?.map(|wanted| {
+        Arc::new(StandInWriter {
+            wanted,
+            written: Mutex::default(),
+        }) as Arc<dyn Writes>
+    }))
+}
+
+#[async_trait]
+impl Writes for StandInWriter {
+    async fn write(&self, records: Vec<SinkRecord>) -> Result<()> {
+        if self.wanted["block"] == true {
+            return pending().await;
+        }
+        self.written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(records);
+        Ok(())
+    }
+
+    async fn flush(&self) -> Result<()> {
+        match self.wanted["flushFails"] == true {
+            true => Err(Error::new(ErrorKind::PutFailed, "2 records were not accepted").with("stream", "s")),
+            false => Ok(()),
+        }
+    }
+
+    fn metrics(&self) -> Result<String> {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown: Vec<Value> = written
+            .iter()
+            .take(10)
+            .map(|record| {
+                json!({
+                    "key": record.partition_key,
+                    "bytes": record.data.len(),
+                    "sum": record.data.iter().map(|byte| u64::from(*byte)).sum::<u64>(),
+                    "hash": record.explicit_hash_key,
+                })
+            })
+            .collect();
+        let bytes: usize = written.iter().map(|record| record.data.len()).sum();
+        Ok(json!({ "records": written.len(), "bytes": bytes, "first": shown }).to_string())
+    }
+}
+
+const KINDS: [ErrorKind; 20] = [
+    ErrorKind::Internal,
+    ErrorKind::InvalidOption,
+    ErrorKind::NotSupported,
+    ErrorKind::NotFound,
+    ErrorKind::Access,
+    ErrorKind::Throttled,
+    ErrorKind::Transport,
+    ErrorKind::InvalidRequest,
+    ErrorKind::Kms,
+    ErrorKind::DataLoss,
+    ErrorKind::ClaimConflict,
+    ErrorKind::Store,
+    ErrorKind::CorruptCheckpoint,
+    ErrorKind::StreamChanged,
+    ErrorKind::InvalidRow,
+    ErrorKind::PutFailed,
+    ErrorKind::InvalidHandle,
+    ErrorKind::Interrupted,
+    ErrorKind::ExpiredIterator,
+    ErrorKind::InvalidArgument,
+];
+
+export! {
+    /// Panics with a formatted text, on the calling thread.
+    fn Java_io_sparkkinesis_bridge_BoundaryTests_panic<'l>(env, _class: JClass<'l>, text: JString<'l>) -> () {
+        let text = values::text(env, &text, "the text")?;
+        panic_with(&text)
+    }
+}
+
+export! {
+    /// Panics with a payload that is no text.
+    fn Java_io_sparkkinesis_bridge_BoundaryTests_panicWithoutText<'l>(_env, _class: JClass<'l>) -> () {
+        std::panic::panic_any(42_u8)
+    }
+}
+
+export! {
+    /// Fails with the kind of this number, or returns if there is none.
+    fn Java_io_sparkkinesis_bridge_BoundaryTests_fail<'l>(_env, _class: JClass<'l>, code: jint) -> () {
+        match KINDS.iter().find(|kind| kind.code() == code) {
+            Some(kind) => Err(Error::new(*kind, "what was asked for").with("stream", "s").with("shard", "ü").into()),
+            None => Ok(()),
+        }
+    }
+}
+
+export! {
+    /// How many objects Java holds handles of.
+    fn Java_io_sparkkinesis_bridge_BoundaryTests_openHandles<'l>(_env, _class: JClass<'l>) -> jlong {
+        Ok(TABLE.open() as jlong)
+    }
+}
+
+export! {
+    /// How many Java exceptions wait for the error they caused.
+    fn Java_io_sparkkinesis_bridge_BoundaryTests_keptExceptions<'l>(_env, _class: JClass<'l>) -> jlong {
+        Ok(crate::causes::kept() as jlong)
+    }
+}

@@ -1,0 +1,183 @@
+//! The rows that Java collects for the sink: frames one after another, every length checked before it is used.
+//!
+//! A frame is three little-endian `i32` (lengths of partition key, data and explicit hash key; -1 for no
+//! explicit hash key) and then the bytes in this order.
+
+use bytes::Bytes;
+use kinesis_connector::sink::SinkRecord;
+use kinesis_connector::{Error, ErrorKind, Result};
+
+use crate::errors::invalid_argument;
+
+/// Reads exactly `rows` frames that fill the buffer exactly.
+pub(crate) fn parse(buffer: &Bytes, rows: usize) -> Result<Vec<SinkRecord>> {
+    // A frame has three lengths at least: a wrong count must not reserve memory without limit.
+    let mut records = Vec::with_capacity(rows.min(buffer.len() / 12 + 1));
+    let mut cursor = Cursor {
+        buffer,
+        position: 0,
+        row: 0,
+    };
+    for row in 0..rows {
+        cursor.row = row;
+        records.push(cursor.record()?);
+    }
+    match buffer.len() - cursor.position {
+        0 => Ok(records),
+        rest => Err(invalid_argument(format!(
+            "{rest} bytes follow the last of {rows} rows"
+        ))),
+    }
+}
+
+struct Cursor<'b> {
+    buffer: &'b Bytes,
+    position: usize,
+    row: usize,
+}
+
+impl Cursor<'_> {
+    fn record(&mut self) -> Result<SinkRecord> {
+        let key = self.length("partition key")?;
+        let data = self.length("data")?;
+        let hash = self.optional_length("explicit hash key")?;
+        Ok(SinkRecord {
+            partition_key: self.text(key, "partitionKey")?,
+            data: self.bytes(data, "data")?,
+            explicit_hash_key: hash
+                .map(|length| self.text(length, "explicitHashKey"))
+                .transpose()?,
+        })
+    }
+
+    fn malformed(&self, what: &str, why: &str) -> Error {
+        invalid_argument(format!(
+            "row {} of a buffer of {} bytes: {what} {why}",
+            self.row,
+            self.buffer.len()
+        ))
+    }
+
+    fn optional_length(&mut self, what: &str) -> Result<Option<usize>> {
+        let end = self.position + 4;
+        let field = self
+            .buffer
+            .get(self.position..end)
+            .and_then(|field| <[u8; 4]>::try_from(field).ok());
+        let field = field.ok_or_else(|| self.malformed(what, "has no length any more"))?;
+        self.position = end;
+        match i32::from_le_bytes(field) {
+            -1 => Ok(None),
+            length => match usize::try_from(length) {
+                Ok(length) => Ok(Some(length)),
+                Err(_) => Err(self.malformed(what, &format!("has the length {length}"))),
+            },
+        }
+    }
+
+    fn length(&mut self, what: &str) -> Result<usize> {
+        self.optional_length(what)?
+            .ok_or_else(|| self.malformed(what, "is missing"))
+    }
+
+    fn bytes(&mut self, length: usize, what: &str) -> Result<Bytes> {
+        let rest = self.buffer.len() - self.position;
+        if length > rest {
+            return Err(self.malformed(
+                what,
+                &format!("has the length {length}, but {rest} bytes are left"),
+            ));
+        }
+        let start = self.position;
+        self.position += length;
+        Ok(self.buffer.slice(start..self.position))
+    }
+
+    fn text(&mut self, length: usize, what: &str) -> Result<String> {
+        let bytes = self.bytes(length, what)?;
+        // Spark's strings may hold any bytes: a cast from binary does not check them.
+        String::from_utf8(bytes.to_vec()).map_err(|error| {
+            Error::new(
+                ErrorKind::InvalidRow,
+                format!(
+                    "the column {what} of a row is not UTF-8 text (the first wrong byte is number {}); \
+                     Kinesis takes only text there",
+                    error.utf8_error().valid_up_to()
+                ),
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(key: &[u8], data: &[u8], hash: Option<&[u8]>) -> Vec<u8> {
+        let length = |bytes: &[u8]| (bytes.len() as i32).to_le_bytes();
+        let mut frame = Vec::new();
+        frame.extend(length(key));
+        frame.extend(length(data));
+        frame.extend(hash.map_or((-1i32).to_le_bytes(), length));
+        frame.extend(key);
+        frame.extend(data);
+        frame.extend(hash.unwrap_or_default());
+        frame
+    }
+
+    fn kind(buffer: Vec<u8>, rows: usize) -> ErrorKind {
+        parse(&Bytes::from(buffer), rows).unwrap_err().kind()
+    }
+
+    #[test]
+    fn frames_are_read_in_order() {
+        let mut buffer = frame("schlüssel".as_bytes(), b"one", None);
+        buffer.extend(frame(b"k", b"", Some(b"123")));
+        let records = parse(&Bytes::from(buffer), 2).unwrap();
+        assert_eq!(records[0].partition_key, "schlüssel");
+        assert_eq!(records[0].data, "one");
+        assert_eq!(records[0].explicit_hash_key, None);
+        assert_eq!(records[1].data, "");
+        assert_eq!(records[1].explicit_hash_key.as_deref(), Some("123"));
+        assert!(parse(&Bytes::new(), 0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn every_cut_of_a_buffer_is_refused() {
+        let buffer = frame(b"key", b"data", Some(b"42"));
+        for length in 0..buffer.len() {
+            assert_eq!(
+                kind(buffer[..length].to_vec(), 1),
+                ErrorKind::InvalidArgument,
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_lengths_and_counts_are_refused() {
+        let good = frame(b"key", b"data", None);
+        assert_eq!(kind(good.clone(), 0), ErrorKind::InvalidArgument);
+        assert_eq!(kind(good.clone(), 2), ErrorKind::InvalidArgument);
+        assert_eq!(kind(good.clone(), usize::MAX), ErrorKind::InvalidArgument);
+        for (at, length) in [
+            (0, -1),
+            (0, i32::MAX),
+            (4, -1),
+            (4, i32::MIN),
+            (4, 5),
+            (8, -2),
+            (8, 1),
+        ] {
+            let mut bad = good.clone();
+            bad[at..at + 4].copy_from_slice(&i32::to_le_bytes(length));
+            assert_eq!(kind(bad, 1), ErrorKind::InvalidArgument, "{length} at {at}");
+        }
+    }
+
+    #[test]
+    fn text_must_be_utf8() {
+        assert_eq!(kind(frame(b"\xff", b"", None), 1), ErrorKind::InvalidRow);
+        assert_eq!(kind(frame(b"k", b"", Some(b"\xc3")), 1), ErrorKind::InvalidRow);
+    }
+}

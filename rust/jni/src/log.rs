@@ -1,0 +1,247 @@
+//! The connector's events in the JVM's log.
+//!
+//! An event is put in a bounded queue, and one thread hands it to slf4j: whoever logs never waits for Java,
+//! holds no lock of ours while Java runs, and can't come back here. When the queue is full events are counted
+//! instead. Events of our crates pass at the level of the JVM's log, those of other crates from WARN on: the
+//! details of requests that some write at lower levels are nobody's business.
+
+use std::cell::Cell;
+use std::fmt::{Debug, Write};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+
+use kinesis_connector::Result;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::errors::internal;
+use crate::{runtime, upcall};
+
+const QUEUE: usize = 1_024;
+/// A message longer than this is cut: one line of a log should not be a book.
+const LONGEST_MESSAGE: usize = 8 * 1_024;
+const OWN_CRATES: [(&str, &str); 3] = [
+    ("kinesis_connector", ""),
+    ("kinesis_aggregation", ".aggregation"),
+    ("sparkkinesis", ".jni"),
+];
+const LOGGER: &str = "io.sparkkinesis.native";
+
+/// The most detailed level that passes, as Java counts: 0 off, 1 error … 5 trace.
+static LEVEL: AtomicI32 = AtomicI32::new(0);
+
+struct Entry {
+    level: i32,
+    logger: String,
+    message: String,
+}
+
+/// Sends events to Java from now on. A second call only sets the level.
+pub(crate) fn install(level: i32) -> Result<()> {
+    static INSTALLED: Mutex<bool> = Mutex::new(false);
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*installed {
+        let (sender, receiver) = sync_channel(QUEUE);
+        std::thread::Builder::new()
+            .name("kinesis-log".to_owned())
+            .spawn(move || deliver(&receiver))
+            .map_err(|error| internal(format!("the log's thread could not be started: {error}")))?;
+        let forward = Forward {
+            queue: sender,
+            lost: AtomicU64::new(0),
+        };
+        tracing::subscriber::set_global_default(forward)
+            .map_err(|error| internal(format!("the log could not be connected: {error}")))?;
+        *installed = true;
+    }
+    drop(installed);
+    set_level(level);
+    Ok(())
+}
+
+/// Sets the most detailed level that passes. What is off costs one comparison where it is written.
+pub(crate) fn set_level(level: i32) {
+    if LEVEL.swap(level, Ordering::Relaxed) != level {
+        tracing::callsite::rebuild_interest_cache();
+    }
+}
+
+fn deliver(queue: &Receiver<Entry>) {
+    runtime::attach_as_daemon();
+    DELIVERING.set(true);
+    while let Ok(entry) = queue.recv() {
+        upcall::log(entry.level, &entry.logger, &entry.message);
+    }
+    runtime::detach();
+}
+
+thread_local! {
+    // Set on the log's own thread, and while an event is put in the queue: events from there are dropped.
+    static DELIVERING: Cell<bool> = const { Cell::new(false) };
+}
+
+struct Forward {
+    queue: SyncSender<Entry>,
+    lost: AtomicU64,
+}
+
+impl Subscriber for Forward {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && passes(metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(match LEVEL.load(Ordering::Relaxed) {
+            ..=0 => LevelFilter::OFF,
+            1 => LevelFilter::ERROR,
+            2 => LevelFilter::WARN,
+            3 => LevelFilter::INFO,
+            4 => LevelFilter::DEBUG,
+            _ => LevelFilter::TRACE,
+        })
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        if DELIVERING.replace(true) {
+            return;
+        }
+        let metadata = event.metadata();
+        let mut message = Message::default();
+        event.record(&mut message);
+        let entry = Entry {
+            level: number(metadata.level()),
+            logger: logger(metadata.target()),
+            message: message.text(self.lost.swap(0, Ordering::Relaxed)),
+        };
+        if self.queue.try_send(entry).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        DELIVERING.set(false);
+    }
+
+    // Spans are not recorded.
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+fn passes(metadata: &Metadata<'_>) -> bool {
+    let level = number(metadata.level());
+    level <= LEVEL.load(Ordering::Relaxed) && (level <= 2 || own(metadata.target()).is_some())
+}
+
+fn number(level: &Level) -> i32 {
+    match *level {
+        Level::ERROR => 1,
+        Level::WARN => 2,
+        Level::INFO => 3,
+        Level::DEBUG => 4,
+        Level::TRACE => 5,
+    }
+}
+
+/// For a module of ours, its crate's part of a logger's name and the modules in it.
+fn own(target: &str) -> Option<(&'static str, &str)> {
+    OWN_CRATES.iter().find_map(|(name, part)| {
+        let rest = target.strip_prefix(name)?;
+        (rest.is_empty() || rest.starts_with("::")).then_some((*part, rest))
+    })
+}
+
+/// The logger's name for a module: `io.sparkkinesis.native.read.polling`.
+fn logger(target: &str) -> String {
+    match own(target) {
+        Some((part, modules)) => format!("{LOGGER}{part}{}", modules.replace("::", ".")),
+        None => format!("{LOGGER}.lib.{}", target.replace("::", ".")),
+    }
+}
+
+#[derive(Default)]
+struct Message {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        // Writing into a String can't fail.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => self.message.push_str(value),
+            name => {
+                let _ = write!(self.fields, " {name}={value}");
+            }
+        }
+    }
+}
+
+impl Message {
+    fn text(self, lost: u64) -> String {
+        let mut text = self.message;
+        text.push_str(&self.fields);
+        if text.len() > LONGEST_MESSAGE {
+            text.truncate(text.floor_char_boundary(LONGEST_MESSAGE));
+            text.push('…');
+        }
+        if lost > 0 {
+            let _ = write!(
+                text,
+                " ({lost} earlier messages were dropped because the log was too slow)"
+            );
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loggers_are_named_after_modules() {
+        assert_eq!(
+            logger("kinesis_connector::read::polling"),
+            "io.sparkkinesis.native.read.polling"
+        );
+        assert_eq!(logger("kinesis_connector"), "io.sparkkinesis.native");
+        assert_eq!(logger("sparkkinesis::log"), "io.sparkkinesis.native.jni.log");
+        assert_eq!(
+            logger("kinesis_aggregation::codec"),
+            "io.sparkkinesis.native.aggregation.codec"
+        );
+        assert_eq!(
+            logger("aws_config::profile"),
+            "io.sparkkinesis.native.lib.aws_config.profile"
+        );
+        assert_eq!(
+            logger("kinesis_connectors"),
+            "io.sparkkinesis.native.lib.kinesis_connectors"
+        );
+    }
+
+    #[test]
+    fn long_messages_are_cut_at_a_character() {
+        let message = Message {
+            message: "ö".repeat(LONGEST_MESSAGE),
+            fields: String::new(),
+        };
+        let text = message.text(3);
+        assert!(
+            text.contains("ö…")
+                && text.ends_with("(3 earlier messages were dropped because the log was too slow)")
+        );
+    }
+}

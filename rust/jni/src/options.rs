@@ -1,0 +1,79 @@
+//! Options, checked while a query is analysed, without any I/O.
+
+use std::collections::BTreeMap;
+
+use jni::objects::{JClass, JString};
+use kinesis_connector::options::{self, StreamId};
+use kinesis_connector::{Result, options::AccessOptions};
+
+use crate::errors::invalid_argument;
+use crate::guard::export;
+use crate::values;
+
+export! {
+    /// Checks a user's options. Answers `{"warnings":[…],"streamName":"…","region":"…"}`.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_checkOptions<'l>(
+        env, _class: JClass<'l>, kind: JString<'l>, json: JString<'l>,
+    ) -> JString<'l> {
+        let kind = values::text(env, &kind, "the kind of options")?;
+        let json = values::text(env, &json, "the options")?;
+        Ok(env.new_string(check(&kind, &json)?)?)
+    }
+}
+
+fn check(kind: &str, json: &str) -> Result<String> {
+    let raw: BTreeMap<String, String> = serde_json::from_str(json).map_err(|error| {
+        // The parser's own words could quote a value, and some values are secret.
+        invalid_argument(format!(
+            "the options are malformed at line {}, column {}",
+            error.line(),
+            error.column()
+        ))
+    })?;
+    match kind {
+        "source" => {
+            options::source(&raw).map(|it| answer(&it.warnings, &it.options.stream, &it.options.access))
+        }
+        "batchRead" => {
+            options::batch_read(&raw).map(|it| answer(&it.warnings, &it.options.stream, &it.options.access))
+        }
+        "sink" => options::sink(&raw).map(|it| answer(&it.warnings, &it.options.stream, &it.options.access)),
+        other => Err(invalid_argument(format!(
+            "there are no {other} options; ask for source, batchRead or sink"
+        ))),
+    }
+}
+
+fn answer(warnings: &[String], stream: &StreamId, access: &AccessOptions) -> String {
+    serde_json::json!({ "warnings": warnings, "streamName": stream.name, "region": access.region })
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kinesis_connector::ErrorKind;
+
+    #[test]
+    fn good_options_are_answered_with_the_stream() {
+        let answer = check(
+            "source",
+            r#"{"kinesis.StreamName":"orders","kinesis.region":"eu-west-1"}"#,
+        )
+        .unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["streamName"], "orders");
+        assert_eq!(answer["region"], "eu-west-1");
+        assert_eq!(answer["warnings"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn mistakes_are_told_apart() {
+        let kind = |kind, json| check(kind, json).unwrap_err().kind();
+        assert_eq!(kind("source", "{}"), ErrorKind::InvalidOption);
+        assert_eq!(kind("sauce", "{}"), ErrorKind::InvalidArgument);
+        let error = check("sink", r#"{"kinesis.awsSecretKey":"hush""#).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(!error.to_string().contains("hush"));
+    }
+}

@@ -1,0 +1,272 @@
+//! The planner's native methods.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jni::Env;
+use jni::objects::{JClass, JObject, JObjectArray, JString};
+use jni::sys::{jint, jlong};
+use kinesis_connector::plan::Planner;
+use kinesis_connector::{Result, SourceConfig};
+
+use crate::errors::{self, internal, invalid_argument};
+use crate::guard::export;
+use crate::handles::{Handled, TABLE};
+use crate::pending::{Pending, wait_of};
+use crate::upcall::{Files, JavaFiles};
+use crate::{runtime, status, values};
+
+/// What this module asks of a planner. The tests of the boundary have one of their own.
+#[async_trait]
+pub(crate) trait Plans: Send + Sync {
+    async fn initial_offset(&self) -> Result<String>;
+    async fn latest_offset(&self, start: &str) -> Result<Option<String>>;
+    fn partitions(&self, offset: &str) -> Result<Vec<String>>;
+    fn report(&self, report: &str) -> Result<()>;
+    async fn commit(&self, offset: &str) -> Result<()>;
+    async fn prepare_for_available_now(&self) -> Result<()>;
+    fn metrics(&self) -> Result<String>;
+}
+
+#[async_trait]
+impl Plans for Planner {
+    async fn initial_offset(&self) -> Result<String> {
+        Planner::initial_offset(self).await
+    }
+    async fn latest_offset(&self, start: &str) -> Result<Option<String>> {
+        Planner::latest_offset(self, start).await
+    }
+    fn partitions(&self, offset: &str) -> Result<Vec<String>> {
+        Planner::partitions(self, offset)
+    }
+    fn report(&self, report: &str) -> Result<()> {
+        Planner::report(self, report)
+    }
+    async fn commit(&self, offset: &str) -> Result<()> {
+        Planner::commit(self, offset).await
+    }
+    async fn prepare_for_available_now(&self) -> Result<()> {
+        Planner::prepare_for_available_now(self);
+        Ok(())
+    }
+    fn metrics(&self) -> Result<String> {
+        serde_json::to_string(&Planner::metrics(self)).map_err(|error| internal(format!("metrics: {error}")))
+    }
+}
+
+type Shared = Arc<dyn Plans>;
+
+struct PlannerHandle {
+    config: String,
+    files: Files,
+    planner: OnceLock<Shared>,
+    pending: Pending,
+}
+
+impl Handled for PlannerHandle {
+    const TAG: u8 = 1;
+    const NAME: &'static str = "planner";
+}
+
+impl PlannerHandle {
+    fn planner(&self) -> Result<&Shared> {
+        self.planner
+            .get()
+            .ok_or_else(|| invalid_argument("the planner is not open yet"))
+    }
+
+    /// Runs one of the planner's operations, waiting at most `wait` for it in this call.
+    fn drive<T, F>(
+        &self,
+        name: &'static str,
+        wait: Duration,
+        run: impl FnOnce(Shared) -> F,
+    ) -> Result<Option<T>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let planner = self.planner()?;
+        self.pending
+            .drive(runtime::get()?, name, wait, || Ok(run(Arc::clone(planner))))
+    }
+}
+
+async fn open(config: String, files: Files) -> Result<Shared> {
+    #[cfg(feature = "boundary-tests")]
+    if let Some(stand_in) = crate::boundary::planner(&config, &files)? {
+        return Ok(stand_in);
+    }
+    let config = SourceConfig::parse(&config)?;
+    let planner = Planner::open(runtime::engine()?, config, Arc::new(files)).await?;
+    Ok(Arc::new(planner))
+}
+
+/// AGAIN, or DONE.
+fn done<T>(answer: &Option<T>) -> jint {
+    if answer.is_some() {
+        status::DONE
+    } else {
+        status::AGAIN
+    }
+}
+
+fn deliver<'l>(
+    env: &mut Env<'l>,
+    out: &JObjectArray<'l, JString<'l>>,
+    answer: Option<Option<String>>,
+) -> errors::Result<jint> {
+    match answer {
+        None => Ok(status::AGAIN),
+        Some(None) => Ok(status::NONE),
+        Some(Some(text)) => {
+            values::answer(env, out, &text)?;
+            Ok(status::DONE)
+        }
+    }
+}
+
+export! {
+    /// A handle for a planner that `plannerAwaitOpen` then opens.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_plannerOpen<'l>(
+        env, _class: JClass<'l>, config: JString<'l>, files: JObject<'l>,
+    ) -> jlong {
+        let handle = PlannerHandle {
+            config: values::text(env, &config, "the planner's configuration")?,
+            files: Files(JavaFiles::new(env, &files)?),
+            planner: OnceLock::new(),
+            pending: Pending::default(),
+        };
+        Ok(TABLE.insert(handle)?)
+    }
+}
+
+export! {
+    /// Opens the planner; AGAIN or DONE.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_plannerAwaitOpen<'l>(
+        _env, _class: JClass<'l>, handle: jlong, wait: jint,
+    ) -> jint {
+        let handle = TABLE.get::<PlannerHandle>(handle)?;
+        if handle.planner.get().is_some() {
+            return Ok(status::DONE);
+        }
+        let opened = handle.pending.drive(runtime::get()?, "opening the planner", wait_of(wait), || {
+            Ok(open(handle.config.clone(), handle.files.clone()))
+        })?;
+        let answer = done(&opened);
+        if let Some(planner) = opened {
+            handle.planner.get_or_init(|| planner);
+        }
+        Ok(answer)
+    }
+}
+
+export! {
+    /// The initial offset into `out[0]`; AGAIN or DONE.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_plannerInitialOffset<'l>(
+        env, _class: JClass<'l>, handle: jlong, wait: jint, out: JObjectArray<'l, JString<'l>>,
+    ) -> jint {
+        let handle = TABLE.get::<PlannerHandle>(handle)?;
+        let answer = handle.drive("initialOffset", wait_of(wait), |planner| async move {
+            planner.initial_offset().await
+        })?;
+        deliver(env, &out, answer.map(Some))
+    }
+}
+
+export! {
+    /// The next offset into `out[0]`; AGAIN, DONE, or NONE when nothing is new.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_plannerLatestOffset<'l>(
+        env, _class: JClass<'l>, handle: jlong, start: JString<'l>, wait: jint, out: JObjectArray<'l, JString<'l>>,
+    ) -> jint {
+        let start = values::text(env, &start, "the start offset")?;
+        let handle = TABLE.get::<PlannerHandle>(handle)?;
+        let answer = handle.drive("latestOffset", wait_of(wait), |planner| async move {
+            planner.latest_offset(&start).await
+        })?;
+        deliver(env, &out, answer)
+    }
+}
+
+export! {
+    /// The tasks of a batch.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_plannerPartitions<'l>(
+        env, _class: JClass<'l>, handle: jlong, offset: JString<'l>,
+    ) -> JObjectArray<'l, JString<'l>> {
+        let offset = values::text(env, &offset, "the offset")?;
+        let handle = TABLE.get::<PlannerHandle>(handle)?;
+        let partitions = {
+            let _runtime = runtime::enter()?;
+            handle.planner()?.partitions(&offset)?
+        };
+        values::texts(env, &partitions)
+    }
+}
+
+export! {
+    /// Hands over a reader's report.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_plannerReport<'l>(
+        env, _class: JClass<'l>, handle: jlong, report: JString<'l>,
+    ) -> () {
+        let report = values::text(env, &report, "the report")?;
+        let handle = TABLE.get::<PlannerHandle>(handle)?;
+        let _runtime = runtime::enter()?;
+        Ok(handle.planner()?.report(&report)?)
+    }
+}
+
+export! {
+    /// A batch is done; AGAIN or DONE.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_plannerCommit<'l>(
+        env, _class: JClass<'l>, handle: jlong, offset: JString<'l>, wait: jint,
+    ) -> jint {
+        let offset = values::text(env, &offset, "the offset")?;
+        let handle = TABLE.get::<PlannerHandle>(handle)?;
+        let answer = handle.drive("commit", wait_of(wait), |planner| async move {
+            planner.commit(&offset).await
+        })?;
+        Ok(done(&answer))
+    }
+}
+
+export! {
+    /// Fixes the end for `Trigger.AvailableNow`; AGAIN or DONE.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_plannerPrepareForAvailableNow<'l>(
+        _env, _class: JClass<'l>, handle: jlong, wait: jint,
+    ) -> jint {
+        let handle = TABLE.get::<PlannerHandle>(handle)?;
+        let answer = handle.drive("prepareForAvailableNow", wait_of(wait), |planner| async move {
+            planner.prepare_for_available_now().await
+        })?;
+        Ok(done(&answer))
+    }
+}
+
+export! {
+    /// The source's metrics as a JSON object.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_plannerMetrics<'l>(
+        env, _class: JClass<'l>, handle: jlong,
+    ) -> JString<'l> {
+        let handle = TABLE.get::<PlannerHandle>(handle)?;
+        let metrics = handle.planner()?.metrics()?;
+        Ok(env.new_string(metrics)?)
+    }
+}
+
+export! {
+    /// Drops the operation that the last call did not wait for.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_plannerCancel<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
+        TABLE.get::<PlannerHandle>(handle)?.pending.cancel();
+        Ok(())
+    }
+}
+
+export! {
+    /// Closes the planner.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_plannerClose<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
+        let _runtime = runtime::enter()?;
+        TABLE.remove::<PlannerHandle>(handle)?.pending.cancel();
+        Ok(())
+    }
+}

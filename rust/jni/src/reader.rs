@@ -1,0 +1,204 @@
+//! The shard reader's native methods: rows cross as the addresses of the columns they already lie in.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use jni::objects::{JClass, JLongArray, JObject, JObjectArray, JString};
+use jni::sys::{jboolean, jint, jlong};
+use kinesis_connector::batch::RecordBatch;
+use kinesis_connector::read::ShardReader;
+use kinesis_connector::{Result, SourceConfig};
+
+use crate::columns::{Columns, ROWS_AND_ADDRESSES};
+use crate::errors::internal;
+use crate::guard::export;
+use crate::handles::{Handled, TABLE};
+use crate::pending::{Pending, wait_of};
+use crate::upcall::{Files, JavaFiles};
+use crate::{runtime, status, values};
+
+/// What this module asks of a reader. The tests of the boundary have one of their own.
+#[async_trait]
+pub(crate) trait Reads: Send + Sync {
+    async fn next(&self) -> Result<Option<RecordBatch>>;
+    async fn finish(&self, succeeded: bool) -> Result<Option<String>>;
+    fn metrics(&self) -> Result<String>;
+}
+
+#[async_trait]
+impl Reads for ShardReader {
+    async fn next(&self) -> Result<Option<RecordBatch>> {
+        ShardReader::next(self).await
+    }
+    async fn finish(&self, succeeded: bool) -> Result<Option<String>> {
+        ShardReader::finish(self, succeeded).await
+    }
+    fn metrics(&self) -> Result<String> {
+        serde_json::to_string(&ShardReader::metrics(self))
+            .map_err(|error| internal(format!("metrics: {error}")))
+    }
+}
+
+/// In poison mode, overwritten batches that are kept allocated, so that a late reader sees the poison and not
+/// what the allocator put there next.
+const QUARANTINE: usize = 8;
+
+#[derive(Default)]
+struct Batches {
+    current: Option<Columns>,
+    quarantine: VecDeque<Columns>,
+}
+
+impl Batches {
+    /// Ends the life of the current batch.
+    fn free(&mut self) {
+        if let Some(mut columns) = self.current.take()
+            && columns.poison()
+        {
+            self.quarantine.push_back(columns);
+            if self.quarantine.len() > QUARANTINE {
+                self.quarantine.pop_front();
+            }
+        }
+    }
+}
+
+struct ReaderHandle {
+    reader: Arc<dyn Reads>,
+    stream_name: String,
+    poison: bool,
+    batches: Mutex<Batches>,
+    pending: Pending,
+}
+
+impl Handled for ReaderHandle {
+    const TAG: u8 = 2;
+    const NAME: &'static str = "shard reader";
+}
+
+impl ReaderHandle {
+    fn batches(&self) -> std::sync::MutexGuard<'_, Batches> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open(config: &str, task: &str, files: Files) -> Result<(Arc<dyn Reads>, String)> {
+    #[cfg(feature = "boundary-tests")]
+    if let Some(stand_in) = crate::boundary::reader(config)? {
+        return Ok((stand_in, "boundary-stream".to_owned()));
+    }
+    let config = SourceConfig::parse(config)?;
+    let stream_name = config.options.stream.name.clone();
+    let reader = ShardReader::open(runtime::engine()?, config, task, Arc::new(files))?;
+    Ok((Arc::new(reader), stream_name))
+}
+
+export! {
+    /// A handle for a reader, which starts reading. With `poison`, the memory of a batch is overwritten when
+    /// its life ends.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_readerOpen<'l>(
+        env, _class: JClass<'l>, config: JString<'l>, task: JString<'l>, files: JObject<'l>, poison: jboolean,
+    ) -> jlong {
+        let config = values::text(env, &config, "the reader's configuration")?;
+        let task = values::text(env, &task, "the reader's task")?;
+        let files = Files(JavaFiles::new(env, &files)?);
+        let _runtime = runtime::enter()?;
+        let (reader, stream_name) = open(&config, &task, files)?;
+        let handle = ReaderHandle {
+            reader,
+            stream_name,
+            poison,
+            batches: Mutex::default(),
+            pending: Pending::default(),
+        };
+        Ok(TABLE.insert(handle)?)
+    }
+}
+
+export! {
+    /// The stream's name, which is the same in every row.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_readerStreamName<'l>(
+        env, _class: JClass<'l>, handle: jlong,
+    ) -> JString<'l> {
+        let handle = TABLE.get::<ReaderHandle>(handle)?;
+        Ok(env.new_string(&handle.stream_name)?)
+    }
+}
+
+export! {
+    /// Loads the next batch and fills `out` with its number of rows and its columns' addresses, valid until the
+    /// following `readerNext` or `readerClose`; AGAIN, DONE, or NONE at the end.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_readerNext<'l>(
+        env, _class: JClass<'l>, handle: jlong, wait: jint, out: JLongArray<'l>,
+    ) -> jint {
+        let handle = TABLE.get::<ReaderHandle>(handle)?;
+        let answer = handle.pending.drive(runtime::get()?, "next", wait_of(wait), || {
+            handle.batches().free();
+            let reader = Arc::clone(&handle.reader);
+            Ok(async move { reader.next().await })
+        })?;
+        let batch = match answer {
+            None => return Ok(status::AGAIN),
+            Some(None) => return Ok(status::NONE),
+            Some(Some(batch)) => batch,
+        };
+        let columns = if handle.poison { Columns::copied(&batch) } else { Columns::shared(batch) };
+        let addresses: [jlong; ROWS_AND_ADDRESSES] = columns.addresses()?;
+        handle.batches().current = Some(columns);
+        out.set_region(env, 0, &addresses)?;
+        Ok(status::DONE)
+    }
+}
+
+export! {
+    /// Ends the reading, with the report into `out[0]`; AGAIN, DONE, or NONE without a report.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_readerFinish<'l>(
+        env, _class: JClass<'l>, handle: jlong, succeeded: jboolean, wait: jint, out: JObjectArray<'l, JString<'l>>,
+    ) -> jint {
+        let handle = TABLE.get::<ReaderHandle>(handle)?;
+        // Python functions are fed by a thread of their own, which may still wait for rows that nobody needs.
+        handle.pending.cancel_unless("finish");
+        let answer = handle.pending.drive(runtime::get()?, "finish", wait_of(wait), || {
+            let reader = Arc::clone(&handle.reader);
+            Ok(async move { reader.finish(succeeded).await })
+        })?;
+        match answer {
+            None => Ok(status::AGAIN),
+            Some(None) => Ok(status::NONE),
+            Some(Some(report)) => {
+                values::answer(env, &out, &report)?;
+                Ok(status::DONE)
+            }
+        }
+    }
+}
+
+export! {
+    /// The reader's metrics as a JSON object.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_readerMetrics<'l>(
+        env, _class: JClass<'l>, handle: jlong,
+    ) -> JString<'l> {
+        let metrics = TABLE.get::<ReaderHandle>(handle)?.reader.metrics()?;
+        Ok(env.new_string(metrics)?)
+    }
+}
+
+export! {
+    /// Drops the operation that the last call did not wait for.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_readerCancel<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
+        TABLE.get::<ReaderHandle>(handle)?.pending.cancel();
+        Ok(())
+    }
+}
+
+export! {
+    /// Closes the reader and frees its batch.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_readerClose<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
+        let _runtime = runtime::enter()?;
+        let handle = TABLE.remove::<ReaderHandle>(handle)?;
+        handle.pending.cancel();
+        handle.batches().free();
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! The process's one tokio runtime, whose threads the JVM knows as daemons, and the engine that runs in it.
+
+use std::ffi::{CString, c_void};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use jni::JavaVM;
+use jni::sys::{JNI_OK, JNI_VERSION_1_8, JavaVMAttachArgs};
+use kinesis_connector::{Engine, Error, ErrorKind, Result};
+use tokio::runtime::{Builder, EnterGuard, Runtime};
+
+/// Up-calls that may run at once; more wait for a thread.
+const UP_CALL_THREADS: usize = 32;
+
+struct Process {
+    runtime: Runtime,
+    engine: Engine,
+}
+
+static PROCESS: OnceLock<std::result::Result<Process, String>> = OnceLock::new();
+
+fn process() -> Result<&'static Process> {
+    let process = PROCESS.get_or_init(|| {
+        let workers = std::thread::available_parallelism().map_or(2, usize::from).min(4);
+        let number = AtomicUsize::new(0);
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(workers)
+            .max_blocking_threads(UP_CALL_THREADS)
+            .thread_name_fn(move || format!("kinesis-{}", number.fetch_add(1, Ordering::Relaxed)))
+            // Every thread, not just those that call Java: freeing a global reference needs an attached thread,
+            // and jni would attach it as a non-daemon, for which the JVM waits when it ends.
+            .on_thread_start(attach_as_daemon)
+            .on_thread_stop(detach)
+            .enable_all()
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Process {
+            runtime,
+            engine: Engine::new(),
+        })
+    });
+    process.as_ref().map_err(|why| {
+        Error::new(
+            ErrorKind::Internal,
+            format!("the threads of the native library could not be started: {why}"),
+        )
+    })
+}
+
+/// The runtime. Made at the first call.
+pub(crate) fn get() -> Result<&'static Runtime> {
+    Ok(&process()?.runtime)
+}
+
+/// Lets code on this thread spawn tasks, and drop objects that do, until the guard is dropped.
+pub(crate) fn enter() -> Result<EnterGuard<'static>> {
+    Ok(get()?.enter())
+}
+
+/// The engine that all queries and tasks of the process share.
+pub(crate) fn engine() -> Result<&'static Engine> {
+    Ok(&process()?.engine)
+}
+
+/// Attaches this thread to the JVM, as one that the JVM's end does not wait for. Without a JVM (unit tests)
+/// it does nothing; where it fails, up-calls on this thread say so.
+pub(crate) fn attach_as_daemon() {
+    let Ok(vm) = JavaVM::singleton() else { return };
+    let name = std::thread::current()
+        .name()
+        .and_then(|name| CString::new(name).ok());
+    let mut arguments = JavaVMAttachArgs {
+        version: JNI_VERSION_1_8,
+        name: name
+            .as_ref()
+            .map_or(std::ptr::null_mut(), |name| name.as_ptr().cast_mut()),
+        group: std::ptr::null_mut(),
+    };
+    let mut env: *mut c_void = std::ptr::null_mut();
+    let raw = vm.get_raw();
+    // SAFETY: `raw` is the JVM's own interface, valid while the process lives, and has this function since 1.4.
+    // The arguments and the name live until the call returns; the JVM copies the name.
+    let answer = unsafe {
+        ((**raw).v1_4.AttachCurrentThreadAsDaemon)(raw, &raw mut env, (&raw mut arguments).cast::<c_void>())
+    };
+    if answer != JNI_OK {
+        tracing::warn!("a native thread could not be attached to the JVM (error {answer})");
+    }
+}
+
+/// Undoes [`attach_as_daemon`] before the thread ends.
+pub(crate) fn detach() {
+    let Ok(vm) = JavaVM::singleton() else { return };
+    let raw = vm.get_raw();
+    // SAFETY: `raw` is the JVM's own interface. The thread is one of ours, about to end, with no Java frame on
+    // its stack and no local reference left; on a thread that isn't attached the call does nothing.
+    unsafe {
+        ((**raw).v1_1.DetachCurrentThread)(raw);
+    }
+}

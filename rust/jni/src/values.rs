@@ -1,0 +1,35 @@
+//! Java's values as ours, and back.
+
+use jni::Env;
+use jni::objects::{JObjectArray, JString};
+
+use crate::errors::{Result, invalid_argument};
+use crate::guard::jsize_of;
+
+/// The text of a Java string; null is an error that names the argument.
+pub(crate) fn text(env: &Env<'_>, value: &JString<'_>, name: &str) -> Result<String> {
+    if value.is_null() {
+        return Err(invalid_argument(format!("{name} is null")).into());
+    }
+    Ok(value.try_to_string(env)?)
+}
+
+/// Puts the answer of an operation into the array that the caller passed for it.
+pub(crate) fn answer<'l>(env: &mut Env<'l>, out: &JObjectArray<'l, JString<'l>>, value: &str) -> Result<()> {
+    let value = env.new_string(value)?;
+    out.set_element(env, 0, &value)?;
+    Ok(())
+}
+
+/// A Java array of these strings.
+pub(crate) fn texts<'l>(env: &mut Env<'l>, values: &[String]) -> Result<JObjectArray<'l, JString<'l>>> {
+    let array = env.new_object_type_array::<JString<'_>>(values.len(), JString::null())?;
+    for (index, value) in values.iter().enumerate() {
+        let value = env.new_string(value)?;
+        array.set_element(env, index, &value)?;
+        // Thousands of shards would otherwise fill the frame with local references.
+        env.delete_local_ref(value);
+    }
+    jsize_of(values.len())?;
+    Ok(array)
+}

@@ -1,0 +1,155 @@
+//! The stream writer's native methods: Java collects rows in a direct buffer and hands a full one over.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jni::Env;
+use jni::objects::{JByteBuffer, JClass, JString};
+use jni::sys::{jint, jlong};
+use kinesis_connector::sink::{SinkRecord, StreamWriter};
+use kinesis_connector::{Result, SinkConfig};
+
+use crate::errors::{self, internal, invalid_argument};
+use crate::guard::export;
+use crate::handles::{Handled, TABLE};
+use crate::pending::{Pending, wait_of};
+use crate::{frames, runtime, status, values};
+
+/// What this module asks of a writer. The tests of the boundary have one of their own.
+#[async_trait]
+pub(crate) trait Writes: Send + Sync {
+    async fn write(&self, records: Vec<SinkRecord>) -> Result<()>;
+    async fn flush(&self) -> Result<()>;
+    fn metrics(&self) -> Result<String>;
+}
+
+#[async_trait]
+impl Writes for StreamWriter {
+    async fn write(&self, records: Vec<SinkRecord>) -> Result<()> {
+        StreamWriter::write(self, records).await
+    }
+    async fn flush(&self) -> Result<()> {
+        StreamWriter::flush(self).await
+    }
+    fn metrics(&self) -> Result<String> {
+        serde_json::to_string(&StreamWriter::metrics(self))
+            .map_err(|error| internal(format!("metrics: {error}")))
+    }
+}
+
+struct WriterHandle {
+    writer: Arc<dyn Writes>,
+    pending: Pending,
+}
+
+impl Handled for WriterHandle {
+    const TAG: u8 = 3;
+    const NAME: &'static str = "stream writer";
+}
+
+fn open(config: &str) -> Result<Arc<dyn Writes>> {
+    #[cfg(feature = "boundary-tests")]
+    if let Some(stand_in) = crate::boundary::writer(config)? {
+        return Ok(stand_in);
+    }
+    let config = SinkConfig::parse(config)?;
+    Ok(Arc::new(StreamWriter::open(runtime::engine()?, config)?))
+}
+
+/// Copies the filled part of a direct buffer: Java goes on writing to it while the records wait here.
+fn copy_of(env: &Env<'_>, buffer: &JByteBuffer<'_>, length: jint) -> errors::Result<Bytes> {
+    if buffer.is_null() {
+        return Err(invalid_argument("the rows' buffer is null").into());
+    }
+    let direct = |_| invalid_argument("the rows' buffer is not a direct one");
+    let capacity = env.get_direct_buffer_capacity(buffer).map_err(direct)?;
+    let length = usize::try_from(length)
+        .ok()
+        .filter(|length| *length <= capacity)
+        .ok_or_else(|| {
+            invalid_argument(format!(
+                "{length} bytes are said to be filled of a buffer of {capacity}"
+            ))
+        })?;
+    let start = env.get_direct_buffer_address(buffer).map_err(direct)?;
+    // SAFETY: a direct buffer has `capacity` readable bytes at its address, and `length` is not more. The caller's
+    // local reference keeps it during this call, and its writer, the only one to use it, waits for the call.
+    let filled = unsafe { std::slice::from_raw_parts(start, length) };
+    Ok(Bytes::copy_from_slice(filled))
+}
+
+export! {
+    /// A handle for a writer.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_writerOpen<'l>(
+        env, _class: JClass<'l>, config: JString<'l>,
+    ) -> jlong {
+        let config = values::text(env, &config, "the writer's configuration")?;
+        let _runtime = runtime::enter()?;
+        let handle = WriterHandle { writer: open(&config)?, pending: Pending::default() };
+        Ok(TABLE.insert(handle)?)
+    }
+}
+
+export! {
+    /// Takes over `rows` rows in the first `length` bytes of the buffer, which is free again after the first
+    /// answer; AGAIN while the writer has no room, or DONE.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_writerWrite<'l>(
+        env, _class: JClass<'l>, handle: jlong, buffer: JByteBuffer<'l>, length: jint, rows: jint, wait: jint,
+    ) -> jint {
+        let handle = TABLE.get::<WriterHandle>(handle)?;
+        let mut records = None;
+        if handle.pending.is_idle() {
+            let count = usize::try_from(rows)
+                .map_err(|_| invalid_argument(format!("a buffer of {rows} rows was handed over")))?;
+            records = Some(frames::parse(&copy_of(env, &buffer, length)?, count)?);
+        }
+        let answer = handle.pending.drive(runtime::get()?, "write", wait_of(wait), || {
+            let records = records.ok_or_else(|| invalid_argument("write was called from two threads at a time"))?;
+            let writer = Arc::clone(&handle.writer);
+            Ok(async move { writer.write(records).await })
+        })?;
+        Ok(if answer.is_some() { status::DONE } else { status::AGAIN })
+    }
+}
+
+export! {
+    /// Waits until every record was accepted; AGAIN or DONE.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_writerFlush<'l>(
+        _env, _class: JClass<'l>, handle: jlong, wait: jint,
+    ) -> jint {
+        let handle = TABLE.get::<WriterHandle>(handle)?;
+        let answer = handle.pending.drive(runtime::get()?, "flush", wait_of(wait), || {
+            let writer = Arc::clone(&handle.writer);
+            Ok(async move { writer.flush().await })
+        })?;
+        Ok(if answer.is_some() { status::DONE } else { status::AGAIN })
+    }
+}
+
+export! {
+    /// The writer's metrics as a JSON object.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_writerMetrics<'l>(
+        env, _class: JClass<'l>, handle: jlong,
+    ) -> JString<'l> {
+        let metrics = TABLE.get::<WriterHandle>(handle)?.writer.metrics()?;
+        Ok(env.new_string(metrics)?)
+    }
+}
+
+export! {
+    /// Drops the operation that the last call did not wait for.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_writerCancel<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
+        TABLE.get::<WriterHandle>(handle)?.pending.cancel();
+        Ok(())
+    }
+}
+
+export! {
+    /// Closes the writer. Records it has not put yet are dropped: a task that succeeds flushes first.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_writerClose<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
+        let _runtime = runtime::enter()?;
+        TABLE.remove::<WriterHandle>(handle)?.pending.cancel();
+        Ok(())
+    }
+}
