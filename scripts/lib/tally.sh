@@ -9,20 +9,46 @@ STEP_LOGS="$BUILD/logs"
 # step NAME COUNTER COMMAND... - runs a step, shows and keeps its output, and adds COUNTER's counts. COUNTER reads the
 # output and prints "passed failed". A step that fails without a failed test, or runs no test, counts as one failure.
 step() {
-  local name="$1" counter="$2" log passed failed status=0 began=$SECONDS
+  local name="$1" counter="$2" passed failed
   shift 2
-  log="$STEP_LOGS/${name//[^A-Za-z0-9._-]/-}.log"
-  mkdir -p "$STEP_LOGS"
-  say "$name"
-  "$@" 2>&1 </dev/null | tee "$log" || status=$?
-  read -r passed failed < <("$counter" "$status" <"$log")
-  if { [ "$status" != 0 ] && [ "$failed" = 0 ]; } || [ $((passed + failed)) = 0 ]; then
+  run_logged "$name" "$@"
+  read -r passed failed < <("$counter" "$STATUS" <"$LOG")
+  if { [ "$STATUS" != 0 ] && [ "$failed" = 0 ]; } || [ $((passed + failed)) = 0 ]; then
     failed=$((failed + 1))
   fi
   [ "$failed" = 0 ] || FAILED_STEPS+=("$name")
   PASSED=$((PASSED + passed))
   FAILED=$((FAILED + failed))
-  say "$name: $passed passed, $failed failed, $((SECONDS - began)) s"
+  say "$name: $passed passed, $failed failed, $TOOK s"
+}
+
+# prepare NAME COMMAND... - runs what steps depend on. It is no test; only its failure counts.
+prepare() {
+  local name="$1"
+  run_logged "$@"
+  if [ "$STATUS" != 0 ]; then
+    FAILED_STEPS+=("$name")
+    FAILED=$((FAILED + 1))
+  fi
+  say "$name: $TOOK s"
+}
+
+# run_logged NAME COMMAND... - sets STATUS, LOG and TOOK.
+run_logged() {
+  local name="$1" began=$SECONDS
+  shift
+  LOG="$STEP_LOGS/${name//[^A-Za-z0-9._-]/-}.log"
+  mkdir -p "$STEP_LOGS"
+  say "$name"
+  # Not in a condition: there the shell would ignore that a command of a function failed.
+  set +e
+  (
+    set -e
+    "$@"
+  ) 2>&1 </dev/null | tee "$LOG"
+  STATUS="${PIPESTATUS[0]}"
+  set -e
+  TOOK=$((SECONDS - began))
 }
 
 # finish - the last line of a test run, and its exit code.
