@@ -23,5 +23,8 @@ fn the_page_says_what_the_table_says() {
         std::fs::write(&page, &expected).expect("the page is written");
     }
     let written = std::fs::read_to_string(&page).unwrap_or_default();
-    assert!(written == expected, "docs/options.md is not what the table says: write it anew with UPDATE_DOCS=1");
+    assert!(
+        written == expected,
+        "docs/options.md is not what the table says: write it anew with UPDATE_DOCS=1"
+    );
 }

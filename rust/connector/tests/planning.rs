@@ -417,3 +417,16 @@ async fn metrics_tell_of_the_last_batch() {
     }
     assert_ne!(metrics["requests"], "0");
 }
+
+#[tokio::test]
+async fn bursts_are_a_batch_each_without_empty_ones_between() {
+    let world = World::with_shards(2).await;
+    let mut query = world.query(&[]).await;
+    for burst in 0..5 {
+        world.put("r", burst * 10..(burst + 1) * 10).await;
+        let rows = query.rows(10).await;
+        assert_exact(&rows, "r", burst * 10..(burst + 1) * 10);
+        assert_eq!(query.batch().await.expect("a look"), None);
+    }
+    assert_eq!(offset_batch(&query.offset), 5);
+}

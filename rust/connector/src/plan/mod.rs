@@ -58,11 +58,22 @@ struct State {
     news: News,
     /// Where the batch of this number ended.
     resolved: Option<(u64, BTreeMap<ShardId, Position>)>,
-    /// Batches in a row that delivered records.
+    /// Batches in a row that delivered records, without a look in between that found nothing.
     busy: u32,
-    /// The next batch needs no question whether there is news.
-    at_once: bool,
+    pace: Pace,
     purged: u64,
+}
+
+/// What comes before the next batch is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// The last batch left records behind: the next follows at once.
+    Backlog,
+    /// The stream goes on delivering: the next follows without a question, as soon as its shards may be asked.
+    Busy,
+    /// Nothing may be there: the driver asks. After a single burst too, since a question is cheaper than an empty
+    /// batch.
+    Ask,
 }
 
 struct Files(Arc<dyn FileSystem>);
@@ -98,7 +109,7 @@ impl Planner {
             ),
             resolved: None,
             busy: 0,
-            at_once: false,
+            pace: Pace::Ask,
             purged: 0,
         };
         Ok(Self {
@@ -169,12 +180,23 @@ impl Planner {
                 .await?
         } else {
             let deadline = Instant::now() + LONGEST_WAIT;
-            state.news.wait_until_due(deadline, state.at_once).await
-                && (state.at_once || state.news.look(&self.api, positions, &self.counters).await?)
+            match state.pace {
+                Pace::Backlog => true,
+                Pace::Busy => state.news.wait_until_readers_may_ask(deadline).await,
+                Pace::Ask => {
+                    let due = state.news.wait_until_due(deadline).await;
+                    let news = due && state.news.look(&self.api, positions, &self.counters).await?;
+                    if due && !news {
+                        state.busy = 0;
+                    }
+                    news
+                }
+            }
         };
         if !planned {
             return Ok(None);
         }
+        state.news.batch_planned();
         start.following(positions.clone()).to_json().map(Some)
     }
 
@@ -262,9 +284,11 @@ impl Planner {
             );
         }
         state.busy = if delivered > 0 { state.busy + 1 } else { 0 };
-        // A stream that goes on delivering is read without a question before each batch. One burst is not: its
-        // question is cheaper than an empty batch.
-        state.at_once = delivered > 0 && (!tip || state.busy > 1);
+        state.pace = match (delivered > 0, tip) {
+            (true, false) => Pace::Backlog,
+            (true, true) if state.busy > 1 => Pace::Busy,
+            _ => Pace::Ask,
+        };
         state.news.batch_ended(delivered > 0);
         state.resolved = Some((start.batch, positions));
         Ok(())

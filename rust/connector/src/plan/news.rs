@@ -24,6 +24,7 @@ pub(super) struct News {
     interval: Duration,
     at_once: usize,
     looked: Option<Instant>,
+    planned: Option<Instant>,
     last_news: Instant,
     iterators: HashMap<ShardId, (Position, ShardIterator)>,
     /// The shard that had news last is asked first.
@@ -46,6 +47,7 @@ impl News {
             interval,
             at_once: at_once.max(1),
             looked: None,
+            planned: None,
             last_news: Instant::now(),
             iterators: HashMap::new(),
             first: None,
@@ -61,21 +63,25 @@ impl News {
         }
     }
 
-    /// Waits until the shards may be asked again; false if that is not before the deadline. A stream known to
-    /// have more (`busy`) is held to the interval too: its readers ask each shard as often.
-    pub(super) async fn wait_until_due(&self, deadline: Instant, busy: bool) -> bool {
-        let Some(looked) = self.looked else {
-            return true;
+    /// A batch was planned: its readers are about to ask.
+    pub(super) fn batch_planned(&mut self) {
+        self.planned = Some(Instant::now());
+    }
+
+    /// Waits until the driver may ask the shards again; false if that is not before the deadline.
+    pub(super) async fn wait_until_due(&self, deadline: Instant) -> bool {
+        let quiet = self.last_news.elapsed() >= QUIET_AFTER;
+        let pace = if quiet {
+            QUIET_INTERVAL.max(self.interval)
+        } else {
+            self.interval
         };
-        let quiet = !busy && self.last_news.elapsed() >= QUIET_AFTER;
-        let due = looked
-            + if quiet {
-                QUIET_INTERVAL.max(self.interval)
-            } else {
-                self.interval
-            };
-        tokio::time::sleep_until(due.min(deadline)).await;
-        due <= deadline
+        wait_until(self.looked.map(|looked| looked + pace), deadline).await
+    }
+
+    /// Waits until readers may ask the shards again, that is an interval after the last batch's did.
+    pub(super) async fn wait_until_readers_may_ask(&self, deadline: Instant) -> bool {
+        wait_until(self.planned.map(|planned| planned + self.interval), deadline).await
     }
 
     /// Asks the shards until one has news. A closed shard that has nothing left is moved to its end on the way,
@@ -165,6 +171,15 @@ impl News {
         }
         Ok(with_news)
     }
+}
+
+/// Waits for a time, at most until the deadline; true if the time has come.
+async fn wait_until(due: Option<Instant>, deadline: Instant) -> bool {
+    let Some(due) = due else {
+        return true;
+    };
+    tokio::time::sleep_until(due.min(deadline)).await;
+    due <= deadline
 }
 
 async fn look_at(

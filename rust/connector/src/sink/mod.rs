@@ -106,25 +106,22 @@ impl StreamWriter {
     /// future before it is ready leaves all records with the caller's clone, none is taken.
     ///
     /// All records are checked before the first is taken: one that can't be a Kinesis record is
-    /// [`InvalidRow`](crate::ErrorKind::InvalidRow), and none of this call's records are sent. That is a failure
-    /// like any other, so a caller that goes on by mistake can't lose the row, but what was taken before is still
-    /// sent: [`settle`](Self::settle) or [`flush`](Self::flush) waits for it.
+    /// [`InvalidRow`](crate::ErrorKind::InvalidRow), and none of this call's records are sent. Later calls are
+    /// answered alike. What was taken before is still sent, and [`flush`](Self::flush) waits for it.
     ///
     /// A put that failed for good, in whatever call's time, is this and every later call's error.
     pub async fn write(&self, records: Vec<SinkRecord>) -> Result<()> {
         self.writer.write(records).await
     }
 
-    /// Sends what waits and returns when every record was accepted. After a failure it lets the requests under way
-    /// end first, without further retries, so that nothing of this writer reaches the stream after the return; then
-    /// it answers the first failure.
+    /// Sends what waits and returns when every record that was taken was accepted. A record that
+    /// [`write`](Self::write) refused was not taken: after such an error a flush lets the records before it settle,
+    /// and fails only if one of those does.
+    ///
+    /// After a put that failed for good it lets the requests under way end first, without further retries, so that
+    /// nothing of this writer reaches the stream after the return; then it answers the first failure.
     pub async fn flush(&self) -> Result<()> {
         self.writer.flush().await
-    }
-
-    /// What [`flush`](Self::flush) does, without its answer: for those who already hold an error to report.
-    pub async fn settle(&self) {
-        self.writer.settle().await;
     }
 
     /// What the writer did so far.

@@ -77,7 +77,19 @@ pub(super) struct Writer {
 struct State {
     queue: Queue,
     in_flight: usize,
+    /// The first put that failed for good.
     failure: Option<Error>,
+    /// The first record that was refused before it was taken.
+    refusal: Option<Error>,
+}
+
+impl State {
+    fn may_take(&self) -> Result<()> {
+        self.failure
+            .as_ref()
+            .or(self.refusal.as_ref())
+            .map_or(Ok(()), |error| Err(error.clone()))
+    }
 }
 
 impl Writer {
@@ -110,6 +122,7 @@ impl Writer {
                 queue: Queue::new(max_buffered_time),
                 in_flight: 0,
                 failure: None,
+                refusal: None,
             }),
             phase: watch::Sender::new(Phase::Running),
             changed: Notify::new(),
@@ -120,11 +133,9 @@ impl Writer {
     }
 
     pub(super) async fn write(self: &Arc<Self>, records: Vec<SinkRecord>) -> Result<()> {
-        if let Some(failure) = self.failure() {
-            return Err(failure);
-        }
+        self.lock().may_take()?;
         if let Err(refusal) = validate(&records, self.max_record_bytes) {
-            self.lock().failure.get_or_insert_with(|| refusal.clone());
+            self.lock().refusal.get_or_insert_with(|| refusal.clone());
             return Err(refusal);
         }
         let mut entries: Vec<PutEntry> = records.into_iter().map(PutEntry::from).collect();
@@ -143,9 +154,7 @@ impl Writer {
     /// Takes all entries or, while a full batch waits for a connection, none.
     fn take(&self, entries: &mut Vec<PutEntry>) -> Result<bool> {
         let mut state = self.lock();
-        if let Some(failure) = &state.failure {
-            return Err(failure.clone());
-        }
+        state.may_take()?;
         if !state.queue.has_room() {
             return Ok(false);
         }
@@ -163,11 +172,6 @@ impl Writer {
     }
 
     pub(super) async fn flush(self: &Arc<Self>) -> Result<()> {
-        self.settle().await;
-        self.failure().map_or(Ok(()), Err)
-    }
-
-    pub(super) async fn settle(self: &Arc<Self>) {
         loop {
             let changed = self.changed.notified();
             self.lock().queue.seal();
@@ -175,7 +179,7 @@ impl Writer {
             {
                 let state = self.lock();
                 if state.in_flight == 0 && state.queue.is_empty() {
-                    return;
+                    return state.failure.clone().map_or(Ok(()), Err);
                 }
             }
             changed.await;
@@ -200,10 +204,6 @@ impl Writer {
         self.lock().queue.clear();
         self.phase.send_replace(Phase::Closed);
         self.changed.notify_waiters();
-    }
-
-    fn failure(&self) -> Option<Error> {
-        self.lock().failure.clone()
     }
 
     /// Starts requests while there are batches to send and connections to send them with.
