@@ -1,0 +1,110 @@
+"""Fixtures: one sandbox and one Spark session for all tests, streams with names of their own."""
+
+import itertools
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from support import environment
+
+environment.prepare()
+
+from local_kinesis import Sandbox, Stream  # noqa: E402
+from pyspark.sql import SparkSession  # noqa: E402
+
+LOG_CONFIG = """
+rootLogger.level = info
+rootLogger.appenderRef.file.ref = file
+appender.file.type = File
+appender.file.name = file
+appender.file.fileName = {path}
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = %d{{HH:mm:ss.SSS}} %p %t %c: %m%n%ex
+logger.connector.name = io.sparkkinesis
+logger.connector.level = debug
+"""
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory):
+    with Sandbox(environment.sandbox_program(), log=tmp_path_factory.mktemp("sandbox") / "log") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+def driver_log(tmp_path_factory):
+    """The file that the driver, which is the executor too, logs to."""
+    return tmp_path_factory.mktemp("driver") / "driver.log"
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory, driver_log):
+    config = tmp_path_factory.mktemp("log4j") / "log4j2.properties"
+    config.write_text(LOG_CONFIG.format(path=driver_log))
+    session = (
+        # Failed tasks are tried again, as on a cluster.
+        SparkSession.builder.master("local[2,4]")
+        .config("spark.jars", environment.jar())
+        .config("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={config.as_uri()}")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
+        .getOrCreate()
+    )
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def new_stream(sandbox, request):
+    """Makes streams; they go with the test."""
+    made = []
+
+    def create(shards=1, name="stream"):
+        test = re.sub(r"[^A-Za-z0-9_]", "_", request.node.name)[:60]
+        stream = Stream.create(sandbox.client, f"{name}-{test}-{next(_numbers)}", shards)
+        made.append(stream)
+        return stream
+
+    yield create
+    for stream in made:
+        stream.delete()
+
+
+@pytest.fixture
+def stream(new_stream):
+    return new_stream()
+
+
+@pytest.fixture
+def knobs(sandbox):
+    """Turns the sandbox's knobs, and turns them back after the test."""
+    yield sandbox.knobs
+    sandbox.knobs(clear_faults=True, rejected_keys=[], empty_answers=0, arrival_offset_ms=0, shard_limits=False)
+
+
+@pytest.fixture
+def checkpoint(tmp_path) -> Path:
+    return tmp_path / "checkpoint"
+
+
+@pytest.fixture(autouse=True)
+def no_query_left(request):
+    """Queries that a failed test left running would disturb the next one."""
+    yield
+    if "spark" in request.fixturenames:
+        for query in request.getfixturevalue("spark").streams.active:
+            query.stop()
+
+
+@pytest.fixture
+def closed_port():
+    """A port that nothing listens on, and that nobody else gets meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]

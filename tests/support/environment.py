@@ -1,0 +1,43 @@
+"""What the tests run on, told by environment variables. `scripts/test` sets them all.
+
+SPARK_KINESIS_JAR   the connector's JAR for the Spark of this Python; else looked for in build/libs
+KINESIS_SANDBOX     the kinesis-sandbox program; else the debug build in target
+"""
+
+import os
+from pathlib import Path
+
+import pyspark
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# No answer may depend on the machine: the keys are the sandbox's business, which takes any, and there is no region.
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIATESTSONLY", "AWS_SECRET_ACCESS_KEY": "secret-of-the-environment"}
+AWS_ENVIRONMENT = {
+    **CREDENTIALS,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "SPARK_LOCAL_IP": "127.0.0.1",
+}
+
+
+def prepare():
+    """Sets this process's environment, which the JVM inherits."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(AWS_ENVIRONMENT)
+
+
+def jar():
+    given = os.environ.get("SPARK_KINESIS_JAR")
+    scala = "2.12" if pyspark.__version__.startswith("3.") else "2.13"
+    found = [Path(given)] if given else sorted((ROOT / "build/libs").glob(f"spark-kinesis-native_{scala}-*.jar"))
+    if len(found) != 1 or not found[0].is_file():
+        raise FileNotFoundError(f"one JAR is needed, found {[str(f) for f in found]}: run scripts/build, or set SPARK_KINESIS_JAR")
+    return str(found[0])
+
+
+def sandbox_program():
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    return os.environ.get("KINESIS_SANDBOX", str(target / "debug/kinesis-sandbox"))

@@ -1,0 +1,72 @@
+"""Spark applications in processes of their own, which can be killed as a machine's failure would kill them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from local_kinesis import await_condition
+
+from . import environment
+
+JOBS = Path(__file__).resolve().parents[1] / "jobs"
+
+
+class Job:
+    """A job of tests/jobs, submitted with spark-submit, as users do."""
+
+    def __init__(self, name, arguments, log, master="local[2]", conf=()):
+        self.log = Path(log)
+        tests = JOBS.parent
+        path = os.pathsep.join([str(tests), str(tests.parent / "scripts/lib"), os.environ.get("PYTHONPATH", "")])
+        conf = ("spark.ui.enabled=false", "spark.sql.shuffle.partitions=2", *conf)
+        command = [
+            str(Path(sys.executable).with_name("spark-submit")),
+            "--master", master,
+            "--jars", environment.jar(),
+            *[part for setting in conf for part in ("--conf", setting)],
+            str(JOBS / f"{name}.py"), json.dumps(arguments),
+        ]
+        with open(self.log, "ab") as log_file:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log_file,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": path, "PYSPARK_PYTHON": sys.executable},
+                # A process group of its own: driver, executors and Python are killed together.
+                start_new_session=True,
+            )
+
+    def running(self):
+        return self._process.poll() is None
+
+    def kill(self):
+        """kill -9, all of it."""
+        if self.running():
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def wait(self, seconds=120):
+        """Waits for its end; answers the exit code."""
+        return self._process.wait(timeout=seconds)
+
+    def await_condition(self, condition, what, seconds=90, interval=0.05):
+        """Waits for it while the job runs; a job that ended early is a failure that shows its log."""
+        def met_or_ended():
+            return condition() or not self.running()
+
+        await_condition(met_or_ended, lambda: f"{what() if callable(what) else what}; log:\n{self.tail()}", seconds, interval)
+        if not condition():
+            raise AssertionError(f"the job ended with {self._process.returncode}:\n{self.tail()}")
+
+    def tail(self, size=6000):
+        return self.log.read_text(errors="replace")[-size:]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()

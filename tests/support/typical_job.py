@@ -1,0 +1,40 @@
+"""The job that this connector is for, spelt as its users spell it. Tests run it, and jobs/typical.py submits it."""
+
+from pyspark.sql.functions import col, from_json
+from pyspark.sql.types import LongType, StringType, StructField, StructType, TimestampType
+
+EVENT = StructType(
+    [
+        StructField("id", LongType()),
+        StructField("data", StringType()),
+        StructField("date", TimestampType()),
+    ]
+)
+
+
+def start(spark, source, sink, region, endpoint, checkpoint, name="aws-kinesis"):
+    """Starts it; the credentials are the environment's."""
+    kinesis = (
+        spark.readStream.format(name)
+        .option("kinesis.region", region)
+        .option("kinesis.streamName", source)
+        .option("kinesis.consumerType", "GetRecords")
+        .option("kinesis.endpointUrl", endpoint)
+        .option("kinesis.startingposition", "LATEST")
+        .load()
+    )
+    events = (
+        kinesis.selectExpr("cast (data as STRING) jsonData")
+        .select(from_json(col("jsonData"), EVENT).alias("events"))
+        .select("events.*")
+    )
+    return (
+        events.selectExpr("CAST(id AS STRING) as partitionKey", "data", "date")
+        .writeStream.format(name)
+        .option("kinesis.region", region)
+        .outputMode("append")
+        .option("kinesis.streamName", sink)
+        .option("kinesis.endpointUrl", endpoint)
+        .option("checkpointLocation", str(checkpoint))
+        .start()
+    )

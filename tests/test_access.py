@@ -1,0 +1,71 @@
+"""Credentials: which keys the service sees. It is told to reject the ones that must not be used."""
+
+import socket
+
+import pytest
+
+from support.environment import CREDENTIALS
+from support.queries import drain, events, payloads, read, sink_options, source_options
+from support.roles import RoleService
+
+ROLE = "arn:aws:iam::123456789012:role/reader"
+
+
+@pytest.fixture(scope="module")
+def sts(tmp_path_factory):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    service = RoleService(port, tmp_path_factory.mktemp("moto") / "log")
+    yield service
+    service.stop()
+
+
+def test_the_environments_keys(spark, sandbox, knobs, stream, checkpoint):
+    stream.put(events(0, 10))
+    knobs(rejected_keys=[CREDENTIALS["AWS_ACCESS_KEY_ID"]])
+    with pytest.raises(Exception, match="UnrecognizedClientException"):
+        drain(read(spark, source_options(sandbox, stream, clientNumRetries=0)), checkpoint)
+    knobs(rejected_keys=[])
+    assert drain(read(spark, source_options(sandbox, stream)), checkpoint).data == payloads(events(0, 10))
+
+
+def test_static_keys(spark, sandbox, knobs, new_stream, checkpoint):
+    source, sink = new_stream(1), new_stream(1)
+    source.put(events(0, 10))
+    knobs(rejected_keys=[CREDENTIALS["AWS_ACCESS_KEY_ID"]])
+    keys = {"awsAccessKeyId": "AKIAOTHER", "awsSecretKey": "other-secret"}
+    batches = drain(read(spark, source_options(sandbox, source, **keys)), checkpoint)
+    assert batches.data == payloads(events(0, 10))
+
+    frame = spark.range(5).selectExpr("'k' AS partitionKey", "cast(id AS STRING) AS data")
+    frame.write.format("aws-kinesis").options(**sink_options(sandbox, sink, **keys)).mode("append").save()
+    assert len(sink.read()) == 5
+
+
+def test_an_assumed_role(spark, sandbox, knobs, sts, new_stream, checkpoint):
+    source, sink = new_stream(1), new_stream(1)
+    source.put(events(0, 10))
+    # Whoever shows the keys that the role was assumed with, or the environment's, is refused.
+    knobs(rejected_keys=[CREDENTIALS["AWS_ACCESS_KEY_ID"], "AKIABASE"])
+    role = {
+        "awsAccessKeyId": "AKIABASE",
+        "awsSecretKey": "base-secret",
+        "stsRoleArn": ROLE,
+        "stsEndpointUrl": sts.endpoint,
+    }
+    batches = drain(read(spark, source_options(sandbox, source, **role)), checkpoint)
+    assert batches.data == payloads(events(0, 10))
+
+    named = {"stsRoleArn": ROLE, "stsEndpointUrl": sts.endpoint, "stsSessionName": "a-session", "stsExternalId": "ours"}
+    frame = spark.range(5).selectExpr("'k' AS partitionKey", "cast(id AS STRING) AS data")
+    frame.write.format("aws-kinesis").options(**sink_options(sandbox, sink, **named)).mode("append").save()
+    assert len(sink.read()) == 5
+
+
+def test_a_role_that_cannot_be_asked_for(spark, sandbox, closed_port, stream, checkpoint):
+    role = {"stsRoleArn": ROLE, "stsEndpointUrl": f"http://127.0.0.1:{closed_port}", "clientNumRetries": "0"}
+    with pytest.raises(Exception) as failure:
+        drain(read(spark, source_options(sandbox, stream, **role)), checkpoint)
+    assert "no AWS credentials for DescribeStreamSummary" in str(failure.value)
+    assert "kinesis.stsRoleArn" in str(failure.value)

@@ -1,0 +1,271 @@
+"""Wrong options, wrong rows, and services that say no: each with the message that tells what to do."""
+
+import pytest
+from pyspark.sql.functions import expr
+
+from support.queries import drain, read, sink_options, source_options
+
+REFUSED = [
+    ("unknown key", {"kinesis.startingPositon": "LATEST"},
+     ["kinesis.startingPositon is not an option", "the nearest one is kinesis.startingPosition"]),
+    ("unknown key with a prefix", {"kinesis.getRecords.fetchInterval": "5"},
+     ["kinesis.getRecords.fetchInterval is not an option", "kinesis.getRecords.fetchIntervalMs"]),
+    ("word", {"kinesis.consumerType": "Poll"},
+     ['kinesis.consumerType is "Poll"', "Allowed: GetRecords or SubscribeToShard"]),
+    ("not a number", {"kinesis.maxFetchRecordsPerShard": "many"},
+     ['kinesis.maxFetchRecordsPerShard is "many"', "a whole number, 1 or more"]),
+    ("zero", {"kinesis.maxFetchRecordsPerShard": "0"},
+     ['kinesis.maxFetchRecordsPerShard is "0"', "it is too small", "a whole number, 1 or more"]),
+    ("too large", {"kinesis.getRecords.numberOfRecordsPerFetch": "10001"},
+     ["it is too large", "a whole number from 1 to 10000"]),
+    ("time without suffix", {"kinesis.describeShardInterval": "5"},
+     ['kinesis.describeShardInterval is "5": it has no suffix', "suffixes ms, s, m, min, h"]),
+    ("flag", {"kinesis.failOnDataLoss": "yes"}, ['kinesis.failOnDataLoss is "yes"', "Allowed: true or false"]),
+    ("endpoint", {"kinesis.endpointUrl": "localhost:4567"},
+     ['kinesis.endpointUrl is "localhost:4567"', "it does not start with http:// or https://"]),
+    ("port", {"kinesis.endpointUrl": "http://localhost:123456"}, ["its port is not a number from 1 to 65535"]),
+    ("position", {"kinesis.startingPosition": "NEWEST"},
+     ['kinesis.startingPosition is "NEWEST"', "LATEST, TRIM_HORIZON, EARLIEST, or AT_TIMESTAMP"]),
+    ("timestamp that is none", {"kinesis.startingPosition": "AT_TIMESTAMP 2026-13-45T00:00:00Z"},
+     ["2026-13-45T00:00:00Z", "is not a time", "AT_TIMESTAMP 2026-08-30T19:00:05Z"]),
+    ("timestamp without offset", {"kinesis.startingPosition": "AT_TIMESTAMP 2026-08-30T19:00:05"},
+     ["has no offset (Z for UTC, or as +02:00)"]),
+    ("timestamp that is missing", {"kinesis.startingPosition": "AT_TIMESTAMP"}, ["it names no time"]),
+    ("long name", {"kinesis.streamName": "s" * 200}, ["it has 200 characters", "1 to 128 letters, digits, and the signs _ . -"]),
+    ("odd name", {"kinesis.streamName": "my stream"}, ['kinesis.streamName is "my stream"', "it contains ' '"]),
+    ("key without secret", {"kinesis.awsAccessKeyId": "AKIAALONE"},
+     ["kinesis.awsAccessKeyId is given without kinesis.awsSecretKey", "give both or neither"]),
+    ("secret without key", {"kinesis.awsSecretKey": "hush"},
+     ["kinesis.awsSecretKey is given without kinesis.awsAccessKeyId", "give both or neither"]),
+]
+
+NOT_SUPPORTED_READING = [
+    {"kinesis.consumerType": "SubscribeToShard", "kinesis.consumerName": "c"},
+    {"kinesis.consumerType": "SubscribeToShard"},
+    {"kinesis.consumerName": "c"},
+    {"kinesis.metadataCommitterType": "DYNAMODB"},
+    {"kinesis.metadataCommitterType": "DYNAMODB", "kinesis.dynamodb.tableName": "claims"},
+    {"kinesis.metadataPath": "s3://bucket/claims"},
+    {"kinesis.credentialProviderClass": "com.example.Provider"},
+    {"kinesis.extraColumns": "shardId"},
+    {"kinesis.prefetch.maxBytesPerExecutor": "100m"},
+    {"kinesis.sink.proxyAddress": "proxy"},
+]
+
+NOT_SUPPORTED_WRITING = [
+    {"kinesis.sink.aggregationEnabled": "true"},
+    {"kinesis.sink.proxyAddress": "proxy"},
+    {"kinesis.credentialProviderClass": "com.example.Provider"},
+]
+
+
+def failure_of(action):
+    with pytest.raises(Exception) as failure:
+        action()
+    return str(failure.value)
+
+
+def write(frame, options):
+    frame.write.format("aws-kinesis").options(**options).mode("append").save()
+
+
+def good_rows(spark, count=10, partitions=2):
+    return spark.range(0, count, 1, partitions).selectExpr("concat('k', id) AS partitionKey", "concat('row-', id) AS data")
+
+
+# Options
+
+
+@pytest.mark.parametrize("options, parts", [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_options_are_refused_when_the_stream_is_loaded(spark, sandbox, stream, options, parts):
+    message = failure_of(lambda: read(spark, {**source_options(sandbox, stream), **options}))
+    for part in parts:
+        assert part in message
+    assert "KinesisConnectorException" in message
+    if "kinesis.awsSecretKey" in options:
+        assert "hush" not in message
+
+
+def test_options_of_a_write_are_refused_before_anything_is_sent(spark, sandbox, stream):
+    cases = [
+        ({"kinesis.sink.maxConnection": "2"}, "the nearest one is kinesis.sink.maxConnections"),
+        ({"kinesis.sink.maxConnections": "0"}, "a whole number from 1 to 256"),
+        ({"kinesis.sink.maxRecordBytes": "11m"}, "it is too large"),
+        ({"kinesis.startingPosition": "LATEST"}, "kinesis.startingPosition is an option of reading"),
+    ]
+    for options, part in cases:
+        assert part in failure_of(lambda: write(good_rows(spark), {**sink_options(sandbox, stream), **options}))
+    assert stream.read() == []
+
+
+def test_options_of_a_write_in_a_streaming_write(spark, sandbox, new_stream, checkpoint):
+    source, sink = new_stream(1), new_stream(1)
+    frame = read(spark, source_options(sandbox, source)).select("partitionKey", "data")
+
+    def run():
+        options = sink_options(sandbox, sink, **{"sink.maxConnections": "0"})
+        writer = frame.writeStream.format("aws-kinesis").options(**options)
+        query = writer.option("checkpointLocation", str(checkpoint)).start()
+        query.processAllAvailable()
+
+    assert "a whole number from 1 to 256" in failure_of(run)
+
+
+def test_an_option_of_writing_in_a_read(spark, sandbox, stream, checkpoint):
+    options = {**source_options(sandbox, stream), "kinesis.sink.maxConnections": "2"}
+    message = failure_of(lambda: drain(read(spark, options), checkpoint))
+    assert "kinesis.sink.maxConnections is an option of writing (writeStream, write); remove it from the read" in message
+
+
+def test_no_stream_at_all(spark, sandbox, stream):
+    options = source_options(sandbox, stream)
+    del options["kinesis.streamName"]
+    message = failure_of(lambda: read(spark, options))
+    assert "kinesis.streamName" in message and "kinesis.streamArn" in message
+
+
+@pytest.mark.parametrize("options", NOT_SUPPORTED_READING, ids=lambda options: "+".join(options))
+def test_what_is_not_built_yet_is_refused_in_a_read(spark, sandbox, stream, checkpoint, options):
+    message = failure_of(lambda: drain(read(spark, {**source_options(sandbox, stream), **options}), checkpoint))
+    assert "not supported in this version" in message
+    assert any(key in message for key in options)
+
+
+@pytest.mark.parametrize("options", NOT_SUPPORTED_WRITING, ids=lambda options: "+".join(options))
+def test_what_is_not_built_yet_is_refused_in_a_write(spark, sandbox, stream, options):
+    message = failure_of(lambda: write(good_rows(spark), {**sink_options(sandbox, stream), **options}))
+    assert "not supported in this version" in message
+    assert next(iter(options)) in message
+    assert stream.read() == []
+
+
+def test_a_batch_read_is_not_built_yet(spark, sandbox, stream):
+    message = failure_of(lambda: spark.read.format("aws-kinesis").options(**source_options(sandbox, stream)).load().collect())
+    assert "not supported in this version" in message
+    assert "Trigger.AvailableNow" in message
+
+
+def test_options_without_effect_and_internal_ones_are_accepted_with_a_warning(
+    spark, sandbox, stream, checkpoint, driver_log
+):
+    options = source_options(sandbox, stream, **{"subscribeToShard.timeoutSec": "30", "internal.something": "1"})
+    drain(read(spark, options), checkpoint)
+    write(good_rows(spark), sink_options(sandbox, stream, **{"sink.recordTtl": "1000", "sink.flushWaitTimeMs": "5"}))
+    log = driver_log.read_text()
+    for key in ["subscribeToShard.timeoutSec", "internal.something", "sink.recordTtl", "sink.flushWaitTimeMs"]:
+        lines = [line for line in log.splitlines() if stream.name in line and f"kinesis.{key}" in line and " WARN " in line]
+        assert len(lines) == 1, key
+    assert len(stream.read()) == 10
+
+
+# Services that say no
+
+
+def test_a_stream_that_does_not_exist(spark, sandbox, stream, checkpoint):
+    missing = {"kinesis.streamName": "there-is-none"}
+    reading = failure_of(lambda: drain(read(spark, {**source_options(sandbox, stream), **missing}), checkpoint))
+    writing = failure_of(lambda: write(good_rows(spark), {**sink_options(sandbox, stream), **missing}))
+    for message in reading, writing:
+        assert "ResourceNotFoundException" in message
+        assert "there-is-none" in message
+        assert "Check the stream's name, kinesis.region, kinesis.endpointUrl, and the account" in message
+
+
+def test_wrong_keys(spark, sandbox, knobs, stream, checkpoint):
+    knobs(rejected_keys=["AKIAWRONG"])
+    keys = {"awsAccessKeyId": "AKIAWRONG", "awsSecretKey": "wrong-secret"}
+    reading = failure_of(lambda: drain(read(spark, source_options(sandbox, stream, **keys)), checkpoint))
+    writing = failure_of(lambda: write(good_rows(spark), sink_options(sandbox, stream, **keys)))
+    for message in reading, writing:
+        assert "UnrecognizedClientException" in message
+        assert "Check the credentials and what they are allowed to do on this stream" in message
+        assert "wrong-secret" not in message
+
+
+def test_a_closed_port(spark, sandbox, closed_port, stream, checkpoint):
+    endpoint = {"endpointUrl": f"http://127.0.0.1:{closed_port}", "clientNumRetries": "1", "clientRetryIntervalsMs": "10"}
+    reading = failure_of(lambda: drain(read(spark, source_options(sandbox, stream, **endpoint)), checkpoint))
+    writing = failure_of(lambda: write(good_rows(spark), sink_options(sandbox, stream, **endpoint)))
+    for message in reading, writing:
+        assert "Kinesis could not be reached" in message
+        assert "refused" in message.lower()
+        assert "Check kinesis.endpointUrl, kinesis.region and the network's way to them" in message
+
+
+def test_no_region_at_all(spark, sandbox, stream, checkpoint):
+    """The tests' environment names none, and neither does the endpoint."""
+    read_options, write_options = source_options(sandbox, stream), sink_options(sandbox, stream)
+    del read_options["kinesis.region"], write_options["kinesis.region"]
+    reading = failure_of(lambda: drain(read(spark, read_options), checkpoint))
+    writing = failure_of(lambda: write(good_rows(spark), write_options))
+    for message in reading, writing:
+        assert "no region: set kinesis.region" in message
+
+
+# Rows
+
+BAD_ROWS = [
+    ("null data", {"data": "null"}, ["column data is null", "coalesce"]),
+    ("null key", {"partitionKey": "null"}, ["column partitionKey is null"]),
+    ("empty key", {"partitionKey": "''"}, ["column partitionKey is empty", "1 to 256"]),
+    ("long key", {"partitionKey": "repeat('é', 257)"}, ["column partitionKey has 257 characters", "1 to 256"]),
+    ("too large", {"data": "repeat('x', 1048577)"},
+     ["1048577 of data", "the limit is 1048576", "kinesis.sink.maxRecordBytes"]),
+    ("odd hash key", {"explicitHashKey": "'+1'"}, ["explicitHashKey", "is not a decimal number"]),
+]
+
+
+@pytest.mark.parametrize("data_type", ["string", "binary"])
+@pytest.mark.parametrize("columns, parts", [case[1:] for case in BAD_ROWS], ids=[case[0] for case in BAD_ROWS])
+def test_a_row_that_is_no_record_fails_the_write_once(spark, sandbox, new_stream, columns, parts, data_type):
+    """The rows beside it aren't sent twice, though Spark repeats failed tasks here: local[2,4]."""
+    stream = new_stream(2)
+    rows = spark.range(0, 300, 1, 3).selectExpr("id", "concat('k', id) AS partitionKey", "concat('row-', id) AS data")
+    for name, value in columns.items():
+        good = name if name in rows.columns else "CAST(null AS STRING)"
+        rows = rows.withColumn(name, expr(f"if(id = 150, {value}, {good})"))
+    rows = rows.withColumn("data", rows["data"].cast(data_type))
+    message = failure_of(lambda: write(rows, sink_options(sandbox, stream)))
+    for part in parts:
+        assert part in message
+    assert "artition 1" in message
+    sent = [record["Data"].decode() for record in stream.read()]
+    assert len(sent) == len(set(sent))
+    assert set(sent) <= {f"row-{n}" for n in range(300)} - {"row-150"}
+    # Those before the row, in its own partition, were accepted; no row after it was sent.
+    assert {f"row-{n}" for n in range(100, 150)} <= set(sent)
+    assert not {f"row-{n}" for n in range(151, 200)} & set(sent)
+
+
+def test_a_row_that_is_no_record_fails_a_streaming_write(spark, sandbox, new_stream, checkpoint):
+    source, sink = new_stream(1), new_stream(1)
+    source.put([("a", b"1"), ("b", b"2"), ("c", b"")])
+    frame = read(spark, source_options(sandbox, source)).selectExpr("partitionKey", "nullif(cast(data AS STRING), '') AS data")
+    writer = frame.writeStream.format("aws-kinesis").options(**sink_options(sandbox, sink))
+    query = writer.option("checkpointLocation", str(checkpoint)).start()
+    message = failure_of(lambda: query.awaitTermination(60))
+    assert "column data is null" in message
+    assert sorted(record["Data"] for record in sink.read()) == [b"1", b"2"]
+
+
+BAD_SCHEMAS = [
+    ("int as data", ["'k' AS partitionKey", "1 AS data"], ["Column data is of type int", "string or binary", "cast(data as string)"]),
+    ("struct as data", ["'k' AS partitionKey", "struct(id) AS data"], ["Column data is of type struct", "string or binary"]),
+    ("no data", ["'k' AS partitionKey", "'v' AS value"], ["no column data (string or binary)", "partitionKey, value"]),
+    ("no key", ["'d' AS data", "'v' AS value"], ["no column partitionKey (string)", "data, value"]),
+    ("binary key", ["cast('k' AS binary) AS partitionKey", "'d' AS data"], ["Column partitionKey is of type binary", "as string"]),
+    ("long as hash key", ["'k' AS partitionKey", "'d' AS data", "id AS explicitHashKey"], ["Column explicitHashKey is of type bigint"]),
+    ("two alike", ["'k' AS partitionKey", "'d' AS DATA", "'e' AS Data"], ["differ in case only"]),
+]
+
+
+@pytest.mark.parametrize("columns, parts", [case[1:] for case in BAD_SCHEMAS], ids=[case[0] for case in BAD_SCHEMAS])
+def test_columns_are_refused_before_anything_is_sent(spark, sandbox, stream, columns, parts):
+    spark.conf.set("spark.sql.caseSensitive", "true")
+    try:
+        message = failure_of(lambda: write(spark.range(5).selectExpr(*columns), sink_options(sandbox, stream)))
+    finally:
+        spark.conf.unset("spark.sql.caseSensitive")
+    for part in parts:
+        assert part in message
+    assert stream.read() == []

@@ -1,0 +1,43 @@
+"""Two executor processes beside the driver."""
+
+import pytest
+from local_kinesis import REGION
+
+from support.countries import copied, country_events, expected
+from support.processes import Job
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_typical_job(sandbox, new_stream, checkpoint, tmp_path):
+    source, sink = new_stream(4, "kinesis-source"), new_stream(2, "kinesis-sink")
+    arguments = {
+        "source": source.name,
+        "sink": sink.name,
+        "region": REGION,
+        "endpoint": sandbox.endpoint,
+        "checkpoint": str(checkpoint),
+        "stop": str(tmp_path / "stop"),
+    }
+    with Job("typical", arguments, tmp_path / "job.log", master="local-cluster[2,1,1024]") as job:
+        job.await_condition(lambda: sandbox.looks(source.name) >= 4, "the query's start")
+        for first in range(0, 600, 200):
+            source.put(country_events(first, 200))
+            job.await_condition(lambda: len(sink.read()) >= first + 200, f"{first + 200} records", interval=0.2)
+        (tmp_path / "stop").touch()
+        assert job.wait() == 0, job.tail()
+    assert copied(sink.read()) == expected(0, 600)
+
+
+def test_rows_beside_one_that_is_too_large_are_not_sent_twice(sandbox, new_stream, tmp_path):
+    """Also where failed tasks are tried again on another executor."""
+    from support.queries import sink_options
+
+    stream = new_stream(2)
+    arguments = {"options": sink_options(sandbox, stream), "rows": 400, "partitions": 4, "bad": 250}
+    with Job("write_rows", arguments, tmp_path / "job.log", master="local-cluster[2,1,1024]") as job:
+        assert job.wait() == 3, job.tail()
+    assert "of data" in job.tail() and "the limit is 1048576" in job.tail()
+    sent = [record["Data"] for record in stream.read()]
+    assert len(sent) == len(set(sent))
+    assert max(map(len, sent)) < 10
