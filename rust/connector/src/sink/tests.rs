@@ -420,16 +420,27 @@ async fn an_oversize_record_keeps_its_whole_call_back_and_nothing_else() {
         "{error}"
     );
     // What was taken before is sent, retries included.
-    writer.settle().await;
+    writer.flush().await.unwrap();
     assert_eq!(accepted_keys(&stream), keys(0..2));
     assert_eq!(stream.call_sizes(), [2, 1]);
-    // The row can't be lost by a caller that goes on.
+    // Nothing is taken after it.
     assert_eq!(
-        writer.write(records(20..21)).await.unwrap_err().kind(),
-        ErrorKind::InvalidRow
+        writer.write(records(20..21)).await.unwrap_err().to_string(),
+        error.to_string()
     );
-    assert_eq!(writer.flush().await.unwrap_err().to_string(), error.to_string());
+    writer.flush().await.unwrap();
     assert_eq!(stream.call_sizes(), [2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_after_a_refused_record_tells_when_those_before_it_fail() {
+    let stream = FakeStream::open([Answer::Fail(Error::new(ErrorKind::Access, "not allowed"))]);
+    let writer = writer(&stream, settings());
+    writer.write(records(0..2)).await.unwrap();
+    let mut bad = records(2..3);
+    bad[0].partition_key.clear();
+    assert_eq!(writer.write(bad).await.unwrap_err().kind(), ErrorKind::InvalidRow);
+    assert_eq!(writer.flush().await.unwrap_err().kind(), ErrorKind::Access);
 }
 
 #[tokio::test(start_paused = true)]
