@@ -29,9 +29,16 @@ macro_rules! suite {
                     $(
                         #[tokio::test]
                         async fn $case() {
-                            let service = super::service().await;
-                            super::suite::run::$module::$case(&service).await;
+                            let service = std::sync::Arc::new(super::service().await);
+                            let of_case = std::sync::Arc::clone(&service);
+                            let run = async move { super::suite::run::$module::$case(&of_case).await };
+                            // As a task, so that a failed case is cleaned up after, too.
+                            let result = tokio::spawn(run).await;
                             service.clean().await;
+                            if let Err(failed) = result {
+                                std::panic::resume_unwind(failed.into_panic());
+                            }
+                            service.assert_refusals();
                         }
                     )*
                 })*

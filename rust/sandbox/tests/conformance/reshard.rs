@@ -247,55 +247,91 @@ pub async fn uniform_scaling_keeps_the_lineage(service: &Service) {
 
 pub async fn what_cannot_be_resharded_is_refused(service: &Service) {
     let client = &service.client;
-    let name = service.stream(3).await;
-    let shards = service.shards(&name).await;
-    let end_of_first = range(&shards[0]).1;
-    let split_at = |shard: &str, at: u128| {
-        client
-            .split_shard()
-            .stream_name(&name)
-            .shard_to_split(shard)
-            .new_starting_hash_key(at.to_string())
-            .send()
+    let (invalid, not_found, limit) = (
+        "InvalidArgumentException",
+        "ResourceNotFoundException",
+        "LimitExceededException",
+    );
+    let (second, third, unknown) = (
+        "shardId-000000000001",
+        "shardId-000000000002",
+        "shardId-000000000077",
+    );
+    // Each on a stream of its own, as kinesis-local accepts some and is busy then.
+    let split_at = async |shard: &str, at: u128| {
+        let name = service.stream(3).await;
+        let request = client.split_shard().stream_name(&name).shard_to_split(shard);
+        code(request.new_starting_hash_key(at.to_string()).send().await)
     };
-    assert_eq!(code(split_at(FIRST, 0).await), "InvalidArgumentException");
-    assert_eq!(
-        code(split_at(FIRST, end_of_first + 1).await),
-        "InvalidArgumentException"
-    );
-    assert_eq!(
-        code(split_at("shardId-000000000077", 1 << 100).await),
-        "ResourceNotFoundException"
-    );
-    let merged = |a: &str, b: &str| {
-        client
-            .merge_shards()
-            .stream_name(&name)
-            .shard_to_merge(a)
-            .adjacent_shard_to_merge(b)
-            .send()
+    let merged = async |a: &str, b: &str| {
+        let name = service.stream(3).await;
+        code(
+            client
+                .merge_shards()
+                .stream_name(&name)
+                .shard_to_merge(a)
+                .adjacent_shard_to_merge(b)
+                .send()
+                .await,
+        )
     };
-    assert_eq!(
-        code(merged(FIRST, "shardId-000000000002").await),
-        "InvalidArgumentException"
-    );
-    assert_eq!(
-        code(merged(FIRST, "shardId-000000000077").await),
-        "ResourceNotFoundException"
-    );
-    let scaled = |target| {
+    let scaled = async |target| {
+        let name = service.stream(3).await;
         let request = client
             .update_shard_count()
             .stream_name(&name)
             .target_shard_count(target);
-        request.scaling_type(ScalingType::UniformScaling).send()
+        code(request.scaling_type(ScalingType::UniformScaling).send().await)
     };
-    assert_eq!(code(scaled(7).await), "LimitExceededException");
-    assert_eq!(code(scaled(1).await), "LimitExceededException");
+    // kinesis-local makes an empty child.
+    service.refused(
+        "split at the start",
+        split_at(FIRST, 0).await,
+        invalid,
+        "accepted",
+    );
+    service.refused(
+        "split outside",
+        split_at(FIRST, u128::MAX / 2).await,
+        invalid,
+        invalid,
+    );
+    service.refused(
+        "split of no shard",
+        split_at(unknown, 1 << 100).await,
+        not_found,
+        not_found,
+    );
+    service.refused("merge across a gap", merged(FIRST, third).await, invalid, invalid);
+    service.refused(
+        "merge with no shard",
+        merged(FIRST, unknown).await,
+        not_found,
+        not_found,
+    );
+    // kinesis-local has another code for what goes too far in one step.
+    service.refused("more than double", scaled(7).await, limit, invalid);
+    service.refused("less than half", scaled(1).await, limit, invalid);
+
+    let name = service.stream(2).await;
     split(service, &name, FIRST, 1 << 100).await;
-    assert_eq!(code(split_at(FIRST, 1 << 99).await), "InvalidArgumentException");
-    assert_eq!(
-        code(merged(FIRST, "shardId-000000000001").await),
-        "InvalidArgumentException"
+    let request = client.split_shard().stream_name(&name).shard_to_split(FIRST);
+    let again = request
+        .new_starting_hash_key((1_u128 << 99).to_string())
+        .send()
+        .await;
+    service.refused(
+        "split of a closed shard",
+        code(again),
+        invalid,
+        "ResourceInUseException",
+    );
+    let request = client.merge_shards().stream_name(&name).shard_to_merge(FIRST);
+    let closed = request.adjacent_shard_to_merge(second).send().await;
+    service.refused(
+        "merge of a closed shard",
+        code(closed),
+        invalid,
+        "ResourceInUseException",
     );
 }
