@@ -253,6 +253,7 @@ export! {
 export! {
     /// Panics with a payload that is no text.
     fn Java_io_sparkkinesis_bridge_BoundaryTests_panicWithoutText<'l>(_env, _class: JClass<'l>) -> () {
+        #[allow(clippy::panic)]
         std::panic::panic_any(42_u8)
     }
 }

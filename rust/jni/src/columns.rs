@@ -17,10 +17,13 @@ const POISON: u8 = 0xDD;
 /// The memory that Java reads.
 pub(crate) enum Columns {
     /// The batch as it came.
-    Shared(RecordBatch),
+    Shared(Box<RecordBatch>),
     /// A copy that may be overwritten: Arrow's buffers can have other owners.
     Copied(Box<Copy>),
 }
+
+/// Offsets and bytes of a column.
+type Text<'b> = (&'b [i32], &'b [u8]);
 
 /// The buffers of a batch, all our own.
 pub(crate) struct Copy {
@@ -32,7 +35,7 @@ pub(crate) struct Copy {
 impl Columns {
     /// The batch in place.
     pub(crate) fn shared(batch: RecordBatch) -> Self {
-        Self::Shared(batch)
+        Self::Shared(Box::new(batch))
     }
 
     /// A copy for poison mode.
@@ -57,7 +60,7 @@ impl Columns {
 
     /// What Java needs to read the batch. Java trusts these numbers, so they are checked here.
     pub(crate) fn addresses(&self) -> Result<[jlong; ROWS_AND_ADDRESSES]> {
-        let (rows, texts, arrival): (usize, [(&[i32], &[u8]); 3], &[i64]) = match self {
+        let (rows, texts, arrival): (usize, [Text<'_>; 3], &[i64]) = match self {
             Self::Shared(batch) => (
                 batch.rows(),
                 [

@@ -41,8 +41,12 @@ const ABI_VERSION: jint = 1;
 /// Called by the JVM when it loads the library, with the class loader of the class that loads it: the one
 /// moment at which the connector's own classes can be found from here. A failure is kept, and reported by
 /// `initialize`, after the Java side had the chance to compare the ABI version.
+///
+/// # Safety
+///
+/// For the JVM only: `vm` must be its interface.
 #[unsafe(no_mangle)]
-pub extern "system" fn JNI_OnLoad(vm: *mut jni::sys::JavaVM, _reserved: *mut c_void) -> jint {
+pub unsafe extern "system" fn JNI_OnLoad(vm: *mut jni::sys::JavaVM, _reserved: *mut c_void) -> jint {
     let loaded = std::panic::catch_unwind(|| {
         panics::install_hook();
         // SAFETY: the JVM hands a valid pointer to its own interface, which stays valid until the JVM ends.

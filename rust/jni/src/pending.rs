@@ -19,6 +19,7 @@ use crate::panics;
 const LONGEST_WAIT_MS: i32 = 1_000;
 
 type Answer = Box<dyn Any + Send>;
+type Task = JoinHandle<Result<Answer>>;
 
 struct Running {
     /// Tells this operation from one that took its place after it was cancelled.
@@ -26,7 +27,7 @@ struct Running {
     operation: &'static str,
     abort: AbortHandle,
     /// None while a call waits for it.
-    task: Option<JoinHandle<Result<Answer>>>,
+    task: Option<Task>,
 }
 
 /// The operation in flight of one handle. At most one: calls of a handle come one at a time.
@@ -63,7 +64,39 @@ impl Pending {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let (number, mut task) = self.start_or_take(runtime, operation, start)?;
+        let (number, task) = self.lock().start_or_take(runtime, operation, start)?;
+        self.wait_for(runtime, operation, wait, number, task)
+    }
+
+    /// As [`drive`](Self::drive), but drops another operation in flight instead of refusing to start.
+    pub(crate) fn drive_instead<T, F>(
+        &self,
+        runtime: &Runtime,
+        operation: &'static str,
+        wait: Duration,
+        start: impl FnOnce() -> Result<F>,
+    ) -> Result<Option<T>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let mut slot = self.lock();
+        if let Some(other) = slot.running.take_if(|running| running.operation != operation) {
+            other.abort.abort();
+        }
+        let (number, task) = slot.start_or_take(runtime, operation, start)?;
+        drop(slot);
+        self.wait_for(runtime, operation, wait, number, task)
+    }
+
+    fn wait_for<T: Send + 'static>(
+        &self,
+        runtime: &Runtime,
+        operation: &'static str,
+        wait: Duration,
+        number: u64,
+        mut task: Task,
+    ) -> Result<Option<T>> {
         let finished = runtime.block_on(async { tokio::time::timeout(wait, &mut task).await });
         let mut slot = self.lock();
         // None: another thread cancelled it meanwhile, and may have started something else.
@@ -90,18 +123,31 @@ impl Pending {
         }
     }
 
+    /// Drops the operation in flight, if there is one.
+    pub(crate) fn cancel(&self) {
+        if let Some(running) = self.lock().running.take() {
+            running.abort.abort();
+        }
+    }
+
+    /// True while no operation is in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lock().running.is_none()
+    }
+}
+
+impl Slot {
     fn start_or_take<T, F>(
-        &self,
+        &mut self,
         runtime: &Runtime,
         operation: &'static str,
         start: impl FnOnce() -> Result<F>,
-    ) -> Result<(u64, JoinHandle<Result<Answer>>)>
+    ) -> Result<(u64, Task)>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let mut slot = self.lock();
-        match slot.running.as_mut() {
+        match self.running.as_mut() {
             Some(Running { operation: known, .. }) if *known != operation => Err(invalid_argument(format!(
                 "{operation} was called while {known} is still running; finish or cancel that first"
             ))),
@@ -117,9 +163,9 @@ impl Pending {
                     let answer = panics::guarded_async(future).await?;
                     Ok(Box::new(answer) as Answer)
                 });
-                slot.started += 1;
-                let number = slot.started;
-                slot.running = Some(Running {
+                self.started += 1;
+                let number = self.started;
+                self.running = Some(Running {
                     number,
                     operation,
                     abort: task.abort_handle(),
@@ -128,29 +174,6 @@ impl Pending {
                 Ok((number, task))
             }
         }
-    }
-
-    /// Drops the operation in flight, if there is one.
-    pub(crate) fn cancel(&self) {
-        self.cancel_unless("");
-    }
-
-    /// Drops the operation in flight, unless it is this one.
-    pub(crate) fn cancel_unless(&self, operation: &str) {
-        let mut slot = self.lock();
-        if slot
-            .running
-            .as_ref()
-            .is_some_and(|running| running.operation != operation)
-            && let Some(running) = slot.running.take()
-        {
-            running.abort.abort();
-        }
-    }
-
-    /// True while no operation is in flight.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.lock().running.is_none()
     }
 }
 
@@ -229,11 +252,9 @@ mod tests {
                 })
             });
             wait.recv().unwrap();
-            slot.cancel_unless("second");
-            let second = |future| slot.drive(runtime, "second", SHORT, || Ok(future));
+            let second = |future| slot.drive_instead(runtime, "second", SHORT, || Ok(future));
             assert_eq!(second(pending::<Result<u8>>()).unwrap(), None);
             assert_eq!(first.join().unwrap().unwrap_err().kind(), ErrorKind::Interrupted);
-            slot.cancel_unless("second");
             assert!(!slot.is_idle());
             assert_eq!(second(pending()).unwrap(), None);
         });

@@ -1,6 +1,7 @@
 //! The shard reader's native methods: rows cross as the addresses of the columns they already lie in.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -8,7 +9,7 @@ use jni::objects::{JClass, JLongArray, JObject, JObjectArray, JString};
 use jni::sys::{jboolean, jint, jlong};
 use kinesis_connector::batch::RecordBatch;
 use kinesis_connector::read::ShardReader;
-use kinesis_connector::{Result, SourceConfig};
+use kinesis_connector::{Error, ErrorKind, Result, SourceConfig};
 
 use crate::columns::{Columns, ROWS_AND_ADDRESSES};
 use crate::errors::internal;
@@ -68,6 +69,7 @@ struct ReaderHandle {
     reader: Arc<dyn Reads>,
     stream_name: String,
     poison: bool,
+    finished: AtomicBool,
     batches: Mutex<Batches>,
     pending: Pending,
 }
@@ -78,6 +80,16 @@ impl Handled for ReaderHandle {
 }
 
 impl ReaderHandle {
+    fn check_unfinished(&self) -> Result<()> {
+        if self.finished.load(Ordering::SeqCst) {
+            return Err(Error::new(
+                ErrorKind::Interrupted,
+                "the reader was finished already",
+            ));
+        }
+        Ok(())
+    }
+
     fn batches(&self) -> std::sync::MutexGuard<'_, Batches> {
         self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,6 +121,7 @@ export! {
             reader,
             stream_name,
             poison,
+            finished: AtomicBool::new(false),
             batches: Mutex::default(),
             pending: Pending::default(),
         };
@@ -133,11 +146,17 @@ export! {
         env, _class: JClass<'l>, handle: jlong, wait: jint, out: JLongArray<'l>,
     ) -> jint {
         let handle = TABLE.get::<ReaderHandle>(handle)?;
-        let answer = handle.pending.drive(runtime::get()?, "next", wait_of(wait), || {
+        let next = handle.pending.drive(runtime::get()?, "next", wait_of(wait), || {
+            handle.check_unfinished()?;
             handle.batches().free();
             let reader = Arc::clone(&handle.reader);
             Ok(async move { reader.next().await })
-        })?;
+        });
+        if next.is_err() {
+            // What a reader that nobody needs any more failed with is no news.
+            handle.check_unfinished()?;
+        }
+        let answer = next?;
         let batch = match answer {
             None => return Ok(status::AGAIN),
             Some(None) => return Ok(status::NONE),
@@ -158,8 +177,8 @@ export! {
     ) -> jint {
         let handle = TABLE.get::<ReaderHandle>(handle)?;
         // Python functions are fed by a thread of their own, which may still wait for rows that nobody needs.
-        handle.pending.cancel_unless("finish");
-        let answer = handle.pending.drive(runtime::get()?, "finish", wait_of(wait), || {
+        handle.finished.store(true, Ordering::SeqCst);
+        let answer = handle.pending.drive_instead(runtime::get()?, "finish", wait_of(wait), || {
             let reader = Arc::clone(&handle.reader);
             Ok(async move { reader.finish(succeeded).await })
         })?;
