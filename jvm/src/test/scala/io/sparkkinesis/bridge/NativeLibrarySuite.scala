@@ -1,0 +1,92 @@
+package io.sparkkinesis.bridge
+
+import java.nio.file.{Files, Path}
+
+import io.sparkkinesis.KinesisConnectorException
+
+/** How the library is found, checked and loaded. */
+class NativeLibrarySuite extends BoundarySuite {
+  private val Options = "io.sparkkinesis.bridge.ConnectorOptions"
+  private val Good = """{"kinesis.streamName":"s","kinesis.region":"eu-west-1"}"""
+
+  private def loader() = new IsolatedLoader(getClass.getClassLoader)
+
+  /** Loads another library in a class loader of its own, and answers how that fails. */
+  private def failureOf(library: String): (IsolatedLoader, RuntimeException) = {
+    val isolated = loader()
+    (isolated, intercept[RuntimeException](withLibrary(library)(isolated.call(Options, "check", "source", Good))))
+  }
+
+  private def withLibrary[T](library: String)(body: => T): T = {
+    val before = System.setProperty(NativeLibrary.OVERRIDE, library)
+    try body
+    finally {
+      if (before == null) System.clearProperty(NativeLibrary.OVERRIDE)
+      else System.setProperty(NativeLibrary.OVERRIDE, before)
+    }
+  }
+
+  test("platforms map to resources, and others are refused with their name") {
+    assert(NativeLibrary.resource("Linux", "amd64") === "/io/sparkkinesis/native/linux-x86_64/libsparkkinesis.so")
+    assert(NativeLibrary.resource("Linux", "aarch64").contains("linux-aarch64"))
+    Seq("Mac OS X" -> "aarch64", "Windows 11" -> "amd64", "Linux" -> "s390x").foreach {
+      case (os, arch) =>
+        val error = failure(NativeLibrary.resource(os, arch))
+        assert(error.kind() === KinesisConnectorException.NOT_SUPPORTED)
+        assert(error.getMessage.contains(if (os == "Linux") arch else os))
+    }
+  }
+
+  test("two class loaders of one JVM both work, each with a library of its own") {
+    val (one, two) = (loader(), loader())
+    Seq(one, two).foreach { isolated =>
+      assert(isolated.call(Options, "check", "source", Good).toString.contains(""""streamName":"s""""))
+    }
+    Seq(one, two).foreach { isolated =>
+      val error = intercept[RuntimeException](isolated.call(Options, "check", "sauce", Good))
+      assert(error.getClass.getName === classOf[KinesisConnectorException].getName)
+      assert(error.getClass.getClassLoader eq isolated)
+    }
+    val handle = NativeBridge.writerOpen(config())
+    try {
+      val refused = intercept[RuntimeException] {
+        one.call("io.sparkkinesis.bridge.NativeBridge", "writerMetrics", Long.box(handle))
+      }
+      assert(refused.getMessage.contains("closed already"), "the handle belongs to the other library")
+    } finally NativeBridge.writerClose(handle)
+  }
+
+  test("a library of another interface version is refused, every time") {
+    val library = libraryPath("examples").resolve("libother_abi.so")
+    assert(Files.isRegularFile(library), "build it: cargo build -p spark-kinesis-jni --examples")
+    val (isolated, error) = failureOf(library.toString)
+    assert(error.getMessage.contains("interface version -1"))
+    assert(error.getMessage.contains("one connector JAR only"))
+    val again = intercept[RuntimeException](isolated.call(Options, "check", "source", Good))
+    assert(again.getMessage === error.getMessage)
+  }
+
+  test("a file that is no library, and one that does not exist, are named") {
+    val file = Files.createTempFile("no library", ".so")
+    Files.write(file, "not an ELF file".getBytes("UTF-8"))
+    val (_, error) = failureOf(file.toString)
+    assert(error.getMessage.contains(file.toString) && error.getMessage.contains("java.io.tmpdir"))
+    Files.delete(file)
+    val (_, missing) = failureOf(file.toString)
+    assert(missing.getMessage.contains(s"$file, which is no file"))
+  }
+
+  test("nothing is left in the temporary folder") {
+    def copies: Set[Path] = {
+      val all = Files.newDirectoryStream(java.nio.file.Paths.get(System.getProperty("java.io.tmpdir")), "libsparkkinesis-*")
+      try {
+        val paths = Set.newBuilder[Path]
+        all.forEach(path => paths += path)
+        paths.result()
+      } finally all.close()
+    }
+    val before = copies
+    loader().call(Options, "check", "source", Good)
+    assert((copies -- before) === Set.empty)
+  }
+}
