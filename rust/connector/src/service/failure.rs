@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
@@ -30,15 +30,15 @@ where
             format!(
                 "no AWS credentials for {operation}: {}. Set kinesis.awsAccessKeyId and kinesis.awsSecretKey, \
                  or kinesis.stsRoleArn, or give the process a profile, a role or environment variables",
-                DisplayErrorContext(&error)
+                chain(&error)
             ),
         ),
         SdkError::TimeoutError(_) => unreachable(operation, "no answer in time"),
         SdkError::ConstructionFailure(_) => Error::new(
             ErrorKind::Internal,
-            format!("{operation} could not be made: {}", DisplayErrorContext(&error)),
+            format!("{operation} could not be made: {}", chain(&error)),
         ),
-        _ => unreachable(operation, &DisplayErrorContext(&error).to_string()),
+        _ => unreachable(operation, &chain(&error)),
     };
     classified.with("operation", operation).with("stream", stream)
 }
@@ -52,6 +52,21 @@ fn unreachable(operation: &str, why: &str) -> Error {
         ),
     )
     .retryable(true)
+}
+
+/// An error with what caused it, in words.
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        let words = current.to_string();
+        // Some errors repeat their cause's words.
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = current.source();
+    }
+    text
 }
 
 fn credentials_failed(error: &(dyn StdError + 'static)) -> bool {

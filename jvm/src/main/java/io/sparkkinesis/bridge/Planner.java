@@ -11,7 +11,6 @@ import java.util.concurrent.atomic.AtomicLong;
 public final class Planner implements AutoCloseable {
   private final AtomicLong handle;
   private final Interrupt interrupt;
-  private volatile String latest;
 
   private Planner(long handle, Interrupt interrupt) {
     this.handle = new AtomicLong(handle);
@@ -48,7 +47,6 @@ public final class Planner implements AutoCloseable {
   public String initialOffset() throws InterruptedException {
     String[] out = new String[1];
     done((h, waitMs) -> NativeBridge.plannerInitialOffset(h, waitMs, out));
-    latest = out[0];
     return out[0];
   }
 
@@ -56,16 +54,7 @@ public final class Planner implements AutoCloseable {
   public String latestOffset(String start) throws InterruptedException {
     String[] out = new String[1];
     int status = done((h, waitMs) -> NativeBridge.plannerLatestOffset(h, start, waitMs, out));
-    if (status == NativeBridge.NONE) {
-      return null;
-    }
-    latest = out[0];
-    return out[0];
-  }
-
-  /** The last offset this planner gave, for the query's progress; null before the first. */
-  public String latestAvailable() {
-    return latest;
+    return status == NativeBridge.NONE ? null : out[0];
   }
 
   /** The tasks of a batch, one for each shard. */

@@ -71,6 +71,14 @@ public final class StreamWriter implements AutoCloseable {
   /** Returns when every record was accepted, or throws. */
   public void flush() throws InterruptedException {
     handOver();
+    settle();
+  }
+
+  /**
+   * Returns when the records that the engine has taken were accepted, or throws. What a refused call held is not
+   * among them: for a task that fails anyway, but must not leave requests half done.
+   */
+  public void settle() throws InterruptedException {
     long current = handle.get();
     Await.done(
         interrupt, current, NativeBridge::writerCancel, waitMs -> NativeBridge.writerFlush(current, waitMs));

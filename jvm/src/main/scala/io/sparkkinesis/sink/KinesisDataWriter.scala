@@ -13,7 +13,7 @@ import org.slf4j.LoggerFactory
  *
  * A row that can't become a record won't become one by repeating the task either, and repeating
  * would put its neighbours into the stream again. So such a row doesn't fail the task: the writer
- * takes no further rows, has the ones before it accepted, and tells the driver, which fails the
+ * takes no further rows, waits for what it has sent already, and tells the driver, which fails the
  * job. All other failures are thrown, for Spark to repeat the task.
  */
 private[sink] final class KinesisDataWriter(columns: RecordColumns, partitionId: Int, open: () => RecordWriter)
@@ -43,9 +43,8 @@ private[sink] final class KinesisDataWriter(columns: RecordColumns, partitionId:
     if (refused.isEmpty) {
       try opened.foreach(_.flush())
       catch { case e: KinesisConnectorException if e.kind() == KinesisConnectorException.INVALID_ROW => refuse(e) }
-    } else {
-      settle()
     }
+    if (refused.nonEmpty) settle()
     KinesisCommitMessage(refused)
   }
 
@@ -71,7 +70,7 @@ private[sink] final class KinesisDataWriter(columns: RecordColumns, partitionId:
 
   /** The job fails in any case, and for the row's sake: a second failure here is only logged. */
   private def settle(): Unit =
-    try opened.foreach(_.flush())
+    try opened.foreach(_.settle())
     catch {
       case NonFatal(e) => log.warn("Records before a refused row may not all have been accepted", e)
     }

@@ -12,6 +12,9 @@ private[sink] trait RecordWriter {
   /** Returns when every record was accepted. */
   def flush(): Unit
 
+  /** Returns when every record before a refused one was accepted. */
+  def settle(): Unit
+
   def close(): Unit
 }
 
@@ -20,5 +23,6 @@ private[sink] final class EngineRecordWriter(writer: StreamWriter) extends Recor
   override def write(partitionKey: UTF8String, data: Array[Byte], explicitHashKey: UTF8String): Unit =
     writer.write(partitionKey, data, explicitHashKey)
   override def flush(): Unit = writer.flush()
+  override def settle(): Unit = writer.settle()
   override def close(): Unit = writer.close()
 }

@@ -67,11 +67,10 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
   override def getDefaultReadLimit: ReadLimit = ReadLimit.allAvailable()
 
   override def latestOffset(start: Offset, limit: ReadLimit): Offset = {
-    reports.drain().foreach(planner.report)
-    offsetOrNull(planner.latestOffset(start.json()))
+    handOnReports(planner)
+    // Null, for nothing new, makes no batch.
+    Option(planner.latestOffset(start.json())).map(new KinesisOffset(_)).orNull
   }
-
-  override def reportLatestOffset(): Offset = offsetOrNull(planner.latestAvailable())
 
   override def prepareForTriggerAvailableNow(): Unit = planner.prepareForAvailableNow()
 
@@ -85,7 +84,10 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
 
   override def metrics(latestConsumedOffset: Optional[Offset]): ju.Map[String, String] =
     synchronized(opened) match {
-      case Some(planner) => Json.stringMap(planner.metrics())
+      case Some(planner) =>
+        // Progress is made right after a batch, before the next one is planned.
+        handOnReports(planner)
+        Json.stringMap(planner.metrics())
       case None => ju.Collections.emptyMap()
     }
 
@@ -101,5 +103,5 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
 
   override def toString: String = s"KinesisV2[${options.stream}, ${options.consumerType}]"
 
-  private def offsetOrNull(json: String): Offset = if (json == null) null else new KinesisOffset(json)
+  private def handOnReports(planner: Planner): Unit = reports.drain().foreach(planner.report)
 }

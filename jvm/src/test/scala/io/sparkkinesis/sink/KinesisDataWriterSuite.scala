@@ -25,6 +25,7 @@ class KinesisDataWriterSuite extends AnyFunSuite {
     var onWrite: Option[Throwable] = None
     var onFlush: Option[Throwable] = None
     var flushes = 0
+    var settles = 0
     var closes = 0
 
     override def write(partitionKey: UTF8String, data: Array[Byte], explicitHashKey: UTF8String): Unit = {
@@ -33,6 +34,10 @@ class KinesisDataWriterSuite extends AnyFunSuite {
     }
     override def flush(): Unit = {
       flushes += 1
+      onFlush.foreach(throw _)
+    }
+    override def settle(): Unit = {
+      settles += 1
       onFlush.foreach(throw _)
     }
     override def close(): Unit = closes += 1
@@ -61,7 +66,7 @@ class KinesisDataWriterSuite extends AnyFunSuite {
     task.close()
   }
 
-  test("a bad row doesn't fail the task: the rows before it are accepted, those after it are skipped, the driver fails") {
+  test("a bad row doesn't fail the task: what was sent is settled, the rows after it are skipped, the driver fails") {
     val recorder = new Recorder
     val task = writer(recorder)
     task.write(row("a", "k1"))
@@ -69,7 +74,7 @@ class KinesisDataWriterSuite extends AnyFunSuite {
     task.write(row("c", "k3"))
     val message = task.commit()
     assert(recorder.written == Seq("k1=a"))
-    assert(recorder.flushes == 1)
+    assert(recorder.flushes == 0 && recorder.settles == 1)
 
     val error = intercept[KinesisConnectorException](driver(KinesisCommitMessage(None), message))
     assert(error.kind() == KinesisConnectorException.INVALID_ROW)
@@ -104,6 +109,7 @@ class KinesisDataWriterSuite extends AnyFunSuite {
     val error = intercept[KinesisConnectorException](driver(first.commit(), second.commit()))
     assert(error.getMessage.contains("the engine says so"))
     assert(error.getMessage.contains("1 more of the job's tasks"))
+    assert(atFlush.settles == 1)
     assert(error.context() == java.util.Collections.singletonMap("stream", "orders"))
   }
 
