@@ -5,6 +5,7 @@ from local_kinesis import REGION
 
 from support.countries import copied, country_events, expected
 from support.processes import Job
+from support.queries import sink_options
 
 pytestmark = pytest.mark.slow
 
@@ -31,8 +32,6 @@ def test_the_typical_job(sandbox, new_stream, checkpoint, tmp_path):
 
 def test_rows_beside_one_that_is_too_large_are_not_sent_twice(sandbox, new_stream, tmp_path):
     """Also where failed tasks are tried again on another executor."""
-    from support.queries import sink_options
-
     stream = new_stream(2)
     arguments = {"options": sink_options(sandbox, stream), "rows": 400, "partitions": 4, "bad": 250}
     with Job("write_rows", arguments, tmp_path / "job.log", master="local-cluster[2,1,1024]") as job:

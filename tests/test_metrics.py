@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from local_kinesis import await_condition
 
 from support.queries import (
@@ -63,10 +64,10 @@ def test_lag_shows_while_there_is_a_backlog(spark, sandbox, knobs, stream, check
 
 def test_retries_and_throttles_are_counted(spark, sandbox, knobs, stream, checkpoint):
     stream.put(events(0, 10))
-    knobs(empty_answers=0)
     frame = read(spark, source_options(sandbox, stream, clientRetryIntervalsMs=1))
     seen = []
 
+    # Met by the batch's reader, as the driver has asked before.
     def write(batch, batch_id):
         knobs(faults=[{"operation": "GetRecords", "error": "throttle", "count": 2}])
         seen.extend(batch.collect())
@@ -82,7 +83,6 @@ def test_retries_and_throttles_are_counted(spark, sandbox, knobs, stream, checkp
 def test_no_secret_is_shown(spark, sandbox, new_stream, checkpoint, driver_log, capfd):
     source, sink = new_stream(2), new_stream(1)
     source.put(events(0, 50))
-    # A plan of its own for each, as the two are started with different options.
     frame = read(spark, source_options(sandbox, source, **SECRETS))
     query = (
         frame.select("partitionKey", "data").writeStream.format("aws-kinesis")
@@ -102,16 +102,14 @@ def test_no_secret_is_shown(spark, sandbox, new_stream, checkpoint, driver_log, 
     out, err = capfd.readouterr()
     shown += [out, err, driver_log.read_text(), *(f.read_text(errors="replace") for f in checkpoint.rglob("*") if f.is_file())]
 
-    assert "KinesisScan" in out or "Kinesis" in out
-    assert source.name in shown[-1] or any(source.name in text for text in shown)
+    # What was searched does hold something of both.
+    assert source.name in out and sink.name in out
     for text in shown:
         for secret in SECRETS.values():
             assert secret not in text
 
 
 def test_no_secret_is_shown_when_it_fails(spark, sandbox, new_stream, knobs, checkpoint, driver_log):
-    import pytest
-
     stream = new_stream(1)
     knobs(rejected_keys=[SECRETS["awsAccessKeyId"]])
     with pytest.raises(Exception) as failure:

@@ -1,5 +1,6 @@
 """How much a batch takes, and when there is none."""
 
+import time
 from collections import Counter
 
 from local_kinesis import await_condition
@@ -75,8 +76,6 @@ def test_an_idle_stream_is_asked_within_the_services_limits(spark, sandbox, new_
 
 
 def await_timed_looks(sandbox, query, stream, more):
-    import time
-
     began = time.monotonic()
     await_looks(sandbox, query, stream, more=more)
     return time.monotonic() - began

@@ -4,10 +4,12 @@ from collections import defaultdict
 
 from support.queries import (
     Batches,
+    await_looks,
     await_rows,
     drain,
     events,
     payloads,
+    planned_batches,
     read,
     running,
     source_options,
@@ -90,8 +92,6 @@ def test_from_the_oldest_record_of_a_stream_that_was_split_before(spark, sandbox
 
 
 def test_no_batches_on_an_idle_stream_after_a_split(spark, sandbox, new_stream, checkpoint):
-    from support.queries import await_looks, planned_batches
-
     stream = new_stream(1)
     batches = Batches()
     query = start(read(spark, source_options(sandbox, stream, describeShardInterval="100ms")), batches, checkpoint)

@@ -1,0 +1,51 @@
+"""scripts/bench: what the benchmarks share."""
+
+import os
+import tempfile
+
+import pyspark
+from local_kinesis import REGION
+from pyspark.sql import SparkSession
+
+SHARDS = 4
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+def session():
+    """A Spark on two cores with the connector; little is logged."""
+    spark = (
+        SparkSession.builder.master("local[2]")
+        .config("spark.jars", os.environ["SPARK_KINESIS_JAR"])
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "2")
+        .getOrCreate()
+    )
+    spark.sparkContext.setLogLevel("ERROR")
+    print(f"PySpark {pyspark.__version__}, {os.cpu_count()} cores", flush=True)
+    return spark
+
+
+def source(spark, sandbox, stream, position):
+    return (
+        spark.readStream.format("aws-kinesis")
+        .option("kinesis.region", REGION)
+        .option("kinesis.endpointUrl", sandbox.endpoint)
+        .option("kinesis.streamName", stream.name)
+        .option("kinesis.startingPosition", position)
+        .load()
+    )
+
+
+def cpu_seconds(pid):
+    """User and system time of a process so far."""
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+
+
+def jvm_pid(spark):
+    return spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid()
+
+
+def scratch():
+    return tempfile.TemporaryDirectory(prefix="kinesis-bench-")

@@ -1,0 +1,82 @@
+"""From a record's put to its row in foreachBatch."""
+
+import os
+import random
+import statistics
+import threading
+import time
+
+from local_kinesis import Sandbox, Stream, await_condition
+
+from . import SHARDS, scratch, session, source
+
+BURSTS, RECORDS, WARM_UP = 40, 4, 8
+# Longer than any interval at which something is asked, so that bursts meet all of its phases.
+PAUSE_SECONDS = (0.3, 1.5)
+
+
+def bursts(stream, query, arrived, count):
+    """Puts bursts at random moments, each after the one before has arrived; answers what each record took."""
+    took = []
+    for burst in range(count):
+        time.sleep(random.uniform(*PAUSE_SECONDS))
+        names = [f"{time.monotonic_ns()}-{burst}-{n}" for n in range(RECORDS)]
+        began = time.monotonic()
+        stream.put([(f"{random.random()}", name.encode()) for name in names])
+        await_condition(lambda: all(n in arrived for n in names) or not query.isActive, f"burst {burst}", 30, 0.002)
+        if query.exception():
+            raise query.exception()
+        took += [arrived[name] - began for name in names]
+    return took
+
+
+def describe(what, seconds):
+    cuts = statistics.quantiles(seconds, n=100)
+    print(
+        f"{what:<58} median {statistics.median(seconds) * 1000:6.0f} ms   p99 {cuts[98] * 1000:6.0f} ms"
+        f"   longest {max(seconds) * 1000:6.0f} ms   n {len(seconds)}",
+        flush=True,
+    )
+
+
+def floor(spark, checkpoint):
+    """What Spark takes for the same batch without Kinesis: a file source would list folders, so it is the rate source."""
+    lock, ids = threading.Lock(), []
+
+    def seen(frame, _):
+        frame.select("value").collect()
+        with lock:
+            ids.append(time.monotonic())
+
+    frame = spark.readStream.format("rate-micro-batch").option("rowsPerBatch", RECORDS).option("numPartitions", SHARDS).load()
+    query = frame.writeStream.foreachBatch(seen).option("checkpointLocation", checkpoint).start()
+    await_condition(lambda: len(ids) > BURSTS + WARM_UP or not query.isActive, "the rate source's batches")
+    query.stop()
+    times = ids[WARM_UP:]
+    return [after - before for before, after in zip(times, times[1:])]
+
+
+def main():
+    with Sandbox(os.environ["KINESIS_SANDBOX"]) as sandbox, scratch() as work:
+        spark = session()
+        stream = Stream.create(sandbox.client, "latency", SHARDS)
+        arrived = {}
+
+        def sink(frame, _):
+            rows = frame.select("data").collect()
+            now = time.monotonic()
+            arrived.update((bytes(row.data).decode(), now) for row in rows)
+
+        query = source(spark, sandbox, stream, "LATEST").writeStream.foreachBatch(sink)
+        query = query.option("checkpointLocation", f"{work}/query").start()
+        await_condition(lambda: sandbox.looks(stream.name) >= SHARDS or not query.isActive, "the query's start")
+        bursts(stream, query, arrived, WARM_UP)
+        took = bursts(stream, query, arrived, BURSTS)
+        query.stop()
+        describe(f"put -> row in foreachBatch, {SHARDS} shards, {RECORDS} records a burst", took)
+        describe("floor: a whole batch of Spark's own rate source, back to back", floor(spark, f"{work}/floor"))
+        spark.stop()
+
+
+if __name__ == "__main__":
+    main()
