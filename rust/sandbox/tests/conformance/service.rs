@@ -39,6 +39,7 @@ fn client(endpoint: &str, retries: RetryConfig) -> Client {
 
 impl Service {
     /// A sandbox of its own. Nothing is retried: it has no reason to fail.
+    #[allow(dead_code, reason = "of use to one of the two targets")]
     pub async fn sandbox() -> Service {
         let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
         let client = client(&sandbox.endpoint(), RetryConfig::disabled());
