@@ -10,6 +10,7 @@ use crate::checkpoint::CheckpointStore;
 use crate::checkpoint::hadoop::{FileSystem, HadoopStore};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{self, SinkOptions, SourceOptions};
+use crate::service::SystemProperties;
 
 /// The version of the configuration that this library reads.
 const VERSION: u32 = 1;
@@ -94,6 +95,9 @@ impl SinkConfig {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ClientKey(BTreeMap<String, String>);
 
+/// What stands before a system property's name in a key: no option begins like this.
+const PROPERTY: &str = "-D";
+
 impl ClientKey {
     fn of(options: &BTreeMap<String, String>) -> Self {
         Self(
@@ -102,6 +106,14 @@ impl ClientKey {
                 .map(|(key, value)| (key.to_lowercase(), value.clone()))
                 .collect(),
         )
+    }
+
+    /// The key in a process with these system properties.
+    pub(crate) fn with(&self, properties: &SystemProperties) -> Self {
+        let properties = properties
+            .values()
+            .map(|(name, value)| (format!("{PROPERTY}{name}"), value.to_owned()));
+        Self(self.0.clone().into_iter().chain(properties).collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What all queries and tasks of one process share.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
 
@@ -9,7 +9,7 @@ use crate::config::{ClientKey, SinkConfig, SourceConfig};
 use crate::error::Result;
 use crate::options::{AccessOptions, RetryOptions, StreamId};
 use crate::read::ShardMemory;
-use crate::service::{AwsKinesis, KinesisApi};
+use crate::service::{AwsKinesis, KinesisApi, SystemProperties};
 
 /// The process-wide part of the connector: the clients' connection pools and what readers remember of shards.
 /// Cloning shares it. It must be used inside one tokio runtime only, since connections live in the runtime
@@ -23,12 +23,22 @@ pub struct Engine {
 struct Inner {
     clients: Mutex<BTreeMap<ClientKey, Arc<AwsKinesis>>>,
     memory: ShardMemory,
+    properties: RwLock<SystemProperties>,
 }
 
 impl Engine {
     /// An engine without clients yet; they are made when a query first needs them.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets what the JVM's system properties say. Clients that are there already stay as they are.
+    pub fn set_system_properties(&self, properties: SystemProperties) {
+        *self
+            .inner
+            .properties
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = properties;
     }
 
     /// What earlier readers of this process left for the next.
@@ -67,12 +77,20 @@ impl Engine {
         stream: &StreamId,
         retry: RetryOptions,
     ) -> Result<Arc<dyn KinesisApi>> {
+        let properties = self
+            .inner
+            .properties
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let access = properties.complete(access);
+        let key = key.with(&properties);
         let mut clients = self.inner.clients.lock().await;
-        if let Some(client) = clients.get(key) {
+        if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let client = Arc::new(AwsKinesis::connect(access, stream.clone(), retry).await?);
-        clients.insert(key.clone(), client.clone());
+        let client = Arc::new(AwsKinesis::connect(&access, stream.clone(), retry).await?);
+        clients.insert(key, client.clone());
         Ok(client)
     }
 }

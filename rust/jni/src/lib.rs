@@ -29,14 +29,15 @@ mod writer;
 use std::ffi::c_void;
 
 use jni::JavaVM;
-use jni::objects::JClass;
+use jni::objects::{JClass, JString};
 use jni::sys::{JNI_ERR, JNI_VERSION_1_8, jint};
+use kinesis_connector::service::SystemProperties;
 
 use crate::guard::export;
 
 /// Changes with every change of the native methods or of what they mean. The Java side has the same number,
 /// and refuses a library with another one.
-const ABI_VERSION: jint = 1;
+const ABI_VERSION: jint = 2;
 
 /// Called by the JVM when it loads the library, with the class loader of the class that loads it: the one
 /// moment at which the connector's own classes can be found from here. A failure is kept, and reported by
@@ -84,6 +85,21 @@ export! {
     /// Sets the most detailed level that reaches the JVM's log: 0 off, 1 error … 5 trace.
     fn Java_io_sparkkinesis_bridge_NativeBridge_setLogLevel<'l>(_env, _class: JClass<'l>, level: jint) -> () {
         log::set_level(level);
+        Ok(())
+    }
+}
+
+export! {
+    /// Hands over the JVM's system properties for AWS, in the order of `SYSTEM_PROPERTIES`; null for one that is
+    /// not set.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_setSystemProperties<'l>(
+        env, _class: JClass<'l>, region: JString<'l>, key: JString<'l>, secret: JString<'l>, token: JString<'l>,
+    ) -> () {
+        let mut values = [None, None, None, None];
+        for (value, property) in values.iter_mut().zip([region, key, secret, token]) {
+            *value = values::optional_text(env, &property)?;
+        }
+        runtime::engine()?.set_system_properties(SystemProperties::new(values));
         Ok(())
     }
 }

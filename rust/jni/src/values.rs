@@ -14,6 +14,14 @@ pub(crate) fn text(env: &Env<'_>, value: &JString<'_>, name: &str) -> Result<Str
     Ok(value.try_to_string(env)?)
 }
 
+/// The text of a Java string, none for null.
+pub(crate) fn optional_text(env: &Env<'_>, value: &JString<'_>) -> Result<Option<String>> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    Ok(Some(value.try_to_string(env)?))
+}
+
 /// Puts the answer of an operation into the array that the caller passed for it.
 pub(crate) fn answer<'l>(env: &mut Env<'l>, out: &JObjectArray<'l, JString<'l>>, value: &str) -> Result<()> {
     let value = env.new_string(value)?;

@@ -6,8 +6,10 @@ mod queue;
 mod rows;
 mod task;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -134,7 +136,15 @@ impl ShardReader {
         let (stop, stopped) = watch::channel(false);
         let fetched = shared.clone();
         let fetching = tokio::spawn(async move {
-            let result = fetch(fetched.clone(), stopped).await;
+            let result = AssertUnwindSafe(fetch(fetched.clone(), stopped))
+                .catch_unwind()
+                .await;
+            let result = result.unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorKind::Internal,
+                    "the reading of a shard panicked; the log has its message",
+                ))
+            });
             fetched.queue.end(result.map_err(|error| {
                 let task = &fetched.task;
                 error

@@ -5,6 +5,7 @@ mod access;
 mod aws;
 mod columns;
 mod failure;
+mod properties;
 mod retry;
 
 use std::fmt::Debug;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 pub use access::resolve_region;
 pub use aws::AwsKinesis;
 pub use columns::RecordColumns;
+pub use properties::{SYSTEM_PROPERTIES, SystemProperties};
 pub use retry::RequestCounters;
 pub(crate) use retry::{backoff, with_retries};
 
@@ -124,7 +126,7 @@ pub trait KinesisApi: Debug + Send + Sync {
         counters: &Arc<RequestCounters>,
     ) -> Result<Page>;
 
-    /// PutRecords, at most 500 entries and 5 MiB with their keys (AWS limits); one outcome for each entry, in
+    /// PutRecords, at most 500 entries (AWS limit); one outcome for each entry, in
     /// order. Only the request as a whole is retried here; failed entries are the caller's.
     async fn put_records(
         &self,

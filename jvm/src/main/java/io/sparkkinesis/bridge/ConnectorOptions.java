@@ -13,7 +13,7 @@ public final class ConnectorOptions {
    * @throws io.sparkkinesis.KinesisConnectorException if an option is wrong, with its name
    */
   public static String check(String kind, String optionsJson) {
-    NativeLibrary.loadAndFollowLog();
+    NativeLibrary.loadAndFollow();
     return NativeBridge.checkOptions(kind, optionsJson);
   }
 }

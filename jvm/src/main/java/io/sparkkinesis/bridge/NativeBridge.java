@@ -13,7 +13,7 @@ final class NativeBridge {
   private NativeBridge() {}
 
   /** Changes with every change of these methods or of what they mean; the library has the same number. */
-  static final int ABI_VERSION = 1;
+  static final int ABI_VERSION = 2;
 
   /** Not done yet: call again with the same arguments. */
   static final int AGAIN = 0;
@@ -27,6 +27,9 @@ final class NativeBridge {
   static native void initialize(int logLevel);
 
   static native void setLogLevel(int level);
+
+  static native void setSystemProperties(
+      String region, String accessKeyId, String secretAccessKey, String sessionToken);
 
   static native String checkOptions(String kind, String json);
 

@@ -39,10 +39,15 @@ final class NativeLibrary {
     }
   }
 
-  /** As {@link #load}, and lets native code follow a change of the log's level. */
-  static void loadAndFollowLog() {
+  /** As {@link #load}, and lets native code follow what may have changed: the log's level, system properties. */
+  static void loadAndFollow() {
     load();
     NativeBridge.setLogLevel(UpCalls.logLevel());
+    NativeBridge.setSystemProperties(
+        System.getProperty("aws.region"),
+        System.getProperty("aws.accessKeyId"),
+        System.getProperty("aws.secretAccessKey"),
+        System.getProperty("aws.sessionToken"));
   }
 
   private static void loadFirst() {

@@ -26,7 +26,7 @@ public final class Planner implements AutoCloseable {
    */
   public static Planner open(String configJson, HadoopFileSystem files, Interrupt interrupt)
       throws InterruptedException {
-    NativeLibrary.loadAndFollowLog();
+    NativeLibrary.loadAndFollow();
     Objects.requireNonNull(configJson, "configJson");
     Objects.requireNonNull(files, "files");
     Planner planner =

@@ -39,7 +39,7 @@ public final class ShardReader implements AutoCloseable {
    */
   public static ShardReader open(
       String configJson, String taskJson, HadoopFileSystem files, Interrupt interrupt) {
-    NativeLibrary.loadAndFollowLog();
+    NativeLibrary.loadAndFollow();
     Objects.requireNonNull(configJson, "configJson");
     Objects.requireNonNull(taskJson, "taskJson");
     Objects.requireNonNull(files, "files");

@@ -38,7 +38,7 @@ public final class StreamWriter implements AutoCloseable {
    * @param interrupt asked during every wait; null for the thread's own interrupt
    */
   public static StreamWriter open(String configJson, Interrupt interrupt) {
-    NativeLibrary.loadAndFollowLog();
+    NativeLibrary.loadAndFollow();
     Objects.requireNonNull(configJson, "configJson");
     return new StreamWriter(
         NativeBridge.writerOpen(configJson), interrupt == null ? Interrupt.THREAD : interrupt);

@@ -1,0 +1,116 @@
+//! The system properties of the JVM that say where and as whom to call AWS.
+
+use std::fmt;
+
+use crate::options::{AccessOptions, Secret, StaticKeys};
+
+/// The names that AWS's SDK for Java reads, in the order of [`SystemProperties::new`].
+pub const SYSTEM_PROPERTIES: [&str; 4] = [
+    "aws.region",
+    "aws.accessKeyId",
+    "aws.secretAccessKey",
+    "aws.sessionToken",
+];
+
+/// Values of the JVM's system properties. They come after the connector's options and before the rest of the AWS
+/// default chain, as in AWS's SDK for Java.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SystemProperties {
+    values: [Option<String>; SYSTEM_PROPERTIES.len()],
+}
+
+impl SystemProperties {
+    /// The values in the order of [`SYSTEM_PROPERTIES`]; an empty one counts as missing.
+    pub fn new(values: [Option<String>; SYSTEM_PROPERTIES.len()]) -> Self {
+        Self {
+            values: values.map(|value| value.filter(|text| !text.is_empty())),
+        }
+    }
+
+    /// The names and values of those that are set.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        SYSTEM_PROPERTIES
+            .into_iter()
+            .zip(&self.values)
+            .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+
+    /// The options, with what they leave open and the properties say.
+    pub(crate) fn complete(&self, access: &AccessOptions) -> AccessOptions {
+        let [region, key, secret, token] = &self.values;
+        let keys = match (key, secret) {
+            (Some(key), Some(secret)) => Some(StaticKeys {
+                access_key_id: key.clone(),
+                secret: Secret::new(secret.clone()),
+                session_token: token.clone().map(Secret::new),
+            }),
+            _ => None,
+        };
+        AccessOptions {
+            region: access.region.clone().or_else(|| region.clone()),
+            static_keys: access.static_keys.clone().or(keys),
+            ..access.clone()
+        }
+    }
+}
+
+impl fmt::Debug for SystemProperties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set()
+            .entries(self.values().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn access(options: &[(&str, &str)]) -> AccessOptions {
+        let mut all = BTreeMap::from([("kinesis.streamName".to_owned(), "s".to_owned())]);
+        all.extend(
+            options
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
+        );
+        crate::options::source(&all).expect("options").options.access
+    }
+
+    fn properties() -> SystemProperties {
+        SystemProperties::new(["eu-west-1", "AKIA", "hush", ""].map(|value| Some(value.to_owned())))
+    }
+
+    #[test]
+    fn properties_fill_what_the_options_leave_open() {
+        let completed = properties().complete(&access(&[]));
+        assert_eq!(completed.region.as_deref(), Some("eu-west-1"));
+        let keys = completed.static_keys.expect("keys");
+        assert_eq!(
+            (keys.access_key_id.as_str(), keys.secret.expose()),
+            ("AKIA", "hush")
+        );
+        assert_eq!(keys.session_token, None);
+    }
+
+    #[test]
+    fn options_come_first_and_half_a_pair_counts_for_nothing() {
+        let given = access(&[
+            ("kinesis.region", "us-east-1"),
+            ("kinesis.awsAccessKeyId", "OWN"),
+            ("kinesis.awsSecretKey", "own"),
+        ]);
+        assert_eq!(properties().complete(&given), given);
+        let half = SystemProperties::new([None, Some("AKIA".into()), None, None]);
+        assert_eq!(half.complete(&access(&[])).static_keys, None);
+    }
+
+    #[test]
+    fn no_value_is_shown() {
+        let shown = format!("{:?}", properties());
+        assert!(
+            shown.contains("aws.secretAccessKey") && !shown.contains("hush"),
+            "{shown}"
+        );
+    }
+}
