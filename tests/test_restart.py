@@ -27,12 +27,11 @@ from support.queries import (
 
 
 class Producer:
-    """Puts numbered records in the background, until told to stop."""
+    """Puts numbered records in the background, until told to stop: slowly enough for a busy machine to keep up."""
 
-    def __init__(self, stream, at_once=20, pause=0.02):
+    def __init__(self, stream, at_once=10, pause=0.05):
         self.count = 0
-        self._stream, self._at_once = stream, at_once
-        self._pause = pause
+        self._stream, self._at_once, self._pause = stream, at_once, pause
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._put, daemon=True)
 
