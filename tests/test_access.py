@@ -43,6 +43,21 @@ def test_static_keys(spark, sandbox, knobs, new_stream, checkpoint):
     assert len(sink.read()) == 5
 
 
+def test_the_jvms_system_properties(spark, sandbox, knobs, stream, checkpoint):
+    stream.put(events(0, 10))
+    knobs(rejected_keys=[CREDENTIALS["AWS_ACCESS_KEY_ID"]])
+    system = spark._jvm.java.lang.System
+    properties = {"aws.accessKeyId": "AKIAPROPERTY", "aws.secretAccessKey": "property-secret"}
+    for name, value in properties.items():
+        system.setProperty(name, value)
+    try:
+        batches = drain(read(spark, source_options(sandbox, stream)), checkpoint)
+    finally:
+        for name in properties:
+            system.clearProperty(name)
+    assert batches.data == payloads(events(0, 10))
+
+
 def test_an_assumed_role(spark, sandbox, knobs, sts, new_stream, checkpoint):
     source, sink = new_stream(1), new_stream(1)
     source.put(events(0, 10))
