@@ -4,7 +4,6 @@ import java.util.Locale
 import java.util.concurrent.ConcurrentHashMap
 
 import scala.collection.JavaConverters._
-import scala.util.{Failure, Try}
 
 import io.sparkkinesis.bridge.ConnectorOptions
 import org.apache.spark.sql.util.CaseInsensitiveStringMap
@@ -41,18 +40,25 @@ private[sparkkinesis] final class KinesisOptions private (values: Map[String, St
     }
 
   /**
-   * Checks options of which it isn't known yet whether they are a read's or a write's. Spark
-   * doesn't tell when it asks for the schema; what is wrong for both is wrong in any case.
+   * Checks options of which it isn't known yet whether they are a read's or a write's: Spark
+   * doesn't tell when it asks for the schema. Refuses only what is wrong in either case, and
+   * leaves the rest to [[check]].
    */
-  def checkForReadOrWrite(): Unit = {
-    val sinkOnly = values.keys.exists(_.toLowerCase(Locale.ROOT).startsWith("kinesis.sink."))
-    val kinds = if (sinkOnly) Seq(Sink, Source) else Seq(Source, Sink)
-    val results = kinds.map(kind => Try(ConnectorOptions.check(kind, json)))
-    results match {
-      case Seq(Failure(error), Failure(_)) => throw error
-      case _ => ()
+  def checkForReadOrWrite(): Unit =
+    for (readError <- failure(Source); writeError <- failure(Sink)) {
+      if (!values.keys.exists(isSinkOption)) throw readError
+      // Reading and writing options together: which are misplaced isn't known yet, but a sink's
+      // option that the sink refuses is wrong.
+      if (Option(writeError.context().get("option")).exists(isSinkOption)) throw writeError
     }
-  }
+
+  private def failure(kind: String): Option[KinesisConnectorException] =
+    try {
+      ConnectorOptions.check(kind, json)
+      None
+    } catch {
+      case e: KinesisConnectorException => Some(e)
+    }
 
   private def get(key: String): Option[String] =
     values.collectFirst { case (k, v) if k.equalsIgnoreCase(key) => v }
@@ -76,4 +82,6 @@ private[sparkkinesis] object KinesisOptions {
     }
     new KinesisOptions(values)
   }
+
+  private def isSinkOption(key: String): Boolean = key.toLowerCase(Locale.ROOT).startsWith("kinesis.sink.")
 }

@@ -62,6 +62,16 @@ class KinesisSourceProviderSuite extends AnyFunSuite {
     assert(error.getMessage.contains("perhaps"))
   }
 
+  test("options of a read and of a write together are left until it is known which it is") {
+    val both =
+      options(stream, region, "kinesis.startingPosition" -> "LATEST", "kinesis.sink.aggregationEnabled" -> "true")
+    val provider = new KinesisSourceProvider
+    provider.inferSchema(both)
+    val table = provider.getTable(KinesisTable.ReadSchema, Array.empty, both).asInstanceOf[SupportsRead]
+    val error = intercept[KinesisConnectorException](table.newScanBuilder(both))
+    assert(error.getMessage.contains("kinesis.sink.aggregationEnabled"))
+  }
+
   test("a missing stream name is refused") {
     val error = intercept[KinesisConnectorException](new KinesisSourceProvider().inferSchema(options(region)))
     assert(error.getMessage.contains("kinesis.streamName"))
