@@ -5,6 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
 
+use crate::checkpoint::hadoop::FileSystem;
+use crate::checkpoint::{CheckpointStore, StoreClients};
 use crate::config::{ClientKey, SinkConfig, SourceConfig};
 use crate::error::Result;
 use crate::options::{AccessOptions, RetryOptions, StreamId};
@@ -22,6 +24,7 @@ pub struct Engine {
 #[derive(Debug, Default)]
 struct Inner {
     clients: Mutex<BTreeMap<ClientKey, Arc<AwsKinesis>>>,
+    stores: StoreClients,
     memory: ShardMemory,
     properties: RwLock<SystemProperties>,
 }
@@ -44,6 +47,23 @@ impl Engine {
     /// What earlier readers of this process left for the next.
     pub(crate) fn memory(&self) -> &ShardMemory {
         &self.inner.memory
+    }
+
+    /// The store of a source's claims. `files` reaches the checkpoint location.
+    pub(crate) fn store(
+        &self,
+        config: &SourceConfig,
+        files: Arc<dyn FileSystem>,
+    ) -> Result<Arc<dyn CheckpointStore>> {
+        config.store(&self.inner.stores, &self.properties(), files)
+    }
+
+    fn properties(&self) -> SystemProperties {
+        self.inner
+            .properties
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The client of a source, made when first asked for.
@@ -77,12 +97,7 @@ impl Engine {
         stream: &StreamId,
         retry: RetryOptions,
     ) -> Result<Arc<dyn KinesisApi>> {
-        let properties = self
-            .inner
-            .properties
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let properties = self.properties();
         let access = properties.complete(access);
         let key = key.with(&properties);
         let mut clients = self.inner.clients.lock().await;

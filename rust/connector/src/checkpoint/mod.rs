@@ -1,14 +1,20 @@
 //! Where claims are kept: for each (source, batch, shard) the batch's end, written once, by whoever is first,
 //! before any attempt finishes with another end.
 
+mod clients;
+pub mod dynamodb;
+mod failure;
 pub mod hadoop;
 pub mod memory;
+pub mod s3;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+
+pub(crate) use clients::StoreClients;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Position, ShardId};
@@ -92,6 +98,12 @@ pub enum PutResult {
 /// attempts at the same key, on whichever machine, one is stored and all others see it.
 #[async_trait]
 pub trait CheckpointStore: fmt::Debug + Send + Sync {
+    /// Makes what is missing, and finds out early what would fail later. The planner does this when it opens; the
+    /// other operations work without it.
+    async fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Claims an end, unless one is claimed already.
     async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult>;
 

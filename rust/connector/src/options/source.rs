@@ -7,9 +7,10 @@ use super::parse::{self, Refusal};
 use super::raw::{RawOptions, conflict, unsupported};
 use super::table::{self as t, User};
 use super::types::{
-    Committer, ConsumerType, EndingPosition, ExtraColumn, MetadataOptions, Parsed, SourceOptions,
-    StartingPosition,
+    AccessOptions, Committer, ConsumerType, EndingPosition, ExtraColumn, MetadataOptions, Parsed,
+    SourceOptions, StartingPosition,
 };
+use crate::checkpoint::s3::S3Location;
 use crate::error::Result;
 
 /// The options of a streaming or a batch read.
@@ -17,7 +18,7 @@ pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions
     let mut warnings = raw.check_keys(user)?;
     let (stream, access) = access::stream_and_access(raw, &mut warnings)?;
     let client_retry = access::client_retry(raw, &mut warnings)?;
-    let metadata = metadata(raw, &mut warnings)?;
+    let metadata = metadata(raw, &access, &mut warnings)?;
     let starting_position = raw.required(&t::STARTING_POSITION, parse::starting_position)?;
     let ending_position = match user {
         User::BatchRead => Some(raw.required(&t::ENDING_POSITION, parse::ending_position)?),
@@ -51,13 +52,14 @@ pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions
     raw.number(&t::SUBSCRIBE_TIMEOUT)?;
     raw.number(&t::SUBSCRIBE_MAX_RETRIES)?;
 
+    check_store(raw, &options.metadata, &mut warnings)?;
     check_range(&options, &mut warnings)?;
     refuse_unsupported(&options)?;
     raw.refuse_unsupported()?;
     Ok(Parsed { options, warnings })
 }
 
-fn metadata(raw: &RawOptions, warnings: &mut Vec<String>) -> Result<MetadataOptions> {
+fn metadata(raw: &RawOptions, access: &AccessOptions, warnings: &mut Vec<String>) -> Result<MetadataOptions> {
     let rows = [
         &t::METADATA_NUM_RETRIES,
         &t::METADATA_RETRY_INTERVAL,
@@ -68,16 +70,84 @@ fn metadata(raw: &RawOptions, warnings: &mut Vec<String>) -> Result<MetadataOpti
             "DYNAMODB" => Committer::DynamoDb,
             _ => Committer::Hdfs,
         },
-        path: raw.text(&t::METADATA_PATH)?,
+        path: raw.get(&t::METADATA_PATH, metadata_path)?,
         retry: raw.retry(rows, warnings)?,
         min_batches_to_retain: raw.number_as(&t::MIN_BATCHES_TO_RETAIN)?,
+        region: match raw.get(&t::REGION, parse::region)? {
+            Some(region) => Some(region),
+            None if raw.has(&t::KINESIS_REGION) => None,
+            None => access.region.clone(),
+        },
         dynamodb_table: raw.get(&t::DYNAMODB_TABLE_NAME, |text| {
             parse::made_of(text, 3, 255, "_.-")
         })?,
         dynamodb_endpoint_url: raw
             .get(&t::DYNAMODB_ENDPOINT_URL, parse::endpoint)?
             .map(|endpoint| endpoint.url),
+        s3_endpoint_url: raw
+            .get(&t::S3_ENDPOINT_URL, parse::endpoint)?
+            .map(|endpoint| endpoint.url),
     })
+}
+
+/// A path; one of S3 must name a bucket.
+fn metadata_path(text: &str) -> Result<String, Refusal> {
+    S3Location::parse(text)?;
+    Ok(text.to_owned())
+}
+
+/// The options of one store don't go with those of another.
+fn check_store(raw: &RawOptions, metadata: &MetadataOptions, warnings: &mut Vec<String>) -> Result<()> {
+    let (committer, table) = (t::METADATA_COMMITTER_TYPE.key, t::DYNAMODB_TABLE_NAME.key);
+    let without = |spec: &t::OptionSpec, what: &str| {
+        conflict(
+            spec,
+            format!("{} is given without {what}: set that too, or remove it", spec.key),
+        )
+    };
+    let s3_path = metadata
+        .path
+        .as_deref()
+        .map(|path| matches!(S3Location::parse(path), Ok(Some(_))));
+    match metadata.committer {
+        Committer::DynamoDb if metadata.dynamodb_table.is_none() => Err(conflict(
+            &t::DYNAMODB_TABLE_NAME,
+            format!(
+                "{table} is missing: {committer} DYNAMODB needs the name of a table, which is made if it does not exist"
+            ),
+        )),
+        Committer::DynamoDb if raw.has(&t::S3_ENDPOINT_URL) => Err(conflict(
+            &t::S3_ENDPOINT_URL,
+            format!(
+                "{} has no use with {committer} DYNAMODB: remove one of them",
+                t::S3_ENDPOINT_URL.key
+            ),
+        )),
+        Committer::DynamoDb => {
+            if raw.has(&t::METADATA_PATH) {
+                warnings.push(format!(
+                    "{} has no effect: with {committer} DYNAMODB, claims are kept in the table",
+                    t::METADATA_PATH.key
+                ));
+            }
+            Ok(())
+        }
+        Committer::Hdfs => {
+            for spec in [&t::DYNAMODB_TABLE_NAME, &t::DYNAMODB_ENDPOINT_URL] {
+                if raw.has(spec) {
+                    return Err(without(spec, &format!("{committer} DYNAMODB")));
+                }
+            }
+            // Without a path it depends on the checkpointLocation, which isn't known here.
+            if raw.has(&t::S3_ENDPOINT_URL) && s3_path == Some(false) {
+                return Err(without(
+                    &t::S3_ENDPOINT_URL,
+                    &format!("a {} with the scheme s3, s3a or s3n", t::METADATA_PATH.key),
+                ));
+            }
+            Ok(())
+        }
+    }
 }
 
 fn extra_columns(text: &str) -> Result<Vec<ExtraColumn>, Refusal> {
@@ -130,32 +200,6 @@ fn refuse_unsupported(options: &SourceOptions) -> Result<()> {
             &t::CONSUMER_TYPE,
             &format!("{} SubscribeToShard", t::CONSUMER_TYPE.key),
             "use GetRecords, the default",
-        ));
-    }
-    if options.metadata.committer == Committer::DynamoDb {
-        return Err(unsupported(
-            &t::METADATA_COMMITTER_TYPE,
-            &format!("{} DYNAMODB", t::METADATA_COMMITTER_TYPE.key),
-            "use HDFS, the default, which keeps the claims beneath the query's checkpointLocation",
-        ));
-    }
-    if let Some((scheme, _)) = options
-        .metadata
-        .path
-        .as_deref()
-        .and_then(|path| path.split_once(':'))
-        && ["s3", "s3a", "s3n"]
-            .iter()
-            .any(|s3| scheme.eq_ignore_ascii_case(s3))
-    {
-        return Err(unsupported(
-            &t::METADATA_PATH,
-            &format!(
-                "{} with the scheme {}",
-                t::METADATA_PATH.key,
-                scheme.to_ascii_lowercase()
-            ),
-            "leave it out, or name a path of HDFS or of another Hadoop file system",
         ));
     }
     Ok(())

@@ -241,8 +241,6 @@ const NO_PROXY: &str = "let the cluster's network or a VPC endpoint (kinesis.end
 const NO_FAN_OUT: &str = "leave it out and read with kinesis.consumerType GetRecords, the default";
 const NO_PROVIDER: &str =
     "use the AWS default chain, static keys (kinesis.awsAccessKeyId) or a role (kinesis.stsRoleArn)";
-const NO_DYNAMODB: &str = "leave it out: claims are kept beneath the query's checkpointLocation, \
-                           or in kinesis.metadataPath";
 
 /// Makes the constant of each row and the table of all rows at once, so that neither can lack one.
 macro_rules! rows {
@@ -265,7 +263,7 @@ rows! {
     REGION = ("kinesis.region", Group::Stream, Users::All, REGION_NAME, "the region")
         .default_note("from the endpoint or the ARN, else the AWS default chain");
     KINESIS_REGION = ("kinesis.kinesisRegion", Group::Stream, Users::All, REGION_NAME,
-        "the stream's region where it differs from DynamoDB's")
+        "the stream's region where it differs from that of the claims' DynamoDB table or S3 bucket")
         .default_note("= kinesis.region");
     ENDPOINT_URL = ("kinesis.endpointUrl", Group::Stream, Users::All, URL,
         "the service's address; any port works, and localhost too")
@@ -360,11 +358,14 @@ rows! {
         .no_effect("it belongs to kinesis.consumerType SubscribeToShard");
     METADATA_COMMITTER_TYPE = ("kinesis.metadataCommitterType", Group::Source, Users::Streaming,
         Kind::OneOf(&["HDFS", "DYNAMODB"]),
-        "where claims are kept: any Hadoop file system; DYNAMODB is not supported in this version")
+        "where claims are kept. HDFS: in kinesis.metadataPath, any Hadoop file system or S3. DYNAMODB: in the table \
+         kinesis.dynamodb.tableName, as the job itself (the static keys, else the AWS default chain), never as \
+         kinesis.stsRoleArn")
         .default("HDFS");
     METADATA_PATH = ("kinesis.metadataPath", Group::Source, Users::Streaming,
-        Kind::Text("a path of a Hadoop file system, as hdfs://name/path or /path"),
-        "the folder of the claims; s3 schemes are not supported in this version")
+        Kind::Text("a path of a Hadoop file system, as hdfs://name/path or /path, or of S3, as s3://bucket/path"),
+        "the folder of the claims. The schemes s3, s3a and s3n are S3 itself, without Hadoop, as the job itself (the \
+         static keys, else the AWS default chain), never as kinesis.stsRoleArn; so is a checkpointLocation there")
         .default_note("beneath checkpointLocation");
     METADATA_NUM_RETRIES = ("kinesis.metadataNumRetries", Group::Source, Users::Streaming, RETRIES,
         "how often a failed request to the claims' store is tried again")
@@ -379,11 +380,15 @@ rows! {
         Kind::Whole { min: 1, max: INT_MAX }, "batches whose claims are kept")
         .default_note("spark.sql.streaming.minBatchesToRetain");
     DYNAMODB_TABLE_NAME = ("kinesis.dynamodb.tableName", Group::Source, Users::Streaming,
-        Kind::Text("3 to 255 letters, digits, and the signs _ . -"), "the table of the claims")
-        .not_yet(NO_DYNAMODB);
+        Kind::Text("3 to 255 letters, digits, and the signs _ . -"),
+        "the table of the claims, which any number of queries may share; made when it is missing")
+        .default_note("required for DYNAMODB");
     DYNAMODB_ENDPOINT_URL = ("kinesis.dynamodb.endpointUrl", Group::Source, Users::Streaming, URL,
         "new: DynamoDB's address")
-        .not_yet(NO_DYNAMODB);
+        .default_note("from the region");
+    S3_ENDPOINT_URL = ("kinesis.s3.endpointUrl", Group::Source, Users::Streaming, URL,
+        "new: the address of S3, or of a store that speaks its protocol, for claims kept there")
+        .default_note("from the region");
     CHECK_NEW_RECORD_THREADS = ("kinesis.checkNewRecordThreads", Group::Source, Users::Streaming,
         Kind::Whole { min: 1, max: 1_000 }, "most shards that the driver asks for news at once")
         .default("8");

@@ -142,9 +142,9 @@ pub enum EndingPosition {
 /// Which store keeps the claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Committer {
-    /// A Hadoop file system, of any scheme.
+    /// Files: of a Hadoop file system, or of S3 by the path's scheme.
     Hdfs,
-    /// A DynamoDB table; refused in this version.
+    /// A DynamoDB table.
     DynamoDb,
 }
 
@@ -159,10 +159,15 @@ pub struct MetadataOptions {
     pub retry: RetryOptions,
     /// Batches whose claims are kept; `None`: as many as Spark keeps (`spark.sql.streaming.minBatchesToRetain`).
     pub min_batches_to_retain: Option<u32>,
-    /// The table of `Committer::DynamoDb`; refused in this version.
+    /// The region of the table or bucket: `kinesis.region`, else the stream's where `kinesis.kinesisRegion` does
+    /// not set it apart. `None`: the AWS default chain's.
+    pub region: Option<String>,
+    /// The table of `Committer::DynamoDb`, and only there.
     pub dynamodb_table: Option<String>,
-    /// DynamoDB's address; refused in this version.
+    /// DynamoDB's address; `None`: the region's.
     pub dynamodb_endpoint_url: Option<String>,
+    /// S3's address; `None`: the region's.
+    pub s3_endpoint_url: Option<String>,
 }
 
 /// A column to add to the schema; refused in this version.
@@ -217,6 +222,22 @@ pub struct SourceOptions {
     pub prefetch_max_bytes_per_executor: u64,
     /// Columns to add to the schema; none in this version.
     pub extra_columns: Vec<ExtraColumn>,
+}
+
+impl SourceOptions {
+    /// Where the claims' table or bucket is, and as whom to call it: as the job itself, see
+    /// [`MetadataOptions::region`]. A role and an address are the stream's alone.
+    pub fn store_access(&self) -> AccessOptions {
+        AccessOptions {
+            region: self.metadata.region.clone(),
+            endpoint_url: None,
+            sts_role_arn: None,
+            sts_session_name: None,
+            sts_endpoint_url: None,
+            sts_external_id: None,
+            static_keys: self.access.static_keys.clone(),
+        }
+    }
 }
 
 /// Options of a write.

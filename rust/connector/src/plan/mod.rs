@@ -88,7 +88,8 @@ impl Planner {
     /// Opens the planner: looks at the stream, makes nothing. `files` reaches the checkpoint location.
     pub async fn open(engine: &Engine, config: SourceConfig, files: Arc<dyn FileSystem>) -> Result<Self> {
         let api = engine.source_client(&config).await?;
-        let store = config.store(files.clone());
+        let store = engine.store(&config, files.clone())?;
+        store.prepare().await?;
         Self::on(api, store, config, files).await
     }
 

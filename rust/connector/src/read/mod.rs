@@ -79,7 +79,7 @@ impl ShardReader {
         files: Arc<dyn FileSystem>,
     ) -> Result<Self> {
         let task = ReadTask::from_json(task)?;
-        let store = config.store(files);
+        let store = engine.store(&config, files)?;
         let engine = engine.clone();
         let options = config.options.clone();
         Ok(Self::start(task, &options, |shared, stop| async move {

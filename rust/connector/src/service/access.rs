@@ -54,6 +54,13 @@ pub async fn sdk_config(options: &AccessOptions) -> Result<SdkConfig> {
     })
 }
 
+/// The configuration of a client of a checkpoint store: as the job itself, with the static keys or the AWS default
+/// chain. Never as the stream's role: that one may belong to the stream's account, while tables and buckets of
+/// checkpoints are the job's own.
+pub(crate) async fn store_config(options: &AccessOptions) -> Result<SdkConfig> {
+    Ok(base_config(options, &resolve_region(options).await?).await)
+}
+
 /// Everything but the role and the stream's endpoint. The SDK's own retries are off: the connector's count what
 /// they do and follow `kinesis.client*`.
 async fn base_config(options: &AccessOptions, region: &str) -> SdkConfig {

@@ -55,7 +55,7 @@ fn unreachable(operation: &str, why: &str) -> Error {
 }
 
 /// An error with what caused it, in words.
-fn chain(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(current) = cause {
@@ -69,7 +69,8 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
     text
 }
 
-fn credentials_failed(error: &(dyn StdError + 'static)) -> bool {
+/// True where no credentials could be found or made, rather than the request failing.
+pub(crate) fn credentials_failed(error: &(dyn StdError + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(current) = cause {
         if current.is::<CredentialsError>() {

@@ -1,5 +1,5 @@
 //! The one door to Kinesis: the interface that the rest of the engine sees, and its AWS implementation.
-//! No type of the AWS SDK leaves this module.
+//! No type of the AWS SDK for Kinesis leaves this module.
 
 mod access;
 mod aws;
@@ -15,8 +15,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use access::resolve_region;
+pub(crate) use access::store_config;
 pub use aws::AwsKinesis;
 pub use columns::RecordColumns;
+pub(crate) use failure::{chain, credentials_failed};
 pub use properties::{SYSTEM_PROPERTIES, SystemProperties};
 pub use retry::RequestCounters;
 pub(crate) use retry::{backoff, with_retries};

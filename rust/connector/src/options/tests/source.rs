@@ -36,8 +36,10 @@ fn defaults() {
                 path: None,
                 retry,
                 min_batches_to_retain: None,
+                region: None,
                 dynamodb_table: None,
                 dynamodb_endpoint_url: None,
+                s3_endpoint_url: None,
             },
             check_new_record_threads: 8,
             prefetch_max_bytes_per_shard: 8 << 20,
@@ -114,6 +116,8 @@ fn bad_values_say_what_is_allowed() {
     const TIME: &str = "a time with one of the suffixes ms, s, m, min, h (as 1s), from 0 to 3600000 ms";
     const SIZE: &str = "a number of bytes, 1 or more, or with one of the suffixes k, m, g (as 8m)";
     const NAME: &str = "1 to 128 letters, digits, and the signs _ . -";
+    const PATH: &str =
+        "a path of a Hadoop file system, as hdfs://name/path or /path, or of S3, as s3://bucket/path";
     for (key, value, why, allowed) in [
         (
             "kinesis.consumerType",
@@ -214,7 +218,25 @@ fn bad_values_say_what_is_allowed() {
             "kinesis.metadataPath",
             "",
             ": it is empty; leave the option out instead",
-            "a path of a Hadoop file system, as hdfs://name/path or /path",
+            PATH,
+        ),
+        (
+            "kinesis.metadataPath",
+            "s3a:///claims",
+            ": it names no bucket, as s3://bucket/path does",
+            PATH,
+        ),
+        (
+            "kinesis.metadataPath",
+            "s3://b--use1-az4--x-s3/claims",
+            ": directory buckets (S3 Express One Zone) are not supported",
+            PATH,
+        ),
+        (
+            "kinesis.s3.endpointUrl",
+            "localhost:1",
+            ": it does not start with http:// or https://",
+            "an http:// or https:// URL with a host, as https://kinesis.us-east-1.amazonaws.com",
         ),
         (
             "kinesis.metadataNumRetries",
@@ -324,9 +346,6 @@ fn a_consumer_arn_is_checked() {
 #[test]
 fn what_is_not_built_is_refused() {
     let fan_out = "leave it out and read with kinesis.consumerType GetRecords, the default";
-    let dynamodb =
-        "leave it out: claims are kept beneath the query's checkpointLocation, or in kinesis.metadataPath";
-    let s3 = "leave it out, or name a path of HDFS or of another Hadoop file system";
     for (key, value, what, instead) in [
         (
             "kinesis.consumerType",
@@ -335,42 +354,6 @@ fn what_is_not_built_is_refused() {
             "use GetRecords, the default",
         ),
         ("kinesis.consumerName", "app", "kinesis.consumerName", fan_out),
-        (
-            "kinesis.metadataCommitterType",
-            "DynamoDB",
-            "kinesis.metadataCommitterType DYNAMODB",
-            "use HDFS, the default, which keeps the claims beneath the query's checkpointLocation",
-        ),
-        (
-            "kinesis.dynamodb.tableName",
-            "claims",
-            "kinesis.dynamodb.tableName",
-            dynamodb,
-        ),
-        (
-            "kinesis.dynamodb.endpointUrl",
-            "http://localhost:1",
-            "kinesis.dynamodb.endpointUrl",
-            dynamodb,
-        ),
-        (
-            "kinesis.metadataPath",
-            "s3://bucket/x",
-            "kinesis.metadataPath with the scheme s3",
-            s3,
-        ),
-        (
-            "kinesis.metadataPath",
-            "S3A://bucket/x",
-            "kinesis.metadataPath with the scheme s3a",
-            s3,
-        ),
-        (
-            "kinesis.metadataPath",
-            "s3n://bucket/x",
-            "kinesis.metadataPath with the scheme s3n",
-            s3,
-        ),
         (
             "kinesis.prefetch.maxBytesPerExecutor",
             "1g",
@@ -390,13 +373,127 @@ fn what_is_not_built_is_refused() {
             &format!("{what} is not supported in this version: {instead}"),
         );
     }
+}
+
+const DYNAMODB: [(&str, &str); 2] = [
+    ("kinesis.metadataCommitterType", "DynamoDB"),
+    ("kinesis.dynamodb.tableName", "claims"),
+];
+
+#[test]
+fn claims_are_kept_in_dynamodb() {
+    let options = read(&[
+        DYNAMODB[0],
+        DYNAMODB[1],
+        ("kinesis.dynamodb.endpointUrl", "http://localhost:1"),
+    ]);
+    assert_eq!(options.metadata.committer, Committer::DynamoDb);
+    assert_eq!(options.metadata.dynamodb_table.as_deref(), Some("claims"));
     assert_eq!(
-        read(&[("kinesis.metadataPath", "/s3/x")])
-            .metadata
-            .path
-            .as_deref(),
-        Some("/s3/x")
+        options.metadata.dynamodb_endpoint_url.as_deref(),
+        Some("http://localhost:1")
     );
+    let with_path = [DYNAMODB[0], DYNAMODB[1], ("kinesis.metadataPath", "/claims")];
+    assert_eq!(
+        source(&with_name(&with_path)).unwrap().warnings,
+        [
+            "kinesis.metadataPath has no effect: with kinesis.metadataCommitterType DYNAMODB, claims are kept in the \
+             table"
+        ]
+    );
+}
+
+#[test]
+fn claims_are_kept_in_s3_by_the_path_s_scheme() {
+    for path in [
+        "s3://bucket/x",
+        "S3A://bucket/x",
+        "s3n://bucket",
+        "/s3/x",
+        "hdfs://s3/x",
+    ] {
+        let options = read(&[("kinesis.metadataPath", path)]);
+        assert_eq!(options.metadata.path.as_deref(), Some(path));
+        assert_eq!(options.metadata.committer, Committer::Hdfs);
+    }
+    let endpoint = ("kinesis.s3.endpointUrl", "http://localhost:1");
+    // The checkpointLocation may be in S3, too.
+    for path in [
+        &[endpoint][..],
+        &[endpoint, ("kinesis.metadataPath", "s3://bucket/x")],
+    ] {
+        assert_eq!(
+            read(path).metadata.s3_endpoint_url.as_deref(),
+            Some("http://localhost:1")
+        );
+    }
+}
+
+#[test]
+fn options_of_one_store_do_not_go_with_another() {
+    let table = "kinesis.dynamodb.tableName";
+    let s3 = ("kinesis.s3.endpointUrl", "http://localhost:1");
+    for (options, key, message) in [
+        (
+            &DYNAMODB[..1],
+            table,
+            "kinesis.dynamodb.tableName is missing: kinesis.metadataCommitterType DYNAMODB needs the name of a table, \
+             which is made if it does not exist",
+        ),
+        (
+            &DYNAMODB[1..],
+            table,
+            "kinesis.dynamodb.tableName is given without kinesis.metadataCommitterType DYNAMODB: set that too, or \
+             remove it",
+        ),
+        (
+            &[("kinesis.dynamodb.endpointUrl", "http://localhost:1")],
+            "kinesis.dynamodb.endpointUrl",
+            "kinesis.dynamodb.endpointUrl is given without kinesis.metadataCommitterType DYNAMODB: set that too, or \
+             remove it",
+        ),
+        (
+            &[DYNAMODB[0], DYNAMODB[1], s3],
+            s3.0,
+            "kinesis.s3.endpointUrl has no use with kinesis.metadataCommitterType DYNAMODB: remove one of them",
+        ),
+        (
+            &[("kinesis.metadataPath", "hdfs://name/x"), s3],
+            s3.0,
+            "kinesis.s3.endpointUrl is given without a kinesis.metadataPath with the scheme s3, s3a or s3n: set that \
+             too, or remove it",
+        ),
+    ] {
+        assert_refused(&read_error(options), key, message);
+    }
+}
+
+/// The stream's region may be another one; the store's is the job's.
+#[test]
+fn the_store_s_region() {
+    let region = |options: &[(&str, &str)]| {
+        let options = read(options);
+        (options.access.region, options.metadata.region)
+    };
+    let (home, away) = (Some("eu-west-1".to_owned()), Some("us-east-2".to_owned()));
+    assert_eq!(
+        region(&[("kinesis.region", "eu-west-1")]),
+        (home.clone(), home.clone())
+    );
+    assert_eq!(
+        region(&[
+            ("kinesis.region", "eu-west-1"),
+            ("kinesis.kinesisRegion", "us-east-2")
+        ]),
+        (away.clone(), home)
+    );
+    assert_eq!(
+        region(&[("kinesis.kinesisRegion", "us-east-2")]),
+        (away.clone(), None)
+    );
+    let of_host = [("kinesis.endpointUrl", "https://kinesis.us-east-2.amazonaws.com")];
+    assert_eq!(region(&of_host), (away.clone(), away));
+    assert_eq!(region(&[]), (None, None));
 }
 
 #[test]

@@ -1,0 +1,177 @@
+//! Failures of the stores that are AWS services, classified once.
+
+use std::error::Error as StdError;
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::RequestId;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+use crate::error::{Error, ErrorKind};
+use crate::service::{chain, credentials_failed};
+
+/// A store's service, as messages name it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Service {
+    /// Its name.
+    pub name: &'static str,
+    /// The option with its address.
+    pub endpoint_key: &'static str,
+    /// What credentials need to be allowed.
+    pub permissions: &'static str,
+}
+
+impl Service {
+    /// What a failed call of `operation` on `place` (a table, a bucket) means.
+    pub fn classify<E>(self, operation: &'static str, place: &str, error: SdkError<E, HttpResponse>) -> Error
+    where
+        E: ProvideErrorMetadata + RequestId + StdError + Send + Sync + 'static,
+    {
+        let classified = match &error {
+            SdkError::ServiceError(answer) => {
+                let refused = answer.err();
+                let status = answer.raw().status().as_u16();
+                // The answer to a HEAD has no body that could name a code.
+                let code = refused
+                    .code()
+                    .map_or_else(|| format!("status {status}"), str::to_owned);
+                let request_id = refused.request_id().unwrap_or("unknown").to_owned();
+                self.refusal(operation, &code, refused.message().unwrap_or(""), status)
+                    .with("requestId", request_id)
+            }
+            _ if credentials_failed(&error) => Error::new(
+                ErrorKind::Access,
+                format!(
+                    "no AWS credentials for {operation} of the checkpoint store: {}. {} is called with \
+                     kinesis.awsAccessKeyId and kinesis.awsSecretKey, else with the AWS default chain, and never with \
+                     kinesis.stsRoleArn: give the process a profile, a role or environment variables",
+                    chain(&error),
+                    self.name
+                ),
+            ),
+            SdkError::ConstructionFailure(_) => Error::new(
+                ErrorKind::Internal,
+                format!("{operation} could not be made: {}", chain(&error)),
+            ),
+            SdkError::TimeoutError(_) => self.unreachable(operation, "no answer in time"),
+            _ => self.unreachable(operation, &chain(&error)),
+        };
+        classified.with("operation", operation).with("store", place)
+    }
+
+    /// The service did not answer, or not to the end.
+    pub fn unreachable(self, operation: &str, why: &str) -> Error {
+        Error::new(
+            ErrorKind::Store,
+            format!(
+                "{} could not be reached for {operation} of the checkpoint store: {why}. Check {}, kinesis.region and \
+                 the network's way to them",
+                self.name, self.endpoint_key
+            ),
+        )
+        .retryable(true)
+    }
+
+    /// What an error code means.
+    pub fn refusal(self, operation: &str, code: &str, message: &str, status: u16) -> Error {
+        let told = if message.is_empty() {
+            code.to_owned()
+        } else {
+            format!("{code}: {message}")
+        };
+        let make = |kind, advice: &str| {
+            let message = format!("{operation} of the checkpoint store failed with {told}. {advice}");
+            Error::new(kind, message)
+        };
+        match code {
+            "ProvisionedThroughputExceededException"
+            | "RequestLimitExceeded"
+            | "ThrottlingException"
+            | "Throttling"
+            | "LimitExceededException"
+            | "SlowDown"
+            | "TooManyRequestsException" => make(
+                ErrorKind::Throttled,
+                "The limit of the table, the bucket or the account was exceeded",
+            )
+            .retryable(true),
+            // S3's words for two writers of one key at once, and for a request that came in too slowly.
+            "ConditionalRequestConflict" | "OperationAborted" | "RequestTimeout" => {
+                make(ErrorKind::Store, "Another request was in its way").retryable(true)
+            }
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "AllAccessDisabled"
+            | "InvalidAccessKeyId"
+            | "UnrecognizedClientException"
+            | "InvalidClientTokenId"
+            | "InvalidSignatureException"
+            | "IncompleteSignatureException"
+            | "SignatureDoesNotMatch"
+            | "MissingAuthenticationTokenException"
+            | "MissingAuthenticationToken"
+            | "RequestTimeTooSkewed"
+            | "OptInRequired" => make(
+                ErrorKind::Access,
+                &format!(
+                    "The job's own credentials (not those of kinesis.stsRoleArn) need {}",
+                    self.permissions
+                ),
+            ),
+            "ExpiredTokenException" | "ExpiredToken" => {
+                make(ErrorKind::Access, "The session token expired and was not renewed").retryable(true)
+            }
+            "NoSuchBucket" => make(
+                ErrorKind::NotFound,
+                "The bucket is not made by the connector: make it, or correct the path",
+            ),
+            "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
+                make(
+                    ErrorKind::InvalidRequest,
+                    "The bucket is in another region: set kinesis.region to it (and kinesis.kinesisRegion to the stream's)",
+                )
+            }
+            _ if status >= 500 => make(ErrorKind::Store, "The service failed").retryable(true),
+            _ => make(ErrorKind::InvalidRequest, "The service refused the request"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_one_meaning() {
+        let service = Service {
+            name: "S3",
+            endpoint_key: "kinesis.s3.endpointUrl",
+            permissions: "s3:GetObject",
+        };
+        let cases = [
+            (
+                "ProvisionedThroughputExceededException",
+                400,
+                ErrorKind::Throttled,
+                true,
+            ),
+            ("SlowDown", 503, ErrorKind::Throttled, true),
+            ("ConditionalRequestConflict", 409, ErrorKind::Store, true),
+            ("AccessDenied", 403, ErrorKind::Access, false),
+            ("ExpiredToken", 400, ErrorKind::Access, true),
+            ("NoSuchBucket", 404, ErrorKind::NotFound, false),
+            ("PermanentRedirect", 301, ErrorKind::InvalidRequest, false),
+            ("InternalError", 500, ErrorKind::Store, true),
+            ("ValidationException", 400, ErrorKind::InvalidRequest, false),
+        ];
+        for (code, status, kind, retryable) in cases {
+            let error = service.refusal("PutObject", code, "told", status);
+            assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{code}");
+            assert!(
+                error.message().contains(code) && error.message().contains("told"),
+                "{error}"
+            );
+        }
+        let denied = service.refusal("PutObject", "AccessDenied", "", 403);
+        assert!(denied.message().contains("need s3:GetObject"), "{denied}");
+    }
+}
