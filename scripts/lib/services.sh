@@ -46,6 +46,27 @@ start_kinesis_local() {
   export KINESIS_LOCAL_ENDPOINT="http://127.0.0.1:$port"
 }
 
+# start_moto - sets MOTO_ENDPOINT to a fresh moto on a free port.
+start_moto() {
+  local port log="$BUILD/logs/moto.log"
+  ensure_moto
+  port="$(free_port)"
+  start_service "$log" "$VENVS/moto/bin/python" "$ROOT/scripts/lib/moto_server.py" -H 127.0.0.1 -p "$port"
+  await_service 60 port_open "$port" || die "moto did not start; see $log"
+  export MOTO_ENDPOINT="http://127.0.0.1:$port"
+}
+
+# start_dynamodb_local - sets DYNAMODB_LOCAL_ENDPOINT to a fresh, empty DynamoDBLocal on a free port.
+start_dynamodb_local() {
+  local port log="$BUILD/logs/dynamodb-local.log"
+  ensure_dynamodb_local
+  port="$(free_port)"
+  start_service "$log" java -cp "$TOOLS/dynamodb-local/lib/*" "$ROOT/scripts/lib/DynamoDbLocal.java" \
+    -inMemory -disableTelemetry -port "$port"
+  await_service 60 port_open "$port" || die "DynamoDBLocal did not start; see $log"
+  export DYNAMODB_LOCAL_ENDPOINT="http://127.0.0.1:$port"
+}
+
 # build_sandbox - builds our own Kinesis; sets KINESIS_SANDBOX to the program.
 build_sandbox() {
   say "building kinesis-sandbox"

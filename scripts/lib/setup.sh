@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 KINESIS_LOCAL_VERSION=0.6.2
+DYNAMODB_LOCAL_VERSION=3.1.0
 ZIG_REQUIREMENTS=(ziglang==0.15.2 cargo-zigbuild==0.22.3)
 
 as_root() {
@@ -88,4 +89,23 @@ ensure_kinesis_local() {
   npm install --silent --no-fund --no-audit --prefix "$dir" "kinesis-local@$KINESIS_LOCAL_VERSION" </dev/null >&2 \
     || die "npm could not install kinesis-local@$KINESIS_LOCAL_VERSION"
   printf '%s' "$KINESIS_LOCAL_VERSION" >"$dir/.installed"
+}
+
+# ensure_moto - moto alone, in the versions of requirements.txt, in .venv/moto.
+ensure_moto() {
+  local requirements
+  mapfile -t requirements < <(grep -E '^(moto|flask)' "$ROOT/scripts/requirements.txt")
+  ensure_venv moto "${requirements[@]}"
+}
+
+# ensure_dynamodb_local - DynamoDBLocal and what it needs, from Maven Central, in .tools.
+ensure_dynamodb_local() {
+  local dir="$TOOLS/dynamodb-local"
+  stamped "$dir/.installed" "$DYNAMODB_LOCAL_VERSION" && return
+  say "installing DynamoDBLocal $DYNAMODB_LOCAL_VERSION into .tools"
+  rm -rf "$dir"
+  mkdir -p "$dir"
+  run_gradle dynamodbLocal "-PdynamodbLocalVersion=$DYNAMODB_LOCAL_VERSION" "-PdynamodbLocalDir=$dir/lib" \
+    || die "Gradle could not fetch DynamoDBLocal $DYNAMODB_LOCAL_VERSION from Maven Central"
+  printf '%s' "$DYNAMODB_LOCAL_VERSION" >"$dir/.installed"
 }
