@@ -96,7 +96,7 @@ def test_kill_9_and_restart(sandbox, new_stream, checkpoint, tmp_path):
         for name, moment in moments:
             minimum = len(committed_batches(checkpoint)) + 2
             with Job("overwrite_by_batch", arguments, tmp_path / "job.log") as job:
-                job.await_condition(lambda: in_flight(moment), f"a batch being {name}", interval=0.001)
+                job.await_condition(lambda: in_flight(moment), f"a batch being {name}", interval=0.01)
                 job.kill()
     with Job("overwrite_by_batch", arguments, tmp_path / "job.log") as job:
         job.await_condition(
