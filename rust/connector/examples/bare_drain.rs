@@ -29,7 +29,7 @@ async fn main() -> Result<()> {
     let [endpoint, region, stream] = arguments.as_slice() else {
         return Err("usage: bare_drain ENDPOINT REGION STREAM".into());
     };
-    let config = aws_config::from_env()
+    let config = aws_config::defaults(aws_config::BehaviorVersion::latest())
         .region(aws_config::Region::new(region.clone()))
         .endpoint_url(endpoint)
         .load()

@@ -234,7 +234,10 @@ impl Planner {
         let mut state = self.state.lock().await;
         let before = (offset.batch + 1).saturating_sub(self.config.min_batches_to_retain);
         if before >= state.purged + PURGE_EVERY {
-            self.store.purge(&offset.source, before).await?;
+            // What stays is removed the next time, and is no reason to end the query.
+            if let Err(error) = self.store.purge(&offset.source, before).await {
+                tracing::warn!(stream = %offset.stream, "old claims could not be removed: {error}");
+            }
             state.purged = before;
         }
         Ok(())
