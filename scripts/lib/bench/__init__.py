@@ -17,6 +17,7 @@ def session():
         SparkSession.builder.master("local[2]")
         .config("spark.jars", os.environ["SPARK_KINESIS_JAR"])
         .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
         .config("spark.sql.shuffle.partitions", "2")
         .getOrCreate()
     )

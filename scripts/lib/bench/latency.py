@@ -40,7 +40,7 @@ def describe(what, seconds):
 
 
 def floor(spark, checkpoint):
-    """What Spark takes for the same batch without Kinesis: a file source would list folders, so it is the rate source."""
+    """What a batch of as many rows takes Spark without Kinesis: seconds between two batches."""
     lock, ids = threading.Lock(), []
 
     def seen(frame, _):
