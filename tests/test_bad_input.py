@@ -142,12 +142,6 @@ def test_what_is_not_built_yet_is_refused_in_a_write(spark, sandbox, stream, opt
     assert stream.read() == []
 
 
-def test_a_batch_read_is_not_built_yet(spark, sandbox, stream):
-    message = failure_of(lambda: spark.read.format("aws-kinesis").options(**source_options(sandbox, stream)).load().collect())
-    assert "not supported in this version" in message
-    assert "Trigger.AvailableNow" in message
-
-
 def test_options_without_effect_and_internal_ones_are_accepted_with_a_warning(
     spark, sandbox, stream, checkpoint, driver_log
 ):

@@ -22,8 +22,8 @@ const VERSION: u32 = 1;
 pub struct SourceConfig {
     /// The user's options.
     pub options: SourceOptions,
-    /// The source's own folder in the query's checkpoint location.
-    pub checkpoint_location: String,
+    /// The source's own folder in the query's checkpoint location; none for a batch read.
+    pub checkpoint_location: Option<String>,
     /// Batches whose claims are kept, at least 2: the one in flight and the last one are always needed.
     pub min_batches_to_retain: u64,
     pub(crate) client_key: ClientKey,
@@ -34,31 +34,41 @@ pub struct SourceConfig {
 struct SourceJson {
     version: u32,
     options: BTreeMap<String, String>,
-    checkpoint_location: String,
+    checkpoint_location: Option<String>,
+    #[serde(default)]
     min_batches_to_retain: u32,
 }
 
 impl SourceConfig {
-    /// Reads `{"version":1,"options":{…},"checkpointLocation":"…","minBatchesToRetain":100}`.
+    /// Reads `{"version":1,"options":{…},"checkpointLocation":"…","minBatchesToRetain":100}`, the last two for a
+    /// streaming query only.
     pub fn parse(json: &str) -> Result<Self> {
         let parsed: SourceJson = serde_json::from_str(json).map_err(|error| malformed(&error))?;
         check_version(parsed.version)?;
-        let options = options::source(&parsed.options)?.options;
+        let checkpoint_location = parsed
+            .checkpoint_location
+            .map(|location| location.trim_end_matches('/').to_owned());
+        let options = match checkpoint_location {
+            Some(_) => options::source(&parsed.options)?.options,
+            None => options::batch_read(&parsed.options)?.options,
+        };
         let retained = options
             .metadata
             .min_batches_to_retain
             .unwrap_or(parsed.min_batches_to_retain);
         Ok(Self {
             options,
-            checkpoint_location: parsed.checkpoint_location.trim_end_matches('/').to_owned(),
+            checkpoint_location,
             min_batches_to_retain: u64::from(retained.max(2)),
             client_key: ClientKey::of(&parsed.options),
         })
     }
 
-    /// The store of this source's claims: the table, else by the folder's scheme. It connects when first used.
+    /// The store of claims of the source with this checkpoint location: the table, else by the folder's scheme.
+    /// It connects when first used.
     pub(crate) fn store(
         &self,
+        checkpoint_location: &str,
         clients: &StoreClients,
         properties: &SystemProperties,
         files: Arc<dyn FileSystem>,
@@ -75,7 +85,7 @@ impl SourceConfig {
         }
         let folder = match &metadata.path {
             Some(path) => path.clone(),
-            None => format!("{}/claims", self.checkpoint_location),
+            None => format!("{checkpoint_location}/claims"),
         };
         let location = S3Location::parse(&folder).map_err(|why| {
             Error::new(
@@ -186,7 +196,7 @@ mod tests {
     #[test]
     fn a_configuration_is_read_and_shows_no_secret() {
         let config = SourceConfig::parse(JSON).expect("reads");
-        assert_eq!(config.checkpoint_location, "file:/c/sources/0");
+        assert_eq!(config.checkpoint_location.as_deref(), Some("file:/c/sources/0"));
         assert_eq!(config.min_batches_to_retain, 2);
         let shown = format!("{config:?}");
         assert!(!shown.contains("hush") && !shown.contains("AKIA"), "{shown}");
@@ -218,7 +228,12 @@ mod tests {
             );
             let config = SourceConfig::parse(&json).expect("reads");
             config
-                .store(&clients, &SystemProperties::default(), Arc::new(NoFiles))
+                .store(
+                    location,
+                    &clients,
+                    &SystemProperties::default(),
+                    Arc::new(NoFiles),
+                )
                 .map(|store| format!("{store:?}"))
         };
         let table = r#","kinesis.metadataCommitterType":"DYNAMODB","kinesis.dynamodb.tableName":"claims""#;

@@ -49,13 +49,18 @@ impl Engine {
         &self.inner.memory
     }
 
-    /// The store of a source's claims. `files` reaches the checkpoint location.
+    /// The store of a source's claims; none for a batch read. `files` reaches the checkpoint location.
     pub(crate) fn store(
         &self,
         config: &SourceConfig,
         files: Arc<dyn FileSystem>,
-    ) -> Result<Arc<dyn CheckpointStore>> {
-        config.store(&self.inner.stores, &self.properties(), files)
+    ) -> Result<Option<Arc<dyn CheckpointStore>>> {
+        let stores = &self.inner.stores;
+        config
+            .checkpoint_location
+            .as_deref()
+            .map(|location| config.store(location, stores, &self.properties(), files))
+            .transpose()
     }
 
     fn properties(&self) -> SystemProperties {

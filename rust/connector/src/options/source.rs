@@ -19,7 +19,11 @@ pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions
     let (stream, access) = access::stream_and_access(raw, &mut warnings)?;
     let client_retry = access::client_retry(raw, &mut warnings)?;
     let metadata = metadata(raw, &access, &mut warnings)?;
-    let starting_position = raw.required(&t::STARTING_POSITION, parse::starting_position)?;
+    let starting_position = match user {
+        // As with Spark's Kafka source: a batch reads all there is unless told otherwise.
+        User::BatchRead if !raw.has(&t::STARTING_POSITION) => StartingPosition::TrimHorizon,
+        _ => raw.required(&t::STARTING_POSITION, parse::starting_position)?,
+    };
     let ending_position = match user {
         User::BatchRead => Some(raw.required(&t::ENDING_POSITION, parse::ending_position)?),
         User::Source | User::Sink => None,
@@ -53,7 +57,7 @@ pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions
     raw.number(&t::SUBSCRIBE_MAX_RETRIES)?;
 
     check_store(raw, &options.metadata, &mut warnings)?;
-    check_range(&options, &mut warnings)?;
+    check_range(&options)?;
     refuse_unsupported(&options)?;
     raw.refuse_unsupported()?;
     Ok(Parsed { options, warnings })
@@ -169,7 +173,7 @@ fn extra_columns(text: &str) -> Result<Vec<ExtraColumn>, Refusal> {
 }
 
 /// A batch read whose start is not before its end reads nothing.
-fn check_range(options: &SourceOptions, warnings: &mut Vec<String>) -> Result<()> {
+fn check_range(options: &SourceOptions) -> Result<()> {
     match (options.starting_position, options.ending_position) {
         (
             StartingPosition::AtTimestamp { millis: start },
@@ -182,13 +186,14 @@ fn check_range(options: &SourceOptions, warnings: &mut Vec<String>) -> Result<()
                 t::STARTING_POSITION.key
             ),
         )),
-        (StartingPosition::Latest, Some(_)) => {
-            warnings.push(format!(
-                "a batch read from LATEST reads nothing: set {} to TRIM_HORIZON or AT_TIMESTAMP …",
+        (StartingPosition::Latest, Some(_)) => Err(conflict(
+            &t::STARTING_POSITION,
+            format!(
+                "{} is LATEST: a batch read would read nothing. Set it to TRIM_HORIZON, the default of batch reads, or \
+                 to AT_TIMESTAMP …",
                 t::STARTING_POSITION.key
-            ));
-            Ok(())
-        }
+            ),
+        )),
         _ => Ok(()),
     }
 }

@@ -322,7 +322,8 @@ rows! {
     STARTING_POSITION = ("kinesis.startingPosition", Group::Source, Users::Reads,
         Kind::Text("LATEST, TRIM_HORIZON, EARLIEST, or AT_TIMESTAMP with a time and its offset \
                     as in AT_TIMESTAMP 2026-08-30T19:00:05Z or AT_TIMESTAMP 2026-08-30T21:00:05+02:00"),
-        "where a new query starts; a query that goes on does so where it was")
+        "where a new query starts; a query that goes on does so where it was. A batch read starts at TRIM_HORIZON unless \
+         this says otherwise, and never at LATEST")
         .default("LATEST");
     ENDING_POSITION = ("kinesis.endingPosition", Group::Source, Users::BatchRead,
         Kind::Text("LATEST, or AT_TIMESTAMP with a time and its offset as in AT_TIMESTAMP 2026-08-30T19:00:05Z"),

@@ -1,5 +1,6 @@
 //! The driver's side: which shards there are, where the last batch ended, what the next one reads.
 
+mod batch_read;
 mod ends;
 mod news;
 mod shards;
@@ -19,6 +20,8 @@ use crate::options::StartingPosition;
 use crate::read::{ReadTask, ShardReport};
 use crate::service::{KinesisApi, RequestCounters, StreamSummary};
 use crate::stream::{Offset, Position, ShardId};
+
+pub use batch_read::batch_read_tasks;
 
 use ends::{Ends, Reports};
 use news::News;
@@ -88,7 +91,12 @@ impl Planner {
     /// Opens the planner: looks at the stream, makes nothing. `files` reaches the checkpoint location.
     pub async fn open(engine: &Engine, config: SourceConfig, files: Arc<dyn FileSystem>) -> Result<Self> {
         let api = engine.source_client(&config).await?;
-        let store = engine.store(&config, files.clone())?;
+        let store = engine.store(&config, files.clone())?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidArgument,
+                "a streaming query without a checkpoint location",
+            )
+        })?;
         store.prepare().await?;
         Self::on(api, store, config, files).await
     }
@@ -129,7 +137,8 @@ impl Planner {
     /// The offset a new query starts from, as JSON. Made once and kept in the checkpoint location, so that LATEST
     /// means the same moment however often the query is started before its first batch.
     pub async fn initial_offset(&self) -> Result<String> {
-        let path = format!("{}/{INITIAL_OFFSET}", self.config.checkpoint_location);
+        let folder = self.config.checkpoint_location.as_deref().unwrap_or_default();
+        let path = format!("{folder}/{INITIAL_OFFSET}");
         if let Some(kept) = self.files.0.read(&path).await? {
             return kept_offset(&path, kept);
         }
@@ -216,6 +225,7 @@ impl Planner {
                     batch: offset.batch,
                     shard: shard.clone(),
                     start: start.clone(),
+                    until: None,
                 };
                 task.to_json()
             })

@@ -71,7 +71,9 @@ pub struct ShardReader {
 }
 
 impl ShardReader {
-    /// Starts reading what `task` (from [`crate::plan::Planner::partitions`]) says. Must run in the runtime.
+    /// Starts reading what `task` (from [`crate::plan::Planner::partitions`], or
+    /// [`crate::plan::batch_read_tasks`] where the configuration is one of a batch read) says. Must run in the
+    /// runtime.
     pub fn open(
         engine: &Engine,
         config: SourceConfig,
@@ -110,7 +112,7 @@ impl ShardReader {
             let memory = ShardMemory::default();
             Fetcher {
                 api,
-                store,
+                store: Some(store),
                 memory: &memory,
                 options: &fetching,
                 shared,

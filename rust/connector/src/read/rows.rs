@@ -18,6 +18,8 @@ pub(super) struct Bounds {
     pub bytes: Option<u64>,
     /// The last record of the batch: a claim's.
     pub through: Option<SequenceNumber>,
+    /// Records that arrived later (milliseconds since the epoch) are not read.
+    pub until: Option<i64>,
     /// True before the batch has its first record.
     pub first: bool,
 }
@@ -29,6 +31,8 @@ pub(super) enum Cut {
     Full,
     /// The rest is after the claim's end.
     Claim,
+    /// The rest arrived after the time bound.
+    Time,
 }
 
 /// The part of an answer that belongs to the batch.
@@ -115,6 +119,13 @@ impl Walk<'_> {
         if let Some(through) = &self.bounds.through {
             let number: SequenceNumber = records.sequence_number(row).parse()?;
             return Ok((number > *through).then_some(Cut::Claim));
+        }
+        if self
+            .bounds
+            .until
+            .is_some_and(|until| records.arrival_millis(row) > until)
+        {
+            return Ok(Some(Cut::Time));
         }
         if self.bounds.first && self.taken == 0 {
             return Ok(None);
@@ -276,6 +287,16 @@ mod tests {
         };
         let taken = take(page, &bounds).expect("taken");
         assert_eq!((taken.rows, taken.cut), (1, Some(Cut::Full)));
+    }
+
+    #[test]
+    fn later_arrivals_are_left() {
+        let bounds = Bounds {
+            until: Some(1_001),
+            ..Bounds::default()
+        };
+        let taken = take(records(&[b"a", b"b", b"c"]), &bounds).expect("taken");
+        assert_eq!((taken.rows, taken.cut), (2, Some(Cut::Time)));
     }
 
     #[test]

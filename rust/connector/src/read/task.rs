@@ -18,6 +18,9 @@ pub struct ReadTask {
     pub shard: ShardId,
     /// Where the batch starts.
     pub start: Position,
+    /// In a batch read: records that arrived later (milliseconds since the epoch) don't belong to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<i64>,
 }
 
 impl ReadTask {

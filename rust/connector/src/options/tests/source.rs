@@ -49,7 +49,8 @@ fn defaults() {
     );
     let mut batch = batch_read(&with_name(&[])).unwrap().options;
     assert_eq!(batch.ending_position, Some(EndingPosition::Latest));
-    batch.ending_position = None;
+    assert_eq!(batch.starting_position, StartingPosition::TrimHorizon);
+    (batch.starting_position, batch.ending_position) = (StartingPosition::Latest, None);
     assert_eq!(batch, parsed.options);
 }
 
@@ -595,11 +596,14 @@ fn ending_positions_of_batch_reads() {
         "kinesis.endingPosition is \"TRIM_HORIZON\". Allowed: LATEST, or AT_TIMESTAMP with a time and its offset as in \
          AT_TIMESTAMP 2026-08-30T19:00:05Z",
     );
-    assert_eq!(
-        batch_read(&with_name(&[])).unwrap().warnings,
-        [
-            "a batch read from LATEST reads nothing: set kinesis.startingPosition to TRIM_HORIZON or AT_TIMESTAMP …"
-        ]
+    let default = batch_read(&with_name(&[])).unwrap();
+    assert_eq!(default.options.starting_position, StartingPosition::TrimHorizon);
+    assert_eq!(default.warnings, Vec::<String>::new());
+    assert_refused(
+        &batch_read(&with_name(&[("kinesis.startingPosition", "latest")])).unwrap_err(),
+        "kinesis.startingPosition",
+        "kinesis.startingPosition is LATEST: a batch read would read nothing. Set it to TRIM_HORIZON, the default of batch \
+         reads, or to AT_TIMESTAMP …",
     );
 }
 

@@ -57,7 +57,8 @@ impl Progress {
 /// The fetching side of a reader.
 pub(super) struct Fetcher<'a> {
     pub api: Arc<dyn KinesisApi>,
-    pub store: Arc<dyn CheckpointStore>,
+    /// Where claims are; none in a batch read, whose end is known beforehand.
+    pub store: Option<Arc<dyn CheckpointStore>>,
     pub memory: &'a ShardMemory,
     pub options: &'a SourceOptions,
     pub shared: Arc<Shared>,
@@ -68,8 +69,11 @@ impl Fetcher<'_> {
     /// Reads the batch's part of the shard into the queue and claims its end.
     pub(super) async fn run(mut self) -> Result<()> {
         let task = &self.shared.task;
-        let claimed = self.store.get(&task.claim_key()).await?.map(|claim| claim.end);
         let mut cursor = Cursor::new(&self, task.start.clone());
+        let Some(store) = self.store.clone() else {
+            return self.read_until_stop(&mut cursor).await;
+        };
+        let claimed = store.get(&task.claim_key()).await?.map(|claim| claim.end);
         let end = match claimed {
             Some(end) => {
                 self.read_to(&end, &mut cursor).await?;
@@ -80,7 +84,7 @@ impl Fetcher<'_> {
                 if !self.shared.progress().fetched {
                     return Ok(());
                 }
-                self.claim(&mut cursor).await?
+                self.claim(&*store, &mut cursor).await?
             }
         };
         cursor.leave_at(&end, self.memory);
@@ -93,6 +97,7 @@ impl Fetcher<'_> {
         let deadline = self
             .options
             .max_fetch_time_per_shard
+            .filter(|_| self.store.is_some())
             .map(|time| Instant::now() + time);
         loop {
             let bounds = self.bounds();
@@ -183,10 +188,9 @@ impl Fetcher<'_> {
     }
 
     /// Puts the claim of what was fetched, and follows an earlier one if there is one.
-    async fn claim(&mut self, cursor: &mut Cursor) -> Result<Position> {
+    async fn claim(&mut self, store: &dyn CheckpointStore, cursor: &mut Cursor) -> Result<Position> {
         let own = self.shared.progress().position.clone();
-        let put = self
-            .store
+        let put = store
             .put_if_absent(&self.shared.task.claim_key(), &Claim::new(own.clone()))
             .await?;
         let first = match put {
@@ -278,12 +282,19 @@ impl Fetcher<'_> {
     fn bounds(&self) -> Bounds {
         let progress = self.shared.progress();
         let options = self.options;
+        if self.store.is_none() {
+            return Bounds {
+                until: self.shared.task.until,
+                ..Bounds::default()
+            };
+        }
         Bounds {
             rows: Some(options.max_fetch_records_per_shard.saturating_sub(progress.rows)),
             bytes: options
                 .max_fetch_bytes_per_shard
                 .map(|most| most.saturating_sub(progress.bytes)),
             through: None,
+            until: None,
             first: progress.rows == 0,
         }
     }

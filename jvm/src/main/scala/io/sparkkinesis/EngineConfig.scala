@@ -20,6 +20,9 @@ private[sparkkinesis] object EngineConfig {
       "checkpointLocation" -> checkpointLocation,
       "minBatchesToRetain" -> Int.box(minBatchesToRetain))
 
+  /** For a batch read, which needs no checkpoint. */
+  def batchRead(options: KinesisOptions): EngineConfig = build(options)
+
   /** For a sink. */
   def sink(options: KinesisOptions): EngineConfig = build(options)
 

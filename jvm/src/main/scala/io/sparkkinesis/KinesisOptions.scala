@@ -40,17 +40,20 @@ private[sparkkinesis] final class KinesisOptions private (values: Map[String, St
     }
 
   /**
-   * Checks options of which it isn't known yet whether they are a read's or a write's: Spark
-   * doesn't tell when it asks for the schema. Refuses only what is wrong in either case, and
-   * leaves the rest to [[check]].
+   * Checks options of which it isn't known yet whether they are a stream's, a batch read's or a
+   * write's: Spark doesn't tell when it asks for the schema. Refuses only what is wrong in every
+   * case, and leaves the rest to [[check]].
    */
   def checkForReadOrWrite(): Unit =
-    for (readError <- failure(Source); writeError <- failure(Sink)) {
-      if (!values.keys.exists(isSinkOption)) throw readError
+    for (readError <- failure(Source); batchError <- failure(BatchRead); writeError <- failure(Sink)) {
+      if (!values.keys.exists(isSinkOption)) throw if (isBatchRead) batchError else readError
       // Reading and writing options together: which are misplaced isn't known yet, but a sink's
       // option that the sink refuses is wrong.
       if (Option(writeError.context().get("option")).exists(isSinkOption)) throw writeError
     }
+
+  /** Only a batch read has an end. */
+  private def isBatchRead: Boolean = get("kinesis.endingPosition").isDefined
 
   private def failure(kind: String): Option[KinesisConnectorException] =
     try {
@@ -68,6 +71,7 @@ private[sparkkinesis] final class KinesisOptions private (values: Map[String, St
 
 private[sparkkinesis] object KinesisOptions {
   val Source = "source"
+  val BatchRead = "batchRead"
   val Sink = "sink"
 
   private val log = LoggerFactory.getLogger(classOf[KinesisOptions])

@@ -2,21 +2,20 @@ package io.sparkkinesis
 
 import java.{util => ju}
 
-import org.apache.spark.sql.SQLContext
 import org.apache.spark.sql.connector.catalog.{Table, TableProvider}
 import org.apache.spark.sql.connector.expressions.Transform
-import org.apache.spark.sql.sources.{BaseRelation, DataSourceRegister, RelationProvider}
+import org.apache.spark.sql.sources.DataSourceRegister
 import org.apache.spark.sql.types.StructType
 import org.apache.spark.sql.util.CaseInsensitiveStringMap
 
 /**
- * `format("aws-kinesis")`: a Kinesis data stream as a streaming source, and as a streaming and
- * batch sink.
+ * `format("aws-kinesis")`: a Kinesis data stream as a source and a sink, of streaming queries and
+ * of batches.
  *
  * Nothing here goes to the network: the schema is fixed, and options are checked by the engine
  * from their text alone.
  */
-class KinesisSourceProvider extends TableProvider with DataSourceRegister with RelationProvider {
+class KinesisSourceProvider extends TableProvider with DataSourceRegister {
 
   override def shortName(): String = "aws-kinesis"
 
@@ -33,14 +32,6 @@ class KinesisSourceProvider extends TableProvider with DataSourceRegister with R
     new KinesisTable(KinesisOptions(new CaseInsensitiveStringMap(properties)).stream)
 
   override def supportsExternalMetadata(): Boolean = false
-
-  /** Spark asks for this relation when `spark.read` finds that the table has no batch read. */
-  override def createRelation(
-      sqlContext: SQLContext,
-      parameters: Map[String, String]): BaseRelation =
-    throw new UnsupportedOperationException(
-      s"spark.read.format(${'"'}${shortName()}${'"'}) is not supported in this version: read the stream with " +
-        "spark.readStream and Trigger.AvailableNow, which ends when everything available has been read.")
 }
 
 /** `format("aws-kinesis-native")`: the same connector where "aws-kinesis" already names another one. */

@@ -24,14 +24,12 @@ private[sparkkinesis] class KinesisTable(stream: String)
     import TableCapability._
     // ACCEPT_ANY_SCHEMA: what is written has other columns than what is read, and the sink checks
     // them itself. No TRUNCATE: a stream can't be overwritten, and Spark then refuses that mode.
-    ju.EnumSet.of(MICRO_BATCH_READ, STREAMING_WRITE, BATCH_WRITE, ACCEPT_ANY_SCHEMA)
+    ju.EnumSet.of(BATCH_READ, MICRO_BATCH_READ, BATCH_WRITE, STREAMING_WRITE, ACCEPT_ANY_SCHEMA)
   }
 
-  override def newScanBuilder(options: CaseInsensitiveStringMap): ScanBuilder = {
-    val checked = KinesisOptions(options)
-    checked.check(KinesisOptions.Source)
-    () => new KinesisScan(checked)
-  }
+  // The scan checks the options, since it knows whether it is one of a stream or of a batch.
+  override def newScanBuilder(options: CaseInsensitiveStringMap): ScanBuilder =
+    () => new KinesisScan(KinesisOptions(options))
 
   override def newWriteBuilder(info: LogicalWriteInfo): WriteBuilder = {
     val checked = KinesisOptions(info.options())

@@ -77,11 +77,12 @@ class KinesisSourceProviderSuite extends AnyFunSuite {
     assert(error.getMessage.contains("kinesis.streamName"))
   }
 
-  test("the table reads micro-batches, writes streams and batches, and doesn't truncate") {
+  test("the table reads micro-batches and batches, writes streams and batches, and doesn't truncate") {
     val table = new KinesisSourceProvider().getTable(KinesisTable.ReadSchema, Array.empty, options(stream, region))
     assert(table.isInstanceOf[SupportsRead] && table.isInstanceOf[SupportsWrite])
     assert(
       table.capabilities().asScala == Set(
+        TableCapability.BATCH_READ,
         TableCapability.MICRO_BATCH_READ,
         TableCapability.STREAMING_WRITE,
         TableCapability.BATCH_WRITE,
@@ -96,9 +97,12 @@ class KinesisSourceProviderSuite extends AnyFunSuite {
     assert(table.name() == "KinesisTable[orders]")
   }
 
-  test("spark.read is refused, with what to do instead") {
-    val error = intercept[UnsupportedOperationException](new KinesisSourceProvider().createRelation(null, Map.empty))
-    assert(error.getMessage.contains("aws-kinesis"))
-    assert(error.getMessage.contains("AvailableNow"))
+  test("an option that is wrong for streams and batches alike is refused when the schema is asked for") {
+    val end = "kinesis.endingPosition" -> "AT_TIMESTAMP 2026-08-30T19:00:05Z"
+    assert(new KinesisSourceProvider().inferSchema(options(stream, region, end)) == KinesisTable.ReadSchema)
+    val error = intercept[KinesisConnectorException] {
+      new KinesisSourceProvider().inferSchema(options(stream, region, "kinesis.endingPosition" -> "soon"))
+    }
+    assert(error.getMessage.contains("kinesis.endingPosition is \"soon\""))
   }
 }

@@ -13,7 +13,7 @@ final class NativeBridge {
   private NativeBridge() {}
 
   /** Changes with every change of these methods or of what they mean; the library has the same number. */
-  static final int ABI_VERSION = 2;
+  static final int ABI_VERSION = 3;
 
   /** Not done yet: call again with the same arguments. */
   static final int AGAIN = 0;
@@ -54,6 +54,16 @@ final class NativeBridge {
   static native void plannerCancel(long handle);
 
   static native void plannerClose(long handle);
+
+  static native long batchReadOpen(String config);
+
+  static native int batchReadAwait(long handle, int waitMs);
+
+  static native String[] batchReadTasks(long handle);
+
+  static native void batchReadCancel(long handle);
+
+  static native void batchReadClose(long handle);
 
   static native long readerOpen(String config, String task, HadoopFileSystem files, boolean poison);
 

@@ -35,12 +35,7 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
     new KinesisReaderFactory(config, files, reports)
   }
 
-  private lazy val reports: ReportAccumulator = {
-    val accumulator = new ReportAccumulator
-    // Without a name: the reports are for the planner, not for the user interface.
-    spark.sparkContext.register(accumulator)
-    accumulator
-  }
+  private lazy val reports = ReportAccumulator.registered(spark.sparkContext)
 
   // Opened by the first call that needs it, since Spark makes streams that it never asks anything.
   private var opened: Option[Planner] = None

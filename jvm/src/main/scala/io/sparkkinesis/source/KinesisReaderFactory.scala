@@ -2,7 +2,7 @@ package io.sparkkinesis.source
 
 import io.sparkkinesis.{EngineConfig, TaskInterrupt}
 import io.sparkkinesis.bridge.{HadoopCheckpointFiles, ShardReader}
-import org.apache.spark.TaskContext
+import org.apache.spark.{SparkContext, TaskContext}
 import org.apache.spark.broadcast.Broadcast
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.connector.read.{InputPartition, PartitionReader, PartitionReaderFactory}
@@ -13,7 +13,7 @@ private[source] final class KinesisInputPartition(val task: String) extends Inpu
   override def toString: String = s"KinesisInputPartition($task)"
 }
 
-/** Makes the readers of a query's tasks. The same one serves all of a query's batches. */
+/** Makes the readers of a query's tasks. The same one serves all of a streaming query's batches. */
 private[source] final class KinesisReaderFactory(
     config: EngineConfig,
     hadoopConf: Broadcast[HadoopConfBroadcast],
@@ -38,4 +38,13 @@ private[source] final class KinesisReaderFactory(
       task,
       new HadoopCheckpointFiles(hadoopConf.value.value),
       TaskInterrupt.of(context))
+}
+
+private[source] object KinesisReaderFactory {
+
+  /** For a batch read, whose readers keep no claims and report nothing. */
+  def forBatch(context: SparkContext, config: EngineConfig): KinesisReaderFactory = {
+    val files = context.broadcast(new HadoopConfBroadcast(context.hadoopConfiguration))
+    new KinesisReaderFactory(config, files, ReportAccumulator.registered(context))
+  }
 }

@@ -1,19 +1,29 @@
 package io.sparkkinesis.source
 
 import io.sparkkinesis.{KinesisOptions, KinesisTable}
-import org.apache.spark.sql.connector.read.Scan
+import org.apache.spark.sql.connector.read.{Batch, Scan}
 import org.apache.spark.sql.connector.read.streaming.MicroBatchStream
 import org.apache.spark.sql.types.StructType
 
-/** A streaming read of one stream. */
+/** A read of one stream: of micro-batches without end, or of what is there now. */
 private[sparkkinesis] class KinesisScan(options: KinesisOptions) extends Scan {
 
   override def readSchema(): StructType = KinesisTable.ReadSchema
 
   override def description(): String = s"KinesisScan[${options.stream}, ${options.consumerType}]"
 
-  override def toMicroBatchStream(checkpointLocation: String): MicroBatchStream =
+  override def toMicroBatchStream(checkpointLocation: String): MicroBatchStream = {
+    options.check(KinesisOptions.Source)
     new KinesisMicroBatchStream(options, checkpointLocation)
+  }
+
+  // Spark asks for it more than once; the tasks of a read are the same ones.
+  private lazy val batch: Batch = {
+    options.check(KinesisOptions.BatchRead)
+    new KinesisBatch(options)
+  }
+
+  override def toBatch(): Batch = batch
 
   override def columnarSupportMode(): Scan.ColumnarSupportMode = Scan.ColumnarSupportMode.SUPPORTED
 

@@ -5,6 +5,7 @@ import java.util.concurrent.ConcurrentLinkedQueue
 
 import scala.collection.mutable.ArrayBuffer
 
+import org.apache.spark.SparkContext
 import org.apache.spark.util.AccumulatorV2
 
 /**
@@ -42,5 +43,15 @@ private[source] class ReportAccumulator extends AccumulatorV2[String, ju.List[St
       report = reports.poll()
     }
     taken.toSeq
+  }
+}
+
+private[source] object ReportAccumulator {
+
+  /** Without a name: the reports are for the planner, not for the user interface. */
+  def registered(context: SparkContext): ReportAccumulator = {
+    val accumulator = new ReportAccumulator
+    context.register(accumulator)
+    accumulator
   }
 }

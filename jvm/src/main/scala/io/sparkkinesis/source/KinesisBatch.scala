@@ -1,0 +1,23 @@
+package io.sparkkinesis.source
+
+import io.sparkkinesis.{EngineConfig, KinesisOptions, TaskInterrupt}
+import io.sparkkinesis.bridge.BatchRead
+import org.apache.spark.sql.SparkSession
+import org.apache.spark.sql.connector.read.{Batch, InputPartition, PartitionReaderFactory}
+
+/** Spark's calls for a batch read, turned into calls of the engine. It lives on the driver. */
+private[source] class KinesisBatch(options: KinesisOptions) extends Batch {
+
+  private val config = EngineConfig.batchRead(options)
+
+  /** One partition for each shard. Where the read ends is fixed here, once, for all attempts at its tasks. */
+  private lazy val partitions: Array[InputPartition] =
+    BatchRead.tasks(config.json, TaskInterrupt.Driver).map(task => new KinesisInputPartition(task))
+
+  override def planInputPartitions(): Array[InputPartition] = partitions
+
+  override def createReaderFactory(): PartitionReaderFactory =
+    KinesisReaderFactory.forBatch(SparkSession.active.sparkContext, config)
+
+  override def toString: String = s"KinesisBatch[${options.stream}]"
+}

@@ -1,0 +1,50 @@
+//! Planning a batch read: every shard from the starting to the ending position, each a task of its own. There is no
+//! checkpoint and no claim: the end is a time, the same for every attempt at a task.
+
+use crate::config::SourceConfig;
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::{EndingPosition, StartingPosition};
+use crate::read::ReadTask;
+use crate::service::ShardFilter;
+use crate::stream::Position;
+
+/// What stands in a task where a streaming query has its source's id.
+const SOURCE: &str = "batch-read";
+
+/// The tasks of a batch read, one JSON for each shard that can have records between the two positions. The ending
+/// position LATEST is the moment of this call.
+pub async fn batch_read_tasks(engine: &Engine, config: &SourceConfig) -> Result<Vec<String>> {
+    let api = engine.source_client(config).await?;
+    let now = chrono::Utc::now().timestamp_millis();
+    let (start, filter) = match config.options.starting_position {
+        StartingPosition::TrimHorizon => (Position::TrimHorizon, ShardFilter::All),
+        StartingPosition::AtTimestamp { millis } => {
+            (Position::AtTimestamp(millis), ShardFilter::FromTimestamp(millis))
+        }
+        StartingPosition::Latest => {
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                "a batch read from LATEST would read nothing",
+            ));
+        }
+    };
+    let until = match config.options.ending_position {
+        Some(EndingPosition::AtTimestamp { millis }) => millis - 1,
+        Some(EndingPosition::Latest) | None => now,
+    };
+    let shards = api.list_shards(filter).await?;
+    shards
+        .into_iter()
+        .map(|shard| {
+            let task = ReadTask {
+                source: SOURCE.to_owned(),
+                batch: 0,
+                shard: shard.id,
+                start: start.clone(),
+                until: Some(until),
+            };
+            task.to_json()
+        })
+        .collect()
+}

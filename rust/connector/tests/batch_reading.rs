@@ -1,0 +1,152 @@
+//! Batch reads against the sandbox: what lies between two positions, whatever happens meanwhile.
+
+// Helpers of tests fail as tests do.
+#![allow(clippy::expect_used)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kinesis_connector::plan::batch_read_tasks;
+use kinesis_connector::read::ShardReader;
+use kinesis_connector::{Engine, ErrorKind, Result, SourceConfig};
+use support::{LocalFiles, Row, STREAM, World, assert_exact, read_all};
+
+struct BatchRead {
+    engine: Engine,
+    config: SourceConfig,
+    tasks: Vec<String>,
+}
+
+impl BatchRead {
+    async fn plan(world: &World, options: &[(&str, &str)]) -> Result<Self> {
+        let mut all = BTreeMap::from([
+            ("kinesis.streamName", STREAM.to_owned()),
+            ("kinesis.region", "us-east-1".to_owned()),
+            ("kinesis.endpointUrl", world.sandbox.endpoint()),
+            ("kinesis.awsAccessKeyId", "AKIDTEST".to_owned()),
+            ("kinesis.awsSecretKey", "secret".to_owned()),
+        ]);
+        all.extend(options.iter().map(|(key, value)| (*key, (*value).to_owned())));
+        let json = serde_json::json!({ "version": 1, "options": all });
+        let (engine, config) = (Engine::new(), SourceConfig::parse(&json.to_string())?);
+        let tasks = batch_read_tasks(&engine, &config).await?;
+        Ok(Self {
+            engine,
+            config,
+            tasks,
+        })
+    }
+
+    async fn rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for task in &self.tasks {
+            let reader = ShardReader::open(&self.engine, self.config.clone(), task, Arc::new(LocalFiles));
+            let reader = reader.expect("a reader");
+            rows.extend(read_all(&reader).await.expect("rows"));
+            assert_eq!(
+                reader.finish(true).await.expect("finished"),
+                None,
+                "a batch read reports nothing"
+            );
+        }
+        rows.sort_by(|left, right| left.sequence_number.cmp(&right.sequence_number));
+        rows
+    }
+}
+
+/// Waits until the clock, which arrival times follow, shows another millisecond; answers that as ISO-8601.
+fn next_millisecond() -> String {
+    let now = chrono::Utc::now().timestamp_millis();
+    while chrono::Utc::now().timestamp_millis() <= now {
+        std::hint::spin_loop();
+    }
+    let time = chrono::DateTime::from_timestamp_millis(now + 1).expect("a time");
+    time.to_rfc3339()
+}
+
+#[tokio::test]
+async fn all_that_was_there_when_the_read_was_planned_and_nothing_later() {
+    let world = World::with_shards(3).await;
+    world.put("r", 0..500).await;
+    let read = BatchRead::plan(&world, &[]).await.expect("planned");
+    next_millisecond();
+    world.put("late", 0..500).await;
+    for _ in 0..2 {
+        assert_exact(&read.rows().await, "r", 0..500);
+    }
+}
+
+#[tokio::test]
+async fn no_limit_of_micro_batches_applies() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..300).await;
+    let limited = [("kinesis.maxFetchRecordsPerShard", "10")];
+    assert_exact(
+        &BatchRead::plan(&world, &limited)
+            .await
+            .expect("planned")
+            .rows()
+            .await,
+        "r",
+        0..300,
+    );
+}
+
+#[tokio::test]
+async fn from_one_time_to_another() {
+    let world = World::with_shards(2).await;
+    world.put("early", 0..50).await;
+    let start = next_millisecond();
+    world.put("r", 0..50).await;
+    let end = next_millisecond();
+    world.put("late", 0..50).await;
+    let (from, to) = (format!("AT_TIMESTAMP {start}"), format!("AT_TIMESTAMP {end}"));
+    let options = [
+        ("kinesis.startingPosition", from.as_str()),
+        ("kinesis.endingPosition", to.as_str()),
+    ];
+    assert_exact(
+        &BatchRead::plan(&world, &options)
+            .await
+            .expect("planned")
+            .rows()
+            .await,
+        "r",
+        0..50,
+    );
+}
+
+#[tokio::test]
+async fn all_generations_of_shards() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..100).await;
+    world.split("shardId-000000000000").await;
+    world.put("r", 100..200).await;
+    world.merge("shardId-000000000001", "shardId-000000000002").await;
+    world.put("r", 200..300).await;
+    assert_exact(
+        &BatchRead::plan(&world, &[]).await.expect("planned").rows().await,
+        "r",
+        0..300,
+    );
+}
+
+#[tokio::test]
+async fn a_missing_stream_and_a_start_at_latest_are_refused() {
+    let world = World::with_shards(1).await;
+    let refused = |options: Vec<(&'static str, &'static str)>| {
+        let world = &world;
+        async move {
+            BatchRead::plan(world, &options)
+                .await
+                .map(|_| ())
+                .expect_err("refused")
+        }
+    };
+    let missing = refused(vec![("kinesis.streamName", "nowhere")]).await;
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    let latest = refused(vec![("kinesis.startingPosition", "LATEST")]).await;
+    assert_eq!(latest.kind(), ErrorKind::InvalidOption);
+}

@@ -1,0 +1,84 @@
+//! The native methods that plan a batch read.
+
+use std::sync::OnceLock;
+
+use jni::objects::{JClass, JObjectArray, JString};
+use jni::sys::{jint, jlong};
+use kinesis_connector::SourceConfig;
+use kinesis_connector::plan::batch_read_tasks;
+
+use crate::errors::invalid_argument;
+use crate::guard::export;
+use crate::handles::{Handled, TABLE};
+use crate::pending::{Pending, wait_of};
+use crate::{runtime, status, values};
+
+struct BatchReadHandle {
+    config: SourceConfig,
+    tasks: OnceLock<Vec<String>>,
+    pending: Pending,
+}
+
+impl Handled for BatchReadHandle {
+    const TAG: u8 = 4;
+    const NAME: &'static str = "plan of a batch read";
+}
+
+export! {
+    /// A handle for a plan that `batchReadAwait` then makes.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_batchReadOpen<'l>(
+        env, _class: JClass<'l>, config: JString<'l>,
+    ) -> jlong {
+        let config = values::text(env, &config, "the batch read's configuration")?;
+        let handle = BatchReadHandle {
+            config: SourceConfig::parse(&config)?,
+            tasks: OnceLock::new(),
+            pending: Pending::default(),
+        };
+        Ok(TABLE.insert(handle)?)
+    }
+}
+
+export! {
+    /// Makes the plan; AGAIN or DONE.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_batchReadAwait<'l>(
+        _env, _class: JClass<'l>, handle: jlong, wait: jint,
+    ) -> jint {
+        let handle = TABLE.get::<BatchReadHandle>(handle)?;
+        let planned = handle.pending.drive(runtime::get()?, "planning", wait_of(wait), || {
+            let (engine, config) = (runtime::engine()?, handle.config.clone());
+            Ok(async move { batch_read_tasks(engine, &config).await })
+        })?;
+        let Some(tasks) = planned else { return Ok(status::AGAIN) };
+        handle.tasks.get_or_init(|| tasks);
+        Ok(status::DONE)
+    }
+}
+
+export! {
+    /// The tasks of a plan that is made.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_batchReadTasks<'l>(
+        env, _class: JClass<'l>, handle: jlong,
+    ) -> JObjectArray<'l, JString<'l>> {
+        let handle = TABLE.get::<BatchReadHandle>(handle)?;
+        let tasks = handle.tasks.get().ok_or_else(|| invalid_argument("the batch read is not planned yet"))?;
+        values::texts(env, tasks)
+    }
+}
+
+export! {
+    /// Drops the operation that the last call did not wait for.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_batchReadCancel<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
+        TABLE.get::<BatchReadHandle>(handle)?.pending.cancel();
+        Ok(())
+    }
+}
+
+export! {
+    /// Closes the plan.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_batchReadClose<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
+        let _runtime = runtime::enter()?;
+        TABLE.remove::<BatchReadHandle>(handle)?.pending.cancel();
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+"""spark.read: what lies between two positions."""
+
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from local_kinesis import await_condition
+from pyspark.sql.functions import count, countDistinct
+from support.queries import events, payloads, sink_options, source_options
+
+
+def batch(spark, sandbox, stream, **options):
+    # A sink's options are a source's without a starting position.
+    return spark.read.format("aws-kinesis").options(**sink_options(sandbox, stream, **options)).load()
+
+
+def data(frame):
+    return sorted(bytes(row.data).decode() for row in frame.select("data").collect())
+
+
+def test_all_there_is(spark, sandbox, new_stream):
+    stream = new_stream(2)
+    stream.put(events(0, 500))
+    frame = batch(spark, sandbox, stream)
+    assert data(frame) == sorted(payloads(events(0, 500)))
+    assert frame.columns == ["data", "streamName", "partitionKey", "sequenceNumber", "approximateArrivalTimestamp"]
+    assert frame.count() == 500
+    rows = frame.agg(count("*").alias("n"), countDistinct("sequenceNumber").alias("distinct")).collect()
+    assert (rows[0].n, rows[0].distinct) == (500, 500)
+
+
+def test_an_empty_stream_has_no_rows(spark, sandbox, stream):
+    assert batch(spark, sandbox, stream).count() == 0
+
+
+def test_over_a_split(spark, sandbox, new_stream):
+    stream = new_stream(1)
+    stream.put(events(0, 100))
+    stream.split(stream.shards()[0]["ShardId"])
+    stream.put(events(100, 100))
+    assert data(batch(spark, sandbox, stream)) == sorted(payloads(events(0, 200)))
+
+
+def next_millisecond():
+    """Waits until the clock, which arrival times follow, shows another millisecond; answers that as ISO-8601."""
+    now = time.time_ns() // 1_000_000
+    await_condition(lambda: time.time_ns() // 1_000_000 > now, "another millisecond", 10, 0.0005)
+    return datetime.fromtimestamp((now + 1) / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def test_from_one_time_to_another(spark, sandbox, stream):
+    stream.put(events(0, 50))
+    between = f"AT_TIMESTAMP {next_millisecond()}"
+    stream.put(events(50, 50))
+    assert data(batch(spark, sandbox, stream, endingPosition=between)) == sorted(payloads(events(0, 50)))
+    assert data(batch(spark, sandbox, stream, startingPosition=between)) == sorted(payloads(events(50, 50)))
+
+
+def test_a_limit_ends_early(spark, sandbox, new_stream):
+    stream = new_stream(4)
+    stream.put(events(0, 2000))
+    assert len(batch(spark, sandbox, stream).limit(3).collect()) == 3
+
+
+def test_a_start_at_latest_is_refused(spark, sandbox, stream):
+    with pytest.raises(Exception, match="a batch read would read nothing"):
+        batch(spark, sandbox, stream, startingPosition="LATEST").collect()
+
+
+def test_an_end_is_refused_in_a_stream(spark, sandbox, stream, checkpoint):
+    options = source_options(sandbox, stream, endingPosition="LATEST")
+    query = spark.readStream.format("aws-kinesis").options(**options).load().writeStream.format("noop")
+    with pytest.raises(Exception, match="kinesis.endingPosition"):
+        query.option("checkpointLocation", str(checkpoint)).start().awaitTermination()
+
+
+def test_a_missing_stream(spark, sandbox):
+    with pytest.raises(Exception, match="not-there"):
+        batch(spark, sandbox, SimpleNamespace(name="not-there")).count()
