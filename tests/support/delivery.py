@@ -1,0 +1,86 @@
+"""What a job that overwrites a folder for each batch has delivered, and what Spark tells of how it came to it."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+from .queries import events, payloads
+
+
+def delivered_by_batch(output: Path):
+    """The payloads in each batch that was written to its end."""
+    batches = {}
+    for folder in output.glob("batch=*"):
+        if (folder / "_SUCCESS").exists():
+            try:
+                texts = [text for part in folder.glob("part-*") for text in part.read_text().splitlines()]
+            except FileNotFoundError:
+                continue  # just being overwritten
+            batches[int(folder.name.split("=")[1])] = texts
+    return batches
+
+
+def errors_of(batches, count):
+    """What is wrong with these batches if so many numbered events were put; empty if they are exact."""
+    places = defaultdict(list)
+    for batch, texts in batches.items():
+        for text in texts:
+            places[text].append(batch)
+    expected = payloads(events(0, count))
+    found = {
+        "lost": [text for text in expected if text not in places],
+        "repeated, and in which batches": {text: sorted(at) for text, at in places.items() if len(at) > 1},
+        "never put": sorted(places.keys() - set(expected)),
+    }
+    return {what: which for what, which in found.items() if which}
+
+
+def finish(job, stream, producer, output: Path):
+    """Ends the producing, waits until the job has delivered all of it, kills it, and checks what it delivered."""
+    producer.stop()
+
+    def arrived(first, count):
+        have = {text for texts in delivered_by_batch(output).values() for text in texts}
+        return set(payloads(events(first, count))) <= have
+
+    def missing():
+        return f"all of {producer.count} records, {errors_of(delivered_by_batch(output), producer.count)}"
+
+    job.await_condition(lambda: arrived(0, producer.count), missing, seconds=150, interval=0.2)
+    # One more batch: the last one is complete then, and what it repeated would show.
+    stream.put(events(producer.count, 1))
+    job.await_condition(lambda: arrived(producer.count, 1), "a further record", seconds=90, interval=0.2)
+    job.kill()
+    assert errors_of(delivered_by_batch(output), producer.count + 1) == {}
+
+
+class EventLog:
+    """The event log of an application that may be running still."""
+
+    def __init__(self, folder: Path):
+        folder.mkdir()
+        self._folder = folder
+        self.conf = (
+            "spark.eventLog.enabled=true",
+            f"spark.eventLog.dir={folder.as_uri()}",
+            "spark.eventLog.compress=false",
+            "spark.eventLog.rolling.enabled=false",
+        )
+
+    def _events(self, name):
+        for file in self._folder.iterdir():
+            if file.name.startswith("."):
+                continue  # a checksum
+            for line in file.read_text().splitlines():
+                if f'"{name}"' in line and line.endswith("}"):
+                    yield json.loads(line)
+
+    def speculative_attempts(self):
+        """The attempts that Spark started beside one that was running."""
+        started = self._events("SparkListenerTaskStart")
+        return [event["Task Info"] for event in started if event["Task Info"]["Speculative"]]
+
+    def failures(self):
+        """How the attempts ended that didn't succeed, as texts."""
+        ends = [event["Task End Reason"] for event in self._events("SparkListenerTaskEnd")]
+        return [json.dumps(end) for end in ends if end["Reason"] != "Success"]

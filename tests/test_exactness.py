@@ -1,0 +1,249 @@
+"""Rows stay exact whatever happens to tasks and the service's answers."""
+
+import threading
+
+import pytest
+from local_kinesis import await_condition
+
+from support.cluster import Cluster
+from support.delivery import EventLog, delivered_by_batch, errors_of, finish
+from support.processes import Job
+from support.queries import (
+    Batches,
+    await_rows,
+    committed_batches,
+    event,
+    events,
+    payloads,
+    planned_batches,
+    raise_failure,
+    read,
+    running,
+    source_options,
+    start,
+)
+from test_restart import Producer
+
+# A few records at a time: a reader whose task is slow stops in the middle of its batch.
+SMALL_STEPS = {
+    "getRecords.numberOfRecordsPerFetch": 5,
+    "prefetch.maxBytesPerShard": 1,
+    "maxFetchRecordsPerShard": 60,
+}
+
+
+def disturbed(name, sandbox, stream, checkpoint, output):
+    """The arguments of jobs/disturbed.py."""
+    return {
+        "options": source_options(sandbox, stream, **SMALL_STEPS),
+        "checkpoint": str(checkpoint),
+        "output": str(output),
+        "disturbance": name,
+    }
+
+
+@pytest.mark.slow
+def test_speculative_attempts(sandbox, new_stream, checkpoint, tmp_path):
+    stream, output, log = new_stream(4), tmp_path / "output", EventLog(tmp_path / "events")
+    conf = (
+        *log.conf,
+        "spark.executor.cores=2",
+        "spark.executor.memory=600m",
+        "spark.speculation=true",
+        "spark.speculation.interval=50ms",
+        "spark.speculation.multiplier=1.1",
+        "spark.speculation.quantile=0.25",
+        "spark.speculation.minTaskRuntime=100ms",
+        "spark.speculation.efficiency.enabled=false",
+    )
+    arguments = disturbed("slow", sandbox, stream, checkpoint, output)
+    with (
+        Producer(stream, pause=0.5) as producer,
+        Cluster(tmp_path / "cluster") as cluster,
+        Job("disturbed", arguments, tmp_path / "job.log", master=cluster.master, conf=conf) as job,
+    ):
+        job.await_condition(
+            lambda: len(log.speculative_attempts()) >= 8 and len(delivered_by_batch(output)) >= 8,
+            lambda: f"speculative attempts and batches: {len(log.speculative_attempts())}, {len(delivered_by_batch(output))}",
+            seconds=180,
+            interval=0.5,
+        )
+        finish(job, stream, producer, output)
+
+
+@pytest.mark.slow
+def test_tasks_that_fail_at_every_stage(sandbox, new_stream, checkpoint, tmp_path):
+    stream, output, log = new_stream(3), tmp_path / "output", EventLog(tmp_path / "events")
+    arguments = disturbed("failing", sandbox, stream, checkpoint, output)
+    stages = ["at the start", "at a row", "at the end", "in the JVM"]
+
+    def failed():
+        failures = log.failures()
+        return {stage: sum(f"on purpose, {stage}" in text for text in failures) for stage in stages}
+
+    with (
+        Producer(stream, pause=0.5) as producer,
+        Job("disturbed", arguments, tmp_path / "job.log", master="local[2,8]", conf=log.conf) as job,
+    ):
+        job.await_condition(lambda: min(failed().values()) >= 2, lambda: f"failures: {failed()}", seconds=180, interval=0.5)
+        finish(job, stream, producer, output)
+
+
+@pytest.mark.parametrize("first_action", ["count", "isEmpty", "write"])
+def test_an_action_before_the_write(spark, sandbox, new_stream, checkpoint, tmp_path, first_action):
+    stream = new_stream(2)
+    stream.put(events(0, 100))
+    put = [100]
+    output, first_output = tmp_path / "output", tmp_path / "first"
+    counted = {}
+
+    def act_then_write(frame, batch_id):
+        rows = frame.selectExpr("CAST(data AS STRING) AS value")
+        if first_action == "count":
+            counted[batch_id] = rows.count()
+        elif first_action == "isEmpty":
+            assert not rows.isEmpty()
+        else:
+            rows.write.mode("overwrite").text(f"{first_output}/batch={batch_id}")
+        # What arrives between the actions belongs to the next batch.
+        if put[0] < 300:
+            stream.put(events(put[0], 50))
+            put[0] += 50
+        rows.write.mode("overwrite").text(f"{output}/batch={batch_id}")
+
+    frame = read(spark, source_options(sandbox, stream, maxFetchRecordsPerShard=40))
+    query = start(frame, act_then_write, checkpoint)
+    with running(query):
+        await_query(query, lambda: sum(map(len, delivered_by_batch(output).values())) >= 300, "300 rows")
+    batches = delivered_by_batch(output)
+    assert errors_of(batches, 300) == {}
+    if first_action == "count":
+        assert {batch: len(texts) for batch, texts in batches.items()} == {batch: counted[batch] for batch in batches}
+    if first_action == "write":
+        first = delivered_by_batch(first_output)
+        assert {batch: sorted(first[batch]) for batch in batches} == {batch: sorted(texts) for batch, texts in batches.items()}
+
+
+def await_query(query, condition, what, seconds=90):
+    await_condition(lambda: condition() or not query.isActive, what, seconds)
+    raise_failure(query)
+
+
+def rows_read(query):
+    """The rows that the source read in each batch that read any."""
+    rows = {progress["batchId"]: int(progress["sources"][0]["metrics"]["records"]) for progress in query.recentProgress}
+    return {batch: count for batch, count in rows.items() if count > 0}
+
+
+def test_a_filter_that_drops_everything(spark, sandbox, new_stream, checkpoint):
+    stream = new_stream(2)
+    stream.put(events(0, 200))
+    batches = Batches()
+    frame = read(spark, source_options(sandbox, stream, maxFetchRecordsPerShard=40)).where("partitionKey = 'nobody'")
+    query = start(frame, batches, checkpoint)
+    with running(query):
+        await_query(query, lambda: sum(rows_read(query).values()) >= 200, lambda: f"200 rows read, {rows_read(query)}")
+        stream.put(events(200, 10))
+        await_query(query, lambda: sum(rows_read(query).values()) >= 210, lambda: f"210 rows read, {rows_read(query)}")
+        await_query(query, lambda: committed_batches(checkpoint) == planned_batches(checkpoint), "the commit")
+        assert sum(rows_read(query).values()) == 210
+        assert len(rows_read(query)) >= 3
+    assert batches.rows == []
+    # Without the filter it goes on where the offsets stand.
+    query = start(read(spark, source_options(sandbox, stream)), batches, checkpoint)
+    with running(query):
+        stream.put(events(210, 10))
+        await_rows(query, batches, 10)
+    assert sorted(batches.data) == payloads(events(210, 10))
+
+
+def test_a_streaming_limit(spark, sandbox, new_stream, checkpoint):
+    stream = new_stream(2)
+    stream.put(events(0, 100))
+    frame = read(spark, source_options(sandbox, stream, maxFetchRecordsPerShard=10))
+    batches = Batches()
+    query = start(frame.limit(35), batches, checkpoint)
+    with running(query):
+        await_rows(query, batches, 35)
+        await_query(query, lambda: sum(rows_read(query).values()) >= 100, lambda: f"100 rows read, {rows_read(query)}")
+        assert sum(rows_read(query).values()) == 100
+    assert len(batches.data) == 35
+    assert len(set(batches.data)) == 35
+    assert set(batches.data) <= set(payloads(events(0, 100)))
+    # The limit is the query's, over all its runs.
+    query = start(frame.limit(35), batches, checkpoint)
+    with running(query):
+        stream.put(events(100, 20))
+        await_query(query, lambda: sum(rows_read(query).values()) >= 20, lambda: f"20 rows read, {rows_read(query)}")
+    assert len(batches.data) == 35
+
+
+def test_a_trickle_ends_its_batches(spark, sandbox, new_stream, checkpoint):
+    """A record a second and shard: batches end while the records keep coming."""
+    stream = new_stream(4)
+    ranges = [int(shard["HashKeyRange"]["StartingHashKey"]) for shard in stream.shards()]
+    batches, stop = Batches(), threading.Event()
+    put = [0]
+
+    def trickle():
+        while not stop.wait(1):
+            stream.put([(*event(put[0] + n), str(key)) for n, key in enumerate(ranges)])
+            put[0] += len(ranges)
+
+    trickling = threading.Thread(target=trickle, daemon=True)
+    query = start(read(spark, source_options(sandbox, stream)), batches, checkpoint)
+    with running(query):
+        trickling.start()
+        try:
+            # A batch that waits for a pause, or for a minute, never gets there.
+            await_query(
+                query,
+                lambda: len(committed_batches(checkpoint)) >= 4 and put[0] >= 32,
+                lambda: f"4 batches of {put[0]} records, has {committed_batches(checkpoint)}",
+                seconds=45,
+            )
+            assert len(batches.rows) > 0
+        finally:
+            stop.set()
+            trickling.join(30)
+        await_rows(query, batches, put[0], seconds=45)
+    assert sorted(batches.data) == payloads(events(0, put[0]))
+
+
+def test_a_service_that_is_slow_and_fails_one_call_of_five(spark, sandbox, knobs, new_stream, checkpoint):
+    stream = new_stream(3)
+    options = {
+        "getRecords.numberOfRecordsPerFetch": 10,
+        "maxFetchRecordsPerShard": 60,
+        "clientRetryIntervalsMs": 5,
+        "clientMaxRetryIntervalMs": 50,
+        "clientNumRetries": 10,
+    }
+    frame = read(spark, source_options(sandbox, stream, **options))
+    batches = Batches()
+    # Shares of what the faults before them left over.
+    kinds = [("throttle", 0.1), ("internal", 0.06), ("drop", 0.06)]
+    operations = ["GetRecords", "GetShardIterator", "ListShards"]
+    faults = [{"operation": name, "error": error, "fraction": part} for name in operations for error, part in kinds]
+
+    def failures():
+        return sum(sandbox.stats()["operations"].get("GetRecords", {}).get("errors", {}).values())
+
+    before = failures()
+    slow = {"GetRecords": 60, "GetShardIterator": 60, "ListShards": 60}
+    knobs(faults=faults, delays=slow)
+    try:
+        with Producer(stream) as producer:
+            for run in range(1, 4):
+                query = start(frame, batches, checkpoint)
+                with running(query):
+                    await_rows(query, batches, 200 * run, seconds=120)
+        query = start(frame, batches, checkpoint)
+        with running(query):
+            await_rows(query, batches, producer.count, seconds=120)
+            stream.put(events(producer.count, 1))
+            await_rows(query, batches, producer.count + 1, seconds=120)
+    finally:
+        knobs(delays=dict.fromkeys(slow, 0))
+    assert errors_of({n: [bytes(row.data).decode() for row in rows] for n, rows in batches.by_id.items()}, producer.count + 1) == {}
+    assert failures() - before >= 20
