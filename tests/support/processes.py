@@ -40,6 +40,11 @@ class Job:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self):
+        """The driver's process, which leads the group of all its processes."""
+        return self._process.pid
+
     def running(self):
         return self._process.poll() is None
 
