@@ -13,6 +13,7 @@ from local_kinesis import await_condition
 from support.cluster import Cluster
 from support.delivery import EventLog, delivered_by_batch, errors_of, finish
 from support.processes import Job
+from support.producer import Producer
 from support.queries import (
     Batches,
     await_rows,
@@ -27,7 +28,6 @@ from support.queries import (
     source_options,
     start,
 )
-from test_restart import Producer
 
 # A few records at a time: a reader whose task is slow stops in the middle of its batch.
 SMALL_STEPS = {
@@ -47,7 +47,7 @@ def disturbed(name, sandbox, stream, checkpoint, output):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_speculative_attempts(sandbox, new_stream, checkpoint, tmp_path):
     stream, output, log = new_stream(4), tmp_path / "output", EventLog(tmp_path / "events")
     conf = (
@@ -94,7 +94,7 @@ def test_tasks_that_fail_at_every_stage(sandbox, new_stream, checkpoint, tmp_pat
         finish(job, stream, producer, output)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kills", [3])
 def test_kill_9_of_executors(sandbox, new_stream, checkpoint, tmp_path, kills):
     stream, output = new_stream(3), tmp_path / "output"

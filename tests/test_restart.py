@@ -1,7 +1,6 @@
 """Stop, kill, restart, and actions of all kinds: nothing lost, and nothing repeated into a sink that overwrites by batch."""
 
 import shutil
-import threading
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from local_kinesis import await_condition
 
 from support.processes import Job
+from support.producer import Producer
 from support.queries import (
     Batches,
     await_looks,
@@ -24,32 +24,6 @@ from support.queries import (
     source_options,
     start,
 )
-
-
-class Producer:
-    """Puts numbered records in the background, until told to stop: slowly enough for a busy machine to keep up."""
-
-    def __init__(self, stream, at_once=10, pause=0.05):
-        self.count = 0
-        self._stream, self._at_once, self._pause = stream, at_once, pause
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._put, daemon=True)
-
-    def _put(self):
-        while not self._stop.wait(self._pause):
-            self._stream.put(events(self.count, self._at_once))
-            self.count += self._at_once
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def stop(self):
-        self._stop.set()
-        self._thread.join(30)
-
-    def __exit__(self, *_):
-        self.stop()
 
 
 def test_stop_and_restart(spark, sandbox, new_stream, checkpoint):

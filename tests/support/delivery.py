@@ -71,8 +71,9 @@ class EventLog:
         for file in self._folder.iterdir():
             if file.name.startswith("."):
                 continue  # a checksum
-            for line in file.read_text().splitlines():
-                if f'"{name}"' in line and line.endswith("}"):
+            # The last line may not be written to its end.
+            for line in file.read_text().split("\n")[:-1]:
+                if f'"{name}"' in line:
                     yield json.loads(line)
 
     def speculative_attempts(self):
