@@ -5,9 +5,9 @@
 //! Java sees one exception class. Objects live in a table of typed [`handles`]. A call that may take long
 //! waits a bounded time and answers [`AGAIN`](status::AGAIN), so that a killed task can leave.
 
+mod batch_read;
 #[cfg(feature = "boundary-tests")]
 mod boundary;
-mod batch_read;
 mod causes;
 mod classes;
 mod columns;

@@ -130,6 +130,17 @@ impl Pending {
         }
     }
 
+    /// Drops the operation in flight if it is this one.
+    pub(crate) fn cancel_only(&self, operation: &str) {
+        if let Some(running) = self
+            .lock()
+            .running
+            .take_if(|running| running.operation == operation)
+        {
+            running.abort.abort();
+        }
+    }
+
     /// True while no operation is in flight.
     pub(crate) fn is_idle(&self) -> bool {
         self.lock().running.is_none()
@@ -258,6 +269,17 @@ mod tests {
             assert!(!slot.is_idle());
             assert_eq!(second(pending()).unwrap(), None);
         });
+    }
+
+    #[test]
+    fn cancelling_one_operation_leaves_another() {
+        let (runtime, slot) = (runtime(), Pending::default());
+        let waits = || Ok(pending::<Result<u8>>());
+        assert_eq!(slot.drive(&runtime, "finish", SHORT, waits).unwrap(), None);
+        slot.cancel_only("next");
+        assert!(!slot.is_idle());
+        slot.cancel_only("finish");
+        assert!(slot.is_idle());
     }
 
     #[test]

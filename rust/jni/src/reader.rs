@@ -204,9 +204,10 @@ export! {
 }
 
 export! {
-    /// Drops the operation that the last call did not wait for.
+    /// Drops a `next` that its last call did not wait for. Not a `finish`: that may be another thread's, which has
+    /// just ended this `next`; `readerClose` drops it.
     fn Java_io_sparkkinesis_bridge_NativeBridge_readerCancel<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
-        TABLE.get::<ReaderHandle>(handle)?.pending.cancel();
+        TABLE.get::<ReaderHandle>(handle)?.pending.cancel_only("next");
         Ok(())
     }
 }

@@ -68,8 +68,11 @@ class KinesisSourceProviderSuite extends AnyFunSuite {
     val provider = new KinesisSourceProvider
     provider.inferSchema(both)
     val table = provider.getTable(KinesisTable.ReadSchema, Array.empty, both).asInstanceOf[SupportsRead]
-    val error = intercept[KinesisConnectorException](table.newScanBuilder(both))
-    assert(error.getMessage.contains("kinesis.sink.aggregationEnabled"))
+    val scan = table.newScanBuilder(both).build()
+    Seq(() => scan.toMicroBatchStream("/unused"), () => scan.toBatch()).foreach { read =>
+      val error = intercept[KinesisConnectorException](read())
+      assert(error.getMessage.contains("kinesis.sink.aggregationEnabled"))
+    }
   }
 
   test("a missing stream name is refused") {
