@@ -133,13 +133,14 @@ impl AwsKinesis {
         })
     }
 
-    async fn put_once(&self, entries: &[PutRecordsRequestEntry]) -> Result<Vec<PutOutcome>> {
+    async fn put_once(&self, entries: &[PutEntry]) -> Result<Vec<PutOutcome>> {
+        let records = entries.iter().map(sdk_entry).collect::<Result<Vec<_>>>()?;
         let answer = self
             .client
             .put_records()
             .set_stream_name(self.name())
             .set_stream_arn(self.arn())
-            .set_records(Some(entries.to_vec()))
+            .set_records(Some(records))
             .send()
             .await
             .map_err(|error| classify("PutRecords", &self.stream.name, error))?;
@@ -260,8 +261,7 @@ impl KinesisApi for AwsKinesis {
         entries: &[PutEntry],
         counters: &Arc<RequestCounters>,
     ) -> Result<Vec<PutOutcome>> {
-        let entries = entries.iter().map(sdk_entry).collect::<Result<Vec<_>>>()?;
-        with_retries(&self.retry, counters, || self.put_once(&entries)).await
+        with_retries(&self.retry, counters, || self.put_once(entries)).await
     }
 }
 
