@@ -80,6 +80,36 @@ def test_retries_and_throttles_are_counted(spark, sandbox, knobs, stream, checkp
     assert (metrics["retries"], metrics["throttles"]) == ("2", "2")
 
 
+def sql_metrics(spark):
+    """What the SQL tab shows of the last action's scan."""
+    store = spark._jsparkSession.sharedState().statusStore()
+
+    def shown():
+        executions = store.executionsList()
+        execution = executions.apply(executions.size() - 1)
+        values = store.executionMetrics(execution.executionId())
+        metrics = [execution.metrics().apply(n) for n in range(execution.metrics().size())]
+        return {m.name(): values.get(m.accumulatorId()).get() for m in metrics if values.contains(m.accumulatorId())}
+
+    # The listener that fills it runs behind.
+    return await_condition(lambda: {k: v for k, v in shown().items() if k.startswith("Kinesis")}, "metrics of the scan")
+
+
+def test_the_sql_tab(spark, sandbox, new_stream):
+    stream = new_stream(3)
+    stream.put(events(0, 100))
+    frame = spark.read.format("aws-kinesis").options(**source_options(sandbox, stream)).load()
+    rows = frame.collect()
+    metrics = sql_metrics(spark)
+    assert len(rows) == 100
+    assert metrics["Kinesis records"] == "100"
+    assert metrics["Kinesis bytes of data"] == str(sum(len(row.data) for row in rows))
+    assert int(metrics["Kinesis requests"]) >= 3
+    assert metrics["Kinesis requests sent again"] == "0"
+    assert metrics["Kinesis requests throttled"] == "0"
+    assert metrics["Kinesis milliseconds behind latest (max)"] == "0"
+
+
 def test_no_secret_is_shown(spark, sandbox, new_stream, checkpoint, driver_log, capfd):
     source, sink = new_stream(2), new_stream(1)
     source.put(events(0, 50))

@@ -1,6 +1,7 @@
 package io.sparkkinesis.source
 
 import org.apache.spark.TaskContext
+import org.apache.spark.sql.connector.metric.CustomTaskMetric
 import org.apache.spark.sql.connector.read.PartitionReader
 import org.apache.spark.sql.vectorized.ColumnarBatch
 import org.apache.spark.util.TaskFailureListener
@@ -19,6 +20,7 @@ private[source] final class KinesisPartitionReader(open: TaskContext => RecordRe
   @volatile private var consumer: Thread = _
   private var reported = false
   private var closed = false
+  private var finalMetrics = Array.empty[CustomTaskMetric]
 
   // Spark tells failure listeners before the completion listener that closes this reader.
   if (context != null) {
@@ -41,8 +43,15 @@ private[source] final class KinesisPartitionReader(open: TaskContext => RecordRe
   override def close(): Unit = if (!closed) {
     closed = true
     try report(succeeded)
-    finally release()
+    finally {
+      finalMetrics = ReadMetrics.ofTask(reader.metrics())
+      release()
+    }
   }
+
+  // Spark asks once more after it has closed the reader.
+  override def currentMetricsValues(): Array[CustomTaskMetric] =
+    if (closed) finalMetrics else ReadMetrics.ofTask(reader.metrics())
 
   private def succeeded: Boolean =
     !failed && !(context != null && context.isInterrupted()) && !Thread.currentThread().isInterrupted

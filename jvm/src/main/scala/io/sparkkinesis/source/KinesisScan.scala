@@ -1,6 +1,7 @@
 package io.sparkkinesis.source
 
 import io.sparkkinesis.{KinesisOptions, KinesisTable}
+import org.apache.spark.sql.connector.metric.CustomMetric
 import org.apache.spark.sql.connector.read.{Batch, Scan}
 import org.apache.spark.sql.connector.read.streaming.MicroBatchStream
 import org.apache.spark.sql.types.StructType
@@ -24,6 +25,8 @@ private[sparkkinesis] class KinesisScan(options: KinesisOptions) extends Scan {
   }
 
   override def toBatch(): Batch = batch
+
+  override def supportedCustomMetrics(): Array[CustomMetric] = ReadMetrics.all
 
   override def columnarSupportMode(): Scan.ColumnarSupportMode = Scan.ColumnarSupportMode.SUPPORTED
 

@@ -15,6 +15,9 @@ private[source] trait RecordReader {
   /** Ends the reading, and claims what was fetched if the task succeeded. The report, or null. */
   def finish(succeeded: Boolean): String
 
+  /** What it did so far, as JSON. Not after `close()`. */
+  def metrics(): String
+
   def close(): Unit
 }
 
@@ -23,5 +26,6 @@ private[source] final class EngineRecordReader(reader: ShardReader) extends Reco
   override def next(): Boolean = reader.next()
   override def batch(): ColumnarBatch = reader.batch()
   override def finish(succeeded: Boolean): String = reader.finish(succeeded)
+  override def metrics(): String = reader.metrics()
   override def close(): Unit = reader.close()
 }

@@ -36,6 +36,7 @@ private[source] class CountingReader(batches: Int) extends RecordReader {
     Calls.all.add(s"finish($succeeded)")
     if (succeeded) "report" else null
   }
+  override def metrics(): String = s"""{"records":${batches - left},"requests":7,"millisBehindLatest":null,"other":1}"""
   override def close(): Unit = Calls.all.add("close")
 }
 
@@ -112,6 +113,18 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
     assert(result.isFailure)
     eventually(assert(Calls.list == Seq("finish(false)", "close")))
     assert(reports.drain().isEmpty)
+  }
+
+  test("metrics are those the engine knows, also after the end") {
+    def metrics(reader: KinesisPartitionReader) =
+      reader.currentMetricsValues().map(metric => metric.name() -> metric.value()).toMap
+    run { reader =>
+      reader.next()
+      assert(metrics(reader) == Map("records" -> 1L, "requests" -> 7L))
+      reader.next()
+      reader.close()
+      assert(metrics(reader) == Map("records" -> 2L, "requests" -> 7L))
+    }._1.get
   }
 
   test("memory is freed only when the thread that reads it has ended") {

@@ -1,0 +1,66 @@
+package io.sparkkinesis.source
+
+import scala.collection.JavaConverters._
+
+import io.sparkkinesis.Json
+import org.apache.spark.sql.connector.metric.{CustomMetric, CustomSumMetric, CustomTaskMetric}
+
+/**
+ * What a scan shows in the SQL tab of Spark's page, of all tasks of one action. Spark makes the
+ * classes by their names, hence public ones with a constructor without arguments.
+ */
+private[source] object ReadMetrics {
+
+  def all: Array[CustomMetric] =
+    Array(new KinesisRecords, new KinesisBytes, new KinesisRequests, new KinesisRetries, new KinesisThrottles, new KinesisLag)
+
+  private val names = all.map(_.name()).toSet
+
+  /** A reader's metrics as the engine writes them. What isn't known is absent. */
+  def ofTask(json: String): Array[CustomTaskMetric] =
+    Json
+      .stringMap(json)
+      .asScala
+      .collect { case (metric, number) if names(metric) => TaskMetric(metric, number.toLong) }
+      .toArray
+
+  private final case class TaskMetric(override val name: String, override val value: Long) extends CustomTaskMetric
+}
+
+/** Records fetched; an aggregate's user records count one by one. */
+class KinesisRecords extends CustomSumMetric {
+  override def name(): String = "records"
+  override def description(): String = "Kinesis records"
+}
+
+/** Bytes of their data. */
+class KinesisBytes extends CustomSumMetric {
+  override def name(): String = "bytes"
+  override def description(): String = "Kinesis bytes of data"
+}
+
+/** Requests sent to Kinesis, repeated ones too. */
+class KinesisRequests extends CustomSumMetric {
+  override def name(): String = "requests"
+  override def description(): String = "Kinesis requests"
+}
+
+/** Requests sent again after a failure. */
+class KinesisRetries extends CustomSumMetric {
+  override def name(): String = "retries"
+  override def description(): String = "Kinesis requests sent again"
+}
+
+/** Requests that the service throttled. */
+class KinesisThrottles extends CustomSumMetric {
+  override def name(): String = "throttles"
+  override def description(): String = "Kinesis requests throttled"
+}
+
+/** The lag of the shard that is farthest behind its tip, in milliseconds. */
+class KinesisLag extends CustomMetric {
+  override def name(): String = "millisBehindLatest"
+  override def description(): String = "Kinesis milliseconds behind latest (max)"
+  override def aggregateTaskMetrics(taskMetrics: Array[Long]): String =
+    if (taskMetrics.isEmpty) "" else taskMetrics.max.toString
+}
