@@ -4,6 +4,7 @@ import pytest
 from local_kinesis import REGION
 
 from support.countries import copied, country_events, expected
+from support.delivery import EventLog
 from support.processes import Job
 from support.queries import sink_options
 
@@ -20,7 +21,8 @@ def test_the_typical_job(sandbox, new_stream, checkpoint, tmp_path):
         "checkpoint": str(checkpoint),
         "stop": str(tmp_path / "stop"),
     }
-    with Job("typical", arguments, tmp_path / "job.log", master="local-cluster[2,1,1024]") as job:
+    log = EventLog(tmp_path / "events")
+    with Job("typical", arguments, tmp_path / "job.log", master="local-cluster[2,1,1024]", conf=log.conf) as job:
         job.await_condition(lambda: sandbox.looks(source.name) >= 4, "the query's start")
         for first in range(0, 600, 200):
             source.put(country_events(first, 200))
@@ -28,6 +30,10 @@ def test_the_typical_job(sandbox, new_stream, checkpoint, tmp_path):
         (tmp_path / "stop").touch()
         assert job.wait() == 0, job.tail()
     assert copied(sink.read()) == expected(0, 600)
+    # A shard is read where it was read before; both executors have registered after the first batches at the latest.
+    before, last = [stage for stage in log.executors_by_stage() if len(stage) == 4][-2:]
+    assert last == before
+    assert set(last.values()) == {"0", "1"}
 
 
 def test_rows_beside_one_that_is_too_large_are_not_sent_twice(sandbox, new_stream, tmp_path):

@@ -81,6 +81,14 @@ class EventLog:
         started = self._events("SparkListenerTaskStart")
         return [event["Task Info"] for event in started if event["Task Info"]["Speculative"]]
 
+    def executors_by_stage(self):
+        """For each stage, in order, the executor of each of its tasks that succeeded, by the task's place in the stage."""
+        stages = {}
+        for end in self._events("SparkListenerTaskEnd"):
+            if end["Task End Reason"]["Reason"] == "Success":
+                stages.setdefault(end["Stage ID"], {})[end["Task Info"]["Index"]] = end["Task Info"]["Executor ID"]
+        return [stages[stage] for stage in sorted(stages)]
+
     def failures(self):
         """How the attempts ended that didn't succeed, as texts."""
         ends = [event["Task End Reason"] for event in self._events("SparkListenerTaskEnd")]

@@ -16,6 +16,9 @@ private[sparkkinesis] object Json {
   /** JSON text as Java maps, lists, strings and numbers. */
   def read(json: String): AnyRef = mapper.readValue(json, classOf[Object])
 
+  /** A string in an object. */
+  def string(json: String, field: String): String = mapper.readTree(json).get(field).asText()
+
   /** The strings of an array in an object; none if it is missing. */
   def strings(json: String, field: String): Seq[String] =
     Option(mapper.readTree(json).get(field)).toSeq.flatMap(_.elements().asScala.map(_.asText()))

@@ -37,6 +37,8 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
 
   private lazy val reports = ReportAccumulator.registered(spark.sparkContext)
 
+  private val placement = new Placement
+
   // Opened by the first call that needs it, since Spark makes streams that it never asks anything.
   private var opened: Option[Planner] = None
   private var stopped = false
@@ -70,8 +72,11 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
   override def prepareForTriggerAvailableNow(): Unit = planner.prepareForAvailableNow()
 
   /** The end alone names the batch: it holds every shard's start, and where a shard ends is found by reading. */
-  override def planInputPartitions(start: Offset, end: Offset): Array[InputPartition] =
-    planner.partitions(end.json()).map(task => new KinesisInputPartition(task))
+  override def planInputPartitions(start: Offset, end: Offset): Array[InputPartition] = {
+    val tasks = planner.partitions(end.json())
+    val locations = placement.of(tasks.toSeq.map(Json.string(_, "shard")), Placement.executors())
+    tasks.zip(locations).map { case (task, location) => new KinesisInputPartition(task, location) }
+  }
 
   override def createReaderFactory(): PartitionReaderFactory = readerFactory
 

@@ -9,7 +9,9 @@ import org.apache.spark.sql.connector.read.{InputPartition, PartitionReader, Par
 import org.apache.spark.sql.vectorized.ColumnarBatch
 
 /** One shard in one batch. The text is the engine's, opaque here; it holds no secrets. */
-private[source] final class KinesisInputPartition(val task: String) extends InputPartition {
+private[source] final class KinesisInputPartition(val task: String, location: Option[String] = None)
+    extends InputPartition {
+  override def preferredLocations(): Array[String] = location.toArray
   override def toString: String = s"KinesisInputPartition($task)"
 }
 

@@ -1,0 +1,46 @@
+package io.sparkkinesis.source
+
+import org.scalatest.funsuite.AnyFunSuite
+
+class PlacementSuite extends AnyFunSuite {
+
+  private val shards = (1 to 8).map(n => s"shard-$n")
+  private val executors = Set("executor_a_1", "executor_b_2")
+
+  private def counts(homes: Seq[Option[String]]) =
+    homes.flatten.groupBy(identity).map { case (home, shards) => home -> shards.size }
+
+  test("shards are spread evenly, and stay where they are") {
+    val placement = new Placement
+    val first = placement.of(shards, executors)
+    assert(counts(first) == executors.map(_ -> 4).toMap)
+    assert(placement.of(shards, executors) == first)
+    // A split: one goes, two come.
+    val split = shards.tail ++ Seq("shard-9", "shard-10")
+    val second = placement.of(split, executors)
+    assert(second.take(7) == first.tail)
+    assert(counts(second).values.forall(count => count >= 4 && count <= 5))
+  }
+
+  test("the shards of an executor that is gone move, the others don't") {
+    val placement = new Placement
+    val first = placement.of(shards, executors)
+    val second = placement.of(shards, Set("executor_b_2", "executor_c_3"))
+    first.zip(second).foreach { case (before, after) =>
+      if (before.contains("executor_b_2")) assert(after == before)
+      else assert(after.contains("executor_c_3"))
+    }
+  }
+
+  test("an executor that joins takes its share from the others") {
+    val placement = new Placement
+    placement.of(shards, Set("executor_a_1"))
+    val shared = placement.of(shards, executors)
+    assert(counts(shared) == executors.map(_ -> 4).toMap)
+    assert(placement.of(shards, executors) == shared)
+  }
+
+  test("without executors there is no place to prefer") {
+    assert(new Placement().of(shards, Set.empty) == shards.map(_ => None))
+  }
+}
