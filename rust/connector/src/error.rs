@@ -48,6 +48,8 @@ pub enum ErrorKind {
     InvalidArgument = 20,
     /// A record of the stream that says it is an aggregate can't be taken apart.
     MalformedRecord = 21,
+    /// The service doesn't take the position that a shard was to be read from.
+    RefusedPosition = 22,
 }
 
 impl ErrorKind {
@@ -80,6 +82,7 @@ impl ErrorKind {
             Self::ExpiredIterator => "ExpiredIterator",
             Self::InvalidArgument => "InvalidArgument",
             Self::MalformedRecord => "MalformedRecord",
+            Self::RefusedPosition => "RefusedPosition",
         }
     }
 }

@@ -29,6 +29,7 @@ fn task() -> ReadTask {
         batch: 1,
         shard: SHARD.into(),
         start: Position::TrimHorizon,
+        tip_seen: false,
         until: None,
     }
 }

@@ -6,6 +6,7 @@ pub mod dynamodb;
 mod failure;
 pub mod hadoop;
 pub mod memory;
+pub(crate) mod protocol;
 pub mod s3;
 
 use std::collections::BTreeMap;

@@ -42,6 +42,7 @@ pub async fn batch_read_tasks(engine: &Engine, config: &SourceConfig) -> Result<
                 batch: 0,
                 shard: shard.id,
                 start: start.clone(),
+                tip_seen: false,
                 until: Some(until),
             };
             task.to_json()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::checkpoint::CheckpointStore;
+use crate::checkpoint::protocol::stands_at;
 use crate::error::Result;
 use crate::read::ShardReport;
 use crate::stream::{Offset, Position, ShardId};
@@ -15,6 +16,8 @@ pub(super) struct Reports {
     shards: BTreeMap<ShardId, ShardReport>,
     /// Shards that went away unread since the query started.
     pub lost_shards: u64,
+    /// Positions whose readers found that unread records had expired, since the query started.
+    lost_positions: u64,
 }
 
 impl Reports {
@@ -31,6 +34,8 @@ impl Reports {
         }
         match self.shards.get_mut(&report.shard) {
             Some(known) => {
+                self.lost_positions += u64::from(report.lost && !known.lost);
+                known.lost |= report.lost;
                 known.tip |= report.tip;
                 known.records = known.records.max(report.records);
                 known.bytes = known.bytes.max(report.bytes);
@@ -40,6 +45,7 @@ impl Reports {
                 known.millis_behind_latest = report.millis_behind_latest.or(known.millis_behind_latest);
             }
             None => {
+                self.lost_positions += u64::from(report.lost);
                 self.shards.insert(report.shard.clone(), report);
             }
         }
@@ -65,6 +71,7 @@ impl Reports {
             ("retries".to_owned(), sum(|report| report.retries)),
             ("throttles".to_owned(), sum(|report| report.throttles)),
             ("lostShards".to_owned(), self.lost_shards.to_string()),
+            ("lostPositions".to_owned(), self.lost_positions.to_string()),
         ]);
         let behind = || {
             self.shards
@@ -114,9 +121,8 @@ pub(super) async fn resolve(
     let mut positions = start.shards.clone();
     for (shard, position) in &mut positions {
         let reported = reports.get(shard).map(|report| &report.end);
-        if let Some(end) = reported.or_else(|| claims.get(shard).map(|claim| &claim.end)) {
-            position.clone_from(end);
-        }
+        let claimed = claims.get(shard).map(|claim| &claim.end);
+        *position = stands_at(position, reported, claimed).clone();
     }
     Ok(Ends {
         positions,

@@ -4,6 +4,7 @@ mod batch_read;
 mod ends;
 mod news;
 mod shards;
+mod tips;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,6 +46,8 @@ pub struct Planner {
     counters: Arc<RequestCounters>,
     reports: Mutex<Reports>,
     available: Mutex<Option<AvailableNow>>,
+    /// The shards of the batch planned last that start where their tip was seen, with the batch's number.
+    at_tip: Mutex<(u64, BTreeSet<ShardId>)>,
     state: tokio::sync::Mutex<State>,
 }
 
@@ -130,6 +133,7 @@ impl Planner {
             counters: Arc::default(),
             reports: Mutex::default(),
             available: Mutex::default(),
+            at_tip: Mutex::default(),
             state: tokio::sync::Mutex::new(state),
         })
     }
@@ -207,6 +211,7 @@ impl Planner {
             return Ok(None);
         }
         state.news.batch_planned();
+        *self.at_tip() = (start.batch + 1, state.news.tips.seen_at(positions));
         start.following(positions.clone()).to_json().map(Some)
     }
 
@@ -214,6 +219,7 @@ impl Planner {
     pub fn partitions(&self, offset: &str) -> Result<Vec<String>> {
         let offset = self.own_offset(offset)?;
         let available = self.available();
+        let at_tip = self.at_tip();
         let finished = |shard: &ShardId| available.as_ref().is_some_and(|left| left.done.contains(shard));
         offset
             .shards
@@ -225,6 +231,7 @@ impl Planner {
                     batch: offset.batch,
                     shard: shard.clone(),
                     start: start.clone(),
+                    tip_seen: at_tip.0 == offset.batch && at_tip.1.contains(shard),
                     until: None,
                 };
                 task.to_json()
@@ -296,6 +303,9 @@ impl Planner {
                     .filter(|(_, report)| report.tip)
                     .map(|(id, _)| id.clone()),
             );
+        }
+        for (shard, report) in reports.iter().filter(|(_, report)| report.tip) {
+            state.news.tip_seen_in_batch(shard, &report.end);
         }
         state.busy = if delivered > 0 { state.busy + 1 } else { 0 };
         state.pace = match (delivered > 0, tip) {
@@ -405,6 +415,10 @@ impl Planner {
 
     fn available(&self) -> MutexGuard<'_, Option<AvailableNow>> {
         self.available.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at_tip(&self) -> MutexGuard<'_, (u64, BTreeSet<ShardId>)> {
+        self.at_tip.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reports(&self) -> MutexGuard<'_, Reports> {

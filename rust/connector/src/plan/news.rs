@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
+use super::tips::Tips;
 use crate::error::{ErrorKind, Result};
 use crate::service::{KinesisApi, RequestCounters, ShardIterator};
 use crate::stream::{Position, ShardId};
@@ -25,6 +26,8 @@ pub(super) struct News {
     at_once: usize,
     looked: Option<Instant>,
     planned: Option<Instant>,
+    opened: Instant,
+    pub tips: Tips,
     last_news: Instant,
     iterators: HashMap<ShardId, (Position, ShardIterator)>,
     /// The shard that had news last is asked first.
@@ -48,6 +51,8 @@ impl News {
             at_once: at_once.max(1),
             looked: None,
             planned: None,
+            opened: Instant::now(),
+            tips: Tips::default(),
             last_news: Instant::now(),
             iterators: HashMap::new(),
             first: None,
@@ -66,6 +71,11 @@ impl News {
     /// A batch was planned: its readers are about to ask.
     pub(super) fn batch_planned(&mut self) {
         self.planned = Some(Instant::now());
+    }
+
+    /// The last batch's reader saw the tip of its shard, not before the batch was planned.
+    pub(super) fn tip_seen_in_batch(&mut self, shard: &ShardId, end: &Position) {
+        self.tips.saw(shard, end, self.planned.unwrap_or(self.opened));
     }
 
     /// Waits until the driver may ask the shards again; false if that is not before the deadline.
@@ -150,6 +160,7 @@ impl News {
                 }
             })
             .collect();
+        let asked = Instant::now();
         let mut answers = stream::iter(questions).buffer_unordered(self.at_once);
         let mut with_news = BTreeMap::new();
         while let Some(answer) = answers.next().await {
@@ -162,6 +173,7 @@ impl News {
                     }
                 }
                 Look::Nothing(iterator) => {
+                    self.tips.saw(&shard, &position, asked);
                     self.iterators.insert(shard, (position, iterator));
                 }
                 Look::End => {
@@ -194,7 +206,11 @@ async fn look_at(
         let renewable = kept.is_some();
         let iterator = match kept.take() {
             Some(iterator) => iterator,
-            None => api.shard_iterator(shard, position, counters).await?,
+            // A reader sees to a position that the service doesn't take.
+            None => match api.shard_iterator(shard, position, counters).await {
+                Err(error) if error.kind() == ErrorKind::RefusedPosition => return Ok(Look::News),
+                answer => answer?,
+            },
         };
         match api.get_records(shard, &iterator, LIMIT, counters).await {
             Err(error) if error.kind() == ErrorKind::ExpiredIterator && renewable => {}

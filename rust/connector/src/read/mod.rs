@@ -198,9 +198,9 @@ impl ShardReader {
 
     fn report(&self) -> Result<Option<String>> {
         let metrics = self.metrics();
-        let (claimed, tip) = {
+        let (claimed, tip, lost) = {
             let progress = self.shared.progress();
-            (progress.claimed.clone(), progress.tip)
+            (progress.claimed.clone(), progress.tip, progress.lost)
         };
         let Some(end) = claimed else {
             return Ok(None);
@@ -212,6 +212,7 @@ impl ShardReader {
             shard: task.shard.clone(),
             end,
             tip,
+            lost,
             records: metrics.records,
             bytes: metrics.bytes,
             requests: metrics.requests,

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::batch::RecordBatch;
+use crate::checkpoint::protocol::{has_passed, is_before};
 use crate::error::{Error, Result};
 use crate::stream::{Position, SequenceNumber};
 
@@ -97,13 +98,8 @@ impl Queue {
 
     /// Takes away the rows after `end`; none, with nothing changed, if one of them was delivered already.
     pub(super) fn truncate(&self, end: &Position) -> Option<Truncated> {
-        let keeps = |number: &SequenceNumber| match end {
-            Position::ShardEnd => true,
-            Position::After(last) => number <= last,
-            Position::TrimHorizon | Position::AtTimestamp(_) => false,
-        };
         let mut state = self.state();
-        if state.delivered.as_ref().is_some_and(|number| !keeps(number)) {
+        if has_passed(state.delivered.as_ref(), end) {
             return None;
         }
         let mut dropped = Truncated::default();
@@ -114,7 +110,7 @@ impl Queue {
                 .sequence_number
                 .iter()
                 .flatten()
-                .take_while(|number| number.parse().is_ok_and(|number| keeps(&number)))
+                .take_while(|number| number.parse().is_ok_and(|number| is_before(&number, end)))
                 .count();
             let rest = batch.slice(kept, batch.rows() - kept);
             dropped.rows += rest.rows() as u64;

@@ -18,6 +18,10 @@ pub struct ReadTask {
     pub shard: ShardId,
     /// Where the batch starts.
     pub start: Position,
+    /// True if the shard's tip was seen at `start`, so lately that what came after it can't have expired. Otherwise
+    /// the reader makes sure of it.
+    #[serde(default)]
+    pub tip_seen: bool,
     /// In a batch read: records that arrived later (milliseconds since the epoch) don't belong to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<i64>,
@@ -64,6 +68,8 @@ pub struct ShardReport {
     pub end: Position,
     /// True if nothing more was there to be read when the task ended.
     pub tip: bool,
+    /// True if records expired before they were read, with `kinesis.failOnDataLoss` false.
+    pub lost: bool,
     /// Rows in the batch.
     pub records: u64,
     /// Bytes of their data.

@@ -1,6 +1,7 @@
 //! Kinesis through the AWS SDK.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
@@ -12,16 +13,20 @@ use aws_sdk_kinesis::types::{
 };
 
 use super::access::sdk_config;
+use super::clock::AnswerDate;
 use super::columns::RecordColumns;
 use super::failure::classify;
 use super::retry::{RequestCounters, with_retries};
 use super::{KinesisApi, Page, PutEntry, PutOutcome, ShardFilter, ShardIterator, StreamSummary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{AccessOptions, RetryOptions, StreamId};
-use crate::stream::{Position, Shard, ShardId};
+use crate::stream::{Position, SequenceNumber, Shard, ShardId};
 
 /// Most shards in a page of ListShards (AWS limit 10,000; the service's default is 1,000).
 const SHARDS_PER_PAGE: i32 = 1_000;
+
+/// How far apart two clocks may be without anybody minding.
+const NEARLY_THE_SAME_TIME: Duration = Duration::from_secs(10);
 
 /// One stream of the Kinesis service.
 #[derive(Debug)]
@@ -133,6 +138,38 @@ impl AwsKinesis {
         })
     }
 
+    async fn get_iterator(
+        &self,
+        shard: &ShardId,
+        start: &IteratorStart,
+        counters: &Arc<RequestCounters>,
+    ) -> Result<ShardIterator> {
+        let answer = with_retries(&self.retry, counters, || async {
+            self.client
+                .get_shard_iterator()
+                .set_stream_name(self.name())
+                .set_stream_arn(self.arn())
+                .shard_id(shard.as_str())
+                .shard_iterator_type(start.kind.clone())
+                .set_starting_sequence_number(start.number.clone())
+                .set_timestamp(start.time)
+                .send()
+                .await
+                .map_err(|error| {
+                    let error = classify("GetShardIterator", &self.stream.name, error);
+                    let early = error.kind() == ErrorKind::RefusedPosition && start.is_now();
+                    let retryable = error.is_retryable() || early;
+                    error.retryable(retryable)
+                })
+        })
+        .await
+        .map_err(|error| error.with("shard", shard.to_string()))?;
+        answer.shard_iterator.map(ShardIterator).ok_or_else(|| {
+            self.internal("GetShardIterator", "no iterator")
+                .with("shard", shard.to_string())
+        })
+    }
+
     async fn put_once(&self, entries: &[PutEntry]) -> Result<Vec<PutOutcome>> {
         let records = entries.iter().map(sdk_entry).collect::<Result<Vec<_>>>()?;
         let answer = self
@@ -170,11 +207,14 @@ impl AwsKinesis {
 #[async_trait]
 impl KinesisApi for AwsKinesis {
     async fn describe_stream(&self) -> Result<StreamSummary> {
+        let date = AnswerDate::default();
         let answer = with_retries(&self.retry, &self.own_calls, || async {
             self.client
                 .describe_stream_summary()
                 .set_stream_name(self.name())
                 .set_stream_arn(self.arn())
+                .customize()
+                .interceptor(date.clone())
                 .send()
                 .await
                 .map_err(|error| classify("DescribeStreamSummary", &self.stream.name, error))
@@ -187,6 +227,7 @@ impl KinesisApi for AwsKinesis {
             arn: summary.stream_arn().to_owned(),
             created_millis: millis(summary.stream_creation_timestamp()),
             open_shards: u32::try_from(summary.open_shard_count()).unwrap_or_default(),
+            service_millis: date.millis(),
         })
     }
 
@@ -200,18 +241,16 @@ impl KinesisApi for AwsKinesis {
         at: &Position,
         counters: &Arc<RequestCounters>,
     ) -> Result<ShardIterator> {
-        let (kind, number, time) = match at {
-            Position::TrimHorizon => (ShardIteratorType::TrimHorizon, None, None),
-            Position::AtTimestamp(millis) => (
-                ShardIteratorType::AtTimestamp,
-                None,
-                Some(DateTime::from_millis(*millis)),
-            ),
-            Position::After(number) => (
-                ShardIteratorType::AfterSequenceNumber,
-                Some(number.to_string()),
-                None,
-            ),
+        let start = match at {
+            Position::TrimHorizon => IteratorStart::of(ShardIteratorType::TrimHorizon),
+            Position::AtTimestamp(millis) => IteratorStart {
+                time: Some(DateTime::from_millis(*millis)),
+                ..IteratorStart::of(ShardIteratorType::AtTimestamp)
+            },
+            Position::After(number) => IteratorStart {
+                number: Some(number.to_string()),
+                ..IteratorStart::of(ShardIteratorType::AfterSequenceNumber)
+            },
             Position::ShardEnd => {
                 return Err(
                     Error::new(ErrorKind::Internal, "there is no iterator for a shard's end")
@@ -219,29 +258,24 @@ impl KinesisApi for AwsKinesis {
                 );
             }
         };
-        let answer = with_retries(&self.retry, counters, || async {
-            self.client
-                .get_shard_iterator()
-                .set_stream_name(self.name())
-                .set_stream_arn(self.arn())
-                .shard_id(shard.as_str())
-                .shard_iterator_type(kind.clone())
-                .set_starting_sequence_number(number.clone())
-                .set_timestamp(time)
-                .send()
-                .await
-                .map_err(|error| classify("GetShardIterator", &self.stream.name, error))
-        })
-        .await
-        .map_err(|error| {
-            error
-                .with("shard", shard.to_string())
-                .with("position", at.to_string())
-        })?;
-        answer.shard_iterator.map(ShardIterator).ok_or_else(|| {
-            self.internal("GetShardIterator", "no iterator")
-                .with("shard", shard.to_string())
-        })
+        self.get_iterator(shard, &start, counters)
+            .await
+            .map_err(|error| error.with("position", at.to_string()))
+    }
+
+    async fn shard_iterator_at_record(
+        &self,
+        shard: &ShardId,
+        number: &SequenceNumber,
+        counters: &Arc<RequestCounters>,
+    ) -> Result<ShardIterator> {
+        let start = IteratorStart {
+            number: Some(number.to_string()),
+            ..IteratorStart::of(ShardIteratorType::AtSequenceNumber)
+        };
+        self.get_iterator(shard, &start, counters)
+            .await
+            .map_err(|error| error.with("position", format!("AT {number}")))
     }
 
     async fn get_records(
@@ -262,6 +296,30 @@ impl KinesisApi for AwsKinesis {
         counters: &Arc<RequestCounters>,
     ) -> Result<Vec<PutOutcome>> {
         with_retries(&self.retry, counters, || self.put_once(entries)).await
+    }
+}
+
+/// Where GetShardIterator is told to start.
+struct IteratorStart {
+    kind: ShardIteratorType,
+    number: Option<String>,
+    time: Option<DateTime>,
+}
+
+impl IteratorStart {
+    fn of(kind: ShardIteratorType) -> Self {
+        Self {
+            kind,
+            number: None,
+            time: None,
+        }
+    }
+
+    /// True for a time that the service may refuse only because its clock has not come there yet.
+    fn is_now(&self) -> bool {
+        let recent = chrono::Utc::now() - NEARLY_THE_SAME_TIME;
+        self.time
+            .is_some_and(|time| millis(&time) >= recent.timestamp_millis())
     }
 }
 

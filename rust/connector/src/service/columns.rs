@@ -31,6 +31,13 @@ impl ByteColumn {
         Ok(())
     }
 
+    fn remove_first(&mut self, rows: usize) {
+        let cut = self.offsets[rows];
+        self.values.drain(..cut as usize);
+        self.offsets.drain(..rows);
+        self.offsets.iter_mut().for_each(|offset| *offset -= cut);
+    }
+
     fn get(&self, row: usize) -> &[u8] {
         &self.values[self.offsets[row] as usize..self.offsets[row + 1] as usize]
     }
@@ -81,6 +88,15 @@ impl RecordColumns {
         self.sequence_numbers.push(sequence_number.as_bytes())?;
         self.arrival_millis.push(arrival_millis);
         Ok(())
+    }
+
+    /// Removes the first so many records (all of them at most).
+    pub fn remove_first(&mut self, rows: usize) {
+        let rows = rows.min(self.len());
+        self.data.remove_first(rows);
+        self.partition_keys.remove_first(rows);
+        self.sequence_numbers.remove_first(rows);
+        self.arrival_millis.drain(..rows);
     }
 
     /// The number of records.
@@ -153,6 +169,34 @@ mod tests {
             ("ключ", "11")
         );
         assert_eq!(batch.arrival.value(0), 1_700_000_000_123_000);
+    }
+
+    #[test]
+    fn the_first_rows_can_be_removed() {
+        let mut columns = RecordColumns::with_capacity(3, 8);
+        for (row, data) in ["one", "", "three"].iter().enumerate() {
+            let (key, number) = (format!("k{row}"), format!("1{row}"));
+            columns
+                .push(data.as_bytes(), &key, &number, row as i64)
+                .expect("fits");
+        }
+        columns.remove_first(0);
+        columns.remove_first(2);
+        assert_eq!(columns.len(), 1);
+        assert_eq!(
+            (
+                columns.data(0),
+                columns.partition_key(0),
+                columns.sequence_number(0),
+                columns.arrival_millis(0)
+            ),
+            (b"three".as_slice(), "k2", "12", 2)
+        );
+        columns.push(b"four", "k3", "13", 3).expect("fits");
+        let batch = columns.clone().into_batch().expect("columns");
+        assert_eq!((batch.rows(), batch.data.value(1)), (2, b"four".as_slice()));
+        columns.remove_first(9);
+        assert!(columns.is_empty());
     }
 
     #[test]

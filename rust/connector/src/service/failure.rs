@@ -105,6 +105,10 @@ fn refusal(operation: &str, code: &str, message: &str, status: u16) -> Error {
             ErrorKind::ExpiredIterator,
             "The iterator was older than five minutes",
         ),
+        "InvalidArgumentException" if operation == "GetShardIterator" => make(
+            ErrorKind::RefusedPosition,
+            "The service doesn't take this position in the shard",
+        ),
         "ExpiredNextTokenException" => make(
             ErrorKind::Transport,
             "The listing took too long between two pages",
@@ -171,5 +175,10 @@ mod tests {
                 "{error}"
             );
         }
+        let refused = refusal("GetShardIterator", "InvalidArgumentException", "told", 400);
+        assert_eq!(
+            (refused.kind(), refused.is_retryable()),
+            (ErrorKind::RefusedPosition, false)
+        );
     }
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod aws;
+mod clock;
 mod columns;
 mod failure;
 mod properties;
@@ -24,7 +25,7 @@ pub use retry::RequestCounters;
 pub(crate) use retry::{backoff, with_retries};
 
 use crate::error::Result;
-use crate::stream::{Position, Shard, ShardId};
+use crate::stream::{Position, SequenceNumber, Shard, ShardId};
 
 /// What the service tells about a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,9 @@ pub struct StreamSummary {
     pub created_millis: i64,
     /// Shards that take records now.
     pub open_shards: u32,
+    /// What the service's clock said when it answered, milliseconds since the epoch with the fraction of the second
+    /// cut off (the HTTP header `Date`); none where the answer doesn't tell.
+    pub service_millis: Option<i64>,
 }
 
 /// Which shards to list.
@@ -110,11 +114,21 @@ pub trait KinesisApi: Debug + Send + Sync {
     /// ListShards, all pages.
     async fn list_shards(&self, filter: ShardFilter) -> Result<Vec<Shard>>;
 
-    /// GetShardIterator. [`Position::ShardEnd`] has none: asking is an error.
+    /// GetShardIterator. [`Position::ShardEnd`] has none: asking is an error. A sequence number that the service
+    /// doesn't take is [`crate::ErrorKind::RefusedPosition`].
     async fn shard_iterator(
         &self,
         shard: &ShardId,
         at: &Position,
+        counters: &Arc<RequestCounters>,
+    ) -> Result<ShardIterator>;
+
+    /// GetShardIterator for the record with this number itself (AT_SEQUENCE_NUMBER). If the record has expired, the
+    /// iterator stands at the oldest one that is left.
+    async fn shard_iterator_at_record(
+        &self,
+        shard: &ShardId,
+        number: &SequenceNumber,
         counters: &Arc<RequestCounters>,
     ) -> Result<ShardIterator>;
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::service::{
     KinesisApi, Page, PutEntry, PutOutcome, RequestCounters, ShardFilter, ShardIterator, StreamSummary,
 };
-use crate::stream::{Position, Shard, ShardId};
+use crate::stream::{Position, SequenceNumber, Shard, ShardId};
 
 /// What the next PutRecords answers.
 #[derive(Debug)]
@@ -145,6 +145,15 @@ impl KinesisApi for FakeStream {
         &self,
         _: &ShardId,
         _: &Position,
+        _: &Arc<RequestCounters>,
+    ) -> Result<ShardIterator> {
+        unreachable!("a sink does not ask")
+    }
+
+    async fn shard_iterator_at_record(
+        &self,
+        _: &ShardId,
+        _: &SequenceNumber,
         _: &Arc<RequestCounters>,
     ) -> Result<ShardIterator> {
         unreachable!("a sink does not ask")

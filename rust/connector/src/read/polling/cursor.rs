@@ -3,45 +3,59 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, SecondsFormat};
 use tokio::time::Instant;
 
-use super::{Fetcher, rest_of};
+use super::retention::Retention;
+use super::{Fetcher, MAX_RECORDS, rest_of};
 use crate::error::{ErrorKind, Result};
 use crate::read::{ShardMemory, Shared};
 use crate::service::{KinesisApi, Page, ShardIterator};
-use crate::stream::Position;
+use crate::stream::{Position, SequenceNumber};
 
 pub(super) struct Cursor {
     api: Arc<dyn KinesisApi>,
     shared: Arc<Shared>,
+    retention: Retention,
     position: Position,
     iterator: Option<ShardIterator>,
+    /// The record that the position follows, until it is known whether the shard still has it. The service leaves
+    /// out in silence what expired, so the record itself is asked for: if it comes, nothing after it is missing.
+    before: Option<SequenceNumber>,
     asked: Option<Instant>,
 }
 
 impl Cursor {
     /// A cursor at the batch's start, with the iterator that the last batch's reader left there, if it did.
-    pub(super) fn new(fetcher: &Fetcher<'_>, position: Position) -> Self {
+    pub(super) fn new(fetcher: &Fetcher<'_>) -> Self {
         let task = &fetcher.shared.task;
+        let position = task.start.clone();
+        let before = match &position {
+            Position::After(number) if !task.tip_seen => Some(number.clone()),
+            _ => None,
+        };
         let iterator = fetcher.memory.recall(&task.source, &task.shard, &position);
         Self {
             api: fetcher.api.clone(),
             shared: fetcher.shared.clone(),
+            retention: fetcher.retention(),
             position,
-            iterator,
+            iterator: iterator.filter(|_| before.is_none()),
+            before,
             asked: None,
         }
     }
 
     /// The next answer. The cursor moves on only with [`Self::stand_at`].
     pub(super) async fn next_page(&mut self, limit: u32) -> Result<Page> {
-        let (shard, counters) = (&self.shared.task.shard, &self.shared.counters);
+        let limit = match self.before {
+            Some(_) => (limit + 1).min(MAX_RECORDS),
+            None => limit,
+        };
         let mut renewed = false;
         loop {
-            let iterator = match &self.iterator {
-                Some(iterator) => iterator.clone(),
-                None => self.api.shard_iterator(shard, &self.position, counters).await?,
-            };
+            let iterator = self.iterator().await?;
+            let (shard, counters) = (&self.shared.task.shard, &self.shared.counters);
             self.asked = Some(Instant::now());
             match self.api.get_records(shard, &iterator, limit, counters).await {
                 Err(error) if error.kind() == ErrorKind::ExpiredIterator && !renewed => {
@@ -49,9 +63,68 @@ impl Cursor {
                     self.iterator = None;
                     renewed = true;
                 }
-                answer => return answer,
+                Err(error) => return Err(error),
+                Ok(mut page) => {
+                    self.drop_what_was_read(&mut page)?;
+                    return Ok(page);
+                }
             }
         }
+    }
+
+    async fn iterator(&mut self) -> Result<ShardIterator> {
+        if let Some(iterator) = &self.iterator {
+            return Ok(iterator.clone());
+        }
+        let (shard, counters) = (&self.shared.task.shard, &self.shared.counters);
+        let answer = match &self.before {
+            Some(number) => self.api.shard_iterator_at_record(shard, number, counters).await,
+            None => self.api.shard_iterator(shard, &self.position, counters).await,
+        };
+        match answer {
+            Err(error) if error.kind() == ErrorKind::RefusedPosition && self.stands_at_last_batch() => {
+                self.retention.lost(&format!(
+                    "the shard can't be read on from where the query stood in it, so records that were not read may \
+                     be lost: {}",
+                    error.message()
+                ))?;
+                self.position = Position::TrimHorizon;
+                self.before = None;
+                self.shared.progress().position = Position::TrimHorizon;
+                self.api.shard_iterator(shard, &self.position, counters).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// True at the end of an earlier batch, that is before anything of this one was read.
+    fn stands_at_last_batch(&self) -> bool {
+        matches!(self.position, Position::After(_)) && self.position == self.shared.task.start
+    }
+
+    /// Takes the record before the position, which an earlier batch had, out of an answer. If another comes first,
+    /// it has expired, and unread ones may have with it.
+    fn drop_what_was_read(&mut self, page: &mut Page) -> Result<()> {
+        let records = &mut page.records;
+        let Some(before) = self.before.take_if(|_| !records.is_empty()) else {
+            return Ok(());
+        };
+        let mut read = 0;
+        while read < records.len() && records.sequence_number(read).parse::<SequenceNumber>()? <= before {
+            read += 1;
+        }
+        if read > 0 {
+            records.remove_first(read);
+            return Ok(());
+        }
+        self.retention.lost(&format!(
+            "records of the shard that were not read have expired, or may have: record {before}, the last one that \
+             was read, is older than the stream's retention; the oldest one now is {}, which arrived at {}",
+            records.sequence_number(0),
+            DateTime::from_timestamp_millis(records.arrival_millis(0))
+                .unwrap_or_default()
+                .to_rfc3339_opts(SecondsFormat::Millis, true)
+        ))
     }
 
     /// Moves to what follows an answer; without an iterator if only a part of it was taken.
@@ -66,13 +139,12 @@ impl Cursor {
         Ok(())
     }
 
-    /// Leaves the iterator to the reader of the next batch, if the cursor stands where that starts.
+    /// Leaves the iterator to the reader of the next batch, if the cursor stands where that starts. One that may
+    /// still give the record before the position is of no use to it.
     pub(super) fn leave_at(self, end: &Position, memory: &ShardMemory) {
         let task = &self.shared.task;
-        if let Some(iterator) = self
-            .iterator
-            .filter(|_| self.position == *end && *end != Position::ShardEnd)
-        {
+        let stands_there = self.before.is_none() && self.position == *end && *end != Position::ShardEnd;
+        if let Some(iterator) = self.iterator.filter(|_| stands_there) {
             memory.remember(&task.source, &task.shard, end.clone(), iterator);
         }
     }

@@ -1,8 +1,8 @@
 //! Reading a shard with GetRecords: how far a batch goes, and the claim that fixes it.
 
 mod cursor;
+mod retention;
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::rows::{Bounds, Cut, Taken, take};
 use super::{ShardMemory, Shared};
+use crate::checkpoint::protocol::{Course, course};
 use crate::checkpoint::{CheckpointStore, Claim, PutResult};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
@@ -18,6 +19,7 @@ use crate::service::{KinesisApi, Page};
 use crate::stream::Position;
 
 use cursor::Cursor;
+use retention::Retention;
 
 /// Most records in one GetRecords (AWS limit): what is asked for when a claim, not a limit, is the end.
 const MAX_RECORDS: u32 = 10_000;
@@ -35,6 +37,8 @@ pub(crate) struct Progress {
     pub bytes: u64,
     /// Nothing more was there to be read.
     pub tip: bool,
+    /// Records expired before they were read, and the query goes on without them.
+    pub lost: bool,
     pub millis_behind_latest: Option<i64>,
     /// The batch's end, once it is sure.
     pub claimed: Option<Position>,
@@ -48,6 +52,7 @@ impl Progress {
             rows: 0,
             bytes: 0,
             tip: false,
+            lost: false,
             millis_behind_latest: None,
             claimed: None,
         }
@@ -66,10 +71,14 @@ pub(super) struct Fetcher<'a> {
 }
 
 impl Fetcher<'_> {
+    fn retention(&self) -> Retention {
+        Retention::new(self.options, &self.shared)
+    }
+
     /// Reads the batch's part of the shard into the queue and claims its end.
     pub(super) async fn run(mut self) -> Result<()> {
         let task = &self.shared.task;
-        let mut cursor = Cursor::new(&self, task.start.clone());
+        let mut cursor = Cursor::new(&self);
         let Some(store) = self.store.clone() else {
             return self.read_until_stop(&mut cursor).await;
         };
@@ -170,19 +179,10 @@ impl Fetcher<'_> {
 
     /// The records up to a claim's end are not all there any more: retention took them.
     fn claim_out_of_reach(&self, end: &Position) -> Result<()> {
-        let task = &self.shared.task;
-        let message = format!(
+        self.retention().lost(&format!(
             "the batch was claimed to end at {end}, but the shard has no such record any more: it is older than the \
-             stream's retention"
-        );
-        if self.options.fail_on_data_loss {
-            let advice =
-                "Lengthen the stream's retention, or set kinesis.failOnDataLoss to false to go on without";
-            return Err(Error::new(ErrorKind::DataLoss, format!("{message}. {advice}"))
-                .with("stream", self.options.stream.name.clone())
-                .with("position", task.start.to_string()));
-        }
-        tracing::warn!(stream = %self.options.stream.name, shard = %task.shard, "{message}; going on without it");
+             stream's retention, as others of the batch may be"
+        ))?;
         self.shared.progress().position = end.clone();
         Ok(())
     }
@@ -197,10 +197,10 @@ impl Fetcher<'_> {
             PutResult::Stored => return Ok(own),
             PutResult::Exists(first) => first.end,
         };
-        match order(&first, &own) {
-            Ordering::Equal => {}
-            Ordering::Greater => self.read_to(&first, cursor).await?,
-            Ordering::Less => self.fall_back_to(&first)?,
+        match course(&own, &first) {
+            Course::Accept => {}
+            Course::ReadOn => self.read_to(&first, cursor).await?,
+            Course::CutBack => self.fall_back_to(&first)?,
         }
         Ok(first)
     }
@@ -328,19 +328,6 @@ struct Step {
 /// Where the service doesn't tell how far behind an answer is, an empty one counts as the tip.
 fn is_tip(millis_behind_latest: Option<i64>, empty: bool) -> bool {
     millis_behind_latest.map_or(empty, |millis| millis == 0)
-}
-
-/// The order of two ends of the same batch and shard: nothing, then by record, then the shard's end.
-fn order(left: &Position, right: &Position) -> Ordering {
-    let rank = |position: &Position| match position {
-        Position::TrimHorizon | Position::AtTimestamp(_) => 0,
-        Position::After(_) => 1,
-        Position::ShardEnd => 2,
-    };
-    match (left, right) {
-        (Position::After(left), Position::After(right)) => left.cmp(right),
-        _ => rank(left).cmp(&rank(right)),
-    }
 }
 
 /// Waits out the rest of an interval.

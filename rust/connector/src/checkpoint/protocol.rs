@@ -1,0 +1,63 @@
+//! The decisions of the claim protocol, without the reading and storing around them: readers and the planner act on
+//! them, and the protocol's model checks them.
+
+use std::cmp::Ordering;
+
+use crate::stream::{Position, SequenceNumber};
+
+/// What an attempt does that has read to its own end when it learns of the claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// Its own end is the claim.
+    Accept,
+    /// The claim is farther: it reads on to it.
+    ReadOn,
+    /// The claim is nearer: it gives up what is after it, or fails if it [has delivered](has_passed) of that.
+    CutBack,
+}
+
+/// How an attempt that read to `own` follows the claim.
+pub(crate) fn course(own: &Position, claim: &Position) -> Course {
+    match order(claim, own) {
+        Ordering::Equal => Course::Accept,
+        Ordering::Greater => Course::ReadOn,
+        Ordering::Less => Course::CutBack,
+    }
+}
+
+/// True if an attempt that has delivered records up to this one can no longer end at the claim.
+pub(crate) fn has_passed(delivered: Option<&SequenceNumber>, claim: &Position) -> bool {
+    delivered.is_some_and(|number| !is_before(number, claim))
+}
+
+/// True if the record belongs to a batch that ends at `end`.
+pub(crate) fn is_before(record: &SequenceNumber, end: &Position) -> bool {
+    match end {
+        Position::ShardEnd => true,
+        Position::After(last) => record <= last,
+        Position::TrimHorizon | Position::AtTimestamp(_) => false,
+    }
+}
+
+/// Where a shard stands after a batch: where an attempt that succeeded reported, else where it was claimed to end.
+/// Without either it was not read, and stands where it stood.
+pub(crate) fn stands_at<'a>(
+    start: &'a Position,
+    reported: Option<&'a Position>,
+    claimed: Option<&'a Position>,
+) -> &'a Position {
+    reported.or(claimed).unwrap_or(start)
+}
+
+/// The order of two ends of the same batch and shard: nothing, then by record, then the shard's end.
+fn order(left: &Position, right: &Position) -> Ordering {
+    let rank = |position: &Position| match position {
+        Position::TrimHorizon | Position::AtTimestamp(_) => 0,
+        Position::After(_) => 1,
+        Position::ShardEnd => 2,
+    };
+    match (left, right) {
+        (Position::After(left), Position::After(right)) => left.cmp(right),
+        _ => rank(left).cmp(&rank(right)),
+    }
+}
