@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use kinesis_sandbox::{SandboxConfig, ShardLimits};
 
 /// What `--help` prints.
@@ -9,9 +11,12 @@ A Kinesis on one's own machine, for demo, tests and benchmarks.
 Usage: kinesis-sandbox [options]
 
   --port N                  port on 127.0.0.1; 0 takes a free one (default 4567)
+  --tls-port N              port on 127.0.0.1 for HTTPS beside the plain one; 0 takes a free one (default: none)
+  --tls-cert-file PATH      where to write the certificate (PEM) that clients of the HTTPS port have to trust
+  --http2-streams N         requests under way on one HTTP/2 connection (default 200)
   --shard-limit N           open shards of all streams together (default 10000)
   --max-record-kib N        maximum record size of new streams, 1024 to 10240 (default 1024)
-  --transition-ms N         how long a stream is CREATING or UPDATING after a change (default 0)
+  --transition-ms N         how long a stream or consumer is not ACTIVE after a change (default 0)
   --iterator-max-age-ms N   how old a shard iterator may grow (default 300000)
   --shard-throughput        enforce a shard's limits: 1 MiB and 1000 records a second written,
                             2 MiB and 5 GetRecords calls a second read (default: no limits)
@@ -19,7 +24,8 @@ Usage: kinesis-sandbox [options]
   --seed N                  seed of random faults (default 1)
   --help                    print this
 
-The first line on stdout is \"listening on http://127.0.0.1:PORT\". SIGTERM and SIGINT end it.
+The first line on stdout is \"listening on http://127.0.0.1:PORT\", with --tls-port the second one
+\"listening on https://127.0.0.1:PORT\"; by then the certificate is written. SIGTERM and SIGINT end it.
 Everything is in memory. Knobs and counters: POST /sandbox/knobs, GET /sandbox/stats, POST /sandbox/reset.
 KINESIS_SANDBOX_LOG sets the log's level on stderr (e.g. debug; default warn).
 ";
@@ -30,7 +36,12 @@ pub(crate) enum Command {
     /// Print [`HELP`].
     Help,
     /// Serve.
-    Serve(SandboxConfig),
+    Serve {
+        /// As the arguments say.
+        config: SandboxConfig,
+        /// Where the certificate of TLS goes.
+        certificate: Option<PathBuf>,
+    },
 }
 
 /// Reads the arguments; both `--name value` and `--name=value` are understood.
@@ -39,6 +50,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
         port: 4567,
         ..SandboxConfig::default()
     };
+    let mut certificate = None;
     let mut args = args;
     while let Some(arg) = args.next() {
         let (name, inline) = match arg.split_once('=') {
@@ -57,6 +69,9 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
         }
         let known = [
             "--port",
+            "--tls-port",
+            "--tls-cert-file",
+            "--http2-streams",
             "--shard-limit",
             "--max-record-kib",
             "--transition-ms",
@@ -72,6 +87,9 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
             .ok_or_else(|| format!("{name} needs a value"))?;
         match name.as_str() {
             "--port" => config.port = number(&name, &value)?,
+            "--tls-port" => config.tls_port = Some(number(&name, &value)?),
+            "--tls-cert-file" => certificate = Some(PathBuf::from(value)),
+            "--http2-streams" => config.http2_streams = number(&name, &value)?,
             "--shard-limit" => config.shard_limit = number(&name, &value)?,
             "--max-record-kib" => {
                 let kib = number(&name, &value)?;
@@ -86,7 +104,10 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
             _ => config.seed = number(&name, &value)?,
         }
     }
-    Ok(Command::Serve(config))
+    if certificate.is_some() != config.tls_port.is_some() {
+        return Err("--tls-port and --tls-cert-file go together".to_owned());
+    }
+    Ok(Command::Serve { config, certificate })
 }
 
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
@@ -105,9 +126,12 @@ mod tests {
 
     #[test]
     fn reads_both_forms() {
-        let Ok(Command::Serve(config)) = run(&[
+        let Ok(Command::Serve { config, certificate }) = run(&[
             "--port",
             "0",
+            "--tls-port=7",
+            "--tls-cert-file",
+            "ca.pem",
             "--seed=9",
             "--shard-throughput",
             "--reject-key",
@@ -117,6 +141,7 @@ mod tests {
             panic!("refused");
         };
         assert_eq!((config.port, config.seed, config.rejected_keys.len()), (0, 9, 2));
+        assert_eq!((config.tls_port, certificate), (Some(7), Some("ca.pem".into())));
         assert_eq!(config.shard_limits, Some(ShardLimits::default()));
     }
 
@@ -124,6 +149,7 @@ mod tests {
     fn refuses_with_a_reason() {
         for (args, reason) in [
             (&["--prot", "1"][..], "unknown argument \"--prot\""),
+            (&["--tls-port=0"], "--tls-port and --tls-cert-file go together"),
             (&["--port"], "--port needs a value"),
             (
                 &["--port", "x"],
@@ -152,6 +178,9 @@ mod tests {
             "--transition-ms",
             "--seed",
             "--reject-key",
+            "--tls-port",
+            "--tls-cert-file",
+            "--http2-streams",
         ] {
             assert!(HELP.contains(option));
         }

@@ -8,6 +8,10 @@ use crate::store::ShardLimits;
 pub struct SandboxConfig {
     /// The port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
+    /// The port on 127.0.0.1 that serves HTTPS beside; 0 takes a free one, and without one there is none.
+    pub tls_port: Option<u16>,
+    /// How many requests one HTTP/2 connection may have under way.
+    pub http2_streams: u32,
     /// How many open shards all streams may have together.
     pub shard_limit: usize,
     /// Maximum record size of streams created without `MaxRecordSizeInKiB`: 1024 to 10240, the service's 1024 if
@@ -29,6 +33,8 @@ impl Default for SandboxConfig {
     fn default() -> Self {
         SandboxConfig {
             port: 0,
+            tls_port: None,
+            http2_streams: 200,
             shard_limit: 10_000,
             max_record_kib: None,
             transition_ms: 0,

@@ -2,7 +2,8 @@
 
 use crate::config::SandboxConfig;
 use crate::knobs::{
-    Fault, ForgetUpdate, KnobError, KnobUpdate, Knobs, LimitsUpdate, Settings, TrimUpdate, schedule,
+    Fault, ForgetUpdate, KnobError, KnobUpdate, Knobs, LimitsUpdate, Settings, TrimUpdate, WaitingFault,
+    schedule,
 };
 use crate::ops::Operation;
 use crate::protocol::ErrorCode;
@@ -57,6 +58,8 @@ impl Core {
             let code = ErrorCode::parse(&fault.error).ok_or_else(|| unknown("error", &fault.error))?;
             entry_faults.push((code, schedule(fault.count, fault.fraction)?));
         }
+        let subscription_faults = update.subscription_faults.iter().map(WaitingFault::new);
+        let subscription_faults = subscription_faults.collect::<Result<Vec<_>, _>>()?;
         let mut delays = Vec::new();
         for (name, ms) in &update.delays {
             delays.push((operation(name)?, *ms));
@@ -80,6 +83,9 @@ impl Core {
         for (code, schedule) in entry_faults {
             self.knobs.add_entry_fault(code, schedule);
         }
+        for fault in subscription_faults {
+            self.fail_subscriptions(fault);
+        }
         self.knobs.change(|settings| {
             set(&mut settings.iterator_max_age_ms, update.iterator_max_age_ms);
             set(&mut settings.next_token_max_age_ms, update.next_token_max_age_ms);
@@ -99,12 +105,34 @@ impl Core {
             if let Some(keys) = &update.rejected_keys {
                 settings.rejected_keys.clone_from(keys);
             }
+            if let Some(update) = &update.subscriptions {
+                settings.subscriptions.change(update);
+            }
             for (operation, ms) in delays {
                 settings.delays.insert(operation, ms);
             }
             settings.delays.retain(|_, ms| *ms > 0);
         });
         Ok(())
+    }
+
+    /// Plans a fault for subscriptions that are open, or keeps it for those to come.
+    pub fn fail_subscriptions(&self, mut fault: WaitingFault) {
+        if !fault.open {
+            self.knobs.add_subscription_fault(fault);
+            return;
+        }
+        for stream in self.streams.all() {
+            for consumer in stream.consumers().all() {
+                for control in consumer.open_subscriptions() {
+                    if fault.concerns(&stream.name, &control.shard.id)
+                        && self.knobs.meets(&mut fault.schedule)
+                    {
+                        control.plan(fault.fault);
+                    }
+                }
+            }
+        }
     }
 
     /// Removes records; returns how many.

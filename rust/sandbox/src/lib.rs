@@ -1,20 +1,21 @@
 //! A Kinesis on one's own machine, for demo, tests and benchmarks.
 //!
-//! [`Sandbox::start`] serves the data plane and the stream management of Amazon Kinesis Data Streams on loopback,
-//! in memory, over plain HTTP/1.1 and HTTP/2 (prior knowledge), in awsJson 1.1. Any AWS SDK talks to it when its
+//! [`Sandbox::start`] serves the data plane (enhanced fan-out included) and the management of streams and consumers of
+//! Amazon Kinesis Data Streams on loopback, in memory, over plain HTTP/1.1 and HTTP/2 (prior knowledge), in awsJson 1.1. Any AWS SDK talks to it when its
 //! endpoint is overridden. The program `kinesis-sandbox` does the same from a command line.
 //!
 //! It follows the service's documentation in what a client can observe: operations, limits, error names, sequence
 //! numbers, shard lineage, iterators and their age. It differs where a test wants to decide:
 //!
-//! - Streams are ACTIVE at once, unless `transition_ms` says otherwise.
+//! - Streams and consumers are ACTIVE at once, unless `transition_ms` says otherwise.
 //! - No clock expires records. Retention periods are kept and answered; a trim ([`Sandbox::trim`]) removes records,
 //!   and [`Sandbox::forget_shard`] removes a closed shard from the lists, as the service does when all its records
 //!   have expired.
 //! - Throughput limits of a shard are off unless switched on.
 //! - There is one name space of streams for all regions; the region of a request's signature only shows in
 //!   ARNs. Signatures are not verified; an `Authorization` header must be there.
-//! - Consumers and SubscribeToShard, CBOR, TLS, tags, encryption and enhanced monitoring are not served.
+//! - CBOR, TLS, tags, encryption and enhanced monitoring are not served.
+//! - A subscription pushes as fast as its client takes, in events of up to 1 MiB.
 //!
 //! Faults, delays, limits and ages are turned through the methods of [`Sandbox`], or over HTTP:
 //!
@@ -46,11 +47,14 @@ mod sandbox;
 mod server;
 mod stats;
 mod store;
+mod subscription;
+mod tls;
+mod wire;
 
 pub use config::SandboxConfig;
 pub use knobs::{
     EntryFaultUpdate, Fault, FaultUpdate, ForgetUpdate, KnobError, KnobUpdate, LimitsUpdate, Schedule,
-    TrimUpdate,
+    SubscriptionFault, SubscriptionFaultUpdate, SubscriptionUpdate, TrimUpdate,
 };
 pub use ops::Operation;
 pub use protocol::{ErrorCode, ServiceError};

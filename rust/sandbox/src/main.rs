@@ -2,7 +2,8 @@
 
 mod args;
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use args::Command;
@@ -17,33 +18,43 @@ async fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
-    let config = match args::parse(std::env::args().skip(1)) {
+    let (config, certificate) = match args::parse(std::env::args().skip(1)) {
         Ok(Command::Help) => {
             print!("{}", args::HELP);
             return ExitCode::SUCCESS;
         }
-        Ok(Command::Serve(config)) => config,
+        Ok(Command::Serve { config, certificate }) => (config, certificate),
         Err(message) => {
             eprintln!("kinesis-sandbox: {message}\nTry kinesis-sandbox --help.");
             return ExitCode::from(2);
         }
     };
-    let port = config.port;
-    match run(config).await {
+    match run(config, certificate).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("kinesis-sandbox: cannot serve on 127.0.0.1:{port}: {error}");
+            eprintln!("kinesis-sandbox: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(config: SandboxConfig) -> std::io::Result<()> {
+async fn run(config: SandboxConfig, certificate: Option<PathBuf>) -> io::Result<()> {
     // Before the port is told, so that a signal sent right after it is not lost.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let sandbox = Sandbox::start(config).await?;
-    let mut out = std::io::stdout();
+    let mut out = io::stdout();
+    if let (Some(path), Some(pem)) = (certificate, sandbox.tls_certificate()) {
+        std::fs::write(&path, pem).map_err(|error| {
+            io::Error::other(format!(
+                "cannot write the certificate to {}: {error}",
+                path.display()
+            ))
+        })?;
+    }
     writeln!(out, "listening on {}", sandbox.endpoint())?;
+    if let Some(endpoint) = sandbox.tls_endpoint() {
+        writeln!(out, "listening on {endpoint}")?;
+    }
     out.flush()?;
     tokio::select! {
         _ = terminate.recv() => {}

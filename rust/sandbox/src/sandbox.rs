@@ -7,53 +7,110 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use crate::config::SandboxConfig;
 use crate::core::Core;
-use crate::knobs::{Fault, ForgetUpdate, KnobError, KnobUpdate, Schedule, TrimUpdate};
+use crate::knobs::{
+    Fault, ForgetUpdate, KnobError, KnobUpdate, Schedule, SubscriptionFault, TrimUpdate, WaitingFault,
+};
 use crate::ops::Operation;
 use crate::protocol::ErrorCode;
 use crate::server;
 use crate::stats::Stats;
 use crate::store::{ShardLimits, Trim};
+use crate::tls;
 
-/// A running sandbox. Dropping it closes the port and all connections.
+/// A running sandbox. Dropping it closes its ports and all connections.
 #[derive(Debug)]
 pub struct Sandbox {
     core: Arc<Core>,
+    plain: Server,
+    tls: Option<Server>,
+    /// In PEM; empty without TLS.
+    authority: String,
+}
+
+/// A port that is served.
+#[derive(Debug)]
+struct Server {
     address: SocketAddr,
-    server: JoinHandle<()>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(port: u16, core: &Arc<Core>, tls: Option<TlsAcceptor>) -> io::Result<Server> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .await
+            .map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot serve on 127.0.0.1:{port}: {error}"))
+            })?;
+        let address = listener.local_addr()?;
+        let task = tokio::spawn(server::serve(listener, Arc::clone(core), tls));
+        Ok(Server { address, task })
+    }
+
+    async fn stop(&mut self) {
+        self.task.abort();
+        // Ends with the cancellation that was just asked for.
+        drop((&mut self.task).await);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Sandbox {
     /// Binds to loopback and serves on the current tokio runtime.
     pub async fn start(config: SandboxConfig) -> io::Result<Sandbox> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port)).await?;
-        let address = listener.local_addr()?;
+        let (port, tls_port) = (config.port, config.tls_port);
         let core = Arc::new(Core::new(config));
-        let server = tokio::spawn(server::serve(listener, Arc::clone(&core)));
+        let plain = Server::start(port, &core, None).await?;
+        let (tls, authority) = match tls_port {
+            None => (None, String::new()),
+            Some(port) => {
+                let identity = tls::identity()?;
+                let server = Server::start(port, &core, Some(identity.acceptor)).await?;
+                (Some(server), identity.authority)
+            }
+        };
         Ok(Sandbox {
             core,
-            address,
-            server,
+            plain,
+            tls,
+            authority,
         })
     }
 
     /// Where it listens, e.g. `http://127.0.0.1:4567`.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.plain.address)
     }
 
-    /// The port it listens on.
+    /// Where it listens for HTTPS, e.g. `https://127.0.0.1:4568`, if it does.
+    pub fn tls_endpoint(&self) -> Option<String> {
+        self.tls.as_ref().map(|tls| format!("https://{}", tls.address))
+    }
+
+    /// The certificate in PEM that clients of the HTTPS endpoint have to trust; another one at each start.
+    pub fn tls_certificate(&self) -> Option<&str> {
+        self.tls.as_ref().map(|_| self.authority.as_str())
+    }
+
+    /// The plain port it listens on.
     pub fn port(&self) -> u16 {
-        self.address.port()
+        self.plain.address.port()
     }
 
-    /// Closes the port and all connections, and waits until that is done.
+    /// Closes its ports and all connections, and waits until that is done.
     pub async fn stop(mut self) {
-        self.server.abort();
-        // Ends with the cancellation that was just asked for.
-        drop((&mut self.server).await);
+        self.plain.stop().await;
+        if let Some(tls) = &mut self.tls {
+            tls.stop().await;
+        }
     }
 
     /// Turns any knobs at once, as `POST /sandbox/knobs` does.
@@ -81,7 +138,13 @@ impl Sandbox {
         self.core.knobs.add_entry_fault(code, schedule);
     }
 
-    /// Forgets all faults, of calls and of entries.
+    /// Makes this befall subscriptions to come, after so many events of each. Adds to earlier faults.
+    pub fn fail_subscriptions(&self, fault: SubscriptionFault, after_events: u64, schedule: Schedule) {
+        self.core
+            .fail_subscriptions(WaitingFault::to_come(fault, after_events, schedule));
+    }
+
+    /// Forgets all faults, of calls, of entries and of subscriptions to come.
     pub fn clear_faults(&self) {
         self.core.knobs.clear_faults();
     }
@@ -175,11 +238,5 @@ impl Sandbox {
     /// Takes access key ids rejected so far again.
     pub fn accept_all_keys(&self) {
         self.core.knobs.change(|settings| settings.rejected_keys.clear());
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        self.server.abort();
     }
 }

@@ -4,21 +4,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::admin;
 use crate::core::Core;
 use crate::knobs::Fault;
-use crate::ops::{self, Operation};
-use crate::protocol::{ErrorCode, ServiceError};
+use crate::ops::{self, Answer, Operation};
+use crate::protocol::{EVENT_STREAM, ErrorCode, ServiceError};
+use crate::subscription::{Push, Subscription};
+use crate::wire::{Switch, Wire};
 
 const JSON: &str = "application/x-amz-json-1.1";
 const TARGET_PREFIX: &str = "Kinesis_20131202.";
@@ -31,14 +36,24 @@ const H2_WINDOW: u32 = 8 * 1024 * 1024;
 #[error("the connection was dropped by a knob")]
 struct Dropped;
 
+/// What is known of the connection that a request came by.
+#[derive(Clone, Debug)]
+struct Channel {
+    switch: Switch,
+    tls: bool,
+}
+
+/// A body of an answer: whole, or pushed frame by frame.
+type Body = UnsyncBoxBody<Bytes, Dropped>;
+
 /// Takes connections until it is cancelled; they end with it.
-pub(crate) async fn serve(listener: TcpListener, core: Arc<Core>) {
+pub(crate) async fn serve(listener: TcpListener, core: Arc<Core>, tls: Option<TlsAcceptor>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, Arc::clone(&core)));
+                    connections.spawn(accept(stream, Arc::clone(&core), tls.clone()));
                 }
                 // Out of file handles, or a connection that broke while it was taken: go on when others ended.
                 Err(error) => {
@@ -51,25 +66,48 @@ pub(crate) async fn serve(listener: TcpListener, core: Arc<Core>) {
     }
 }
 
-async fn connection(stream: TcpStream, core: Arc<Core>) {
+async fn accept(stream: TcpStream, core: Arc<Core>, tls: Option<TlsAcceptor>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    let channel = Channel {
+        switch: Switch::default(),
+        tls: tls.is_some(),
+    };
+    let wire = Wire::new(stream, channel.switch.clone());
+    match tls {
+        None => connection(wire, core, channel).await,
+        Some(acceptor) => match acceptor.accept(wire).await {
+            Ok(stream) => connection(stream, core, channel).await,
+            Err(error) => tracing::debug!(%error, "no TLS"),
+        },
+    }
+}
+
+async fn connection<S>(stream: S, core: Arc<Core>, channel: Channel)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().max_buf_size(1024 * 1024);
     builder
         .http2()
+        .max_concurrent_streams(core.config.http2_streams)
         .initial_stream_window_size(H2_WINDOW)
         .initial_connection_window_size(2 * H2_WINDOW)
         .max_frame_size(256 * 1024)
         .max_send_buf_size(1024 * 1024);
-    let service = service_fn(move |request| handle(Arc::clone(&core), request));
+    let service = service_fn(move |request| handle(Arc::clone(&core), channel.clone(), request));
     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!(%error, "connection ended");
     }
 }
 
-async fn handle(core: Arc<Core>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Dropped> {
+async fn handle(
+    core: Arc<Core>,
+    channel: Channel,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Dropped> {
     let (parts, body) = request.into_parts();
     let body = read(body).await;
     if parts.uri.path().starts_with("/sandbox") {
@@ -100,11 +138,17 @@ async fn handle(core: Arc<Core>, request: Request<Incoming>) -> Result<Response<
         Some(Fault::Error(code)) => Err(injected(code)),
         None => body.and_then(|body| {
             let region = authenticate(&core, header(AUTHORIZATION.as_str()))?;
+            if operation == Operation::SubscribeToShard && channel.tls && parts.version < Version::HTTP_2 {
+                return Err(needs_http2(parts.version));
+            }
             ops::call(&core, operation, region, &body)
         }),
     };
     Ok(match answer {
-        Ok(content) => response(200, JSON, content, None),
+        Ok(Answer::Body(content)) => response(200, JSON, content, None),
+        Ok(Answer::Events(subscription)) => {
+            respond(200, EVENT_STREAM, events(*subscription, channel.switch), None)
+        }
         Err(error) => {
             core.counters.failed(operation, Some(error.code));
             failure(&error)
@@ -172,12 +216,19 @@ fn unknown(target: &str, content_type: &str) -> ServiceError {
     ServiceError::new(ErrorCode::UnknownOperationException, message)
 }
 
+/// The service pushes over HTTP/2 only. Without TLS the sandbox is not so strict, as SDKs speak HTTP/1.1 there.
+fn needs_http2(version: Version) -> ServiceError {
+    ServiceError::invalid_argument(format!(
+        "SubscribeToShard needs HTTP/2, and this request came over {version:?}."
+    ))
+}
+
 /// The error that a knob asked for, in words that a log can be searched for.
 fn injected(code: ErrorCode) -> ServiceError {
     ServiceError::new(code, format!("{code} asked for by a knob of the sandbox."))
 }
 
-fn failure(error: &ServiceError) -> Response<Full<Bytes>> {
+fn failure(error: &ServiceError) -> Response<Body> {
     let body = serde_json::json!({ "__type": error.code.name(), "message": error.message });
     response(
         error.code.status(),
@@ -192,8 +243,35 @@ fn response(
     content_type: &'static str,
     body: Vec<u8>,
     error: Option<&'static str>,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+) -> Response<Body> {
+    let body = Full::new(Bytes::from(body)).map_err(|never| match never {});
+    respond(status, content_type, body.boxed_unsync(), error)
+}
+
+/// What a subscription pushes; the connection takes the next when it can send it.
+fn events(subscription: Subscription, switch: Switch) -> Body {
+    let frames =
+        futures_util::stream::unfold((subscription, switch), |(mut subscription, switch)| async move {
+            let frame = match subscription.push().await? {
+                Push::Bytes(bytes) => Ok(Frame::data(bytes)),
+                Push::Reset => Err(Dropped),
+                Push::FallSilent => {
+                    switch.off();
+                    std::future::pending().await
+                }
+            };
+            Some((frame, (subscription, switch)))
+        });
+    StreamBody::new(frames).boxed_unsync()
+}
+
+fn respond(
+    status: u16,
+    content_type: &'static str,
+    body: Body,
+    error: Option<&'static str>,
+) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -47,6 +47,25 @@ pub struct ShardStats {
     pub bytes_in: u64,
     /// Records refused by the shard's limits or by a knob.
     pub records_refused: u64,
+    /// SubscribeToShard calls that named the shard and a consumer, refused ones included.
+    pub subscribe_calls: u64,
+    /// Subscriptions opened.
+    pub subscriptions: u64,
+    /// Subscriptions ended, for whatever reason.
+    pub subscriptions_ended: u64,
+    /// Events pushed to subscriptions, empty ones included.
+    pub events_pushed: u64,
+    /// Records pushed to subscriptions.
+    pub records_pushed: u64,
+    /// Payload and partition keys pushed to subscriptions, in bytes.
+    pub bytes_pushed: u64,
+}
+
+impl ShardStats {
+    /// Subscriptions open now.
+    pub fn subscriptions_active(&self) -> u64 {
+        self.subscriptions.saturating_sub(self.subscriptions_ended)
+    }
 }
 
 impl Stats {
@@ -76,6 +95,12 @@ pub(crate) struct ShardCounters {
     pub records_in: AtomicU64,
     pub bytes_in: AtomicU64,
     pub records_refused: AtomicU64,
+    pub subscribe_calls: AtomicU64,
+    pub subscriptions: AtomicU64,
+    pub subscriptions_ended: AtomicU64,
+    pub events_pushed: AtomicU64,
+    pub records_pushed: AtomicU64,
+    pub bytes_pushed: AtomicU64,
 }
 
 /// Adds to a counter.
@@ -94,6 +119,12 @@ impl ShardCounters {
             records_in: self.records_in.load(Relaxed),
             bytes_in: self.bytes_in.load(Relaxed),
             records_refused: self.records_refused.load(Relaxed),
+            subscribe_calls: self.subscribe_calls.load(Relaxed),
+            subscriptions: self.subscriptions.load(Relaxed),
+            subscriptions_ended: self.subscriptions_ended.load(Relaxed),
+            events_pushed: self.events_pushed.load(Relaxed),
+            records_pushed: self.records_pushed.load(Relaxed),
+            bytes_pushed: self.bytes_pushed.load(Relaxed),
         }
     }
 }

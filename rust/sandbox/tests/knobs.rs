@@ -466,7 +466,13 @@ async fn the_wire_has_its_own_refusals() {
             r#"{"MaxResults": "many"}"#,
             "SerializationException",
         ),
-        ("SubscribeToShard", &signed, "{}", "UnknownOperationException"),
+        (
+            "StartStreamEncryption",
+            &signed,
+            "{}",
+            "UnknownOperationException",
+        ),
+        ("SubscribeToShard", &signed, "{}", "ValidationException"),
         (
             "PutRecord",
             &signed,

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::json;
-
-use super::list_shards::range_json;
+use super::page::Page;
 use super::token::Iterator;
 use super::{bounded, name_in_arn};
 use crate::core::Core;
 use crate::protocol::{ErrorCode, GetRecordsRequest, ServiceError, parse};
 use crate::stats::add;
-use crate::store::{Shard, ShardState, Stream, StreamState, now_ms, shard_id};
+use crate::store::{Shard, ShardState, Stream, now_ms, shard_id};
 
 /// What one answer carries at most, in bytes of payload and partition keys.
 const MAX_ANSWER: usize = 10 * 1024 * 1024;
@@ -39,7 +37,7 @@ pub(super) fn get(core: &Core, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
         Some(next.encode())
     };
     if core.knobs.take_empty_answer() {
-        return Ok(answer(&[], 0, 0, next(iterator.index), 1000, None));
+        return Ok(answer(&Page::empty(1000), None, next(iterator.index)));
     }
 
     // The stream's lock is taken before the shard's, as everywhere.
@@ -52,44 +50,16 @@ pub(super) fn get(core: &Core, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
         return Err(ServiceError::shard_throttled(&shard.id, &stream.name));
     }
     let limit = settings.max_records_per_get.map_or(limit, |cap| limit.min(cap));
-    let from = state.offset(iterator.index);
-    let (mut size, mut json_len, mut count) = (0, 0, 0);
-    for record in state.records.range(from..).take(limit) {
-        if count > 0 && size + record.size() > MAX_ANSWER {
-            break;
-        }
-        size += record.size();
-        json_len += record.json_len();
-        count += 1;
-    }
-    state.allowance.took_read(size);
-    let end = state.first + (from + count) as u64;
-    let behind = state
-        .records
-        .get(from + count)
-        .map_or(0, |next| (now - next.arrival_ms).max(1));
-    let at_end = state.closed_ms.is_some() && from + count == state.records.len();
-    let (next, children) = if at_end {
-        (None, Some(children(&lineage, &state)))
+    let page = Page::at(&lineage, &state, iterator.index, (limit, MAX_ANSWER), now);
+    state.allowance.took_read(page.size);
+    let next = if page.children.is_none() {
+        next(page.end)
     } else {
-        (next(end), None)
+        None
     };
-    add(&shard.counters.records_out, count);
-    add(&shard.counters.bytes_out, size);
-    let (head, tail) = state.records.as_slices();
-    let (a, b) = (from.min(head.len()), (from + count).min(head.len()));
-    let (c, d) = (
-        from.saturating_sub(head.len()),
-        (from + count).saturating_sub(head.len()),
-    );
-    Ok(answer(
-        &[&head[a..b], &tail[c..d]],
-        count,
-        json_len,
-        next,
-        behind,
-        children,
-    ))
+    add(&shard.counters.records_out, page.count);
+    add(&shard.counters.bytes_out, page.size);
+    Ok(answer(&page, Some(&state), next))
 }
 
 /// Reads an iterator and finds what it points to.
@@ -126,48 +96,14 @@ fn resolve(
     Ok((iterator, stream, shard))
 }
 
-/// The children of a shard that was read to its end.
-fn children(lineage: &StreamState, state: &ShardState) -> String {
-    let children = state
-        .children
-        .iter()
-        .filter_map(|index| lineage.shards.get(*index as usize));
-    let children = children.map(|child| {
-        json!({
-            "ShardId": child.id,
-            "ParentShards": child.parents().map(shard_id).collect::<Vec<_>>(),
-            "HashKeyRange": range_json(child),
-        })
-    });
-    serde_json::Value::Array(children.collect()).to_string()
-}
-
-fn answer(
-    records: &[&[crate::store::Record]],
-    count: usize,
-    json_len: usize,
-    next: Option<String>,
-    behind: i64,
-    children: Option<String>,
-) -> Vec<u8> {
-    let mut out = Vec::with_capacity(json_len + 1024);
-    out.extend_from_slice(b"{\"Records\":[");
-    for (at, record) in records.iter().flat_map(|part| part.iter()).enumerate() {
-        record.push_json(&mut out);
-        if at + 1 < count {
-            out.push(b',');
-        }
-    }
-    out.push(b']');
+fn answer(page: &Page, state: Option<&ShardState>, next: Option<String>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(page.json_len + 1024);
+    page.push_records(state, &mut out);
     if let Some(next) = next {
         out.extend_from_slice(b",\"NextShardIterator\":\"");
         out.extend_from_slice(next.as_bytes());
         out.push(b'"');
     }
-    if let Some(children) = children {
-        out.extend_from_slice(b",\"ChildShards\":");
-        out.extend_from_slice(children.as_bytes());
-    }
-    out.extend_from_slice(format!(",\"MillisBehindLatest\":{behind}}}").as_bytes());
+    page.push_rest(&mut out);
     out
 }

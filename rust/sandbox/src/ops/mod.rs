@@ -1,11 +1,15 @@
 //! The service's operations: from a request's body to the answer's.
 
+mod consumers;
 mod get_records;
 mod iterator;
 mod list_shards;
+mod page;
+mod position;
 mod put_records;
 mod resharding;
 mod streams;
+mod subscribe;
 mod token;
 
 use std::sync::Arc;
@@ -15,6 +19,9 @@ use serde_json::Value;
 use crate::core::Core;
 use crate::protocol::ServiceError;
 use crate::store::{ACCOUNT, Stream};
+use crate::subscription::Subscription;
+
+pub(crate) use page::Page;
 
 macro_rules! operations {
     ($($name:ident),* $(,)?) => {
@@ -36,9 +43,10 @@ macro_rules! operations {
 }
 
 operations! {
-    CreateStream, DecreaseStreamRetentionPeriod, DeleteStream, DescribeStream, DescribeStreamSummary,
-    GetRecords, GetShardIterator, IncreaseStreamRetentionPeriod, ListShards, ListStreams, MergeShards, PutRecord,
-    PutRecords, SplitShard, UpdateMaxRecordSize, UpdateShardCount,
+    CreateStream, DecreaseStreamRetentionPeriod, DeleteStream, DeregisterStreamConsumer, DescribeStream,
+    DescribeStreamConsumer, DescribeStreamSummary, GetRecords, GetShardIterator, IncreaseStreamRetentionPeriod,
+    ListShards, ListStreamConsumers, ListStreams, MergeShards, PutRecord, PutRecords, RegisterStreamConsumer,
+    SplitShard, SubscribeToShard, UpdateMaxRecordSize, UpdateShardCount,
 }
 
 impl Operation {
@@ -48,14 +56,27 @@ impl Operation {
     }
 }
 
+/// What an operation answers.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A body in JSON, or none.
+    Body(Vec<u8>),
+    /// Events, until the subscription ends.
+    Events(Box<Subscription>),
+}
+
 /// Does what was asked. `region` is the one the request was signed for.
 pub(crate) fn call(
-    core: &Core,
+    core: &Arc<Core>,
     operation: Operation,
     region: &str,
     body: &[u8],
-) -> Result<Vec<u8>, ServiceError> {
-    match operation {
+) -> Result<Answer, ServiceError> {
+    let content = match operation {
+        Operation::SubscribeToShard => {
+            let subscription = subscribe::subscribe(core, body)?;
+            return Ok(Answer::Events(Box::new(subscription)));
+        }
         Operation::CreateStream => streams::create(core, region, body).map(empty),
         Operation::DeleteStream => streams::delete(core, body).map(empty),
         Operation::DescribeStream => streams::describe(core, body).map(json),
@@ -64,6 +85,10 @@ pub(crate) fn call(
         Operation::IncreaseStreamRetentionPeriod => streams::retention(core, body, true).map(empty),
         Operation::DecreaseStreamRetentionPeriod => streams::retention(core, body, false).map(empty),
         Operation::UpdateMaxRecordSize => streams::max_record_size(core, body).map(empty),
+        Operation::RegisterStreamConsumer => consumers::register(core, body).map(json),
+        Operation::DescribeStreamConsumer => consumers::describe(core, body).map(json),
+        Operation::ListStreamConsumers => consumers::list(core, body).map(json),
+        Operation::DeregisterStreamConsumer => consumers::deregister(core, body).map(empty),
         Operation::ListShards => list_shards::list(core, body).map(json),
         Operation::GetShardIterator => iterator::get(core, body).map(json),
         Operation::GetRecords => get_records::get(core, body),
@@ -72,7 +97,8 @@ pub(crate) fn call(
         Operation::SplitShard => resharding::split(core, body).map(empty),
         Operation::MergeShards => resharding::merge(core, body).map(empty),
         Operation::UpdateShardCount => resharding::update_count(core, body).map(json),
-    }
+    };
+    content.map(Answer::Body)
 }
 
 /// The body of an answer without members, as the service sends it: nothing.

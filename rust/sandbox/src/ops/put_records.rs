@@ -58,6 +58,7 @@ pub(super) fn put_one(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
         &settings,
         now_ms() + settings.arrival_offset_ms,
     )?;
+    state.tell();
     Ok(json!({ "ShardId": shard, "SequenceNumber": number.to_string(), "EncryptionType": "NONE" }))
 }
 
@@ -121,6 +122,7 @@ pub(super) fn put(core: &Core, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
         failed += usize::from(outcome.is_err());
         push_outcome(&mut out, &outcome);
     }
+    state.tell();
     out.extend_from_slice(
         format!("],\"FailedRecordCount\":{failed},\"EncryptionType\":\"NONE\"}}").as_bytes(),
     );

@@ -6,8 +6,8 @@ use super::token::Page;
 use super::{bounded, check_name, list_shards, stream_of};
 use crate::core::Core;
 use crate::protocol::{
-    CreateStreamRequest, DescribeStreamRequest, ErrorCode, ListStreamsRequest, MaxRecordSizeRequest,
-    RetentionRequest, ServiceError, StreamRequest, parse, seconds,
+    CreateStreamRequest, DeleteStreamRequest, DescribeStreamRequest, ErrorCode, ListStreamsRequest,
+    MaxRecordSizeRequest, RetentionRequest, ServiceError, StreamRequest, parse, seconds,
 };
 use crate::store::{ACCOUNT, NewStream, Stream, StreamState, now_ms};
 
@@ -61,12 +61,20 @@ pub(super) fn create(core: &Core, region: &str, body: &[u8]) -> Result<(), Servi
 }
 
 pub(super) fn delete(core: &Core, body: &[u8]) -> Result<(), ServiceError> {
-    let request: StreamRequest = parse(body)?;
+    let request: DeleteStreamRequest = parse(body)?;
     let stream = stream_of(
         core,
         request.stream_name.as_deref(),
         request.stream_arn.as_deref(),
     )?;
+    let enforced = request.enforce_consumer_deletion.unwrap_or(false);
+    if !enforced && stream.consumers().all().len() > 0 {
+        return Err(ServiceError::in_use(format!(
+            "Stream {} under account {ACCOUNT} has registered consumers; deregister them, or set \
+             EnforceConsumerDeletion.",
+            stream.name
+        )));
+    }
     core.streams.delete(&stream.name)
 }
 
@@ -102,7 +110,7 @@ pub(super) fn summary(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
     let state = stream.read();
     let mut summary = description(&stream, &state);
     summary["OpenShardCount"] = state.open.len().into();
-    summary["ConsumerCount"] = 0.into();
+    summary["ConsumerCount"] = stream.consumers().all().len().into();
     summary["MaxRecordSizeInKiB"] = state.max_record_kib.into();
     Ok(json!({ "StreamDescriptionSummary": summary }))
 }

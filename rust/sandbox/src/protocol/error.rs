@@ -28,10 +28,12 @@ macro_rules! codes {
 
 codes! {
     AccessDeniedException 400,
+    DryRunOperationException 400,
     ExpiredIteratorException 400,
     ExpiredNextTokenException 400,
     IncompleteSignatureException 400,
     InternalFailure 500,
+    InternalFailureException 500,
     InvalidArgumentException 400,
     KMSAccessDeniedException 400,
     KMSDisabledException 400,

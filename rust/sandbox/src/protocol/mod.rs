@@ -1,9 +1,11 @@
 //! What goes over the wire: request members, errors, and the hand-written JSON of the hot answers.
 
 mod error;
+mod event_stream;
 mod json;
 mod request;
 
 pub use error::{ErrorCode, ServiceError};
+pub(crate) use event_stream::{EVENT_STREAM, event, exception, initial_response};
 pub(crate) use json::{push_json_string, push_seconds, seconds};
 pub(crate) use request::*;

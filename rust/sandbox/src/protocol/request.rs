@@ -53,6 +53,44 @@ requests! {
         #[serde(rename = "StreamARN")] stream_arn: String,
     }
 
+    DeleteStreamRequest {
+        stream_name: String,
+        #[serde(rename = "StreamARN")] stream_arn: String,
+        enforce_consumer_deletion: bool,
+    }
+
+    RegisterConsumerRequest {
+        #[serde(rename = "StreamARN")] stream_arn: String,
+        consumer_name: String,
+    }
+
+    /// Names a consumer, by its ARN or by its stream's and its name.
+    ConsumerRequest {
+        #[serde(rename = "StreamARN")] stream_arn: String,
+        consumer_name: String,
+        #[serde(rename = "ConsumerARN")] consumer_arn: String,
+    }
+
+    ListConsumersRequest {
+        #[serde(rename = "StreamARN")] stream_arn: String,
+        next_token: String,
+        max_results: i64,
+        stream_creation_timestamp: f64,
+    }
+
+    StartingPosition {
+        #[serde(rename = "Type")] kind: String,
+        sequence_number: String,
+        timestamp: f64,
+    }
+
+    SubscribeToShardRequest {
+        #[serde(rename = "ConsumerARN")] consumer_arn: String,
+        shard_id: String,
+        starting_position: StartingPosition,
+        dry_run: bool,
+    }
+
     DescribeStreamRequest {
         stream_name: String,
         #[serde(rename = "StreamARN")] stream_arn: String,

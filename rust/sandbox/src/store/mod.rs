@@ -3,8 +3,10 @@
 //! Records are kept until a trim removes them; the retention period is stored and answered, but no clock
 //! enforces it, so that a test decides when data expires.
 
+mod consumer;
 mod hash_key;
 mod limits;
+mod news;
 mod record;
 mod reshard;
 mod sequence;
@@ -15,6 +17,7 @@ mod streams;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub(crate) use consumer::{Consumer, Control, Ending, SubscribeLimits};
 pub(crate) use hash_key::{HashRange, hash_of, parse_hash_key};
 pub use limits::ShardLimits;
 pub(crate) use record::Record;

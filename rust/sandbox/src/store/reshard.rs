@@ -70,6 +70,10 @@ impl StreamState {
             self.open.push(child);
         }
         self.open.sort_by_key(|s| s.range.start);
+        for parent in parents {
+            parent.news.arrived();
+            parent.news.tell();
+        }
     }
 }
 

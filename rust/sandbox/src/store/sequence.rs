@@ -28,6 +28,21 @@ impl SequenceNumber {
         }
     }
 
+    /// The place behind the record `index`, as it is at `at_s`: greater than that record's number, less than the next
+    /// one's, and growing with time, though no record comes.
+    pub fn behind(shard_created_s: u64, shard: u32, index: u64, at_s: u64) -> SequenceNumber {
+        let record = SequenceNumber::new(shard_created_s, shard, index, at_s);
+        SequenceNumber {
+            low: record.low | 1 << 72,
+            ..record
+        }
+    }
+
+    /// Whether this is a place behind a record, which no record has.
+    pub fn is_behind(&self) -> bool {
+        self.low >> 72 & 0xff != 0
+    }
+
     pub fn shard_created_s(&self) -> u64 {
         self.high >> 20 & SECONDS
     }
@@ -120,6 +135,15 @@ mod tests {
         let number = |created, index, at| SequenceNumber::new(created, 3, index, at).to_string();
         assert!(number(10, 1, 99) < number(10, 2, 50));
         assert!(number(10, u64::MAX >> 1, 99) < number(11, 0, 11));
+    }
+
+    #[test]
+    fn places_behind_a_record_lie_before_the_next() {
+        let behind = |at| SequenceNumber::behind(10, 3, 7, at);
+        let record = |index| SequenceNumber::new(10, 3, index, 50);
+        assert!(record(7) < behind(50) && behind(50) < behind(51) && behind(51) < record(8));
+        assert_eq!((behind(50).index(), behind(50).is_behind()), (7, true));
+        assert!(!record(7).is_behind());
     }
 
     #[test]

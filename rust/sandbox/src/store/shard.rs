@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use serde::Deserialize;
 
 use super::limits::Allowance;
+use super::news::News;
 use super::{HashRange, Record, SequenceNumber, lock, now_ms};
 use crate::stats::ShardCounters;
 
@@ -33,6 +34,8 @@ pub(crate) struct Shard {
     /// The creation as it stands in sequence numbers: always later than the parents'.
     pub created_s: u64,
     pub counters: ShardCounters,
+    /// Wakes subscriptions.
+    pub news: News,
     state: Mutex<ShardState>,
 }
 
@@ -71,6 +74,7 @@ impl Shard {
             created_ms,
             created_s: after.max(created_ms.div_euclid(1000) as u64),
             counters: ShardCounters::default(),
+            news: News::default(),
             state: Mutex::new(ShardState {
                 records: VecDeque::new(),
                 // Index 0 is the shard's StartingSequenceNumber.
@@ -106,7 +110,7 @@ impl Shard {
         ))
     }
 
-    /// Stores a record and gives its number.
+    /// Stores a record and gives its number. Whoever waits for it is woken by [`News::tell`], once for a request.
     pub fn append(
         &self,
         state: &mut ShardState,
@@ -120,7 +124,20 @@ impl Shard {
         state
             .records
             .push_back(Record::new(&number, arrival_ms, base64, data_len, key));
+        self.news.arrived();
         number
+    }
+
+    /// The index of the first record at or behind a number, if this shard gave the number.
+    pub fn start_at(&self, state: &ShardState, number: &str) -> Option<u64> {
+        let behind = SequenceNumber::parse(number).is_some_and(|n| n.is_behind());
+        Some(self.index_of(state, number)? + u64::from(behind))
+    }
+
+    /// A number for the place before the record with this index: no record has it, and it grows with time.
+    pub fn place_before(&self, index: u64, now_ms: i64) -> SequenceNumber {
+        let now_s = now_ms.div_euclid(1000).max(0) as u64;
+        SequenceNumber::behind(self.created_s, self.index, index.saturating_sub(1), now_s)
     }
 
     /// The index that a number stands for, if this shard gave it.
@@ -218,6 +235,20 @@ mod tests {
         let number = put(&one, 1_700_000_000_000);
         assert_eq!(child.index_of(&child.state(), &number), None);
         assert!(put(&child, 1_700_000_000_000) > number);
+    }
+
+    #[test]
+    fn a_place_before_a_record_starts_there() {
+        let shard = shard();
+        let numbers: Vec<String> = (0..2).map(|_| put(&shard, 1_700_000_000_000)).collect();
+        let state = shard.state();
+        for (index, number) in [(1, None), (2, Some(&numbers[0])), (3, Some(&numbers[1]))] {
+            let place = shard.place_before(index, 1_700_000_000_000).to_string();
+            assert!(number.is_none_or(|n| *n < place));
+            assert_eq!(shard.start_at(&state, &place), Some(index));
+            assert_eq!(shard.index_of(&state, &place), Some(index - 1));
+        }
+        assert_eq!(shard.start_at(&state, &numbers[1]), Some(2));
     }
 
     #[test]

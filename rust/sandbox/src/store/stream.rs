@@ -1,8 +1,9 @@
 //! A stream: its settings, its shards, and who takes a hash key.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{HashRange, Shard, now_ms};
+use super::consumer::{Consumers, Ending};
+use super::{HashRange, Shard, lock, now_ms};
 use crate::protocol::ServiceError;
 
 /// One stream. A put holds the read lock and a reshard the write lock, so no record reaches a closed shard.
@@ -14,6 +15,7 @@ pub(crate) struct Stream {
     pub arn: String,
     pub created_ms: i64,
     state: RwLock<StreamState>,
+    consumers: Mutex<Consumers>,
 }
 
 #[derive(Debug)]
@@ -53,6 +55,21 @@ impl Stream {
             arn,
             created_ms,
             state: RwLock::new(state),
+            consumers: Mutex::default(),
+        }
+    }
+
+    /// The consumers that are registered now.
+    pub fn consumers(&self) -> MutexGuard<'_, Consumers> {
+        let mut consumers = lock(&self.consumers);
+        consumers.forget_deleted();
+        consumers
+    }
+
+    /// Ends all subscriptions, as the stream is deleted.
+    pub fn end(&self) {
+        for consumer in self.consumers().all() {
+            consumer.end(Ending::StreamDeleted, 0);
         }
     }
 
@@ -123,6 +140,13 @@ impl StreamState {
         self.open
             .get(after.checked_sub(1)?)
             .filter(|s| s.range.contains(key))
+    }
+
+    /// Wakes the subscriptions of shards that records were put into.
+    pub fn tell(&self) {
+        for shard in &self.open {
+            shard.news.tell();
+        }
     }
 
     /// The shards that are still listed.

@@ -73,14 +73,15 @@ impl Streams {
     }
 
     pub fn delete(&self, name: &str) -> Result<(), ServiceError> {
-        self.map_mut()
-            .remove(name)
-            .map(drop)
-            .ok_or_else(|| no_stream(name))
+        let stream = self.map_mut().remove(name).ok_or_else(|| no_stream(name))?;
+        stream.end();
+        Ok(())
     }
 
     pub fn clear(&self) {
-        self.map_mut().clear();
+        for stream in std::mem::take(&mut *self.map_mut()).values() {
+            stream.end();
+        }
     }
 
     /// The open shards of all streams.

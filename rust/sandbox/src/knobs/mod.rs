@@ -1,5 +1,8 @@
 //! What a test may turn: errors, delays, limits and ages. Nothing here waits for a clock unless asked to.
 
+mod subscription_faults;
+mod subscriptions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -9,6 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::ops::Operation;
 use crate::protocol::ErrorCode;
 use crate::store::{ShardLimits, Trim, lock};
+
+pub(crate) use subscription_faults::{PlannedFault, WaitingFault};
+pub use subscription_faults::{SubscriptionFault, SubscriptionFaultUpdate};
+pub(crate) use subscriptions::SubscriptionSettings;
+pub use subscriptions::SubscriptionUpdate;
 
 /// How the service's iterators age.
 pub(crate) const ITERATOR_MAX_AGE_MS: u64 = 300_000;
@@ -46,7 +54,8 @@ pub enum Schedule {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KnobUpdate {
-    /// Forgets all faults (of calls and of entries) before the rest is done.
+    /// Forgets all faults (of calls, entries and subscriptions) before the rest is done. What was planned for a
+    /// subscription that is open stays.
     pub clear_faults: bool,
     /// Seed of everything random.
     pub seed: Option<u64>,
@@ -58,7 +67,7 @@ pub struct KnobUpdate {
     pub expire_iterators: bool,
     /// Added to the arrival time of records put from now on.
     pub arrival_offset_ms: Option<i64>,
-    /// How long a stream is CREATING or UPDATING after a change.
+    /// How long a stream is CREATING or UPDATING after a change, and a consumer CREATING or DELETING.
     pub transition_ms: Option<u64>,
     /// At most this many records in a GetRecords answer; 0 lifts the cap.
     pub max_records_per_get: Option<usize>,
@@ -74,6 +83,10 @@ pub struct KnobUpdate {
     pub faults: Vec<FaultUpdate>,
     /// Faults of single entries of PutRecords, added to those there are.
     pub entry_faults: Vec<EntryFaultUpdate>,
+    /// How subscriptions go.
+    pub subscriptions: Option<SubscriptionUpdate>,
+    /// Faults of subscriptions, added to those there are.
+    pub subscription_faults: Vec<SubscriptionFaultUpdate>,
     /// Removes records.
     pub trim: Option<TrimUpdate>,
     /// Unlists a closed shard.
@@ -165,6 +178,7 @@ pub(crate) struct Settings {
     pub empty_answers: u64,
     pub shard_limits: Option<ShardLimits>,
     pub rejected_keys: BTreeSet<String>,
+    pub subscriptions: SubscriptionSettings,
     #[serde(skip)]
     pub delays: BTreeMap<Operation, u64>,
 }
@@ -181,6 +195,7 @@ impl Default for Settings {
             empty_answers: 0,
             shard_limits: None,
             rejected_keys: BTreeSet::new(),
+            subscriptions: SubscriptionSettings::default(),
             delays: BTreeMap::new(),
         }
     }
@@ -197,6 +212,7 @@ struct State {
     settings: Settings,
     faults: Vec<(Operation, Fault, Schedule)>,
     entry_faults: Vec<(ErrorCode, Schedule)>,
+    subscription_faults: Vec<WaitingFault>,
     random: u64,
 }
 
@@ -229,6 +245,7 @@ impl Knobs {
             settings,
             faults: Vec::new(),
             entry_faults: Vec::new(),
+            subscription_faults: Vec::new(),
             random: seed,
         };
         Knobs {
@@ -255,6 +272,7 @@ impl Knobs {
             },
             faults: Vec::new(),
             entry_faults: Vec::new(),
+            subscription_faults: Vec::new(),
             random: seed,
         };
     }
@@ -275,6 +293,7 @@ impl Knobs {
         let mut state = lock(&self.state);
         state.faults.clear();
         state.entry_faults.clear();
+        state.subscription_faults.clear();
     }
 
     /// The fault that meets this call, if any; uses it up.
@@ -302,6 +321,29 @@ impl Knobs {
                 .find_map(|(code, schedule)| State::meets(random, schedule).then_some(*code))
         };
         (0..count).map(|_| one()).collect()
+    }
+
+    pub fn add_subscription_fault(&self, fault: WaitingFault) {
+        lock(&self.state).subscription_faults.push(fault);
+    }
+
+    /// The fault that meets a new subscription of this shard, if any; uses it up.
+    pub fn subscription_fault(&self, stream: &str, shard: &str) -> Option<PlannedFault> {
+        let State {
+            subscription_faults,
+            random,
+            ..
+        } = &mut *lock(&self.state);
+        subscription_faults.retain(|waiting| waiting.schedule != Schedule::Next(0));
+        subscription_faults
+            .iter_mut()
+            .filter(|waiting| waiting.concerns(stream, shard))
+            .find_map(|waiting| State::meets(random, &mut waiting.schedule).then_some(waiting.fault))
+    }
+
+    /// Whether a schedule meets now, beside those that wait here.
+    pub fn meets(&self, schedule: &mut Schedule) -> bool {
+        State::meets(&mut lock(&self.state).random, schedule)
     }
 
     /// Whether this GetRecords answer is to be empty; uses it up.

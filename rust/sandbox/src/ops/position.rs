@@ -1,0 +1,112 @@
+//! Where a reader starts: what GetShardIterator and SubscribeToShard have in common.
+
+use super::millis;
+use crate::protocol::ServiceError;
+use crate::store::{ACCOUNT, Shard, ShardState, Stream, now_ms};
+
+/// A starting position as a request gives it.
+pub(super) struct Position<'a> {
+    pub operation: &'static str,
+    pub kind: Member<'a>,
+    pub sequence_number: Member<'a>,
+    pub timestamp: Option<f64>,
+}
+
+/// A member of the request: its name, its path in the words of a broken constraint, and its value.
+pub(super) struct Member<'a> {
+    pub name: &'static str,
+    pub path: &'static str,
+    pub value: Option<&'a str>,
+}
+
+impl Position<'_> {
+    /// Refuses a request without a type before its stream is looked for.
+    pub fn require_kind(&self) -> Result<&str, ServiceError> {
+        self.kind
+            .value
+            .ok_or_else(|| ServiceError::missing(self.kind.path))
+    }
+
+    /// The index of the first record from here.
+    pub fn start(&self, stream: &Stream, shard: &Shard) -> Result<u64, ServiceError> {
+        let kind = self.require_kind()?;
+        let by_number = matches!(kind, "AT_SEQUENCE_NUMBER" | "AFTER_SEQUENCE_NUMBER");
+        if self.sequence_number.value.is_some() && !by_number {
+            return Err(ServiceError::invalid_argument(format!(
+                "Request can not include both {} and a {} that does not use it.",
+                self.sequence_number.name, self.kind.name
+            )));
+        }
+        if self.timestamp.is_some() && kind != "AT_TIMESTAMP" {
+            return Err(ServiceError::invalid_argument(format!(
+                "Request can not include both Timestamp and a {} other than AT_TIMESTAMP.",
+                self.kind.name
+            )));
+        }
+        let state = shard.state();
+        match kind {
+            "TRIM_HORIZON" => Ok(state.first),
+            "LATEST" => Ok(state.next()),
+            "AT_SEQUENCE_NUMBER" => {
+                let number = self.number()?;
+                let index = shard.start_at(&state, number);
+                index.ok_or_else(|| self.foreign(number, stream, shard))
+            }
+            "AFTER_SEQUENCE_NUMBER" => {
+                let number = self.number()?;
+                let index = shard.index_of(&state, number).map(|index| index + 1);
+                index.ok_or_else(|| self.foreign(number, stream, shard))
+            }
+            "AT_TIMESTAMP" => self.at_timestamp(&state),
+            other => {
+                let values = "Member must satisfy enum value set: [AFTER_SEQUENCE_NUMBER, LATEST, AT_TIMESTAMP, \
+                              AT_SEQUENCE_NUMBER, TRIM_HORIZON]";
+                Err(ServiceError::constraint(other, self.kind.path, values))
+            }
+        }
+    }
+
+    fn at_timestamp(&self, state: &ShardState) -> Result<u64, ServiceError> {
+        let at = self.timestamp.map(millis).ok_or_else(|| {
+            ServiceError::invalid_argument(format!(
+                "Must either specify timestamp or a {} other than AT_TIMESTAMP.",
+                self.kind.name
+            ))
+        })?;
+        if at > now_ms() {
+            return Err(ServiceError::invalid_argument(
+                "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis.",
+            ));
+        }
+        Ok(state.first_arrived(at))
+    }
+
+    fn number(&self) -> Result<&str, ServiceError> {
+        let number = self.sequence_number.value.ok_or_else(|| {
+            ServiceError::invalid_argument(format!(
+                "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER with a {} \
+                 or (2) TRIM_HORIZON, LATEST or AT_TIMESTAMP without it.",
+                self.sequence_number.name
+            ))
+        })?;
+        if number != "0"
+            && (number.is_empty() || number.starts_with('0') || !number.bytes().all(|b| b.is_ascii_digit()))
+        {
+            let pattern = "Member must satisfy regular expression pattern: 0|([1-9]\\d{0,128})";
+            return Err(ServiceError::constraint(
+                number,
+                self.sequence_number.path,
+                pattern,
+            ));
+        }
+        Ok(number)
+    }
+
+    fn foreign(&self, number: &str, stream: &Stream, shard: &Shard) -> ServiceError {
+        ServiceError::invalid_argument(format!(
+            "{} {number} used in {} on shard {} in stream {} under account {ACCOUNT} is invalid because it did not \
+             come from this shard.",
+            self.sequence_number.name, self.operation, shard.id, stream.name
+        ))
+    }
+}

@@ -1,0 +1,313 @@
+//! Consumers of a stream by enhanced fan-out, and who of them is subscribed to which shard.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+use super::{ACCOUNT, Shard, Stream, lock, now_ms};
+use crate::knobs::{PlannedFault, SubscriptionFault};
+use crate::protocol::{ErrorCode, ServiceError};
+use crate::stats::add;
+
+/// How many consumers of a stream may be CREATING at a time.
+const MOST_CREATING: usize = 5;
+
+/// The consumers of one stream, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Consumers {
+    by_name: BTreeMap<String, Arc<Consumer>>,
+    /// When the last consumer of a name was created: the next one needs another ARN.
+    created_s: BTreeMap<String, i64>,
+}
+
+/// A registered consumer.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    pub name: String,
+    pub arn: String,
+    pub created_s: i64,
+    active_from_ms: i64,
+    /// When a deregistered consumer is gone.
+    gone_at_ms: Mutex<Option<i64>>,
+    /// By the shard's index.
+    subscribed: Mutex<HashMap<u32, Latest>>,
+}
+
+/// The latest subscription to a shard. It stays here when it has ended, as the time of its call counts on.
+#[derive(Debug)]
+struct Latest {
+    called: Instant,
+    control: Option<Arc<Control>>,
+}
+
+/// The limits of SubscribeToShard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SubscribeLimits {
+    /// How long a subscription keeps another one of its consumer and shard out.
+    pub exclusive: Duration,
+    /// The least time between two calls; zero is no limit.
+    pub between_calls: Duration,
+}
+
+/// Why a subscription ends before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Another subscription of the consumer took the shard over.
+    TakenOver,
+    Deregistered,
+    StreamDeleted,
+}
+
+/// The reins of one subscription, held by its consumer.
+#[derive(Debug)]
+pub(crate) struct Control {
+    pub shard: Arc<Shard>,
+    state: Mutex<ControlState>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct ControlState {
+    ending: Option<Ending>,
+    fault: Option<PlannedFault>,
+    finished: bool,
+}
+
+impl Control {
+    fn new(shard: &Arc<Shard>) -> Control {
+        add(&shard.counters.subscriptions, 1);
+        Control {
+            shard: Arc::clone(shard),
+            state: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Why the subscription has to end, if it has to.
+    pub fn ending(&self) -> Option<Ending> {
+        lock(&self.state).ending
+    }
+
+    /// Resolves at a change after it was enabled.
+    pub fn wait(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// Makes this befall the subscription, instead of what was planned before.
+    pub fn plan(&self, fault: PlannedFault) {
+        lock(&self.state).fault = Some(fault);
+        self.changed.notify_waiters();
+    }
+
+    /// The fault that befalls the subscription now; uses it up.
+    pub fn fault(&self) -> Option<SubscriptionFault> {
+        let due = lock(&self.state).fault.take_if(|fault| fault.after_events == 0);
+        due.map(|due| due.fault)
+    }
+
+    /// Counts an event, towards a fault.
+    pub fn count_event(&self) {
+        if let Some(fault) = &mut lock(&self.state).fault {
+            fault.after_events = fault.after_events.saturating_sub(1);
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        !lock(&self.state).finished
+    }
+
+    /// Counts the subscription as ended, once.
+    pub fn finish(&self) {
+        let mut state = lock(&self.state);
+        if !state.finished {
+            state.finished = true;
+            add(&self.shard.counters.subscriptions_ended, 1);
+        }
+    }
+
+    /// Tells the subscription to end. It counts as ended from here on, though its client may be slow to see it.
+    fn end(&self, ending: Ending) {
+        lock(&self.state).ending.get_or_insert(ending);
+        self.finish();
+        self.changed.notify_waiters();
+    }
+}
+
+impl Consumer {
+    pub fn status(&self) -> &'static str {
+        if lock(&self.gone_at_ms).is_some() {
+            "DELETING"
+        } else if now_ms() < self.active_from_ms {
+            "CREATING"
+        } else {
+            "ACTIVE"
+        }
+    }
+
+    fn require_active(&self, stream: &str) -> Result<(), ServiceError> {
+        if self.status() == "ACTIVE" {
+            return Ok(());
+        }
+        Err(ServiceError::in_use(format!(
+            "Consumer {} with creation timestamp {} under stream: {stream}, account {ACCOUNT} is not in ACTIVE \
+             status.",
+            self.name, self.created_s
+        )))
+    }
+
+    /// Opens a subscription to a shard, in place of an earlier one that is old enough. `dry` only asks whether it could.
+    pub fn subscribe(
+        &self,
+        stream: &Stream,
+        shard: &Arc<Shard>,
+        limits: SubscribeLimits,
+        dry: bool,
+    ) -> Result<Arc<Control>, ServiceError> {
+        let mut subscribed = lock(&self.subscribed);
+        // Under the lock, so that nothing is opened behind a deregistration.
+        self.require_active(&stream.name)?;
+        let now = Instant::now();
+        if let Some(latest) = subscribed.get(&shard.index) {
+            let age = now - latest.called;
+            if age < limits.between_calls {
+                return Err(ServiceError::new(
+                    ErrorCode::LimitExceededException,
+                    format!(
+                        "Rate of SubscribeToShard exceeded for consumer {} and shard {} in stream {}.",
+                        self.name, shard.id, stream.name
+                    ),
+                ));
+            }
+            if age < limits.exclusive {
+                return Err(ServiceError::in_use(
+                    self.other_subscription(&stream.name, &shard.id),
+                ));
+            }
+        }
+        if dry {
+            return Err(ServiceError::new(
+                ErrorCode::DryRunOperationException,
+                "The request would have succeeded, but the DryRun parameter was specified.",
+            ));
+        }
+        let control = Arc::new(Control::new(shard));
+        let latest = Latest {
+            called: now,
+            control: Some(Arc::clone(&control)),
+        };
+        if let Some(Latest {
+            control: Some(former),
+            ..
+        }) = subscribed.insert(shard.index, latest)
+        {
+            former.end(Ending::TakenOver);
+        }
+        Ok(control)
+    }
+
+    pub fn open_subscriptions(&self) -> Vec<Arc<Control>> {
+        let subscribed = lock(&self.subscribed);
+        let controls = subscribed.values().filter_map(|latest| latest.control.clone());
+        controls.filter(|control| control.is_open()).collect()
+    }
+
+    /// What a call is told that comes too early after another, and a subscription that was taken over.
+    pub fn other_subscription(&self, stream: &str, shard: &str) -> String {
+        format!(
+            "Another active subscription exists for this consumer: {ACCOUNT}:{stream}:{shard}:{}",
+            self.name
+        )
+    }
+
+    /// Takes no more subscriptions, ends those there are, and is gone after so long.
+    pub fn end(&self, ending: Ending, gone_after_ms: u64) {
+        *lock(&self.gone_at_ms) = Some(now_ms() + gone_after_ms as i64);
+        for latest in lock(&self.subscribed).values_mut() {
+            if let Some(control) = latest.control.take() {
+                control.end(ending);
+            }
+        }
+    }
+}
+
+impl Consumers {
+    /// Forgets those that were deregistered long enough ago.
+    pub fn forget_deleted(&mut self) {
+        let now = now_ms();
+        self.by_name
+            .retain(|_, consumer| lock(&consumer.gone_at_ms).is_none_or(|at| now < at));
+    }
+
+    /// All of them, by name.
+    pub fn all(&self) -> impl ExactSizeIterator<Item = &Arc<Consumer>> {
+        self.by_name.values()
+    }
+
+    pub fn named(&self, name: &str) -> Option<&Arc<Consumer>> {
+        self.by_name.get(name)
+    }
+
+    pub fn register(
+        &mut self,
+        stream: &Stream,
+        name: &str,
+        creating_for_ms: u64,
+        limit: usize,
+    ) -> Result<Arc<Consumer>, ServiceError> {
+        if self.by_name.contains_key(name) {
+            return Err(ServiceError::in_use(format!(
+                "Consumer {name} under stream {} already exists for account {ACCOUNT}.",
+                stream.name
+            )));
+        }
+        if self.by_name.len() >= limit {
+            return Err(ServiceError::new(
+                ErrorCode::LimitExceededException,
+                format!(
+                    "The stream {} under account {ACCOUNT} already has {limit} registered consumers, which is the limit.",
+                    stream.name
+                ),
+            ));
+        }
+        let creating = self.all().filter(|c| c.status() == "CREATING").count();
+        if creating >= MOST_CREATING {
+            return Err(ServiceError::new(
+                ErrorCode::LimitExceededException,
+                format!(
+                    "{MOST_CREATING} consumers of stream {} are in CREATING status already.",
+                    stream.name
+                ),
+            ));
+        }
+        let now = now_ms();
+        let after = self.created_s.get(name).map_or(0, |last| last + 1);
+        let created_s = now.div_euclid(1000).max(after);
+        self.created_s.insert(name.to_owned(), created_s);
+        let consumer = Arc::new(Consumer {
+            name: name.to_owned(),
+            arn: format!("{}/consumer/{name}:{created_s}", stream.arn),
+            created_s,
+            active_from_ms: now + creating_for_ms as i64,
+            gone_at_ms: Mutex::default(),
+            subscribed: Mutex::default(),
+        });
+        self.by_name.insert(name.to_owned(), Arc::clone(&consumer));
+        Ok(consumer)
+    }
+
+    /// Ends the consumer's subscriptions, and shows it as DELETING for so long.
+    pub fn deregister(
+        &mut self,
+        stream: &Stream,
+        consumer: &Consumer,
+        deleting_for_ms: u64,
+    ) -> Result<(), ServiceError> {
+        consumer.require_active(&stream.name)?;
+        consumer.end(Ending::Deregistered, deleting_for_ms);
+        self.forget_deleted();
+        Ok(())
+    }
+}

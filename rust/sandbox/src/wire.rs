@@ -1,0 +1,88 @@
+//! A connection's bytes, which a knob can make vanish on both ways.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The switch of a connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Switch(Arc<AtomicBool>);
+
+impl Switch {
+    /// From here on the connection is half-open: it stands, but nothing gets through.
+    pub fn off(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_off(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A stream of bytes behind a [`Switch`].
+#[derive(Debug)]
+pub(crate) struct Wire<S> {
+    stream: S,
+    switch: Switch,
+}
+
+impl<S> Wire<S> {
+    pub fn new(stream: S, switch: Switch) -> Wire<S> {
+        Wire { stream, switch }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.switch.is_off() {
+            let mut swallowed = [0; 4096];
+            let mut swallowed = ReadBuf::new(&mut swallowed);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut swallowed))?;
+            if swallowed.filled().is_empty() {
+                // The client gave up: so does the server.
+                return Poll::Ready(Ok(()));
+            }
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.switch.is_off() {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.switch.is_off() {
+            return Poll::Ready(Ok(slices.iter().map(|s| s.len()).sum()));
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
