@@ -14,6 +14,9 @@ environment.prepare()
 from local_kinesis import Sandbox, Stream  # noqa: E402
 from pyspark.sql import SparkSession  # noqa: E402
 
+from support.moto import Moto  # noqa: E402
+from support.stores import STORES  # noqa: E402
+
 LOG_CONFIG = """
 rootLogger.level = info
 rootLogger.appenderRef.file.ref = file
@@ -33,6 +36,27 @@ _numbers = itertools.count()
 def sandbox(tmp_path_factory):
     with Sandbox(environment.sandbox_program(), log=tmp_path_factory.mktemp("sandbox") / "log") as sandbox:
         yield sandbox
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory):
+    """STS, S3 and DynamoDB."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with Moto(port, tmp_path_factory.mktemp("moto") / "log") as moto:
+        yield moto
+
+
+@pytest.fixture
+def new_store(moto, tmp_path):
+    """Makes places for claims, of a kind of STORES."""
+    return lambda kind: STORES[kind](moto, f"claims-{next(_numbers)}", tmp_path)
+
+
+@pytest.fixture(params=sorted(STORES))
+def store(new_store, request):
+    return new_store(request.param)
 
 
 @pytest.fixture(scope="session")

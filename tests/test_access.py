@@ -1,24 +1,11 @@
 """Credentials: which keys the service sees. It is told to reject the ones that must not be used."""
 
-import socket
-
 import pytest
 
 from support.environment import CREDENTIALS
 from support.queries import drain, events, payloads, read, sink_options, source_options
-from support.roles import RoleService
 
 ROLE = "arn:aws:iam::123456789012:role/reader"
-
-
-@pytest.fixture(scope="module")
-def sts(tmp_path_factory):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    service = RoleService(port, tmp_path_factory.mktemp("moto") / "log")
-    yield service
-    service.stop()
 
 
 def test_the_environments_keys(spark, sandbox, knobs, stream, checkpoint):
@@ -58,7 +45,7 @@ def test_the_jvms_system_properties(spark, sandbox, knobs, stream, checkpoint):
     assert batches.data == payloads(events(0, 10))
 
 
-def test_an_assumed_role(spark, sandbox, knobs, sts, new_stream, checkpoint):
+def test_an_assumed_role(spark, sandbox, knobs, moto, new_stream, checkpoint):
     source, sink = new_stream(1), new_stream(1)
     source.put(events(0, 10))
     # Whoever shows the keys that the role was assumed with, or the environment's, is refused.
@@ -67,12 +54,12 @@ def test_an_assumed_role(spark, sandbox, knobs, sts, new_stream, checkpoint):
         "awsAccessKeyId": "AKIABASE",
         "awsSecretKey": "base-secret",
         "stsRoleArn": ROLE,
-        "stsEndpointUrl": sts.endpoint,
+        "stsEndpointUrl": moto.endpoint,
     }
     batches = drain(read(spark, source_options(sandbox, source, **role)), checkpoint)
     assert batches.data == payloads(events(0, 10))
 
-    named = {"stsRoleArn": ROLE, "stsEndpointUrl": sts.endpoint, "stsSessionName": "a-session", "stsExternalId": "ours"}
+    named = {"stsRoleArn": ROLE, "stsEndpointUrl": moto.endpoint, "stsSessionName": "a-session", "stsExternalId": "ours"}
     frame = spark.range(5).selectExpr("'k' AS partitionKey", "cast(id AS STRING) AS data")
     frame.write.format("aws-kinesis").options(**sink_options(sandbox, sink, **named)).mode("append").save()
     assert len(sink.read()) == 5

@@ -1,17 +1,12 @@
 """Rows stay exact whatever happens to tasks, executors and the service's answers."""
 
-import os
-import random
-import signal
 import threading
-import time
-from pathlib import Path
 
 import pytest
 from local_kinesis import await_condition
 
 from support.cluster import Cluster
-from support.delivery import EventLog, delivered_by_batch, errors_of, finish
+from support.delivery import SMALL_STEPS, EventLog, delivered_by_batch, errors_of, finish
 from support.processes import Job
 from support.producer import Producer
 from support.queries import (
@@ -28,13 +23,6 @@ from support.queries import (
     source_options,
     start,
 )
-
-# A few records at a time: a reader whose task is slow stops in the middle of its batch.
-SMALL_STEPS = {
-    "getRecords.numberOfRecordsPerFetch": 5,
-    "prefetch.maxBytesPerShard": 1,
-    "maxFetchRecordsPerShard": 60,
-}
 
 
 def disturbed(name, sandbox, stream, checkpoint, output):
@@ -92,48 +80,6 @@ def test_tasks_that_fail_at_every_stage(sandbox, new_stream, checkpoint, tmp_pat
     ):
         job.await_condition(lambda: min(failed().values()) >= 2, lambda: f"failures: {failed()}", seconds=180, interval=0.5)
         finish(job, stream, producer, output)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("kills", [3])
-def test_kill_9_of_executors(sandbox, new_stream, checkpoint, tmp_path, kills):
-    stream, output = new_stream(3), tmp_path / "output"
-    arguments = disturbed("weary", sandbox, stream, checkpoint, output)
-    # An executor that was killed counts as the task's failure.
-    conf = ("spark.task.maxFailures=16", "spark.deploy.maxExecutorRetries=-1")
-    with (
-        Producer(stream, pause=0.5) as producer,
-        Job("disturbed", arguments, tmp_path / "job.log", master="local-cluster[2,1,1024]", conf=conf) as job,
-    ):
-        killed = set()
-        for _ in range(kills):
-            written = max(delivered_by_batch(output), default=-1)
-            job.await_condition(
-                lambda: len(executors_of(job) - killed) == 2 and max(delivered_by_batch(output), default=-1) > written,
-                lambda: f"two executors, has {executors_of(job) - killed}, and a batch after {written}",
-                seconds=150,
-            )
-            # The moment of the kill within a batch.
-            time.sleep(random.uniform(0, 1.5))
-            victim = random.choice(sorted(executors_of(job) - killed))
-            os.kill(victim, signal.SIGKILL)
-            killed.add(victim)
-        finish(job, stream, producer, output)
-    assert "Lost executor" in job.log.read_text(errors="replace")
-
-
-def executors_of(job):
-    """The processes of a local-cluster's executors."""
-    found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes().split(b"\0")
-            group = int((process / "stat").read_text().rsplit(")", 1)[1].split()[2])
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # ended meanwhile
-        if group == job.pid and b"org.apache.spark.executor.CoarseGrainedExecutorBackend" in command:
-            found.add(int(process.name))
-    return found
 
 
 @pytest.mark.parametrize("first_action", ["count", "isEmpty", "write"])

@@ -1,8 +1,22 @@
-"""Triggers that end."""
+"""Triggers: those that end, and those that wait."""
 
 import pytest
 
-from support.queries import Batches, drain, events, payloads, planned_batches, read, source_options, start
+from support.delivery import errors_of
+from support.queries import (
+    Batches,
+    await_looks,
+    await_rows,
+    drain,
+    events,
+    payloads,
+    planned_batches,
+    read,
+    running,
+    source_options,
+    start,
+    texts_by_batch,
+)
 
 
 def test_available_now_reads_all_there_is_in_several_batches(spark, sandbox, new_stream, checkpoint):
@@ -59,6 +73,33 @@ def test_available_now_over_a_split(spark, sandbox, new_stream, checkpoint):
     assert sorted(batches.data) == payloads(events(0, 1000))
 
 
+def test_available_now_after_a_crash_in_the_middle(spark, sandbox, new_stream, checkpoint):
+    """Over a split, too; the next start ends with what is there then."""
+    stream = new_stream(1)
+    stream.put(events(0, 200))
+    stream.split(stream.shards()[0]["ShardId"])
+    stream.put(events(200, 200))
+    batches, failed = Batches(), Batches()
+
+    def crash(frame, batch_id):
+        if batch_id == len(batches.by_id) == crash_at:
+            failed(frame, batch_id)
+            raise ValueError("on purpose")
+        batches(frame, batch_id)
+
+    frame = read(spark, source_options(sandbox, stream, maxFetchRecordsPerShard=60))
+    # In the parent's last batch, and in one of its children's.
+    for run, crash_at in enumerate([3, 5]):
+        with pytest.raises(Exception, match="on purpose"):
+            drain(frame, checkpoint, crash)
+        stream.put(events(400 + 50 * run, 50))
+    drain(frame, checkpoint, batches)
+    texts = texts_by_batch(batches)
+    assert sorted(failed.by_id) == [3, 5]
+    assert {batch_id: texts[batch_id] for batch_id in failed.by_id} == texts_by_batch(failed)
+    assert errors_of(texts, 500) == {}
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_once_is_one_batch(spark, sandbox, new_stream, checkpoint):
     stream = new_stream(2)
@@ -71,3 +112,21 @@ def test_once_is_one_batch(spark, sandbox, new_stream, checkpoint):
     stream.put(events(300, 10))
     assert start(frame, batches, checkpoint, once=True).awaitTermination(60)
     assert sorted(batches.data) == payloads(events(0, 310))
+
+
+def test_processing_time(spark, sandbox, new_stream, checkpoint):
+    """Batches while records come, and none on an idle stream."""
+    stream = new_stream(2)
+    frame, batches = read(spark, source_options(sandbox, stream)), Batches()
+    for run in range(2):
+        query = start(frame, batches, checkpoint, processingTime="300 milliseconds")
+        with running(query):
+            for first in range(150 * run, 150 * (run + 1), 50):
+                stream.put(events(first, 50))
+                await_rows(query, batches, first + 50)
+            # One empty batch may follow a busy time; then the trigger is due again and again, and there is none.
+            await_looks(sandbox, query, stream, more=6)
+            settled = planned_batches(checkpoint)
+            await_looks(sandbox, query, stream, more=8)
+            assert planned_batches(checkpoint) == settled
+    assert errors_of(texts_by_batch(batches), 300) == {}

@@ -6,6 +6,13 @@ from pathlib import Path
 
 from .queries import events, payloads
 
+# A few records at a time: a reader whose task is slow stops in the middle of its batch.
+SMALL_STEPS = {
+    "getRecords.numberOfRecordsPerFetch": 5,
+    "prefetch.maxBytesPerShard": 1,
+    "maxFetchRecordsPerShard": 60,
+}
+
 
 def delivered_by_batch(output: Path):
     """The payloads in each batch that was written to its end."""

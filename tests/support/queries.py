@@ -134,3 +134,16 @@ def events(first, count):
 
 def payloads(records):
     return sorted(record[1].decode() for record in records)
+
+
+def texts_by_batch(batches):
+    """The payloads in each batch of a `Batches`, sorted."""
+    return {batch_id: sorted(bytes(row.data).decode() for row in rows) for batch_id, rows in batches.by_id.items()}
+
+
+def forget_commit(checkpoint):
+    """Takes the newest commit away, as if Spark had died just before it; answers which batch's that was."""
+    newest = committed_batches(checkpoint)[-1]
+    for name in [str(newest), f".{newest}.crc"]:
+        os.remove(os.path.join(checkpoint, "commits", name))
+    return newest

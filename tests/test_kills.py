@@ -1,0 +1,113 @@
+"""kill -9 at random moments: nothing is lost, and nothing repeated into a sink that overwrites by batch."""
+
+import os
+import random
+import secrets
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from support.delivery import SMALL_STEPS, delivered_by_batch, finish
+from support.processes import Job
+from support.producer import Producer
+from support.queries import committed_batches, planned_batches, source_options
+from support.stores import STORES
+
+
+@pytest.fixture
+def chance():
+    """Moments and settings, drawn anew in every run. `KILLS_SEED` draws them as another run did."""
+    seed = int(os.environ.get("KILLS_SEED", secrets.randbits(32)))
+    print(f"KILLS_SEED={seed}")
+    return random.Random(seed)
+
+
+@pytest.mark.slow
+def test_kill_9_of_the_driver(sandbox, new_stream, new_store, checkpoint, tmp_path, chance):
+    masters = ["local[1]", "local[2]", "local[4]"]
+    survive_kills(sandbox, new_stream(2), new_store("hadoop-local"), checkpoint, tmp_path, chance, masters, 5)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", sorted(STORES))
+def test_kill_9_of_the_driver_twenty_times(sandbox, new_stream, new_store, checkpoint, tmp_path, chance, kind):
+    masters = ["local[2]", "local-cluster[1,1,600]", "local-cluster[2,1,600]"]
+    survive_kills(sandbox, new_stream(3), new_store(kind), checkpoint, tmp_path, chance, masters, 20)
+
+
+def survive_kills(sandbox, stream, store, checkpoint, tmp_path, chance, masters, kills):
+    """Each start has other limits and another number of task slots or executors than the one before."""
+    output, log = tmp_path / "output", tmp_path / "job.log"
+
+    def start(limit):
+        options = source_options(sandbox, stream, maxFetchRecordsPerShard=limit, **store.options)
+        arguments = {"options": options, "checkpoint": str(checkpoint), "output": str(output)}
+        return Job("overwrite_by_batch", arguments, log, master=chance.choice(masters))
+
+    with Producer(stream, pause=0.2) as producer:
+        for number in range(kills):
+            planned, described = newest(planned_batches(checkpoint)), sandbox.calls("DescribeStreamSummary")
+            with start(chance.choice([5, 20, 100])) as job:
+                if number % 2 == 0:
+                    job.await_condition(lambda: newest(planned_batches(checkpoint)) > planned, "a batch after the last run's", 150)
+                else:
+                    # The batch that the last kill interrupted may be run again just now.
+                    job.await_condition(lambda: sandbox.calls("DescribeStreamSummary") > described, "the query's start", 150)
+                time.sleep(chance.uniform(0, 3))
+                job.kill()
+            print(f"killed with batch {newest(planned_batches(checkpoint))} planned, {newest(committed_batches(checkpoint))} committed")
+        with start(200) as job:
+            finish(job, stream, producer, output)
+    assert store.claims()
+
+
+def newest(batches):
+    return max(batches, default=-1)
+
+
+@pytest.mark.long
+def test_kill_9_of_executors_ten_times(sandbox, new_stream, checkpoint, tmp_path, chance):
+    stream, output = new_stream(3), tmp_path / "output"
+    arguments = {
+        "options": source_options(sandbox, stream, **SMALL_STEPS),
+        "checkpoint": str(checkpoint),
+        "output": str(output),
+        "disturbance": "weary",
+    }
+    # An executor that was killed counts as the task's failure.
+    conf = ("spark.task.maxFailures=32", "spark.deploy.maxExecutorRetries=-1")
+    with (
+        Producer(stream, pause=0.5) as producer,
+        Job("disturbed", arguments, tmp_path / "job.log", master="local-cluster[2,1,1024]", conf=conf) as job,
+    ):
+        killed = set()
+        for _ in range(10):
+            written = newest(delivered_by_batch(output))
+            job.await_condition(
+                lambda: len(executors_of(job) - killed) == 2 and newest(delivered_by_batch(output)) > written,
+                lambda: f"two executors, has {executors_of(job) - killed}, and a batch after {written}",
+                seconds=150,
+            )
+            # The moment of the kill within a batch.
+            time.sleep(chance.uniform(0, 1.5))
+            victim = chance.choice(sorted(executors_of(job) - killed))
+            os.kill(victim, signal.SIGKILL)
+            killed.add(victim)
+        finish(job, stream, producer, output)
+    assert job.log.read_text(errors="replace").count("Lost executor") >= 10
+
+
+def executors_of(job):
+    """The processes of a local-cluster's executors."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            group = int((process / "stat").read_text().rsplit(")", 1)[1].split()[2])
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # ended meanwhile
+        if group == job.pid and b"org.apache.spark.executor.CoarseGrainedExecutorBackend" in command:
+            found.add(int(process.name))
+    return found
