@@ -11,7 +11,7 @@ from support import environment
 
 environment.prepare()
 
-from local_kinesis import Sandbox, Stream  # noqa: E402
+from local_kinesis import KinesisLocal, Sandbox, Stream  # noqa: E402
 from pyspark.sql import SparkSession  # noqa: E402
 
 from support.moto import Moto  # noqa: E402
@@ -60,6 +60,13 @@ def store(new_store, request):
 
 
 @pytest.fixture(scope="session")
+def kinesis_local(tmp_path_factory):
+    """A Kinesis that isn't ours, started when a test first asks for it."""
+    with KinesisLocal(environment.kinesis_local_package(), tmp_path_factory.mktemp("kinesis-local") / "log") as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
 def driver_log(tmp_path_factory):
     """The file that the driver, which is the executor too, logs to."""
     return tmp_path_factory.mktemp("driver") / "driver.log"
@@ -84,20 +91,36 @@ def spark(tmp_path_factory, driver_log):
     session.stop()
 
 
-@pytest.fixture
-def new_stream(sandbox, request):
-    """Makes streams; they go with the test."""
+def streams_of(service, request):
+    """A function that makes streams; they go with the test."""
     made = []
 
     def create(shards=1, name="stream"):
         test = re.sub(r"[^A-Za-z0-9_]", "_", request.node.name)[:60]
-        stream = Stream.create(sandbox.client, f"{name}-{test}-{next(_numbers)}", shards)
+        stream = Stream.create(service.client, f"{name}-{test}-{next(_numbers)}", shards)
         made.append(stream)
         return stream
 
     yield create
     for stream in made:
         stream.delete()
+
+
+@pytest.fixture
+def new_stream(sandbox, request):
+    yield from streams_of(sandbox, request)
+
+
+@pytest.fixture(params=["sandbox", "kinesis_local"])
+def kinesis(request):
+    """The sandbox, and a Kinesis that isn't ours: what a test of both shows is not only our own idea of Kinesis."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def new_stream_anywhere(kinesis, request):
+    """Makes streams of `kinesis`."""
+    yield from streams_of(kinesis, request)
 
 
 @pytest.fixture

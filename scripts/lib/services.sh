@@ -67,6 +67,16 @@ start_dynamodb_local() {
   export DYNAMODB_LOCAL_ENDPOINT="http://127.0.0.1:$port"
 }
 
+# start_hdfs - sets HDFS_ENDPOINT to a fresh HDFS of one data node on a free port.
+start_hdfs() {
+  local log="$BUILD/logs/hdfs.log"
+  ensure_hdfs
+  start_service "$log" java -Xmx512m -cp "$TOOLS/hdfs/lib/*" "$ROOT/scripts/lib/MiniHdfs.java" "$BUILD/hdfs"
+  await_service 120 grep -q '^listening on ' "$log" || die "HDFS did not start; see $log"
+  HDFS_ENDPOINT="$(sed -n 's/^listening on //p' "$log" | head -n 1)"
+  export HDFS_ENDPOINT
+}
+
 # build_sandbox - builds our own Kinesis; sets KINESIS_SANDBOX to the program.
 build_sandbox() {
   say "building kinesis-sandbox"

@@ -3,6 +3,7 @@
 
 KINESIS_LOCAL_VERSION=0.6.2
 DYNAMODB_LOCAL_VERSION=3.1.0
+HADOOP_VERSION=3.4.2
 ZIG_REQUIREMENTS=(ziglang==0.15.2 cargo-zigbuild==0.22.3)
 
 as_root() {
@@ -98,14 +99,27 @@ ensure_moto() {
   ensure_venv moto "${requirements[@]}"
 }
 
-# ensure_dynamodb_local - DynamoDBLocal and what it needs, from Maven Central, in .tools.
+# ensure_dynamodb_local - DynamoDBLocal, in .tools.
 ensure_dynamodb_local() {
-  local dir="$TOOLS/dynamodb-local"
-  stamped "$dir/.installed" "$DYNAMODB_LOCAL_VERSION" && return
-  say "installing DynamoDBLocal $DYNAMODB_LOCAL_VERSION into .tools"
+  ensure_service dynamodb-local "software.amazon.dynamodb:DynamoDBLocal:$DYNAMODB_LOCAL_VERSION"
+}
+
+# ensure_hdfs - Hadoop's mini cluster, in .tools.
+ensure_hdfs() {
+  local module modules=()
+  for module in minicluster api runtime; do modules+=("org.apache.hadoop:hadoop-client-$module:$HADOOP_VERSION"); done
+  ensure_service hdfs "${modules[@]}"
+}
+
+# ensure_service NAME MODULE... - a service's modules and what they need, from Maven Central, in .tools/NAME/lib.
+ensure_service() {
+  local name="$1" dir="$TOOLS/$1"
+  shift
+  stamped "$dir/.installed" "$*" && return
+  say "installing $* into .tools/$name"
   rm -rf "$dir"
   mkdir -p "$dir"
-  run_gradle dynamodbLocal "-PdynamodbLocalVersion=$DYNAMODB_LOCAL_VERSION" "-PdynamodbLocalDir=$dir/lib" \
-    || die "Gradle could not fetch DynamoDBLocal $DYNAMODB_LOCAL_VERSION from Maven Central"
-  printf '%s' "$DYNAMODB_LOCAL_VERSION" >"$dir/.installed"
+  run_gradle serviceLibraries "-PserviceModules=$(IFS=,; echo "$*")" "-PserviceDir=$dir/lib" \
+    || die "Gradle could not fetch from Maven Central: $*"
+  printf '%s' "$*" >"$dir/.installed"
 }

@@ -2,6 +2,7 @@
 
 SPARK_KINESIS_JAR   the connector's JAR for the Spark of this Python; else looked for in build/libs
 KINESIS_SANDBOX     the kinesis-sandbox program; else the debug build in target
+KINESIS_LOCAL_PACKAGE  the folder of the npm package kinesis-local; else the one in .tools
 """
 
 import os
@@ -41,3 +42,7 @@ def jar():
 def sandbox_program():
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     return os.environ.get("KINESIS_SANDBOX", str(target / "debug/kinesis-sandbox"))
+
+
+def kinesis_local_package():
+    return os.environ.get("KINESIS_LOCAL_PACKAGE", str(ROOT / ".tools/kinesis-local/node_modules/kinesis-local"))

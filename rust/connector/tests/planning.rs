@@ -6,8 +6,10 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kinesis_connector::ErrorKind;
+use kinesis_sandbox::Operation;
 use support::{Query, Row, STREAM, World, assert_exact};
 
 const LATEST: (&str, &str) = ("kinesis.startingPosition", "LATEST");
@@ -50,6 +52,43 @@ async fn an_idle_stream_makes_no_batch() {
             "one burst is one batch"
         );
     }
+}
+
+#[tokio::test]
+async fn a_long_look_goes_on_with_the_next_call() {
+    let world = World::with_shards(4).await;
+    let slow = [("kinesis.checkNewRecordThreads", "1")];
+    let query = world.query(&slow).await;
+    world.put("r", 0..1).await;
+    let holder = place_of_the_record(&world);
+    // Every answer takes longer than a call may: one shard a call is asked.
+    world
+        .sandbox
+        .delay(Operation::GetRecords, Duration::from_millis(250));
+    let mut calls = 0;
+    while query
+        .planner
+        .latest_offset(&query.offset)
+        .await
+        .expect("a look")
+        .is_none()
+    {
+        calls += 1;
+    }
+    assert_eq!(
+        calls, holder,
+        "shards asked, a call for each, before the one with the record"
+    );
+    assert_eq!(world.sandbox.stats().calls("GetRecords"), holder + 1);
+}
+
+/// The place, in the order of their ids, of the first shard that has records.
+fn place_of_the_record(world: &World) -> u64 {
+    let stats = world.sandbox.stats();
+    let mut shards = stats.streams[STREAM].values();
+    shards
+        .position(|shard| shard.records_in > 0)
+        .expect("a record was put") as u64
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
-"""A Kinesis on this machine for tests, demo and benchmarks: the sandbox's process, and streams in it."""
+"""A Kinesis on this machine for tests, demo and benchmarks: the sandbox's process, or kinesis-local's, and streams in it."""
 
+from .kinesis_local import KinesisLocal
 from .sandbox import REGION, Sandbox
 from .streams import Stream
 from .waiting import await_condition
 
-__all__ = ["REGION", "Sandbox", "Stream", "await_condition"]
+__all__ = ["REGION", "KinesisLocal", "Sandbox", "Stream", "await_condition"]

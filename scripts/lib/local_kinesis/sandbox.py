@@ -13,6 +13,18 @@ REGION = "eu-central-1"
 START_SECONDS = 20
 
 
+def client_of(endpoint, key="local", secret="local"):
+    """A boto3 client with these keys."""
+    return boto3.client(
+        "kinesis",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        config=Config(retries={"mode": "standard", "max_attempts": 3}, max_pool_connections=32),
+    )
+
+
 class Sandbox:
     """A running sandbox. Ends with `stop()`, or as a context manager."""
 
@@ -36,14 +48,7 @@ class Sandbox:
 
     def client_with(self, key="local", secret="local"):
         """A boto3 client with these keys."""
-        return boto3.client(
-            "kinesis",
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id=key,
-            aws_secret_access_key=secret,
-            config=Config(retries={"mode": "standard", "max_attempts": 3}, max_pool_connections=32),
-        )
+        return client_of(self.endpoint, key, secret)
 
     @property
     def pid(self):

@@ -1,6 +1,8 @@
-"""A stream of the sandbox, from the side of its producers and of whoever checks what is in it."""
+"""A stream, from the side of its producers and of whoever checks what is in it."""
 
 import hashlib
+
+from .waiting import await_condition
 
 MOST_RECORDS = 500
 MOST_BYTES = 4 * 1024 * 1024
@@ -16,8 +18,16 @@ class Stream:
     @classmethod
     def create(cls, client, name, shards=1):
         client.create_stream(StreamName=name, ShardCount=shards)
-        client.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1})
-        return cls(client, name)
+        stream = cls(client, name)
+        stream._await_active()
+        return stream
+
+    def _await_active(self):
+        def active():
+            answer = self.client.describe_stream_summary(StreamName=self.name)
+            return answer["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE"
+
+        await_condition(active, f"the stream {self.name} to be active")
 
     def delete(self):
         self.client.delete_stream(StreamName=self.name)
@@ -69,9 +79,16 @@ class Stream:
         bounds = next(s for s in self.shards() if s["ShardId"] == shard_id)["HashKeyRange"]
         middle = (int(bounds["StartingHashKey"]) + int(bounds["EndingHashKey"])) // 2
         self.client.split_shard(StreamName=self.name, ShardToSplit=shard_id, NewStartingHashKey=str(middle))
+        self._await_active()
 
     def merge(self, shard_id, adjacent):
         self.client.merge_shards(StreamName=self.name, ShardToMerge=shard_id, AdjacentShardToMerge=adjacent)
+        self._await_active()
+
+    def scale_to(self, count):
+        """Splits and merges until so many shards are open (UpdateShardCount)."""
+        self.client.update_shard_count(StreamName=self.name, TargetShardCount=count, ScalingType="UNIFORM_SCALING")
+        self._await_active()
 
     def read_shard(self, shard_id):
         """All records of a shard, oldest first."""

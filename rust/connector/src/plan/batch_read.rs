@@ -1,6 +1,7 @@
 //! Planning a batch read: every shard from the starting to the ending position, each a task of its own. There is no
 //! checkpoint and no claim: the end is a time, the same for every attempt at a task.
 
+use super::clock::ServiceClock;
 use crate::config::SourceConfig;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
@@ -13,10 +14,9 @@ use crate::stream::Position;
 const SOURCE: &str = "batch-read";
 
 /// The tasks of a batch read, one JSON for each shard that can have records between the two positions. The ending
-/// position LATEST is the moment of this call.
+/// position LATEST is the moment of this call, by the service's clock.
 pub async fn batch_read_tasks(engine: &Engine, config: &SourceConfig) -> Result<Vec<String>> {
     let api = engine.source_client(config).await?;
-    let now = chrono::Utc::now().timestamp_millis();
     let (start, filter) = match config.options.starting_position {
         StartingPosition::TrimHorizon => (Position::TrimHorizon, ShardFilter::All),
         StartingPosition::AtTimestamp { millis } => {
@@ -31,7 +31,10 @@ pub async fn batch_read_tasks(engine: &Engine, config: &SourceConfig) -> Result<
     };
     let until = match config.options.ending_position {
         Some(EndingPosition::AtTimestamp { millis }) => millis - 1,
-        Some(EndingPosition::Latest) | None => now,
+        Some(EndingPosition::Latest) | None => {
+            let summary = api.describe_stream().await?;
+            ServiceClock::compare(&config.options.stream.name, &summary).now_millis()
+        }
     };
     let shards = api.list_shards(filter).await?;
     shards

@@ -1,6 +1,7 @@
 //! The driver's side: which shards there are, where the last batch ended, what the next one reads.
 
 mod batch_read;
+mod clock;
 mod ends;
 mod news;
 mod shards;
@@ -24,8 +25,9 @@ use crate::stream::{Offset, Position, ShardId};
 
 pub use batch_read::batch_read_tasks;
 
+use clock::ServiceClock;
 use ends::{Ends, Reports};
-use news::News;
+use news::{Looked, News};
 use shards::Shards;
 
 /// The file in the checkpoint location that keeps where the query started.
@@ -43,6 +45,7 @@ pub struct Planner {
     files: Files,
     config: SourceConfig,
     summary: StreamSummary,
+    clock: ServiceClock,
     counters: Arc<RequestCounters>,
     reports: Mutex<Reports>,
     available: Mutex<Option<AvailableNow>>,
@@ -113,6 +116,7 @@ impl Planner {
         files: Arc<dyn FileSystem>,
     ) -> Result<Self> {
         let summary = api.describe_stream().await?;
+        let clock = ServiceClock::compare(&config.options.stream.name, &summary);
         let state = State {
             shards: Shards::new(config.options.describe_shard_interval),
             news: News::new(
@@ -130,6 +134,7 @@ impl Planner {
             files: Files(files),
             config,
             summary,
+            clock,
             counters: Arc::default(),
             reports: Mutex::default(),
             available: Mutex::default(),
@@ -147,7 +152,7 @@ impl Planner {
             return kept_offset(&path, kept);
         }
         let at = match self.config.options.starting_position {
-            StartingPosition::Latest => Position::AtTimestamp(chrono::Utc::now().timestamp_millis()),
+            StartingPosition::Latest => Position::AtTimestamp(self.clock.now_millis()),
             StartingPosition::TrimHorizon => Position::TrimHorizon,
             StartingPosition::AtTimestamp { millis } => Position::AtTimestamp(millis),
         };
@@ -198,12 +203,19 @@ impl Planner {
                 Pace::Backlog => true,
                 Pace::Busy => state.news.wait_until_readers_may_ask(deadline).await,
                 Pace::Ask => {
-                    let due = state.news.wait_until_due(deadline).await;
-                    let news = due && state.news.look(&self.api, positions, &self.counters).await?;
-                    if due && !news {
+                    let looked = match state.news.wait_until_due(deadline).await {
+                        true => {
+                            state
+                                .news
+                                .look(&self.api, positions, &self.counters, deadline)
+                                .await?
+                        }
+                        false => Looked::Unfinished,
+                    };
+                    if looked == Looked::Nothing {
                         state.busy = 0;
                     }
-                    news
+                    looked == Looked::News
                 }
             }
         };

@@ -1,6 +1,6 @@
 //! Whether there is anything to read: the driver asks, while no executor does.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,10 @@ pub(super) struct News {
     interval: Duration,
     at_once: usize,
     looked: Option<Instant>,
+    /// How long the last look took.
+    took: Duration,
+    /// The shards that the look under way has still to ask.
+    left: VecDeque<ShardId>,
     planned: Option<Instant>,
     opened: Instant,
     pub tips: Tips,
@@ -32,6 +36,17 @@ pub(super) struct News {
     iterators: HashMap<ShardId, (Position, ShardIterator)>,
     /// The shard that had news last is asked first.
     first: Option<ShardId>,
+}
+
+/// What came of a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Looked {
+    /// A shard has something to read.
+    News,
+    /// No shard has.
+    Nothing,
+    /// Some shards are still to be asked: the next call goes on with them.
+    Unfinished,
 }
 
 /// What a look at one shard found.
@@ -50,6 +65,8 @@ impl News {
             interval,
             at_once: at_once.max(1),
             looked: None,
+            took: Duration::ZERO,
+            left: VecDeque::new(),
             planned: None,
             opened: Instant::now(),
             tips: Tips::default(),
@@ -63,6 +80,7 @@ impl News {
     pub(super) fn batch_ended(&mut self, delivered: bool) {
         let now = Instant::now();
         self.looked = Some(now);
+        self.left.clear();
         if delivered {
             self.last_news = now;
         }
@@ -80,9 +98,13 @@ impl News {
 
     /// Waits until the driver may ask the shards again; false if that is not before the deadline.
     pub(super) async fn wait_until_due(&self, deadline: Instant) -> bool {
+        if !self.left.is_empty() {
+            return true;
+        }
         let quiet = self.last_news.elapsed() >= QUIET_AFTER;
         let pace = if quiet {
-            QUIET_INTERVAL.max(self.interval)
+            // With very many shards a look is long: then half of the time is left to others.
+            QUIET_INTERVAL.max(self.interval).max(self.took * 2)
         } else {
             self.interval
         };
@@ -94,26 +116,35 @@ impl News {
         wait_until(self.planned.map(|planned| planned + self.interval), deadline).await
     }
 
-    /// Asks the shards until one has news. A closed shard that has nothing left is moved to its end on the way,
-    /// without a batch of its own.
+    /// Asks the shards until one has news, or until the deadline, when the next call goes on. A closed shard that has
+    /// nothing left is moved to its end on the way, without a batch of its own.
     pub(super) async fn look(
         &mut self,
         api: &Arc<dyn KinesisApi>,
         positions: &mut BTreeMap<ShardId, Position>,
         counters: &Arc<RequestCounters>,
-    ) -> Result<bool> {
-        self.looked = Some(Instant::now());
-        let hit = self
-            .ask(api, positions, &BTreeSet::new(), counters, true)
-            .await?
-            .into_keys()
-            .next();
-        if hit.is_some() {
-            self.last_news = Instant::now();
-            self.first = hit;
-            return Ok(true);
+        deadline: Instant,
+    ) -> Result<Looked> {
+        if self.left.is_empty() {
+            self.looked = Some(Instant::now());
+            self.left = self.unended(positions, &BTreeSet::new());
         }
-        Ok(false)
+        let until = Until {
+            deadline: Some(deadline),
+            first_news: true,
+        };
+        let with_news = self.ask(api, positions, counters, until).await?;
+        if !with_news.is_empty() {
+            self.left.clear();
+            self.last_news = Instant::now();
+            self.first = with_news.into_iter().next();
+            return Ok(Looked::News);
+        }
+        if !self.left.is_empty() {
+            return Ok(Looked::Unfinished);
+        }
+        self.took = self.looked.map(|looked| looked.elapsed()).unwrap_or_default();
+        Ok(Looked::Nothing)
     }
 
     /// Asks every shard but those in `skip`, and answers which have nothing to read now.
@@ -124,53 +155,76 @@ impl News {
         skip: &BTreeSet<ShardId>,
         counters: &Arc<RequestCounters>,
     ) -> Result<BTreeSet<ShardId>> {
-        let with_news = self.ask(api, positions, skip, counters, false).await?;
+        self.left = self.unended(positions, skip);
+        let with_news = self.ask(api, positions, counters, Until::default()).await?;
         Ok(positions
             .keys()
-            .filter(|shard| !with_news.contains_key(*shard))
+            .filter(|shard| !with_news.contains(*shard))
             .cloned()
             .collect())
     }
 
-    /// The shards with news; only the first found if `one` is enough.
+    /// The shards that may be asked, the one first that had news last.
+    fn unended(
+        &self,
+        positions: &BTreeMap<ShardId, Position>,
+        skip: &BTreeSet<ShardId>,
+    ) -> VecDeque<ShardId> {
+        let mut open: VecDeque<ShardId> = positions
+            .iter()
+            .filter(|(shard, position)| **position != Position::ShardEnd && !skip.contains(*shard))
+            .map(|(shard, _)| shard.clone())
+            .collect();
+        if let Some(first) = open.iter().position(|shard| Some(shard) == self.first.as_ref()) {
+            open.swap(0, first);
+        }
+        open
+    }
+
+    /// Asks the shards that are left, and answers those with news.
     async fn ask(
         &mut self,
         api: &Arc<dyn KinesisApi>,
         positions: &mut BTreeMap<ShardId, Position>,
-        skip: &BTreeSet<ShardId>,
         counters: &Arc<RequestCounters>,
-        one: bool,
-    ) -> Result<BTreeMap<ShardId, ()>> {
-        let mut open: Vec<(ShardId, Position)> = positions
-            .iter()
-            .filter(|(shard, position)| **position != Position::ShardEnd && !skip.contains(*shard))
-            .map(|(shard, position)| (shard.clone(), position.clone()))
-            .collect();
+        until: Until,
+    ) -> Result<BTreeSet<ShardId>> {
         self.iterators
             .retain(|shard, (position, _)| positions.get(shard) == Some(position));
-        open.sort_by_key(|(shard, _)| Some(shard) != self.first.as_ref());
-        let questions: Vec<_> = open
-            .into_iter()
-            .map(|(shard, position)| {
-                let kept = self.iterators.remove(&shard).map(|(_, iterator)| iterator);
-                let (api, counters) = (api.clone(), counters.clone());
-                async move {
-                    let found = look_at(&*api, &shard, &position, kept, &counters).await?;
-                    Ok((shard, position, found))
-                }
-            })
-            .collect();
         let asked = Instant::now();
-        let mut answers = stream::iter(questions).buffer_unordered(self.at_once);
-        let mut with_news = BTreeMap::new();
-        while let Some(answer) = answers.next().await {
+        let mut answers = Vec::new();
+        {
+            let (left, kept, standing) = (&mut self.left, &self.iterators, &*positions);
+            let mut first = true;
+            let questions = std::iter::from_fn(|| {
+                if !std::mem::take(&mut first) && until.is_past() {
+                    return None;
+                }
+                let shard = left.pop_front()?;
+                let position = standing.get(&shard)?.clone();
+                let iterator = kept.get(&shard).map(|(_, iterator)| iterator.clone());
+                let (api, counters) = (api.clone(), counters.clone());
+                Some(async move {
+                    let found = look_at(&*api, &shard, &position, iterator, &counters).await?;
+                    Ok((shard, position, found))
+                })
+            });
+            let mut asking = stream::iter(questions).buffer_unordered(self.at_once);
+            while let Some(answer) = asking.next().await {
+                let news = matches!(&answer, Ok((_, _, Look::News)));
+                let enough = answer.is_err() || (news && until.first_news);
+                answers.push(answer);
+                if enough {
+                    break;
+                }
+            }
+        }
+        let mut with_news = BTreeSet::new();
+        for answer in answers {
             let (shard, position, found) = answer?;
             match found {
                 Look::News => {
-                    with_news.insert(shard, ());
-                    if one {
-                        break;
-                    }
+                    with_news.insert(shard);
                 }
                 Look::Nothing(iterator) => {
                     self.tips.saw(&shard, &position, asked);
@@ -182,6 +236,21 @@ impl News {
             }
         }
         Ok(with_news)
+    }
+}
+
+/// When to stop asking before every shard was asked.
+#[derive(Clone, Copy, Debug, Default)]
+struct Until {
+    /// No shard but the first is asked after this time.
+    deadline: Option<Instant>,
+    /// True if one shard with news is enough.
+    first_news: bool,
+}
+
+impl Until {
+    fn is_past(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 }
 

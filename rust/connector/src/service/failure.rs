@@ -121,12 +121,16 @@ fn refusal(operation: &str, code: &str, message: &str, status: u16) -> Error {
         "ResourceInUseException" => {
             make(ErrorKind::InvalidRequest, "The stream is being changed").retryable(true)
         }
+        "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestExpired" | "RequestTimeTooSkewed" => {
+            make(
+                ErrorKind::Access,
+                "Check the secret key, and this machine's clock: requests more than five minutes off are refused",
+            )
+        }
         "AccessDeniedException"
         | "UnrecognizedClientException"
         | "InvalidClientTokenId"
-        | "InvalidSignatureException"
         | "IncompleteSignatureException"
-        | "SignatureDoesNotMatch"
         | "MissingAuthenticationTokenException"
         | "MissingAuthenticationToken"
         | "OptInRequired" => make(
@@ -163,6 +167,8 @@ mod tests {
             ("ExpiredIteratorException", 400, ErrorKind::ExpiredIterator, false),
             ("ResourceNotFoundException", 400, ErrorKind::NotFound, false),
             ("UnrecognizedClientException", 400, ErrorKind::Access, false),
+            ("InvalidSignatureException", 400, ErrorKind::Access, false),
+            ("RequestTimeTooSkewed", 403, ErrorKind::Access, false),
             ("InternalFailure", 500, ErrorKind::Transport, true),
             ("ServiceUnavailable", 503, ErrorKind::Transport, true),
             ("InvalidArgumentException", 400, ErrorKind::InvalidRequest, false),

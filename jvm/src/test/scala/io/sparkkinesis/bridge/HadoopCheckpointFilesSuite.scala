@@ -1,128 +1,47 @@
 package io.sparkkinesis.bridge
 
-import java.io.IOException
-import java.nio.file.{Files, Path}
-import java.util.concurrent.{Callable, CountDownLatch, Executors}
-
-import scala.collection.JavaConverters._
+import java.nio.file.{Files, Path, Paths}
 
 import org.apache.hadoop.conf.Configuration
 import org.scalatest.funsuite.AnyFunSuite
 
-/** The file operations of a checkpoint, on the local disk. */
-class HadoopCheckpointFilesSuite extends AnyFunSuite {
-  private val files = new HadoopCheckpointFiles(new Configuration())
+/** The file operations of a checkpoint on the local disk, and by which of its ways a file system gets a file. */
+class HadoopCheckpointFilesSuite extends AnyFunSuite with CheckpointFilesBehavior {
+  override protected val files = new HadoopCheckpointFiles(new Configuration())
 
-  private def bytes(text: String): Array[Byte] = text.getBytes("UTF-8")
-  private def text(bytes: Array[Byte]): String = if (bytes == null) null else new String(bytes, "UTF-8")
+  override protected def withFolder(body: String => Unit): Unit = withFolder((_, path) => body(path))
 
-  private def withFolder[T](body: (Path, String) => T): T = withFolder("checkpoint files")(body)
+  private def withFolder(body: (Path, String) => Unit): Unit = withFolder("checkpoint files")(body)
 
-  private def withFolder[T](name: String)(body: (Path, String) => T): T = {
+  private def withFolder(name: String)(body: (Path, String) => Unit): Unit = {
     val folder = Files.createTempDirectory(name)
     try body(folder, s"file:$folder")
     finally files.delete(s"file:$folder")
   }
 
-  private def everything(folder: Path): Set[String] =
-    Option(folder.toFile.list()).map(_.toSet).getOrElse(Set.empty)
+  override protected def everything(folder: String): Set[String] =
+    Option(local(folder).toFile.list()).map(_.toSet).getOrElse(Set.empty)
 
-  test("a file is put once, with its folders") {
+  override protected def leave(path: String, content: Array[Byte]): Unit = Files.write(local(path), content)
+
+  private def local(path: String): Path = Paths.get(path.stripPrefix("file:"))
+
+  testsFor(checkpointFiles())
+
+  test("of many threads that put one path exactly one wins, where a disk has no links too") {
     withFolder { (folder, path) =>
-      assert(files.putIfAbsent(s"$path/a/b/claim", bytes("first")))
-      assert(!files.putIfAbsent(s"$path/a/b/claim", bytes("second")))
-      assert(text(files.read(s"$path/a/b/claim")) === "first")
-      assert(everything(folder.resolve("a/b")) === Set("claim"), "no temporary file and no checksum is left")
+      assertOneWinner(path) { (file, content) => LocalPut.put(folder.resolve(file), content, false) }
+      assert(everything(path).filter(_.endsWith(".tmp")) === Set.empty)
     }
   }
 
-  test("what is missing reads as nothing, lists as nothing, and can be deleted") {
+  test("a lock that a crash left is never listed, and does not hinder a later put") {
     withFolder { (_, path) =>
-      assert(files.read(s"$path/none") === null)
-      assert(files.list(s"$path/none").toSeq === Nil)
-      files.delete(s"$path/none")
-    }
-  }
-
-  test("empty and large contents are kept") {
-    withFolder { (_, path) =>
-      assert(files.putIfAbsent(s"$path/empty", Array.empty))
-      assert(files.read(s"$path/empty").length === 0)
-      val large = Array.tabulate(3000000)(_.toByte)
-      assert(files.putIfAbsent(s"$path/large", large))
-      assert(files.read(s"$path/large").sameElements(large))
-    }
-  }
-
-  test("names with spaces and odd characters are ordinary names") {
-    withFolder { (_, path) =>
-      val names = Set("with space", "ümläut", "per%20cent", "plus+", "hash#1", "question?", "{brace}[0]", "a=b&c", "日本")
-      val folder = s"$path/odd % folder #?"
-      names.foreach(name => assert(files.putIfAbsent(s"$folder/$name", bytes(name)), name))
-      assert(files.list(folder).toSet === names)
-      names.foreach(name => assert(text(files.read(s"$folder/$name")) === name))
-      files.delete(s"$folder/hash#1")
-      assert(files.list(folder).toSet === names - "hash#1")
-    }
-  }
-
-  test("of many threads that put one path exactly one wins, and all see its content") {
-    Seq(true, false).foreach { links =>
-      withFolder { (folder, path) =>
-        val pool = Executors.newFixedThreadPool(16)
-        try for (round <- 1 to 10) {
-          val start = new CountDownLatch(1)
-          val attempts = (1 to 16).map { n =>
-            pool.submit(new Callable[Option[Int]] {
-              override def call(): Option[Int] = {
-                start.await()
-                val target = folder.resolve(s"round $round")
-                val won =
-                  if (links) files.putIfAbsent(s"$path/round $round", bytes(s"attempt $n"))
-                  else LocalPut.put(target, bytes(s"attempt $n"), false)
-                // Whoever lost finds a whole file at once.
-                assert(text(files.read(s"$path/round $round")).matches("attempt \\d+"))
-                if (won) Some(n) else None
-              }
-            })
-          }
-          start.countDown()
-          val winners = attempts.flatMap(_.get())
-          assert(winners.size === 1)
-          assert(text(files.read(s"$path/round $round")) === s"attempt ${winners.head}")
-        } finally pool.shutdownNow()
-        assert(files.list(path).length === 10)
-        assert(everything(folder).filter(_.endsWith(".tmp")) === Set.empty)
-      }
-    }
-  }
-
-  test("what a crash leaves is never listed, and does not hinder a later put") {
-    withFolder { (folder, path) =>
-      Files.write(folder.resolve(HadoopCheckpointFiles.temporaryName("claim")), bytes("half of it"))
-      Files.write(folder.resolve(".claim.crc"), bytes("crc"))
-      Files.write(folder.resolve(LocalPut.LOCK), bytes(""))
+      leave(s"$path/${LocalPut.LOCK}", bytes(""))
+      leave(s"$path/.claim.crc", bytes("crc"))
       assert(files.list(path).toSeq === Nil)
-      assert(files.read(s"$path/claim") === null)
       assert(files.putIfAbsent(s"$path/claim", bytes("whole")))
       assert(files.list(path).toSeq === Seq("claim"))
-    }
-  }
-
-  test("a folder is deleted with all that is in it") {
-    withFolder { (folder, path) =>
-      files.putIfAbsent(s"$path/source/1/a", bytes("a"))
-      files.putIfAbsent(s"$path/source/2/b", bytes("b"))
-      assert(files.list(s"$path/source").toSet === Set("1", "2"))
-      files.delete(s"$path/source")
-      assert(everything(folder) === Set.empty)
-    }
-  }
-
-  test("a folder that can't be made is an error, not a lost race") {
-    withFolder { (_, path) =>
-      files.putIfAbsent(s"$path/file", bytes("x"))
-      intercept[IOException](files.putIfAbsent(s"$path/file/below", bytes("y")))
     }
   }
 
@@ -137,7 +56,7 @@ class HadoopCheckpointFilesSuite extends AnyFunSuite {
       assert(!viewed.putIfAbsent(path, bytes("second")))
       assert(text(viewed.read(path)) === "first")
       assert(viewed.list("viewfs:/data/source").toSeq === Seq("claim"))
-      assert(everything(folder.resolve("source")).filter(_.endsWith(".tmp")) === Set.empty)
+      assert(everything(s"file:$folder/source").filter(_.endsWith(".tmp")) === Set.empty)
     }
   }
 
@@ -171,14 +90,6 @@ class HadoopCheckpointFilesSuite extends AnyFunSuite {
     }
   }
 
-  test("the list of a large folder is whole") {
-    withFolder { (folder, path) =>
-      val names = (1 to 500).map(n => f"shardId-$n%012d")
-      names.foreach(name => Files.write(folder.resolve(name), bytes(name)))
-      assert(files.list(path).sorted.toSeq === names.sorted)
-      assert(Files.list(folder).iterator.asScala.size === 500)
-    }
-  }
 }
 
 /** The local disk under a scheme that the connector knows nothing of. */

@@ -1,0 +1,69 @@
+//! The time that LATEST means: by the service's clock, where the driver's is wrong.
+
+use crate::service::StreamSummary;
+
+/// A driver's clock this near the service's is taken for right: the service tells whole seconds, some time after
+/// it was asked.
+const TOLERANCE_MILLIS: i64 = 5_000;
+
+/// What must be added to the driver's clock to have the service's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ServiceClock {
+    correction_millis: i64,
+}
+
+impl ServiceClock {
+    /// Compares the driver's clock with an answer that came just now, and warns if they are apart.
+    pub(super) fn compare(stream: &str, summary: &StreamSummary) -> Self {
+        let clock = Self::between(chrono::Utc::now().timestamp_millis(), summary.service_millis);
+        if clock.correction_millis != 0 {
+            let (seconds, side) = match clock.correction_millis {
+                behind if behind > 0 => (behind / 1000, "behind"),
+                ahead => (-ahead / 1000, "ahead of"),
+            };
+            tracing::warn!(
+                %stream,
+                "the driver's clock is {seconds} seconds {side} the service's: LATEST is taken by the service's; \
+                 set the machine's clock"
+            );
+        }
+        clock
+    }
+
+    fn between(driver_millis: i64, service_millis: Option<i64>) -> Self {
+        let apart = service_millis.map_or(0, |service| service - driver_millis);
+        Self {
+            correction_millis: if apart.abs() > TOLERANCE_MILLIS { apart } else { 0 },
+        }
+    }
+
+    /// Now, by the service's clock; milliseconds since the epoch.
+    pub(super) fn now_millis(self) -> i64 {
+        chrono::Utc::now().timestamp_millis() + self.correction_millis
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_nearly_right_is_left_alone() {
+        for service in [None, Some(10_000_000), Some(9_995_000), Some(10_005_000)] {
+            assert_eq!(
+                ServiceClock::between(10_000_000, service),
+                ServiceClock::default()
+            );
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_an_hour_off_is_corrected() {
+        for correction_millis in [-3_600_000, 3_600_000] {
+            let clock = ServiceClock::between(10_000_000, Some(10_000_000 + correction_millis));
+            assert_eq!(clock, ServiceClock { correction_millis });
+            let now = clock.now_millis() - correction_millis - chrono::Utc::now().timestamp_millis();
+            assert!((-1_000..=0).contains(&now), "{now}");
+        }
+    }
+}
