@@ -19,6 +19,8 @@ use crate::store::{ACCOUNT, Consumer, Control, Ending, Shard, Stream, now_ms};
 /// What an event carries at most, in bytes of payload and partition keys, beside one larger record.
 const MAX_EVENT: usize = 1024 * 1024;
 const MAX_RECORDS: usize = 10_000;
+/// How long what was pushed may take to leave the connection's buffers, before a fault that would discard it.
+const FLUSH: Duration = Duration::from_millis(50);
 
 /// A place in a shard from which records are pushed.
 #[derive(Debug)]
@@ -163,8 +165,14 @@ impl Subscription {
     async fn befall(&mut self, fault: SubscriptionFault) -> Option<Option<Push>> {
         match fault {
             SubscriptionFault::Cut => Some(None),
-            SubscriptionFault::Reset => Some(Some(Push::Reset)),
-            SubscriptionFault::HalfOpen => Some(Some(Push::FallSilent)),
+            SubscriptionFault::Reset => {
+                sleep(FLUSH).await;
+                Some(Some(Push::Reset))
+            }
+            SubscriptionFault::HalfOpen => {
+                sleep(FLUSH).await;
+                Some(Some(Push::FallSilent))
+            }
             SubscriptionFault::Stall => std::future::pending().await,
             SubscriptionFault::HalfEvent => {
                 self.stage = Stage::Breaking;

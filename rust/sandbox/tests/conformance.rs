@@ -10,3 +10,4 @@ async fn service() -> suite::Service {
 }
 
 suite::cases!();
+suite::fanout_cases!();

@@ -29,3 +29,4 @@ async fn service() -> suite::Service {
 }
 
 suite::cases!();
+suite::fanout_cases!();

@@ -2,13 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "subscriptions/events.rs"]
+mod events;
+#[path = "subscriptions/faults.rs"]
+mod faults;
 #[path = "subscriptions/harness.rs"]
 mod harness;
+#[path = "subscriptions/tls.rs"]
+mod tls;
 
 use std::time::Duration;
 
 use aws_sdk_kinesis::types::ShardIteratorType;
-use harness::{Fixture, SHARD, after, at, horizon, keys_of, register, stream_arn, subscribe};
+use events::{after, at, horizon, keys_of, subscribe};
+use harness::{Fixture, SHARD, register, stream_arn};
 use serde_json::json;
 
 #[tokio::test]

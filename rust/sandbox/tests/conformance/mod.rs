@@ -1,6 +1,11 @@
 //! What a client can observe of Kinesis, written against the API's documentation. Each case runs against any service;
-//! `cases!` makes them tests of the including target, which says which service by a function `service()`.
+//! `cases!` and, for enhanced fan-out, `fanout_cases!` make them tests of the including target, which says which service
+//! by a function `service()`.
 
+mod consumers;
+#[path = "../subscriptions/events.rs"]
+mod events;
+mod fanout;
 mod iterators;
 mod records;
 mod reshard;
@@ -10,10 +15,10 @@ mod streams;
 
 pub use service::Service;
 
-/// All cases by module, once as tests and once as functions.
+/// Cases by module, once as functions in the module `$run`, and once as tests by the macro `$cases`.
 macro_rules! suite {
-    ($($module:ident { $($case:ident),* $(,)? })*) => {
-        pub mod run {
+    ($run:ident $cases:ident $($module:ident { $($case:ident),* $(,)? })*) => {
+        pub mod $run {
             use super::Service;
             $(pub mod $module {
                 $(pub async fn $case(service: &super::Service) {
@@ -23,7 +28,7 @@ macro_rules! suite {
         }
 
         /// Makes a test of each case.
-        macro_rules! cases {
+        macro_rules! $cases {
             () => {
                 $(mod $module {
                     $(
@@ -31,7 +36,7 @@ macro_rules! suite {
                         async fn $case() {
                             let service = std::sync::Arc::new(super::service().await);
                             let of_case = std::sync::Arc::clone(&service);
-                            let run = async move { super::suite::run::$module::$case(&of_case).await };
+                            let run = async move { super::suite::$run::$module::$case(&of_case).await };
                             // As a task, so that a failed case is cleaned up after, too.
                             let result = tokio::spawn(run).await;
                             service.clean().await;
@@ -44,11 +49,11 @@ macro_rules! suite {
                 })*
             };
         }
-        pub(crate) use cases;
+        pub(crate) use $cases;
     };
 }
 
-suite! {
+suite! { run cases
     streams {
         a_stream_is_created_described_and_deleted,
         an_on_demand_stream_has_four_shards,
@@ -90,5 +95,25 @@ suite! {
         records_go_to_children_after_a_split,
         uniform_scaling_keeps_the_lineage,
         what_cannot_be_resharded_is_refused,
+    }
+}
+
+suite! { run_fanout fanout_cases
+    consumers {
+        a_consumer_is_registered_described_and_deregistered,
+        a_consumer_is_named_in_two_ways,
+        lists_of_consumers_come_in_pages,
+        a_stream_with_consumers_is_kept,
+        bad_consumers_are_refused,
+    }
+    fanout {
+        what_is_put_is_pushed,
+        each_position_starts_where_it_says,
+        a_subscription_goes_on_where_another_ended,
+        an_idle_subscription_goes_on_where_it_was,
+        each_consumer_gets_everything,
+        a_second_subscription_is_refused_for_five_seconds,
+        a_closed_shard_names_its_children_and_ends,
+        bad_subscriptions_are_refused,
     }
 }

@@ -7,21 +7,30 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::config::retry::RetryConfig;
-use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region, StalledStreamProtectionConfig};
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{Record, Shard, ShardIteratorType, StreamStatus};
+use aws_sdk_kinesis::types::{ConsumerStatus, Record, Shard, ShardIteratorType, StreamStatus};
 use kinesis_sandbox::{Sandbox, SandboxConfig};
 
 /// How long a service may take to become what it was asked to be.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Which service is under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Sandbox,
+    KinesisLocal,
+    Ministack,
+}
+
 /// A service under test.
 pub struct Service {
     pub client: Client,
-    /// Runs as long as the case; `None` is kinesis-local.
-    sandbox: Option<Sandbox>,
+    pub kind: Kind,
+    /// Runs as long as the case.
+    _sandbox: Option<Sandbox>,
     created: Mutex<Vec<String>>,
     mismatches: Mutex<Vec<String>>,
 }
@@ -32,6 +41,7 @@ fn client(endpoint: &str, retries: RetryConfig) -> Client {
         .region(Region::new("eu-west-1"))
         .credentials_provider(Credentials::new("AKIDTEST", "secret", None, None, "test"))
         .endpoint_url(endpoint)
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .retry_config(retries)
         .build();
     Client::from_conf(config)
@@ -39,21 +49,32 @@ fn client(endpoint: &str, retries: RetryConfig) -> Client {
 
 impl Service {
     /// A sandbox of its own. Nothing is retried: it has no reason to fail.
-    #[allow(dead_code, reason = "of use to one of the two targets")]
+    #[allow(dead_code, reason = "of use to one of the targets")]
     pub async fn sandbox() -> Service {
         let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
         let client = client(&sandbox.endpoint(), RetryConfig::disabled());
         Service {
             client,
-            sandbox: Some(sandbox),
+            kind: Kind::Sandbox,
+            _sandbox: Some(sandbox),
             created: Mutex::default(),
             mismatches: Mutex::default(),
         }
     }
 
     /// kinesis-local, which limits the rate of some calls as the service does.
-    #[allow(dead_code, reason = "of use to one of the two targets")]
+    #[allow(dead_code, reason = "of use to one of the targets")]
     pub fn kinesis_local(endpoint: &str) -> Service {
+        Service::elsewhere(Kind::KinesisLocal, endpoint)
+    }
+
+    /// ministack.
+    #[allow(dead_code, reason = "of use to one of the targets")]
+    pub fn ministack(endpoint: &str) -> Service {
+        Service::elsewhere(Kind::Ministack, endpoint)
+    }
+
+    fn elsewhere(kind: Kind, endpoint: &str) -> Service {
         let client = client(
             endpoint,
             RetryConfig::standard()
@@ -62,7 +83,8 @@ impl Service {
         );
         Service {
             client,
-            sandbox: None,
+            kind,
+            _sandbox: None,
             created: Mutex::default(),
             mismatches: Mutex::default(),
         }
@@ -70,10 +92,10 @@ impl Service {
 
     /// What the documentation says, or what kinesis-local is known to do instead.
     pub fn documented_or<T>(&self, documented: T, kinesis_local: T) -> T {
-        if self.sandbox.is_some() {
-            documented
-        } else {
+        if self.kind == Kind::KinesisLocal {
             kinesis_local
+        } else {
+            documented
         }
     }
 
@@ -100,7 +122,8 @@ impl Service {
         let created = std::mem::take(&mut *self.created.lock().unwrap());
         for name in created {
             // Some are deleted already.
-            drop(self.client.delete_stream().stream_name(name).send().await);
+            let delete = self.client.delete_stream().stream_name(name);
+            drop(delete.enforce_consumer_deletion(true).send().await);
         }
     }
 
@@ -144,6 +167,40 @@ impl Service {
                 return;
             }
             assert!(started.elapsed() < PATIENCE, "stream {name} is still {status}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The stream's ARN.
+    pub async fn arn(&self, name: &str) -> String {
+        let summary = self.client.describe_stream_summary().stream_name(name);
+        let summary = summary.send().await.unwrap().stream_description_summary.unwrap();
+        summary.stream_arn
+    }
+
+    /// Registers a consumer and waits until it is active; gives its ARN.
+    pub async fn consumer(&self, stream_arn: &str, name: &str) -> String {
+        let register = self.client.register_stream_consumer().stream_arn(stream_arn);
+        let arn = register
+            .consumer_name(name)
+            .send()
+            .await
+            .unwrap()
+            .consumer
+            .unwrap()
+            .consumer_arn;
+        let started = Instant::now();
+        loop {
+            let describe = self.client.describe_stream_consumer().consumer_arn(&arn);
+            let described = describe.send().await.unwrap().consumer_description.unwrap();
+            if described.consumer_status == ConsumerStatus::Active {
+                return arn;
+            }
+            assert!(
+                started.elapsed() < PATIENCE,
+                "consumer {name} is still {}",
+                described.consumer_status
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -4,23 +4,21 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;
-use aws_sdk_kinesis::config::{BehaviorVersion, Builder, Credentials, Region, StalledStreamProtectionConfig};
-use aws_sdk_kinesis::error::ProvideErrorMetadata;
-use aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput;
-use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError;
-use aws_sdk_kinesis::types::{
-    PutRecordsRequestEntry, ShardIteratorType, StartingPosition, SubscribeToShardEvent,
-    SubscribeToShardEventStream,
+use aws_sdk_kinesis::config::{
+    BehaviorVersion, Builder, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig,
 };
+use aws_sdk_kinesis::error::ProvideErrorMetadata;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, StartingPosition};
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use kinesis_sandbox::{KnobUpdate, Sandbox, SandboxConfig, ShardStats};
 use serde_json::Value;
 use tokio::time::timeout;
 
-pub const SHARD: &str = "shardId-000000000000";
+use crate::events::{Events, PATIENCE, subscribe};
 
-/// How long anything may take that is to happen at once.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const SHARD: &str = "shardId-000000000000";
 
 /// A sandbox with the stream `s` of one shard, and its consumer `c`.
 pub struct Fixture {
@@ -40,6 +38,16 @@ pub fn config(endpoint: &str) -> Builder {
         .retry_config(RetryConfig::disabled())
 }
 
+/// The SDK's default HTTPS client, with this certificate as its only root.
+fn trusting(certificate: &str) -> SharedHttpClient {
+    let roots = TrustStore::empty().with_pem_certificate(certificate);
+    let tls = TlsContext::builder().with_trust_store(roots).build().unwrap();
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(tls)
+        .build_https()
+}
+
 impl Fixture {
     pub async fn start() -> Fixture {
         Fixture::with(SandboxConfig::default()).await
@@ -47,7 +55,11 @@ impl Fixture {
 
     pub async fn with(with: SandboxConfig) -> Fixture {
         let sandbox = Sandbox::start(with).await.unwrap();
-        let client = Client::from_conf(config(&sandbox.endpoint()).build());
+        let client = match (sandbox.tls_endpoint(), sandbox.tls_certificate()) {
+            (Some(endpoint), Some(certificate)) => config(&endpoint).http_client(trusting(certificate)),
+            _ => config(&sandbox.endpoint()),
+        };
+        let client = Client::from_conf(client.build());
         client
             .create_stream()
             .stream_name("s")
@@ -61,6 +73,20 @@ impl Fixture {
             client,
             consumer,
         }
+    }
+
+    /// The same over HTTPS, where the SDK speaks HTTP/2; without, it speaks HTTP/1.1.
+    pub async fn start_tls() -> Fixture {
+        let with = SandboxConfig {
+            tls_port: Some(0),
+            ..SandboxConfig::default()
+        };
+        Fixture::with(with).await
+    }
+
+    /// One of each.
+    pub async fn both() -> [Fixture; 2] {
+        [Fixture::start().await, Fixture::start_tls().await]
     }
 
     /// Turns knobs as over HTTP.
@@ -121,86 +147,4 @@ pub async fn register(client: &Client, name: &str) -> Result<String, String> {
         Ok(answer) => Ok(answer.consumer.unwrap().consumer_arn),
         Err(error) => Err(error.code().unwrap_or("no answer").to_owned()),
     }
-}
-
-/// Opens a subscription; gives its events, or the error's code.
-pub async fn subscribe(
-    client: &Client,
-    consumer: &str,
-    shard: &str,
-    position: StartingPosition,
-) -> Result<Events, String> {
-    let request = client.subscribe_to_shard().consumer_arn(consumer).shard_id(shard);
-    match request.starting_position(position).send().await {
-        Ok(output) => Ok(Events { output }),
-        Err(error) => Err(error.code().unwrap_or("no answer").to_owned()),
-    }
-}
-
-pub fn at(kind: ShardIteratorType) -> StartingPosition {
-    StartingPosition::builder().r#type(kind).build().unwrap()
-}
-
-pub fn horizon() -> StartingPosition {
-    at(ShardIteratorType::TrimHorizon)
-}
-
-pub fn after(number: &str) -> StartingPosition {
-    StartingPosition::builder()
-        .r#type(ShardIteratorType::AfterSequenceNumber)
-        .sequence_number(number)
-        .build()
-        .unwrap()
-}
-
-/// The events of one subscription.
-pub struct Events {
-    output: SubscribeToShardOutput,
-}
-
-impl Events {
-    /// The next event, the end, or the error's code (`broken` for one of the transport).
-    pub async fn next(&mut self) -> Result<Option<SubscribeToShardEvent>, String> {
-        let next = self.output.event_stream.recv();
-        match timeout(PATIENCE, next).await.expect("an event in time") {
-            Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(event))) => Ok(Some(event)),
-            Ok(Some(other)) => panic!("unknown event {other:?}"),
-            Ok(None) => Ok(None),
-            Err(error) => Err(error.as_service_error().map_or("broken", exception).to_owned()),
-        }
-    }
-
-    /// The next event, which there must be.
-    pub async fn event(&mut self) -> SubscribeToShardEvent {
-        self.next().await.unwrap().expect("an event")
-    }
-
-    /// The keys of the next records that come, empty events left out.
-    pub async fn keys(&mut self, count: usize) -> Vec<String> {
-        let mut keys = Vec::new();
-        while keys.len() < count {
-            keys.extend(keys_of(&self.event().await));
-        }
-        keys
-    }
-}
-
-/// The name of an error in the stream: it is in a header, not in the JSON that the SDK takes a code from.
-fn exception(error: &SubscribeToShardEventStreamError) -> &'static str {
-    use SubscribeToShardEventStreamError::*;
-    match error {
-        ResourceNotFoundException(_) => "ResourceNotFoundException",
-        ResourceInUseException(_) => "ResourceInUseException",
-        InternalFailureException(_) => "InternalFailureException",
-        KmsThrottlingException(_) => "KMSThrottlingException",
-        _ => "another exception",
-    }
-}
-
-pub fn keys_of(event: &SubscribeToShardEvent) -> Vec<String> {
-    event
-        .records
-        .iter()
-        .map(|r| r.partition_key.clone().unwrap())
-        .collect()
 }
