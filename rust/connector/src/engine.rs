@@ -11,7 +11,7 @@ use crate::config::{ClientKey, SinkConfig, SourceConfig};
 use crate::error::Result;
 use crate::options::{AccessOptions, RetryOptions, StreamId};
 use crate::read::ShardMemory;
-use crate::service::{AwsKinesis, KinesisApi, SystemProperties};
+use crate::service::{AwsKinesis, FanOutApi, KinesisApi, SystemProperties};
 
 /// The process-wide part of the connector: the clients' connection pools and what readers remember of shards.
 /// Cloning shares it. It must be used inside one tokio runtime only, since connections live in the runtime
@@ -73,6 +73,15 @@ impl Engine {
 
     /// The client of a source, made when first asked for.
     pub(crate) async fn source_client(&self, config: &SourceConfig) -> Result<Arc<dyn KinesisApi>> {
+        Ok(self.client_of_source(config).await?)
+    }
+
+    /// The same client, for enhanced fan-out.
+    pub(crate) async fn fan_out_client(&self, config: &SourceConfig) -> Result<Arc<dyn FanOutApi>> {
+        Ok(self.client_of_source(config).await?)
+    }
+
+    async fn client_of_source(&self, config: &SourceConfig) -> Result<Arc<AwsKinesis>> {
         let options = &config.options;
         self.client(
             &config.client_key,
@@ -86,13 +95,14 @@ impl Engine {
     /// The client of a sink, made when first asked for.
     pub(crate) async fn sink_client(&self, config: &SinkConfig) -> Result<Arc<dyn KinesisApi>> {
         let options = &config.options;
-        self.client(
-            &config.client_key,
-            &options.access,
-            &options.stream,
-            options.client_retry,
-        )
-        .await
+        Ok(self
+            .client(
+                &config.client_key,
+                &options.access,
+                &options.stream,
+                options.client_retry,
+            )
+            .await?)
     }
 
     async fn client(
@@ -101,7 +111,7 @@ impl Engine {
         access: &AccessOptions,
         stream: &StreamId,
         retry: RetryOptions,
-    ) -> Result<Arc<dyn KinesisApi>> {
+    ) -> Result<Arc<AwsKinesis>> {
         let properties = self.properties();
         let access = properties.complete(access);
         let key = key.with(&properties);

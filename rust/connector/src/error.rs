@@ -50,6 +50,8 @@ pub enum ErrorKind {
     MalformedRecord = 21,
     /// The service doesn't take the position that a shard was to be read from.
     RefusedPosition = 22,
+    /// Something else uses it at the same time: a consumer's subscription, or a stream that is being changed.
+    InUse = 23,
 }
 
 impl ErrorKind {
@@ -83,6 +85,7 @@ impl ErrorKind {
             Self::InvalidArgument => "InvalidArgument",
             Self::MalformedRecord => "MalformedRecord",
             Self::RefusedPosition => "RefusedPosition",
+            Self::InUse => "InUse",
         }
     }
 }

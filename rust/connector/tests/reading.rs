@@ -31,6 +31,9 @@ fn task() -> ReadTask {
         start: Position::TrimHorizon,
         tip_seen: false,
         until: None,
+        consumer: None,
+        news: false,
+        holder: None,
     }
 }
 

@@ -102,6 +102,10 @@ impl Plans for StandInPlanner {
         Ok(())
     }
 
+    async fn release(&self) -> Result<()> {
+        Ok(())
+    }
+
     fn metrics(&self) -> Result<String> {
         Ok(json!({ "one": "1" }).to_string())
     }

@@ -26,6 +26,7 @@ pub(crate) trait Plans: Send + Sync {
     fn report(&self, report: &str) -> Result<()>;
     async fn commit(&self, offset: &str) -> Result<()>;
     async fn prepare_for_available_now(&self) -> Result<()>;
+    async fn release(&self) -> Result<()>;
     fn metrics(&self) -> Result<String>;
 }
 
@@ -49,6 +50,9 @@ impl Plans for Planner {
     async fn prepare_for_available_now(&self) -> Result<()> {
         Planner::prepare_for_available_now(self);
         Ok(())
+    }
+    async fn release(&self) -> Result<()> {
+        Planner::release(self).await
     }
     fn metrics(&self) -> Result<String> {
         serde_json::to_string(&Planner::metrics(self)).map_err(|error| internal(format!("metrics: {error}")))
@@ -238,6 +242,21 @@ export! {
         let handle = TABLE.get::<PlannerHandle>(handle)?;
         let answer = handle.drive("prepareForAvailableNow", wait_of(wait), |planner| async move {
             planner.prepare_for_available_now().await
+        })?;
+        Ok(done(&answer))
+    }
+}
+
+export! {
+    /// The query ended for good: gives back what it registered; AGAIN or DONE.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_plannerRelease<'l>(
+        _env, _class: JClass<'l>, handle: jlong, wait: jint,
+    ) -> jint {
+        let handle = TABLE.get::<PlannerHandle>(handle)?;
+        let planner = Arc::clone(handle.planner()?);
+        // What the stop interrupted may be in flight still.
+        let answer = handle.pending.drive_instead(runtime::get()?, "release", wait_of(wait), || {
+            Ok(async move { planner.release().await })
         })?;
         Ok(done(&answer))
     }

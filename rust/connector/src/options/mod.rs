@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 pub use raw::RawOptions;
 pub use table::{OptionSpec, User, markdown, table};
 pub use types::{
-    AccessOptions, Committer, ConsumerType, EndingPosition, ExtraColumn, MetadataOptions, Parsed,
-    RetryOptions, Secret, SinkOptions, SourceOptions, StartingPosition, StaticKeys, StreamId,
+    AccessOptions, Committer, ConsumerChoice, ConsumerType, EndingPosition, ExtraColumn, MetadataOptions,
+    Parsed, RetryOptions, Secret, SinkOptions, SourceOptions, StartingPosition, StaticKeys, StreamId,
 };
 
 use crate::error::Result;

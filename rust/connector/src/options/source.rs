@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::access;
 use super::parse::{self, Refusal};
-use super::raw::{RawOptions, conflict, unsupported};
+use super::raw::{RawOptions, conflict};
 use super::table::{self as t, User};
 use super::types::{
-    AccessOptions, Committer, ConsumerType, EndingPosition, ExtraColumn, MetadataOptions, Parsed,
-    SourceOptions, StartingPosition,
+    AccessOptions, Committer, ConsumerChoice, ConsumerType, EndingPosition, ExtraColumn, MetadataOptions,
+    Parsed, SourceOptions, StartingPosition,
 };
 use crate::checkpoint::s3::S3Location;
 use crate::error::Result;
@@ -28,13 +28,17 @@ pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions
         User::BatchRead => Some(raw.required(&t::ENDING_POSITION, parse::ending_position)?),
         User::Source | User::Sink => None,
     };
+    let consumer_type = match raw.word(&t::CONSUMER_TYPE)? {
+        "SubscribeToShard" => ConsumerType::SubscribeToShard,
+        _ => ConsumerType::GetRecords,
+    };
     let options = SourceOptions {
         stream,
         access,
-        consumer_type: match raw.word(&t::CONSUMER_TYPE)? {
-            "SubscribeToShard" => ConsumerType::SubscribeToShard,
-            _ => ConsumerType::GetRecords,
-        },
+        consumer_type,
+        consumer: consumer(raw, consumer_type, user, &mut warnings)?,
+        subscribe_timeout: Duration::from_secs(raw.number_or_default(&t::SUBSCRIBE_TIMEOUT)?),
+        subscribe_max_retries: raw.number_or_default(&t::SUBSCRIBE_MAX_RETRIES)?,
         starting_position,
         ending_position,
         fail_on_data_loss: raw.flag(&t::FAIL_ON_DATA_LOSS)?,
@@ -51,14 +55,9 @@ pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions
         prefetch_max_bytes_per_executor: raw.number_or_default(&t::PREFETCH_BYTES_PER_EXECUTOR)?,
         extra_columns: raw.get(&t::EXTRA_COLUMNS, extra_columns)?.unwrap_or_default(),
     };
-    raw.get(&t::CONSUMER_NAME, parse::resource_name)?;
-    raw.get(&t::CONSUMER_ARN, parse::consumer_arn)?;
-    raw.number(&t::SUBSCRIBE_TIMEOUT)?;
-    raw.number(&t::SUBSCRIBE_MAX_RETRIES)?;
 
     check_store(raw, &options.metadata, &mut warnings)?;
     check_range(&options)?;
-    refuse_unsupported(&options)?;
     raw.refuse_unsupported()?;
     Ok(Parsed { options, warnings })
 }
@@ -92,6 +91,61 @@ fn metadata(raw: &RawOptions, access: &AccessOptions, warnings: &mut Vec<String>
             .get(&t::S3_ENDPOINT_URL, parse::endpoint)?
             .map(|endpoint| endpoint.url),
     })
+}
+
+/// The consumer of enhanced fan-out; its options have no effect without it.
+fn consumer(
+    raw: &RawOptions,
+    consumer_type: ConsumerType,
+    user: User,
+    warnings: &mut Vec<String>,
+) -> Result<Option<ConsumerChoice>> {
+    let name = raw.get(&t::CONSUMER_NAME, parse::resource_name)?;
+    let arn = raw.get(&t::CONSUMER_ARN, parse::consumer_arn)?;
+    let fan_out = format!("{} SubscribeToShard", t::CONSUMER_TYPE.key);
+    if consumer_type == ConsumerType::GetRecords {
+        for spec in [
+            &t::CONSUMER_NAME,
+            &t::CONSUMER_ARN,
+            &t::SUBSCRIBE_TIMEOUT,
+            &t::SUBSCRIBE_MAX_RETRIES,
+        ] {
+            if raw.has(spec) {
+                warnings.push(format!("{} has no effect: it belongs to {fan_out}", spec.key));
+            }
+        }
+        return Ok(None);
+    }
+    if user == User::BatchRead {
+        return Err(conflict(
+            &t::CONSUMER_TYPE,
+            format!(
+                "{fan_out} is for streaming queries: a batch read is over before a subscription would pay. Read with \
+                 GetRecords, the default"
+            ),
+        ));
+    }
+    match (name, arn) {
+        (Some(_), Some(_)) => Err(conflict(
+            &t::CONSUMER_ARN,
+            format!(
+                "{} and {} both name a consumer: remove one of them",
+                t::CONSUMER_NAME.key,
+                t::CONSUMER_ARN.key
+            ),
+        )),
+        (Some(name), None) => Ok(Some(ConsumerChoice::Name(name))),
+        (None, Some(arn)) => Ok(Some(ConsumerChoice::Arn(arn))),
+        (None, None) => Err(conflict(
+            &t::CONSUMER_NAME,
+            format!(
+                "{} is missing: {fan_out} needs the name of a consumer, which is registered if the stream has none of \
+                 that name, or {}",
+                t::CONSUMER_NAME.key,
+                t::CONSUMER_ARN.key
+            ),
+        )),
+    }
 }
 
 /// A path; one of S3 must name a bucket.
@@ -196,16 +250,4 @@ fn check_range(options: &SourceOptions) -> Result<()> {
         )),
         _ => Ok(()),
     }
-}
-
-/// Values, of keys that are supported otherwise, that this version doesn't do.
-fn refuse_unsupported(options: &SourceOptions) -> Result<()> {
-    if options.consumer_type == ConsumerType::SubscribeToShard {
-        return Err(unsupported(
-            &t::CONSUMER_TYPE,
-            &format!("{} SubscribeToShard", t::CONSUMER_TYPE.key),
-            "use GetRecords, the default",
-        ));
-    }
-    Ok(())
 }

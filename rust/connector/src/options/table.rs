@@ -238,7 +238,6 @@ const URL: Kind =
 const REGION_NAME: Kind = Kind::Text("a region's name, as us-east-1");
 const ANY_TEXT: Kind = Kind::Text("any text");
 const NO_PROXY: &str = "let the cluster's network or a VPC endpoint (kinesis.endpointUrl) reach the service";
-const NO_FAN_OUT: &str = "leave it out and read with kinesis.consumerType GetRecords, the default";
 const NO_PROVIDER: &str =
     "use the AWS default chain, static keys (kinesis.awsAccessKeyId) or a role (kinesis.stsRoleArn)";
 
@@ -310,15 +309,16 @@ rows! {
 
     CONSUMER_TYPE = ("kinesis.consumerType", Group::Source, Users::Reads,
         Kind::OneOf(&["GetRecords", "SubscribeToShard"]),
-        "how shards are read; SubscribeToShard (enhanced fan-out) is not supported in this version")
+        "how shards are read: by polling, or pushed with SubscribeToShard (enhanced fan-out; streaming queries only)")
         .default("GetRecords");
     CONSUMER_NAME = ("kinesis.consumerName", Group::Source, Users::Reads,
-        Kind::Text("1 to 128 letters, digits, and the signs _ . -"), "the enhanced fan-out consumer")
-        .not_yet(NO_FAN_OUT);
+        Kind::Text("1 to 128 letters, digits, and the signs _ . -"),
+        "the enhanced fan-out consumer, for one query alone: used if the stream has it, else registered, and then \
+         deregistered when the query is stopped")
+        .default_note("required for SubscribeToShard, or consumerArn");
     CONSUMER_ARN = ("kinesis.consumerArn", Group::Source, Users::Reads,
         Kind::Text("arn:aws:kinesis:<region>:<account>:stream/<name>/consumer/<consumer>:<number>"),
-        "new: a registered enhanced fan-out consumer")
-        .not_yet(NO_FAN_OUT);
+        "new: a registered enhanced fan-out consumer, which is used and never deregistered");
     STARTING_POSITION = ("kinesis.startingPosition", Group::Source, Users::Reads,
         Kind::Text("LATEST, TRIM_HORIZON, EARLIEST, or AT_TIMESTAMP with a time and its offset \
                     as in AT_TIMESTAMP 2026-08-30T19:00:05Z or AT_TIMESTAMP 2026-08-30T21:00:05+02:00"),
@@ -350,13 +350,11 @@ rows! {
         Kind::Whole { min: 0, max: 240_000 }, "least milliseconds between two GetRecords of a shard at the tip")
         .default("200");
     SUBSCRIBE_TIMEOUT = ("kinesis.subscribeToShard.timeoutSec", Group::Source, Users::Reads,
-        Kind::Whole { min: 0, max: INT_MAX }, "how long to wait for a subscription, in seconds")
-        .default("60")
-        .no_effect("it belongs to kinesis.consumerType SubscribeToShard");
+        Kind::Whole { min: 1, max: INT_MAX }, "how long to wait for a subscription, in seconds")
+        .default("60");
     SUBSCRIBE_MAX_RETRIES = ("kinesis.subscribeToShard.maxRetries", Group::Source, Users::Reads,
         Kind::Whole { min: 0, max: INT_MAX }, "consecutive failures without an event before the task fails")
-        .default("10")
-        .no_effect("it belongs to kinesis.consumerType SubscribeToShard");
+        .default("10");
     METADATA_COMMITTER_TYPE = ("kinesis.metadataCommitterType", Group::Source, Users::Streaming,
         Kind::OneOf(&["HDFS", "DYNAMODB"]),
         "where claims are kept. HDFS: in kinesis.metadataPath, any Hadoop file system or S3. DYNAMODB: in the table \
@@ -397,9 +395,8 @@ rows! {
         Kind::Bytes { min: 1, max: 2 * GIB }, "new: most bytes a shard's reader fetches ahead")
         .default("8m");
     PREFETCH_BYTES_PER_EXECUTOR = ("kinesis.prefetch.maxBytesPerExecutor", Group::Source,
-        Users::Reads, Kind::Bytes { min: 1, max: NO_LIMIT }, "new: the same for all readers of an executor")
-        .default("256m")
-        .not_yet("bound each reader with kinesis.prefetch.maxBytesPerShard");
+        Users::Reads, Kind::Bytes { min: 1, max: NO_LIMIT }, "new: the same for all readers of an executor; each may hold one page whatever the bound")
+        .default("256m");
     EXTRA_COLUMNS = ("kinesis.extraColumns", Group::Source, Users::Reads,
         Kind::Text("a comma-separated list of shardId, subSequenceNumber, explicitHashKey, encryptionType"),
         "new: columns to add to the schema")

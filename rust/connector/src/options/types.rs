@@ -109,8 +109,17 @@ pub struct RetryOptions {
 pub enum ConsumerType {
     /// Polling with GetRecords.
     GetRecords,
-    /// Enhanced fan-out; refused in this version.
+    /// Enhanced fan-out.
     SubscribeToShard,
+}
+
+/// The registered consumer of a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConsumerChoice {
+    /// By name: used if it is there, registered otherwise.
+    Name(String),
+    /// By ARN: used as it is.
+    Arn(String),
 }
 
 /// Where a new query, or a batch read, starts.
@@ -190,8 +199,14 @@ pub struct SourceOptions {
     pub stream: StreamId,
     /// Where, and as whom.
     pub access: AccessOptions,
-    /// How shards are read; `GetRecords` in this version.
+    /// How shards are read.
     pub consumer_type: ConsumerType,
+    /// The consumer to read with, and only for `SubscribeToShard`.
+    pub consumer: Option<ConsumerChoice>,
+    /// Longest wait for a subscription.
+    pub subscribe_timeout: Duration,
+    /// Failures of a subscription in a row before the task that reads it fails.
+    pub subscribe_max_retries: u32,
     /// Where a new query starts.
     pub starting_position: StartingPosition,
     /// Where a batch read ends; `None` for a streaming query.
@@ -218,7 +233,7 @@ pub struct SourceOptions {
     pub check_new_record_threads: usize,
     /// Most bytes that a shard's reader fetches ahead.
     pub prefetch_max_bytes_per_shard: u64,
-    /// The same for all readers of an executor; not applied in this version.
+    /// The same for all readers of an executor.
     pub prefetch_max_bytes_per_executor: u64,
     /// Columns to add to the schema; none in this version.
     pub extra_columns: Vec<ExtraColumn>,

@@ -47,6 +47,9 @@ pub async fn batch_read_tasks(engine: &Engine, config: &SourceConfig) -> Result<
                 start: start.clone(),
                 tip_seen: false,
                 until: Some(until),
+                consumer: None,
+                news: false,
+                holder: None,
             };
             task.to_json()
         })

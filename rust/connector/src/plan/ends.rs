@@ -42,6 +42,11 @@ impl Reports {
                 known.requests += report.requests;
                 known.retries += report.retries;
                 known.throttles += report.throttles;
+                known.resubscriptions += report.resubscriptions;
+                known.prefetch_hits = known.prefetch_hits.max(report.prefetch_hits);
+                known.buffered_bytes = known.buffered_bytes.max(report.buffered_bytes);
+                known.last_arrival = known.last_arrival.max(report.last_arrival);
+                known.process = known.process.take().or(report.process);
                 known.millis_behind_latest = report.millis_behind_latest.or(known.millis_behind_latest);
             }
             None => {
@@ -58,6 +63,22 @@ impl Reports {
         } else {
             BTreeMap::new()
         }
+    }
+
+    /// The process in which the shard's subscription was left in the batch before this one.
+    pub(super) fn holder(&self, offset: &Offset, shard: &ShardId) -> Option<String> {
+        let last = self.source == offset.source && self.batch + 1 == offset.batch;
+        last.then(|| self.shards.get(shard)?.process.clone()).flatten()
+    }
+
+    /// What is told of subscriptions beside.
+    pub(super) fn fan_out_metrics(&self) -> BTreeMap<String, String> {
+        let sum = |field: fn(&ShardReport) -> u64| self.shards.values().map(field).sum::<u64>().to_string();
+        BTreeMap::from([
+            ("resubscriptions".to_owned(), sum(|report| report.resubscriptions)),
+            ("prefetchHits".to_owned(), sum(|report| report.prefetch_hits)),
+            ("bufferedBytes".to_owned(), sum(|report| report.buffered_bytes)),
+        ])
     }
 
     /// The newest batch's sums and extremes.

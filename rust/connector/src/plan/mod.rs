@@ -2,7 +2,9 @@
 
 mod batch_read;
 mod clock;
+mod consumer;
 mod ends;
+mod fan_out;
 mod news;
 mod shards;
 mod tips;
@@ -19,15 +21,16 @@ use crate::config::SourceConfig;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::StartingPosition;
-use crate::read::{ReadTask, ShardReport};
-use crate::service::{KinesisApi, RequestCounters, StreamSummary};
+use crate::read::{ReadTask, ShardMemory, ShardReport};
+use crate::service::{FanOutApi, KinesisApi, RequestCounters, StreamSummary};
 use crate::stream::{Offset, Position, ShardId};
 
 pub use batch_read::batch_read_tasks;
 
 use clock::ServiceClock;
 use ends::{Ends, Reports};
-use news::{Looked, News};
+use fan_out::FanOut;
+use news::{Looked, News, QUIET_INTERVAL};
 use shards::Shards;
 
 /// The file in the checkpoint location that keeps where the query started.
@@ -41,6 +44,7 @@ const PURGE_EVERY: u64 = 10;
 #[derive(Debug)]
 pub struct Planner {
     api: Arc<dyn KinesisApi>,
+    fan_out: Option<FanOut>,
     store: Arc<dyn CheckpointStore>,
     files: Files,
     config: SourceConfig,
@@ -57,6 +61,8 @@ pub struct Planner {
 /// What a query with `Trigger.AvailableNow` has left: every shard is read until its tip was seen once.
 #[derive(Debug, Default)]
 struct AvailableNow {
+    /// When it began, milliseconds since the epoch.
+    since: i64,
     done: BTreeSet<ShardId>,
 }
 
@@ -104,7 +110,11 @@ impl Planner {
             )
         })?;
         store.prepare().await?;
-        Self::on(api, store, config, files).await
+        let fan_out = match config.options.consumer {
+            Some(_) => Some(engine.fan_out_client(&config).await?),
+            None => None,
+        };
+        Self::with_memory(api, fan_out, store, config, files, engine.memory()).await
     }
 
     /// A planner on these parts.
@@ -115,14 +125,37 @@ impl Planner {
         config: SourceConfig,
         files: Arc<dyn FileSystem>,
     ) -> Result<Self> {
+        Self::with_memory(api, None, store, config, files, &ShardMemory::default()).await
+    }
+
+    /// A planner on these parts, in the process of readers with this memory. With a consumer it needs `fan_out`.
+    #[doc(hidden)]
+    pub async fn with_memory(
+        api: Arc<dyn KinesisApi>,
+        fan_out: Option<Arc<dyn FanOutApi>>,
+        store: Arc<dyn CheckpointStore>,
+        config: SourceConfig,
+        files: Arc<dyn FileSystem>,
+        memory: &ShardMemory,
+    ) -> Result<Self> {
         let summary = api.describe_stream().await?;
         let clock = ServiceClock::compare(&config.options.stream.name, &summary);
+        let folder = config.checkpoint_location.as_deref().unwrap_or_default();
+        let fan_out = match (fan_out, &config.options.consumer) {
+            (Some(api), Some(choice)) => {
+                let residents = memory.residents().clone();
+                Some(FanOut::prepare(api, residents, &summary.arn, choice, &*files, folder).await?)
+            }
+            _ => None,
+        };
+        // The readers don't ask, so the driver's questions need not keep pace with theirs.
+        let interval = match fan_out {
+            Some(_) => config.options.fetch_interval.max(QUIET_INTERVAL),
+            None => config.options.fetch_interval,
+        };
         let state = State {
             shards: Shards::new(config.options.describe_shard_interval),
-            news: News::new(
-                config.options.fetch_interval,
-                config.options.check_new_record_threads,
-            ),
+            news: News::new(interval, config.options.check_new_record_threads),
             resolved: None,
             busy: 0,
             pace: Pace::Ask,
@@ -130,6 +163,7 @@ impl Planner {
         };
         Ok(Self {
             api,
+            fan_out,
             store,
             files: Files(files),
             config,
@@ -199,15 +233,21 @@ impl Planner {
                 .await?
         } else {
             let deadline = Instant::now() + LONGEST_WAIT;
-            match state.pace {
-                Pace::Backlog => true,
-                Pace::Busy => state.news.wait_until_readers_may_ask(deadline).await,
-                Pace::Ask => {
+            match (state.pace, &self.fan_out) {
+                (Pace::Backlog, _) => true,
+                (pace, Some(fan_out)) => {
+                    let busy = pace == Pace::Busy;
+                    self.wait_for_push(fan_out, &start.source, &mut state.news, positions, busy, deadline)
+                        .await?
+                }
+                (Pace::Busy, None) => state.news.wait_until_readers_may_ask(deadline).await,
+                (Pace::Ask, None) => {
                     let looked = match state.news.wait_until_due(deadline).await {
                         true => {
+                            let none = BTreeSet::new();
                             state
                                 .news
-                                .look(&self.api, positions, &self.counters, deadline)
+                                .look(&self.api, positions, &none, &self.counters, deadline)
                                 .await?
                         }
                         false => Looked::Unfinished,
@@ -233,6 +273,11 @@ impl Planner {
         let available = self.available();
         let at_tip = self.at_tip();
         let finished = |shard: &ShardId| available.as_ref().is_some_and(|left| left.done.contains(shard));
+        let seen = |shard: &ShardId| {
+            let fan_out = self.fan_out.as_ref();
+            fan_out.is_some_and(|fan_out| available.is_some() || fan_out.has_seen(shard))
+        };
+        let reports = self.reports();
         offset
             .shards
             .iter()
@@ -245,6 +290,9 @@ impl Planner {
                     start: start.clone(),
                     tip_seen: at_tip.0 == offset.batch && at_tip.1.contains(shard),
                     until: None,
+                    consumer: self.fan_out.as_ref().map(FanOut::consumer),
+                    news: seen(shard),
+                    holder: reports.holder(&offset, shard),
                 };
                 task.to_json()
             })
@@ -274,13 +322,19 @@ impl Planner {
 
     /// Fixes what a query with `Trigger.AvailableNow` reads: every shard until its tip was seen.
     pub fn prepare_for_available_now(&self) {
-        *self.available() = Some(AvailableNow::default());
+        *self.available() = Some(AvailableNow {
+            since: chrono::Utc::now().timestamp_millis(),
+            done: BTreeSet::new(),
+        });
     }
 
     /// The source's metrics for the query's progress: those of the last batch's readers, and the driver's own
     /// requests since the query started. What is not known is absent.
     pub fn metrics(&self) -> BTreeMap<String, String> {
         let mut metrics = self.reports().metrics();
+        if self.fan_out.is_some() {
+            metrics.extend(self.reports().fan_out_metrics());
+        }
         metrics.insert("driverRequests".into(), self.counters.requests().to_string());
         metrics
     }
@@ -312,7 +366,7 @@ impl Planner {
             left.done.extend(
                 reports
                     .iter()
-                    .filter(|(_, report)| report.tip)
+                    .filter(|(_, report)| report.tip && self.is_past(report, left.since))
                     .map(|(id, _)| id.clone()),
             );
         }
@@ -328,6 +382,71 @@ impl Planner {
         state.news.batch_ended(delivered > 0);
         state.resolved = Some((start.batch, positions));
         Ok(())
+    }
+
+    /// The query ended for good, not by a failure after which it starts again: deregisters the consumer if the query
+    /// registered it.
+    pub async fn release(&self) -> Result<()> {
+        let folder = self.config.checkpoint_location.as_deref().unwrap_or_default();
+        match &self.fan_out {
+            Some(fan_out) => fan_out.release(&*self.files.0, folder).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a reader that reported the tip had read all that was there at this time. GetRecords answers with what is
+    /// there; a subscription pushes it a moment later, so its last record tells, or that it waited for one in vain.
+    fn is_past(&self, report: &ShardReport, since: i64) -> bool {
+        self.fan_out.is_none()
+            || report.records == 0
+            || report.last_arrival.is_some_and(|arrival| arrival >= since)
+    }
+
+    /// Waits until a subscription in this process has something to read. Shards without one here are asked for; while
+    /// the stream is busy, their next batch follows without a question.
+    async fn wait_for_push(
+        &self,
+        fan_out: &FanOut,
+        source: &str,
+        news: &mut News,
+        positions: &mut BTreeMap<ShardId, Position>,
+        busy: bool,
+        deadline: Instant,
+    ) -> Result<bool> {
+        let pushed = fan_out.news(source);
+        fan_out.saw([]);
+        loop {
+            let known = fan_out.known(source, positions);
+            for shard in known.ended {
+                fan_out.end(source, &shard);
+                positions.insert(shard, Position::ShardEnd);
+            }
+            let elsewhere = positions
+                .iter()
+                .any(|(shard, at)| *at != Position::ShardEnd && !known.standing.contains(shard));
+            if known.news || (busy && elsewhere) {
+                return Ok(true);
+            }
+            let due = news.due().unwrap_or_else(Instant::now);
+            if elsewhere && due <= Instant::now() {
+                let looked = news
+                    .look(&self.api, positions, &known.standing, &self.counters, deadline)
+                    .await?;
+                match looked {
+                    Looked::News => {
+                        fan_out.saw(news.hit());
+                        return Ok(true);
+                    }
+                    Looked::Nothing => continue,
+                    Looked::Unfinished => return Ok(false),
+                }
+            }
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            let wake = if elsewhere { due.min(deadline) } else { deadline };
+            let _ = tokio::time::timeout_at(wake, pushed.notified()).await;
+        }
     }
 
     /// Puts the shards that follow in the place of those that ended.

@@ -15,7 +15,7 @@ use crate::stream::{Position, ShardId};
 /// A quiet stream is asked less often after this time …
 const QUIET_AFTER: Duration = Duration::from_secs(60);
 /// … namely so often.
-const QUIET_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const QUIET_INTERVAL: Duration = Duration::from_secs(1);
 /// Records asked for: one is news enough.
 const LIMIT: u32 = 1;
 
@@ -98,17 +98,16 @@ impl News {
 
     /// Waits until the driver may ask the shards again; false if that is not before the deadline.
     pub(super) async fn wait_until_due(&self, deadline: Instant) -> bool {
-        if !self.left.is_empty() {
-            return true;
-        }
-        let quiet = self.last_news.elapsed() >= QUIET_AFTER;
-        let pace = if quiet {
+        wait_until(self.due(), deadline).await
+    }
+
+    fn pace(&self) -> Duration {
+        if self.last_news.elapsed() >= QUIET_AFTER {
             // With very many shards a look is long: then half of the time is left to others.
             QUIET_INTERVAL.max(self.interval).max(self.took * 2)
         } else {
             self.interval
-        };
-        wait_until(self.looked.map(|looked| looked + pace), deadline).await
+        }
     }
 
     /// Waits until readers may ask the shards again, that is an interval after the last batch's did.
@@ -116,18 +115,34 @@ impl News {
         wait_until(self.planned.map(|planned| planned + self.interval), deadline).await
     }
 
-    /// Asks the shards until one has news, or until the deadline, when the next call goes on. A closed shard that has
-    /// nothing left is moved to its end on the way, without a batch of its own.
+    /// The shard that had news last.
+    pub(super) fn hit(&self) -> Option<ShardId> {
+        self.first.clone()
+    }
+
+    /// When the driver may ask the shards again: at once where a look is under way.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let pace = if self.left.is_empty() {
+            self.pace()
+        } else {
+            Duration::ZERO
+        };
+        self.looked.map(|looked| looked + pace)
+    }
+
+    /// Asks the shards, but those in `skip`, until one has news, or until the deadline, when the next call goes on. A
+    /// closed shard that has nothing left is moved to its end on the way, without a batch of its own.
     pub(super) async fn look(
         &mut self,
         api: &Arc<dyn KinesisApi>,
         positions: &mut BTreeMap<ShardId, Position>,
+        skip: &BTreeSet<ShardId>,
         counters: &Arc<RequestCounters>,
         deadline: Instant,
     ) -> Result<Looked> {
         if self.left.is_empty() {
             self.looked = Some(Instant::now());
-            self.left = self.unended(positions, &BTreeSet::new());
+            self.left = self.unended(positions, skip);
         }
         let until = Until {
             deadline: Some(deadline),

@@ -1,20 +1,25 @@
 //! What a reader leaves for the next reader of its shard in this process: the iterator that goes on where it
-//! ended, so that the next batch needs one request instead of two.
+//! ended, so that the next batch needs one request instead of two, or its subscription.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::budget::Budget;
+use super::fanout::Residents;
 use crate::service::ShardIterator;
 use crate::stream::{Position, ShardId};
 
 /// Younger than the five minutes that an iterator lives (AWS limit).
 const ITERATOR_AGE: Duration = Duration::from_secs(270);
 
-/// Iterators by source and shard. Only a short cut: nothing depends on finding one.
-#[derive(Debug, Default)]
+/// Iterators and subscriptions by source and shard. Only a short cut: nothing depends on finding one. And the bytes
+/// that all readers may fetch ahead together. Cloning shares it.
+#[derive(Clone, Debug, Default)]
 pub struct ShardMemory {
-    iterators: Mutex<HashMap<(String, ShardId), Remembered>>,
+    iterators: Arc<Mutex<HashMap<(String, ShardId), Remembered>>>,
+    residents: Residents,
+    budget: Budget,
 }
 
 #[derive(Debug)]
@@ -25,6 +30,16 @@ struct Remembered {
 }
 
 impl ShardMemory {
+    /// The subscriptions that no task reads from.
+    pub(crate) fn residents(&self) -> &Residents {
+        &self.residents
+    }
+
+    /// The bytes that all readers may fetch ahead.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// Keeps an iterator that stands at this position.
     pub(super) fn remember(
         &self,

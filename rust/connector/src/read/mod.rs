@@ -1,5 +1,8 @@
 //! The executors' side: a shard's records of one batch, and where the batch ends.
 
+mod budget;
+mod cursor;
+mod fanout;
 mod memory;
 pub(crate) mod polling;
 mod queue;
@@ -21,8 +24,9 @@ use crate::config::SourceConfig;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
-use crate::service::{KinesisApi, RequestCounters};
+use crate::service::{FanOutApi, KinesisApi, RequestCounters};
 
+pub(crate) use fanout::{InUseByQuery, Residents, Standing};
 pub use memory::ShardMemory;
 pub use task::{ReadTask, ShardReport};
 
@@ -53,6 +57,8 @@ pub(crate) struct Shared {
     task: ReadTask,
     queue: Queue,
     progress: Mutex<Progress>,
+    /// Names this process in reports.
+    process: String,
     counters: Arc<RequestCounters>,
 }
 
@@ -84,10 +90,16 @@ impl ShardReader {
         let store = engine.store(&config, files)?;
         let engine = engine.clone();
         let options = config.options.clone();
-        Ok(Self::start(task, &options, |shared, stop| async move {
+        let memory = engine.memory().clone();
+        Ok(Self::start(task, &options, &memory, |shared, stop| async move {
             let api = engine.source_client(&config).await?;
+            let fan_out = match shared.task.consumer {
+                Some(_) => Some(engine.fan_out_client(&config).await?),
+                None => None,
+            };
             Fetcher {
                 api,
+                fan_out,
                 store,
                 memory: engine.memory(),
                 options: &config.options,
@@ -107,13 +119,27 @@ impl ShardReader {
         options: &SourceOptions,
         task: ReadTask,
     ) -> Self {
-        let fetching = options.clone();
-        Self::start(task, options, |shared, stop| async move {
-            let memory = ShardMemory::default();
+        Self::with_memory(api, None, store, options, task, &ShardMemory::default())
+    }
+
+    /// A reader on these parts, for tasks that follow one another in a process: a task with a consumer reads by
+    /// `fan_out`.
+    #[doc(hidden)]
+    pub fn with_memory(
+        api: Arc<dyn KinesisApi>,
+        fan_out: Option<Arc<dyn FanOutApi>>,
+        store: Arc<dyn CheckpointStore>,
+        options: &SourceOptions,
+        task: ReadTask,
+        memory: &ShardMemory,
+    ) -> Self {
+        let (fetching, kept) = (options.clone(), memory.clone());
+        Self::start(task, options, memory, |shared, stop| async move {
             Fetcher {
                 api,
+                fan_out,
                 store: Some(store),
-                memory: &memory,
+                memory: &kept,
                 options: &fetching,
                 shared,
                 stop,
@@ -123,16 +149,22 @@ impl ShardReader {
         })
     }
 
-    fn start<F, Fut>(task: ReadTask, options: &SourceOptions, fetch: F) -> Self
+    fn start<F, Fut>(task: ReadTask, options: &SourceOptions, memory: &ShardMemory, fetch: F) -> Self
     where
         F: FnOnce(Arc<Shared>, watch::Receiver<bool>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<()>> + Send,
     {
-        let max_bytes = usize::try_from(options.prefetch_max_bytes_per_shard).unwrap_or(usize::MAX);
+        let bytes = |option: u64| usize::try_from(option).unwrap_or(usize::MAX);
+        let queue = Queue::new(
+            bytes(options.prefetch_max_bytes_per_shard),
+            bytes(options.prefetch_max_bytes_per_executor),
+            memory.budget().clone(),
+        );
         let shared = Arc::new(Shared {
             progress: Mutex::new(Progress::at(task.start.clone())),
             task,
-            queue: Queue::new(max_bytes),
+            queue,
+            process: memory.residents().process(),
             counters: Arc::default(),
         });
         let (stop, stopped) = watch::channel(false);
@@ -198,11 +230,8 @@ impl ShardReader {
 
     fn report(&self) -> Result<Option<String>> {
         let metrics = self.metrics();
-        let (claimed, tip, lost) = {
-            let progress = self.shared.progress();
-            (progress.claimed.clone(), progress.tip, progress.lost)
-        };
-        let Some(end) = claimed else {
+        let progress = self.shared.progress();
+        let Some(end) = progress.claimed.clone() else {
             return Ok(None);
         };
         let task = &self.shared.task;
@@ -211,13 +240,18 @@ impl ShardReader {
             batch: task.batch,
             shard: task.shard.clone(),
             end,
-            tip,
-            lost,
+            tip: progress.tip,
+            lost: progress.lost,
             records: metrics.records,
             bytes: metrics.bytes,
             requests: metrics.requests,
             retries: metrics.retries,
             throttles: metrics.throttles,
+            resubscriptions: self.shared.counters.resubscriptions(),
+            prefetch_hits: progress.prefetch_hit.into(),
+            buffered_bytes: progress.buffered_bytes,
+            last_arrival: progress.last_arrival,
+            process: progress.subscribed.then(|| self.shared.process.clone()),
             millis_behind_latest: metrics.millis_behind_latest,
         };
         report.to_json().map(Some)

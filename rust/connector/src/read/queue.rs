@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::budget::{Budget, Reserved};
 use crate::batch::RecordBatch;
 use crate::checkpoint::protocol::{has_passed, is_before};
 use crate::error::{Error, Result};
@@ -17,11 +18,14 @@ pub(super) struct Queue {
     filled: Notify,
     drained: Notify,
     max_bytes: usize,
+    /// What all readers of the process may hold together, by this query's option.
+    max_bytes_of_all: usize,
+    budget: Budget,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    batches: VecDeque<RecordBatch>,
+    batches: VecDeque<(RecordBatch, Reserved)>,
     bytes: usize,
     delivered: Option<SequenceNumber>,
     end: Option<Result<(), Error>>,
@@ -35,28 +39,40 @@ pub(super) struct Truncated {
 }
 
 impl Queue {
-    pub(super) fn new(max_bytes: usize) -> Self {
+    pub(super) fn new(max_bytes: usize, max_bytes_of_all: usize, budget: Budget) -> Self {
         Self {
             state: Mutex::default(),
             filled: Notify::new(),
             drained: Notify::new(),
             max_bytes,
+            max_bytes_of_all,
+            budget,
         }
     }
 
-    /// Appends rows, waiting for room. A batch larger than the bound is taken when the queue is empty.
+    /// Appends rows, waiting for room here and in the process. An empty queue takes a batch whatever its size.
     pub(super) async fn push(&self, batch: RecordBatch) {
         let size = batch.bytes();
         loop {
-            {
+            let own_room = {
                 let mut state = self.state();
-                if state.batches.is_empty() || state.bytes + size <= self.max_bytes {
+                let own_room = state.bytes + size <= self.max_bytes;
+                let reserved = match state.batches.is_empty() {
+                    true => Some(self.budget.reserve_anyway(size)),
+                    false if own_room => self.budget.try_reserve(size, self.max_bytes_of_all),
+                    false => None,
+                };
+                if let Some(reserved) = reserved {
                     state.bytes += size;
-                    state.batches.push_back(batch);
+                    state.batches.push_back((batch, reserved));
                     break;
                 }
+                own_room
+            };
+            tokio::select! {
+                () = self.drained.notified() => {}
+                () = self.budget.wait_for(size, self.max_bytes_of_all), if own_room => {}
             }
-            self.drained.notified().await;
         }
         self.filled.notify_one();
     }
@@ -66,7 +82,7 @@ impl Queue {
         loop {
             {
                 let mut state = self.state();
-                if let Some(batch) = state.batches.pop_front() {
+                if let Some((batch, _)) = state.batches.pop_front() {
                     state.bytes -= batch.bytes();
                     let last = batch.sequence_number.iter().flatten().last();
                     state.delivered = last.and_then(|number| number.parse().ok());
@@ -105,7 +121,7 @@ impl Queue {
         let mut dropped = Truncated::default();
         let waiting = std::mem::take(&mut state.batches);
         state.bytes = 0;
-        for batch in waiting {
+        for (batch, reserved) in waiting {
             let kept = batch
                 .sequence_number
                 .iter()
@@ -118,7 +134,7 @@ impl Queue {
             if kept > 0 {
                 let batch = batch.slice(0, kept);
                 state.bytes += batch.bytes();
-                state.batches.push_back(batch);
+                state.batches.push_back((batch, reserved));
             }
         }
         Some(dropped)
@@ -150,6 +166,10 @@ mod tests {
         Position::After(number.to_string().parse().expect("number"))
     }
 
+    fn queue(max_bytes: usize) -> Queue {
+        Queue::new(max_bytes, usize::MAX, Budget::default())
+    }
+
     async fn drain(queue: &Queue) -> Vec<String> {
         let mut numbers = Vec::new();
         while let Some(batch) = queue.pop().await.expect("rows") {
@@ -160,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn rows_come_out_in_order_and_then_the_end() {
-        let queue = Queue::new(1_000);
+        let queue = queue(1_000);
         queue.push(batch(&[1, 2])).await;
         queue.push(batch(&[3])).await;
         queue.end(Ok(()));
@@ -169,7 +189,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_makes_the_producer_wait() {
-        let queue = Arc::new(Queue::new(150));
+        let queue = Arc::new(queue(150));
         queue.push(batch(&[1])).await;
         let producer = queue.clone();
         let second = tokio::spawn(async move { producer.push(batch(&[2])).await });
@@ -180,15 +200,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_process_is_full_before_the_queue_is_but_each_queue_holds_one_batch() {
+        let budget = Budget::default();
+        let queue = || Arc::new(Queue::new(1_000, 150, budget.clone()));
+        let (left, right) = (queue(), queue());
+        left.push(batch(&[1])).await;
+        right.push(batch(&[1])).await;
+        assert!(budget.used() > 150, "{}", budget.used());
+        let producer = right.clone();
+        let second = tokio::spawn(async move { producer.push(batch(&[2])).await });
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished());
+        assert!(right.pop().await.expect("rows").is_some());
+        second.await.expect("an empty queue takes a batch");
+        let producer = right.clone();
+        let third = tokio::spawn(async move { producer.push(batch(&[])).await });
+        tokio::task::yield_now().await;
+        assert!(!third.is_finished());
+        drop(left);
+        third
+            .await
+            .expect("pushed once another queue gave back its bytes");
+        drop(right);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
     async fn a_batch_above_the_bound_passes_alone() {
-        let queue = Queue::new(10);
+        let queue = queue(10);
         queue.push(batch(&[1])).await;
         assert!(queue.pop().await.expect("rows").is_some());
     }
 
     #[tokio::test]
     async fn a_failure_hides_the_rows_that_wait() {
-        let queue = Queue::new(1_000);
+        let queue = queue(1_000);
         queue.push(batch(&[1])).await;
         queue.end(Err(Error::new(ErrorKind::Transport, "lost")));
         assert_eq!(
@@ -199,7 +245,7 @@ mod tests {
 
     #[tokio::test]
     async fn rows_after_a_nearer_claim_are_taken_away() {
-        let queue = Queue::new(10_000);
+        let queue = queue(10_000);
         queue.push(batch(&[1, 2])).await;
         queue.push(batch(&[3, 4])).await;
         queue.pop().await.expect("rows");
@@ -211,7 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_claim_of_nothing_takes_all_away_unless_something_was_delivered() {
-        let queue = Queue::new(10_000);
+        let queue = queue(10_000);
         queue.push(batch(&[1, 2])).await;
         assert_eq!(
             queue.truncate(&Position::TrimHorizon),

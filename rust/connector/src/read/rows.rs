@@ -45,10 +45,12 @@ pub(super) struct Taken {
     pub last: Option<SequenceNumber>,
     /// Set if records were left.
     pub cut: Option<Cut>,
+    /// The records that were left, where they are wanted.
+    pub rest: Option<RecordColumns>,
 }
 
 /// Takes what belongs to the batch.
-pub(super) fn take(records: RecordColumns, bounds: &Bounds) -> Result<Taken> {
+pub(super) fn take(records: RecordColumns, bounds: &Bounds, keep_rest: bool) -> Result<Taken> {
     let mut walk = Walk {
         bounds,
         rows: 0,
@@ -85,6 +87,10 @@ pub(super) fn take(records: RecordColumns, bounds: &Bounds) -> Result<Taken> {
         taken => Some(records.sequence_number(taken - 1).parse()?),
     };
     let (rows, bytes, cut, taken) = (walk.rows, walk.bytes, walk.cut, walk.taken);
+    let rest = match cut {
+        Some(_) if keep_rest => Some(records.tail(taken)?),
+        _ => None,
+    };
     let batch = match apart {
         Some(columns) => columns.into_batch()?,
         None => records.into_batch()?.slice(0, taken),
@@ -95,6 +101,7 @@ pub(super) fn take(records: RecordColumns, bounds: &Bounds) -> Result<Taken> {
         bytes,
         last,
         cut,
+        rest,
     })
 }
 
@@ -228,7 +235,7 @@ mod tests {
 
     #[test]
     fn plain_records_are_rows() {
-        let taken = take(records(&[b"a", b"", b"c"]), &Bounds::default()).expect("taken");
+        let taken = take(records(&[b"a", b"", b"c"]), &Bounds::default(), false).expect("taken");
         assert_eq!(
             rows(&taken),
             [
@@ -244,7 +251,7 @@ mod tests {
     #[test]
     fn aggregates_are_taken_apart_in_their_place() {
         let aggregate = aggregate(&[("k1", "x"), ("k2", "yy")]);
-        let taken = take(records(&[b"a", &aggregate, b"c"]), &Bounds::default()).expect("taken");
+        let taken = take(records(&[b"a", &aggregate, b"c"]), &Bounds::default(), false).expect("taken");
         let expected = [
             row("a", "outer", "10"),
             row("x", "k1", "11"),
@@ -258,7 +265,7 @@ mod tests {
     #[test]
     fn what_only_begins_like_an_aggregate_is_a_plain_record() {
         let broken = [MAGIC.as_slice(), b"not an aggregate at all, just bytes"].concat();
-        let taken = take(records(&[&broken]), &Bounds::default()).expect("taken");
+        let taken = take(records(&[&broken]), &Bounds::default(), false).expect("taken");
         assert_eq!(taken.batches[0].data.value(0), broken);
     }
 
@@ -270,11 +277,16 @@ mod tests {
             rows: Some(rows),
             ..Bounds::default()
         };
-        let taken = take(page(), &within(3)).expect("taken");
+        let taken = take(page(), &within(3), true).expect("taken");
         assert_eq!((taken.rows, taken.cut), (1, Some(Cut::Full)));
         assert_eq!(taken.last.expect("last").as_str(), "10");
-        assert_eq!(take(page(), &within(4)).expect("taken").rows, 4);
-        assert_eq!(take(page(), &within(5)).expect("taken").cut, None);
+        let rest = taken.rest.expect("the rest");
+        assert_eq!(
+            (rest.len(), rest.sequence_number(0), rest.data(1)),
+            (2, "11", b"c".as_slice())
+        );
+        assert_eq!(take(page(), &within(4), true).expect("taken").rows, 4);
+        assert_eq!(take(page(), &within(5), true).expect("taken").cut, None);
     }
 
     #[test]
@@ -285,7 +297,7 @@ mod tests {
             first: true,
             ..Bounds::default()
         };
-        let taken = take(page, &bounds).expect("taken");
+        let taken = take(page, &bounds, false).expect("taken");
         assert_eq!((taken.rows, taken.cut), (1, Some(Cut::Full)));
     }
 
@@ -295,7 +307,7 @@ mod tests {
             until: Some(1_001),
             ..Bounds::default()
         };
-        let taken = take(records(&[b"a", b"b", b"c"]), &bounds).expect("taken");
+        let taken = take(records(&[b"a", b"b", b"c"]), &bounds, false).expect("taken");
         assert_eq!((taken.rows, taken.cut), (2, Some(Cut::Time)));
     }
 
@@ -307,7 +319,7 @@ mod tests {
             through,
             ..Bounds::default()
         };
-        let taken = take(records(&[b"a", b"b", b"c"]), &bounds).expect("taken");
+        let taken = take(records(&[b"a", b"b", b"c"]), &bounds, false).expect("taken");
         assert_eq!((taken.rows, taken.cut), (2, Some(Cut::Claim)));
     }
 }

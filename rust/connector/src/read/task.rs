@@ -25,6 +25,15 @@ pub struct ReadTask {
     /// In a batch read: records that arrived later (milliseconds since the epoch) don't belong to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<i64>,
+    /// The ARN of the enhanced fan-out consumer to read with; GetRecords without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<String>,
+    /// The driver has seen a record after the start, so a subscription that has none yet is not at the tip.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub news: bool,
+    /// The process that read the shard in the last batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
 }
 
 impl ReadTask {
@@ -80,6 +89,21 @@ pub struct ShardReport {
     pub retries: u64,
     /// Requests that the service throttled.
     pub throttles: u64,
+    /// Subscriptions opened again.
+    #[serde(default)]
+    pub resubscriptions: u64,
+    /// 1 if the task took over a subscription of this process.
+    #[serde(default)]
+    pub prefetch_hits: u64,
+    /// Bytes that the subscription held when the task left it.
+    #[serde(default)]
+    pub buffered_bytes: u64,
+    /// When the last record read arrived, milliseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_arrival: Option<i64>,
+    /// The process that read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
     /// How far behind the tip the last answer was.
     pub millis_behind_latest: Option<i64>,
 }

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::{AccessOptions, StaticKeys};
 
 /// Longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for one answer; the KCL's request time-out.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 

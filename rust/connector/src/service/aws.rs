@@ -31,10 +31,10 @@ const NEARLY_THE_SAME_TIME: Duration = Duration::from_secs(10);
 /// One stream of the Kinesis service.
 #[derive(Debug)]
 pub struct AwsKinesis {
-    client: Client,
-    stream: StreamId,
-    retry: RetryOptions,
-    own_calls: Arc<RequestCounters>,
+    pub(super) client: Client,
+    pub(super) stream: StreamId,
+    pub(super) retry: RetryOptions,
+    pub(super) own_calls: Arc<RequestCounters>,
 }
 
 impl AwsKinesis {
@@ -59,7 +59,7 @@ impl AwsKinesis {
         self.stream.arn.clone()
     }
 
-    fn internal(&self, operation: &str, what: &str) -> Error {
+    pub(super) fn internal(&self, operation: &str, what: &str) -> Error {
         Error::new(
             ErrorKind::Transport,
             format!("the answer to {operation} has {what}"),
@@ -349,7 +349,7 @@ fn sdk_entry(entry: &PutEntry) -> Result<PutRecordsRequestEntry> {
         .map_err(|error| Error::new(ErrorKind::Internal, format!("an entry can't be made: {error}")))
 }
 
-fn columns(records: &[Record]) -> Result<RecordColumns> {
+pub(super) fn columns(records: &[Record]) -> Result<RecordColumns> {
     let bytes = records.iter().map(|record| record.data().as_ref().len()).sum();
     let mut columns = RecordColumns::with_capacity(records.len(), bytes);
     for record in records {

@@ -109,6 +109,32 @@ impl RecordColumns {
         self.arrival_millis.is_empty()
     }
 
+    /// When the last of the records arrived, milliseconds since the epoch.
+    pub fn last_arrival_millis(&self) -> Option<i64> {
+        self.arrival_millis.last().copied()
+    }
+
+    /// The bytes of all columns.
+    pub fn bytes(&self) -> usize {
+        let columns = [&self.data, &self.partition_keys, &self.sequence_numbers];
+        columns.iter().map(|column| column.values.len()).sum::<usize>() + self.len() * size_of::<i64>()
+    }
+
+    /// A copy of the records from this row on.
+    pub fn tail(&self, from: usize) -> Result<Self> {
+        let rows = self.len().saturating_sub(from);
+        let mut tail = Self::with_capacity(rows, 0);
+        for row in from..self.len() {
+            tail.push(
+                self.data(row),
+                self.partition_key(row),
+                self.sequence_number(row),
+                self.arrival_millis(row),
+            )?;
+        }
+        Ok(tail)
+    }
+
     /// A record's payload.
     pub fn data(&self, row: usize) -> &[u8] {
         self.data.get(row)

@@ -5,7 +5,9 @@ use std::error::Error as StdError;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::RequestId;
+use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::event_stream::RawMessage;
 
 use crate::error::{Error, ErrorKind};
 
@@ -41,6 +43,44 @@ where
         _ => unreachable(operation, &chain(&error)),
     };
     classified.with("operation", operation).with("stream", stream)
+}
+
+/// What an error inside an event stream means.
+pub fn classify_event(error: SdkError<SubscribeToShardEventStreamError, RawMessage>) -> Error {
+    match &error {
+        SdkError::ServiceError(answer) => {
+            let refused = answer.err();
+            refusal(
+                "SubscribeToShard",
+                event_code(refused),
+                refused.message().unwrap_or(""),
+                // Events have no status; what the service does not name as the client's fault is its own.
+                500,
+            )
+        }
+        _ => Error::new(
+            ErrorKind::Transport,
+            format!("the subscription was cut off: {}", chain(&error)),
+        )
+        .retryable(true),
+    }
+}
+
+/// The error's code. In an event it is a header of its own, from which the SDK only takes the variant.
+fn event_code(error: &SubscribeToShardEventStreamError) -> &str {
+    use SubscribeToShardEventStreamError as Event;
+    match error {
+        Event::ResourceNotFoundException(_) => "ResourceNotFoundException",
+        Event::ResourceInUseException(_) => "ResourceInUseException",
+        Event::KmsDisabledException(_) => "KMSDisabledException",
+        Event::KmsInvalidStateException(_) => "KMSInvalidStateException",
+        Event::KmsAccessDeniedException(_) => "KMSAccessDeniedException",
+        Event::KmsNotFoundException(_) => "KMSNotFoundException",
+        Event::KmsOptInRequired(_) => "KMSOptInRequired",
+        Event::KmsThrottlingException(_) => "KMSThrottlingException",
+        Event::InternalFailureException(_) => "InternalFailureException",
+        other => other.code().unwrap_or("unknown"),
+    }
 }
 
 fn unreachable(operation: &str, why: &str) -> Error {
@@ -105,7 +145,7 @@ fn refusal(operation: &str, code: &str, message: &str, status: u16) -> Error {
             ErrorKind::ExpiredIterator,
             "The iterator was older than five minutes",
         ),
-        "InvalidArgumentException" if operation == "GetShardIterator" => make(
+        "InvalidArgumentException" if matches!(operation, "GetShardIterator" | "SubscribeToShard") => make(
             ErrorKind::RefusedPosition,
             "The service doesn't take this position in the shard",
         ),
@@ -118,9 +158,11 @@ fn refusal(operation: &str, code: &str, message: &str, status: u16) -> Error {
             ErrorKind::NotFound,
             "Check the stream's name, kinesis.region, kinesis.endpointUrl, and the account of the credentials",
         ),
-        "ResourceInUseException" => {
-            make(ErrorKind::InvalidRequest, "The stream is being changed").retryable(true)
-        }
+        "ResourceInUseException" => make(
+            ErrorKind::InUse,
+            "The stream is being changed, or something else uses the same consumer",
+        )
+        .retryable(true),
         "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestExpired" | "RequestTimeTooSkewed" => {
             make(
                 ErrorKind::Access,
@@ -144,6 +186,9 @@ fn refusal(operation: &str, code: &str, message: &str, status: u16) -> Error {
             ErrorKind::Kms,
             "Check the stream's KMS key and the right to use it",
         ),
+        "InvalidArgumentException" | "ValidationException" => {
+            make(ErrorKind::InvalidRequest, "The service refused the request")
+        }
         _ if status >= 500 => make(ErrorKind::Transport, "The service failed").retryable(true),
         _ => make(ErrorKind::InvalidRequest, "The service refused the request"),
     }
@@ -172,6 +217,7 @@ mod tests {
             ("InternalFailure", 500, ErrorKind::Transport, true),
             ("ServiceUnavailable", 503, ErrorKind::Transport, true),
             ("InvalidArgumentException", 400, ErrorKind::InvalidRequest, false),
+            ("ResourceInUseException", 400, ErrorKind::InUse, true),
         ];
         for (code, status, kind, retryable) in cases {
             let error = refusal("GetRecords", code, "told", status);

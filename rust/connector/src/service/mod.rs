@@ -6,6 +6,7 @@ mod aws;
 mod clock;
 mod columns;
 mod failure;
+mod fan_out;
 mod properties;
 mod retry;
 
@@ -20,6 +21,7 @@ pub(crate) use access::store_config;
 pub use aws::AwsKinesis;
 pub use columns::RecordColumns;
 pub(crate) use failure::{chain, credentials_failed};
+pub use fan_out::{Consumer, ConsumerId, ConsumerStatus, FanOutApi, SubscribeAt, Subscription};
 pub use properties::{SYSTEM_PROPERTIES, SystemProperties};
 pub use retry::RequestCounters;
 pub(crate) use retry::{backoff, with_retries};
@@ -54,12 +56,13 @@ pub enum ShardFilter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardIterator(pub(crate) String);
 
-/// The answer to one GetRecords.
+/// The answer to one GetRecords, or one event of a subscription.
 #[derive(Debug)]
 pub struct Page {
     /// The records, in order.
     pub records: RecordColumns,
-    /// The iterator for what follows; none at the end of a closed shard.
+    /// The iterator for what follows; none at the end of a closed shard. In a subscription's event it is the
+    /// continuation sequence number.
     pub next: Option<ShardIterator>,
     /// How far the answer's end is behind the shard's tip; none where the service does not tell.
     pub millis_behind_latest: Option<i64>,

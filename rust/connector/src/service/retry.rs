@@ -15,6 +15,7 @@ pub struct RequestCounters {
     requests: AtomicU64,
     retries: AtomicU64,
     throttles: AtomicU64,
+    resubscriptions: AtomicU64,
 }
 
 impl RequestCounters {
@@ -33,11 +34,32 @@ impl RequestCounters {
         self.throttles.load(Ordering::Relaxed)
     }
 
-    fn count_request(&self) {
+    /// Subscriptions opened again, after the service ended one or it failed.
+    pub fn resubscriptions(&self) -> u64 {
+        self.resubscriptions.load(Ordering::Relaxed)
+    }
+
+    /// Moves the counts of `other` here: what a subscription did between two tasks is the next task's to report.
+    pub(crate) fn take_over(&self, other: &Self) {
+        for (own, others) in [
+            (&self.requests, &other.requests),
+            (&self.retries, &other.retries),
+            (&self.throttles, &other.throttles),
+            (&self.resubscriptions, &other.resubscriptions),
+        ] {
+            own.fetch_add(others.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn count_resubscription(&self) {
+        self.resubscriptions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn count_failure(&self, error: &Error) {
+    pub(crate) fn count_failure(&self, error: &Error) {
         self.retries.fetch_add(1, Ordering::Relaxed);
         if error.kind() == ErrorKind::Throttled {
             self.count_throttle();

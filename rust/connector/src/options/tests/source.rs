@@ -21,6 +21,9 @@ fn defaults() {
             },
             access: write(&[]).access,
             consumer_type: ConsumerType::GetRecords,
+            consumer: None,
+            subscribe_timeout: Duration::from_secs(60),
+            subscribe_max_retries: 10,
             starting_position: StartingPosition::Latest,
             ending_position: None,
             fail_on_data_loss: false,
@@ -188,7 +191,7 @@ fn bad_values_say_what_is_allowed() {
             "kinesis.subscribeToShard.timeoutSec",
             "x",
             ": it is not a whole number",
-            "a whole number from 0 to 2147483647",
+            "a whole number from 1 to 2147483647",
         ),
         (
             "kinesis.subscribeToShard.maxRetries",
@@ -317,11 +320,9 @@ fn bad_values_say_what_is_allowed() {
 #[test]
 fn a_consumer_arn_is_checked() {
     let good = format!("{ARN}/consumer/app:1525898737");
-    assert_not_supported(
-        &read_error(&[("kinesis.consumerArn", &good)]),
-        "kinesis.consumerArn",
-        "kinesis.consumerArn is not supported in this version: leave it out and read with kinesis.consumerType \
-         GetRecords, the default",
+    assert_eq!(
+        read(&[FAN_OUT, ("kinesis.consumerArn", &good)]).consumer,
+        Some(ConsumerChoice::Arn(good))
     );
     for (bad, why) in [
         (ARN.to_owned(), "it names no consumer"),
@@ -346,34 +347,54 @@ fn a_consumer_arn_is_checked() {
 
 #[test]
 fn what_is_not_built_is_refused() {
-    let fan_out = "leave it out and read with kinesis.consumerType GetRecords, the default";
-    for (key, value, what, instead) in [
-        (
-            "kinesis.consumerType",
-            "subscribetoshard",
-            "kinesis.consumerType SubscribeToShard",
-            "use GetRecords, the default",
-        ),
-        ("kinesis.consumerName", "app", "kinesis.consumerName", fan_out),
-        (
-            "kinesis.prefetch.maxBytesPerExecutor",
-            "1g",
-            "kinesis.prefetch.maxBytesPerExecutor",
-            "bound each reader with kinesis.prefetch.maxBytesPerShard",
-        ),
-        (
-            "kinesis.extraColumns",
-            "shardId, encryptionType",
-            "kinesis.extraColumns",
-            "leave it out; the columns are data, streamName, partitionKey, sequenceNumber and approximateArrivalTimestamp",
-        ),
-    ] {
-        assert_not_supported(
-            &read_error(&[(key, value)]),
-            key,
-            &format!("{what} is not supported in this version: {instead}"),
-        );
-    }
+    assert_not_supported(
+        &read_error(&[("kinesis.extraColumns", "shardId, encryptionType")]),
+        "kinesis.extraColumns",
+        "kinesis.extraColumns is not supported in this version: leave it out; the columns are data, streamName, \
+         partitionKey, sequenceNumber and approximateArrivalTimestamp",
+    );
+}
+
+const FAN_OUT: (&str, &str) = ("kinesis.consumerType", "subscribetoshard");
+
+#[test]
+fn fan_out_needs_one_consumer() {
+    let options = read(&[
+        FAN_OUT,
+        ("kinesis.consumerName", "app"),
+        ("kinesis.subscribeToShard.timeoutSec", "7"),
+        ("kinesis.subscribeToShard.maxRetries", "3"),
+        ("kinesis.prefetch.maxBytesPerExecutor", "1g"),
+    ]);
+    assert_eq!(options.consumer_type, ConsumerType::SubscribeToShard);
+    assert_eq!(options.consumer, Some(ConsumerChoice::Name("app".to_owned())));
+    assert_eq!(
+        (options.subscribe_timeout, options.subscribe_max_retries),
+        (Duration::from_secs(7), 3)
+    );
+    assert_eq!(options.prefetch_max_bytes_per_executor, 1 << 30);
+    assert_refused(
+        &read_error(&[FAN_OUT]),
+        "kinesis.consumerName",
+        "kinesis.consumerName is missing: kinesis.consumerType SubscribeToShard needs the name of a consumer, which is \
+         registered if the stream has none of that name, or kinesis.consumerArn",
+    );
+    let arn = format!("{ARN}/consumer/app:1525898737");
+    assert_refused(
+        &read_error(&[
+            FAN_OUT,
+            ("kinesis.consumerName", "app"),
+            ("kinesis.consumerArn", &arn),
+        ]),
+        "kinesis.consumerArn",
+        "kinesis.consumerName and kinesis.consumerArn both name a consumer: remove one of them",
+    );
+    assert_refused(
+        &batch_read(&with_name(&[FAN_OUT, ("kinesis.consumerName", "app")])).unwrap_err(),
+        "kinesis.consumerType",
+        "kinesis.consumerType SubscribeToShard is for streaming queries: a batch read is over before a subscription \
+         would pay. Read with GetRecords, the default",
+    );
 }
 
 const DYNAMODB: [(&str, &str); 2] = [
@@ -500,11 +521,9 @@ fn the_store_s_region() {
 #[test]
 fn a_mistake_is_told_before_what_is_not_built() {
     let error = read_error(&[
-        ("kinesis.consumerType", "SubscribeToShard"),
+        ("kinesis.extraColumns", "shardId"),
         ("kinesis.prefetch.maxBytesPerShard", "x"),
     ]);
-    assert_eq!(error.kind(), ErrorKind::InvalidOption);
-    let error = read_error(&[("kinesis.consumerName", "app"), ("kinesis.sessionToken", "x")]);
     assert_eq!(error.kind(), ErrorKind::InvalidOption);
 }
 
@@ -626,14 +645,16 @@ fn a_batch_read_warns_of_options_of_micro_batches() {
 #[test]
 fn options_of_fan_out_without_it_have_no_effect() {
     let pairs = [
+        ("kinesis.consumerName", "app"),
         ("kinesis.subscribeToShard.timeoutSec", "10"),
         ("kinesis.subscribeToShard.maxRetries", "2"),
     ];
     assert_eq!(
         source(&with_name(&pairs)).unwrap().warnings,
         [
-            "kinesis.subscribeToShard.maxRetries has no effect: it belongs to kinesis.consumerType SubscribeToShard",
+            "kinesis.consumerName has no effect: it belongs to kinesis.consumerType SubscribeToShard",
             "kinesis.subscribeToShard.timeoutSec has no effect: it belongs to kinesis.consumerType SubscribeToShard",
+            "kinesis.subscribeToShard.maxRetries has no effect: it belongs to kinesis.consumerType SubscribeToShard",
         ]
     );
 }

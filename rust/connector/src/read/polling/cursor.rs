@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat};
 use tokio::time::Instant;
 
-use super::retention::Retention;
+use super::retention::{Retention, expired_after};
 use super::{Fetcher, MAX_RECORDS, rest_of};
 use crate::error::{ErrorKind, Result};
 use crate::read::{ShardMemory, Shared};
 use crate::service::{KinesisApi, Page, ShardIterator};
 use crate::stream::{Position, SequenceNumber};
 
-pub(super) struct Cursor {
+pub(in crate::read) struct PollingCursor {
     api: Arc<dyn KinesisApi>,
     shared: Arc<Shared>,
     retention: Retention,
@@ -25,9 +24,9 @@ pub(super) struct Cursor {
     asked: Option<Instant>,
 }
 
-impl Cursor {
+impl PollingCursor {
     /// A cursor at the batch's start, with the iterator that the last batch's reader left there, if it did.
-    pub(super) fn new(fetcher: &Fetcher<'_>) -> Self {
+    pub(in crate::read) fn new(fetcher: &Fetcher<'_>) -> Self {
         let task = &fetcher.shared.task;
         let position = task.start.clone();
         let before = match &position {
@@ -47,7 +46,7 @@ impl Cursor {
     }
 
     /// The next answer. The cursor moves on only with [`Self::stand_at`].
-    pub(super) async fn next_page(&mut self, limit: u32) -> Result<Page> {
+    pub(in crate::read) async fn next_page(&mut self, limit: u32) -> Result<Page> {
         let limit = match self.before {
             Some(_) => (limit + 1).min(MAX_RECORDS),
             None => limit,
@@ -117,31 +116,24 @@ impl Cursor {
             records.remove_first(read);
             return Ok(());
         }
-        self.retention.lost(&format!(
-            "records of the shard that were not read have expired, or may have: record {before}, the last one that \
-             was read, is older than the stream's retention; the oldest one now is {}, which arrived at {}",
-            records.sequence_number(0),
-            DateTime::from_timestamp_millis(records.arrival_millis(0))
-                .unwrap_or_default()
-                .to_rfc3339_opts(SecondsFormat::Millis, true)
-        ))
+        self.retention.lost(&expired_after(&before, records))
     }
 
     /// Moves to what follows an answer; without an iterator if only a part of it was taken.
-    pub(super) fn stand_at(&mut self, position: Position, iterator: Option<ShardIterator>) {
+    pub(in crate::read) fn stand_at(&mut self, position: Position, iterator: Option<ShardIterator>) {
         self.position = position;
         self.iterator = iterator;
     }
 
     /// Waits until the shard may be asked again.
-    pub(super) async fn pause(&self, interval: Duration) -> Result<()> {
+    pub(in crate::read) async fn pause(&self, interval: Duration) -> Result<()> {
         rest_of(interval, self.asked).await;
         Ok(())
     }
 
     /// Leaves the iterator to the reader of the next batch, if the cursor stands where that starts. One that may
     /// still give the record before the position is of no use to it.
-    pub(super) fn leave_at(self, end: &Position, memory: &ShardMemory) {
+    pub(in crate::read) fn leave_at(self, end: &Position, memory: &ShardMemory) {
         let task = &self.shared.task;
         let stands_there = self.before.is_none() && self.position == *end && *end != Position::ShardEnd;
         if let Some(iterator) = self.iterator.filter(|_| stands_there) {

@@ -1,4 +1,4 @@
-//! Reading a shard with GetRecords: how far a batch goes, and the claim that fixes it.
+//! Reading a shard: how far a batch goes, and the claim that fixes it.
 
 mod cursor;
 mod retention;
@@ -9,17 +9,18 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::cursor::Cursor;
 use super::rows::{Bounds, Cut, Taken, take};
 use super::{ShardMemory, Shared};
 use crate::checkpoint::protocol::{Course, course};
 use crate::checkpoint::{CheckpointStore, Claim, PutResult};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
-use crate::service::{KinesisApi, Page};
+use crate::service::{FanOutApi, KinesisApi, Page};
 use crate::stream::Position;
 
-use cursor::Cursor;
-use retention::Retention;
+pub(super) use cursor::PollingCursor;
+pub(super) use retention::{Retention, expired_after};
 
 /// Most records in one GetRecords (AWS limit): what is asked for when a claim, not a limit, is the end.
 const MAX_RECORDS: u32 = 10_000;
@@ -39,6 +40,14 @@ pub(crate) struct Progress {
     pub tip: bool,
     /// Records expired before they were read, and the query goes on without them.
     pub lost: bool,
+    /// When the last record taken arrived, milliseconds since the epoch.
+    pub last_arrival: Option<i64>,
+    /// The task reads by a subscription.
+    pub subscribed: bool,
+    /// It took that over from an earlier task.
+    pub prefetch_hit: bool,
+    /// What that subscription held when the task left it.
+    pub buffered_bytes: u64,
     pub millis_behind_latest: Option<i64>,
     /// The batch's end, once it is sure.
     pub claimed: Option<Position>,
@@ -53,6 +62,10 @@ impl Progress {
             bytes: 0,
             tip: false,
             lost: false,
+            last_arrival: None,
+            subscribed: false,
+            prefetch_hit: false,
+            buffered_bytes: 0,
             millis_behind_latest: None,
             claimed: None,
         }
@@ -62,6 +75,8 @@ impl Progress {
 /// The fetching side of a reader.
 pub(super) struct Fetcher<'a> {
     pub api: Arc<dyn KinesisApi>,
+    /// For a task with a consumer.
+    pub fan_out: Option<Arc<dyn FanOutApi>>,
     /// Where claims are; none in a batch read, whose end is known beforehand.
     pub store: Option<Arc<dyn CheckpointStore>>,
     pub memory: &'a ShardMemory,
@@ -71,18 +86,19 @@ pub(super) struct Fetcher<'a> {
 }
 
 impl Fetcher<'_> {
-    fn retention(&self) -> Retention {
+    pub(super) fn retention(&self) -> Retention {
         Retention::new(self.options, &self.shared)
     }
 
     /// Reads the batch's part of the shard into the queue and claims its end.
     pub(super) async fn run(mut self) -> Result<()> {
         let task = &self.shared.task;
-        let mut cursor = Cursor::new(&self);
         let Some(store) = self.store.clone() else {
+            let mut cursor = Cursor::open(&self, false)?;
             return self.read_until_stop(&mut cursor).await;
         };
         let claimed = store.get(&task.claim_key()).await?.map(|claim| claim.end);
+        let mut cursor = Cursor::open(&self, claimed.is_some())?;
         let end = match claimed {
             Some(end) => {
                 self.read_to(&end, &mut cursor).await?;
@@ -91,12 +107,14 @@ impl Fetcher<'_> {
             None => {
                 self.read_until_stop(&mut cursor).await?;
                 if !self.shared.progress().fetched {
+                    let start = self.shared.task.start.clone();
+                    cursor.leave_at(&start, &self);
                     return Ok(());
                 }
                 self.claim(&*store, &mut cursor).await?
             }
         };
-        cursor.leave_at(&end, self.memory);
+        cursor.leave_at(&end, &self);
         self.shared.progress().claimed = Some(end);
         Ok(())
     }
@@ -108,13 +126,14 @@ impl Fetcher<'_> {
             .max_fetch_time_per_shard
             .filter(|_| self.store.is_some())
             .map(|time| Instant::now() + time);
+        cursor.until(deadline);
         loop {
             let bounds = self.bounds();
             let limit = bounds
                 .rows
                 .map_or(MAX_RECORDS, |rows| u32::try_from(rows).unwrap_or(MAX_RECORDS));
             let limit = limit.clamp(1, self.options.records_per_fetch);
-            let Some(page) = self.or_stop(cursor.next_page(limit)).await? else {
+            let Some(page) = self.or_stop(cursor.next_page(limit)).await?.flatten() else {
                 return Ok(());
             };
             let step = self.take_page(page, &bounds, cursor).await?;
@@ -142,6 +161,7 @@ impl Fetcher<'_> {
     /// claim stands already.
     async fn read_to(&mut self, end: &Position, cursor: &mut Cursor) -> Result<()> {
         let mut tips = 0;
+        cursor.until(None);
         while self.shared.progress().position != *end {
             let through = match end {
                 Position::After(number) => Some(number.clone()),
@@ -153,7 +173,7 @@ impl Fetcher<'_> {
                 through,
                 ..Bounds::default()
             };
-            let Some(page) = self.or_stop(cursor.next_page(MAX_RECORDS)).await? else {
+            let Some(page) = self.or_stop(cursor.next_page(MAX_RECORDS)).await?.flatten() else {
                 return Ok(());
             };
             let step = self.take_page(page, &bounds, cursor).await?;
@@ -228,13 +248,15 @@ impl Fetcher<'_> {
     /// Moves an answer's records into the queue.
     async fn take_page(&mut self, page: Page, bounds: &Bounds, cursor: &mut Cursor) -> Result<Step> {
         let empty = page.records.is_empty();
+        let arrival = page.records.last_arrival_millis();
         let Taken {
             batches,
             rows,
             bytes,
             last,
             cut,
-        } = take(page.records, bounds)?;
+            rest,
+        } = take(page.records, bounds, cursor.keeps_rest())?;
         let shard_end = page.next.is_none() && cut.is_none();
         let tip = shard_end || (cut.is_none() && is_tip(page.millis_behind_latest, empty));
         {
@@ -243,13 +265,15 @@ impl Fetcher<'_> {
             progress.rows += rows;
             progress.bytes += bytes;
             progress.tip = tip;
+            progress.last_arrival = arrival.or(progress.last_arrival);
             progress.millis_behind_latest = page.millis_behind_latest.or(progress.millis_behind_latest);
             match last {
                 _ if shard_end => progress.position = Position::ShardEnd,
                 Some(number) => progress.position = Position::After(number),
                 None => {}
             }
-            cursor.stand_at(progress.position.clone(), page.next.filter(|_| cut.is_none()));
+            let next = page.next.filter(|_| cut.is_none());
+            cursor.stand_at(progress.position.clone(), next, rest);
         }
         for batch in batches {
             if self

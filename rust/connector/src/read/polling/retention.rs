@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, SecondsFormat};
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
 use crate::read::Shared;
+use crate::service::RecordColumns;
+use crate::stream::SequenceNumber;
 
 /// Decides what becomes of a reader that finds a gap.
 #[derive(Clone)]
-pub(super) struct Retention {
+pub(in crate::read) struct Retention {
     stream: String,
     fail: bool,
     shared: Arc<Shared>,
 }
 
 impl Retention {
-    pub(super) fn new(options: &SourceOptions, shared: &Arc<Shared>) -> Self {
+    pub(in crate::read) fn new(options: &SourceOptions, shared: &Arc<Shared>) -> Self {
         Self {
             stream: options.stream.name.clone(),
             fail: options.fail_on_data_loss,
@@ -25,7 +29,7 @@ impl Retention {
 
     /// Records between the batch's start and what is left of the shard are gone, as `message` tells. Where the
     /// query goes on without them, the reader's report says so.
-    pub(super) fn lost(&self, message: &str) -> Result<()> {
+    pub(in crate::read) fn lost(&self, message: &str) -> Result<()> {
         let task = &self.shared.task;
         if self.fail {
             let cure = "Lengthen the stream's retention; to go on without those records set \
@@ -45,4 +49,16 @@ impl Retention {
         self.shared.progress().lost = true;
         Ok(())
     }
+}
+
+/// What it means that these records come where the one before them was asked for.
+pub(in crate::read) fn expired_after(before: &SequenceNumber, oldest: &RecordColumns) -> String {
+    format!(
+        "records of the shard that were not read have expired, or may have: record {before}, the last one that was \
+         read, is older than the stream's retention; the oldest one now is {}, which arrived at {}",
+        oldest.sequence_number(0),
+        DateTime::from_timestamp_millis(oldest.arrival_millis(0))
+            .unwrap_or_default()
+            .to_rfc3339_opts(SecondsFormat::Millis, true)
+    )
 }

@@ -51,6 +51,8 @@ public final class KinesisConnectorException extends RuntimeException {
   public static final int EXPIRED_ITERATOR = 19;
   /** What was handed over to the native library is malformed. */
   public static final int INVALID_ARGUMENT = 20;
+  /** Something else uses it at the same time: a consumer's subscription, or a stream that is being changed. */
+  public static final int IN_USE = 23;
 
   private final int kind;
   private final String kindName;

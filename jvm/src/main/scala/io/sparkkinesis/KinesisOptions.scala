@@ -25,8 +25,8 @@ private[sparkkinesis] final class KinesisOptions private (values: Map[String, St
 
   /** How records are read, for plans and progress. */
   def consumerType: String =
-    get("kinesis.consumerType").filter(_.equalsIgnoreCase("SubscribeToShard")) match {
-      case Some(_) => "SubscribeToShard"
+    get("kinesis.consumerType").filter(_.equalsIgnoreCase(SubscribeToShard)) match {
+      case Some(_) => SubscribeToShard
       case None => "GetRecords"
     }
 
@@ -73,6 +73,9 @@ private[sparkkinesis] object KinesisOptions {
   val Source = "source"
   val BatchRead = "batchRead"
   val Sink = "sink"
+
+  /** The consumer type of enhanced fan-out. */
+  val SubscribeToShard = "SubscribeToShard"
 
   private val log = LoggerFactory.getLogger(classOf[KinesisOptions])
   private val warned = ConcurrentHashMap.newKeySet[String]()

@@ -49,6 +49,8 @@ final class NativeBridge {
 
   static native int plannerPrepareForAvailableNow(long handle, int waitMs);
 
+  static native int plannerRelease(long handle, int waitMs);
+
   static native String plannerMetrics(long handle);
 
   static native void plannerCancel(long handle);

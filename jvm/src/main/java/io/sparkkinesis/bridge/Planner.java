@@ -9,6 +9,9 @@ import java.util.concurrent.atomic.AtomicLong;
  * one thread at a time.
  */
 public final class Planner implements AutoCloseable {
+  /** Steps of a {@link #release}: some ten seconds. */
+  private static final int RELEASE_STEPS = 50;
+
   private final AtomicLong handle;
   private final Interrupt interrupt;
 
@@ -75,6 +78,23 @@ public final class Planner implements AutoCloseable {
   /** Fixes what a query with {@code Trigger.AvailableNow} reads. */
   public void prepareForAvailableNow() throws InterruptedException {
     done((h, waitMs) -> NativeBridge.plannerPrepareForAvailableNow(h, waitMs));
+  }
+
+  /**
+   * The query ended for good, and not by a failure after which it is started again: what it registered with the
+   * service is given back. Gives up after a while, since the query's end must not hang on it.
+   *
+   * @return whether it was done
+   */
+  public boolean release() {
+    long current = handle.get();
+    int status =
+        Await.doneWithin(
+            RELEASE_STEPS,
+            current,
+            NativeBridge::plannerCancel,
+            waitMs -> NativeBridge.plannerRelease(current, waitMs));
+    return status != NativeBridge.AGAIN;
   }
 
   /** The source's metrics: a JSON object of strings. */

@@ -3,12 +3,15 @@ package io.sparkkinesis.source
 import java.{util => ju}
 import java.util.Optional
 
+import scala.util.control.NonFatal
+
 import io.sparkkinesis.{EngineConfig, Json, KinesisOptions, TaskInterrupt}
 import io.sparkkinesis.bridge.{HadoopCheckpointFiles, Planner}
 import org.apache.hadoop.conf.Configuration
 import org.apache.spark.sql.SparkSession
 import org.apache.spark.sql.connector.read.{InputPartition, PartitionReaderFactory}
 import org.apache.spark.sql.connector.read.streaming._
+import org.slf4j.LoggerFactory
 
 /**
  * Spark's micro-batch calls, turned into calls of the engine's planner. It lives on the driver,
@@ -18,6 +21,7 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
     extends MicroBatchStream
     with SupportsTriggerAvailableNow
     with ReportsSourceMetrics {
+  import KinesisMicroBatchStream._
 
   private val spark = SparkSession.active
   private val config =
@@ -98,10 +102,31 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
       opened = None
       open
     }
-    open.foreach(_.close())
+    open.foreach { planner =>
+      // What the query registered with the service goes when it ends for good, and stays for its next start otherwise.
+      if (options.consumerType == KinesisOptions.SubscribeToShard) {
+        QueryEnd.await(spark.sparkContext) { forGood =>
+          try if (forGood) release(planner)
+          finally planner.close()
+        }
+      } else {
+        planner.close()
+      }
+    }
   }
+
+  private def release(planner: Planner): Unit =
+    try {
+      if (!planner.release()) log.warn(s"$this: the service did not confirm in time that the consumer was deregistered")
+    } catch {
+      case NonFatal(e) => log.warn(s"$this: the consumer that the query had registered could not be deregistered", e)
+    }
 
   override def toString: String = s"KinesisV2[${options.stream}, ${options.consumerType}]"
 
   private def handOnReports(planner: Planner): Unit = reports.drain().foreach(planner.report)
+}
+
+private[source] object KinesisMicroBatchStream {
+  private val log = LoggerFactory.getLogger(classOf[KinesisMicroBatchStream])
 }

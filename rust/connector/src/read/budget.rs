@@ -1,0 +1,100 @@
+//! The bytes that all readers of a process may fetch ahead together.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// Counts the bytes that wait in readers' queues and buffers. Cloning shares the count. The bound is the asking
+/// query's own (`kinesis.prefetch.maxBytesPerExecutor`), what counts against it is everybody's.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    used: Arc<watch::Sender<usize>>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            used: Arc::new(watch::Sender::new(0)),
+        }
+    }
+}
+
+/// Bytes taken from a budget; they go back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    budget: Budget,
+    bytes: usize,
+}
+
+impl Budget {
+    /// Takes bytes if they are left beneath the bound.
+    pub(crate) fn try_reserve(&self, bytes: usize, most: usize) -> Option<Reserved> {
+        let fits = |used: &usize| used.saturating_add(bytes) <= most;
+        self.used
+            .send_if_modified(|used| {
+                let free = fits(used);
+                if free {
+                    *used += bytes;
+                }
+                free
+            })
+            .then(|| self.reserved(bytes))
+    }
+
+    /// Takes bytes whatever the bound: a reader with nothing in hand must always get on.
+    pub(crate) fn reserve_anyway(&self, bytes: usize) -> Reserved {
+        self.used.send_modify(|used| *used += bytes);
+        self.reserved(bytes)
+    }
+
+    /// Waits until so many bytes are left beneath the bound. They may be gone again when the caller takes them.
+    pub(crate) async fn wait_for(&self, bytes: usize, most: usize) {
+        let mut used = self.used.subscribe();
+        // The sender lives as long as `self`.
+        let _ = used.wait_for(|used| used.saturating_add(bytes) <= most).await;
+    }
+
+    /// The bytes that are taken now.
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> usize {
+        *self.used.borrow()
+    }
+
+    fn reserved(&self, bytes: usize) -> Reserved {
+        Reserved {
+            budget: self.clone(),
+            bytes,
+        }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.budget
+            .used
+            .send_modify(|used| *used = used.saturating_sub(self.bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_come_back_and_wake_whoever_waits() {
+        let budget = Budget::default();
+        let first = budget.try_reserve(60, 100).expect("free");
+        assert!(budget.try_reserve(60, 100).is_none());
+        let over = budget.reserve_anyway(60);
+        assert_eq!(budget.used(), 120);
+        let waiting = budget.clone();
+        let waiter = tokio::spawn(async move { waiting.wait_for(60, 100).await });
+        tokio::task::yield_now().await;
+        drop(over);
+        tokio::task::yield_now().await;
+        assert!(!waiter.is_finished());
+        drop(first);
+        waiter.await.expect("woken");
+        assert_eq!(budget.used(), 0);
+    }
+}

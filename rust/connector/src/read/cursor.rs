@@ -1,0 +1,113 @@
+//! A place in a shard and the way to what follows: by GetRecords, or by a subscription.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::fanout::FanOutCursor;
+use super::polling::{Fetcher, PollingCursor};
+use crate::error::{ErrorKind, Result};
+use crate::service::{Page, RecordColumns, ShardIterator};
+use crate::stream::Position;
+
+/// Least wait for a subscription's next event where GetRecords would ask again.
+const EVENT_WAIT: Duration = Duration::from_millis(200);
+
+pub(super) enum Cursor {
+    Polling(PollingCursor),
+    /// With the way that is left if the service refuses the position.
+    FanOut(Box<FanOutCursor>, Option<PollingCursor>),
+}
+
+impl Cursor {
+    /// A cursor at the batch's start. What a batch with a claim has to deliver is known, so a task that comes to it
+    /// later (a retry, a second action) asks for just that and leaves the subscription where it is: opening one
+    /// would take up to five seconds (AWS limit).
+    pub(super) fn open(fetcher: &Fetcher<'_>, claimed: bool) -> Result<Self> {
+        let task = &fetcher.shared.task;
+        let polling = || Self::Polling(PollingCursor::new(fetcher));
+        let (Some(consumer), Some(api)) = (&task.consumer, &fetcher.fan_out) else {
+            return Ok(polling());
+        };
+        let residents = fetcher.memory.residents();
+        let resident = match residents.take(task) {
+            Some(resident) => {
+                fetcher.shared.progress().prefetch_hit = true;
+                resident
+            }
+            None if claimed => return Ok(polling()),
+            None => residents.open(task, consumer, fetcher.options, fetcher.memory.budget(), api)?,
+        };
+        fetcher.shared.progress().subscribed = true;
+        let cursor = FanOutCursor::new(
+            resident,
+            residents.clone(),
+            fetcher.shared.clone(),
+            fetcher.retention(),
+        );
+        Ok(Self::FanOut(Box::new(cursor), Some(PollingCursor::new(fetcher))))
+    }
+
+    /// Sets when the batch's time is over. A request is waited for all the same, an event is not.
+    pub(super) fn until(&mut self, deadline: Option<Instant>) {
+        if let Self::FanOut(cursor, _) = self {
+            cursor.until(deadline);
+        }
+    }
+
+    /// The next records; none when the batch's time is over before they came. The cursor moves on only with
+    /// [`Self::stand_at`].
+    pub(super) async fn next_page(&mut self, limit: u32) -> Result<Option<Page>> {
+        if let Self::FanOut(cursor, polling) = self {
+            match cursor.next_page().await {
+                Err(error) if error.kind() == ErrorKind::RefusedPosition => match polling.take() {
+                    // It knows what to do about the position; the next batch's reader subscribes where it ends.
+                    Some(polling) => *self = Self::Polling(polling),
+                    None => return Err(error),
+                },
+                answer => return answer,
+            }
+        }
+        match self {
+            Self::Polling(cursor) => cursor.next_page(limit).await.map(Some),
+            Self::FanOut(..) => Ok(None),
+        }
+    }
+
+    /// True if what a batch leaves of a page must be given back with [`Self::stand_at`].
+    pub(super) fn keeps_rest(&self) -> bool {
+        matches!(self, Self::FanOut(..))
+    }
+
+    /// Moves to what follows an answer; without an iterator if only a part of it was taken.
+    pub(super) fn stand_at(
+        &mut self,
+        position: Position,
+        iterator: Option<ShardIterator>,
+        rest: Option<RecordColumns>,
+    ) {
+        match self {
+            Self::Polling(cursor) => cursor.stand_at(position, iterator),
+            Self::FanOut(cursor, _) => cursor.stand_at(position, rest),
+        }
+    }
+
+    /// Waits until the shard may be asked again, or an event came.
+    pub(super) async fn pause(&self, interval: Duration) -> Result<()> {
+        match self {
+            Self::Polling(cursor) => cursor.pause(interval).await,
+            Self::FanOut(cursor, _) => {
+                cursor.pause(interval.max(EVENT_WAIT)).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Leaves the way on to the reader of the next batch, if the cursor stands where that starts.
+    pub(super) fn leave_at(self, end: &Position, fetcher: &Fetcher<'_>) {
+        match self {
+            Self::Polling(cursor) => cursor.leave_at(end, fetcher.memory),
+            Self::FanOut(cursor, _) => cursor.leave_at(end),
+        }
+    }
+}

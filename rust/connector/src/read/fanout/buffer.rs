@@ -1,0 +1,212 @@
+//! What a subscription received and no task has taken yet, bounded in bytes.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::read::budget::{Budget, Reserved};
+use crate::service::Page;
+
+/// How many bytes may wait.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    /// In this buffer.
+    pub own: usize,
+    /// In all of the process.
+    pub all: usize,
+    pub budget: Budget,
+}
+
+/// Between the subscriber, which fills it, and the task that has taken the subscription over, or nobody.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    state: Mutex<State>,
+    /// For the reader: something arrived, or the subscriber gave up.
+    arrived: Notify,
+    drained: Notify,
+    /// For the planner in the same process: there is something to read.
+    news: Arc<Notify>,
+    attached: AtomicBool,
+    room: Room,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pages: VecDeque<Waiting>,
+    bytes: usize,
+    /// How far the last event was behind the tip; none before the first event.
+    behind: Option<i64>,
+    /// Records before the first page have expired, as this tells.
+    loss: Option<String>,
+    failed: Option<Error>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    page: Page,
+    bytes: usize,
+    _reserved: Reserved,
+}
+
+/// What a reader finds.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Records, or the shard's end.
+    Page(Page),
+    /// Everything that the service told of was read.
+    Tip,
+    /// Something must still arrive.
+    Nothing,
+}
+
+impl Buffer {
+    pub(super) fn new(room: Room, news: Arc<Notify>) -> Self {
+        Self {
+            state: Mutex::default(),
+            arrived: Notify::new(),
+            drained: Notify::new(),
+            news,
+            attached: AtomicBool::new(true),
+            room,
+        }
+    }
+
+    /// Appends an event, waiting for room. An empty buffer takes it whatever its size.
+    pub(super) async fn push(&self, page: Page) {
+        let bytes = page.records.bytes();
+        let ends = page.next.is_none();
+        loop {
+            let own_room = {
+                let mut state = self.state();
+                let own_room = state.bytes + bytes <= self.room.own;
+                // Events without records only say how far the shard was read.
+                if page.records.is_empty() && !ends {
+                    state.behind = page.millis_behind_latest;
+                    break;
+                }
+                let reserved = match state.pages.is_empty() {
+                    true => Some(self.room.budget.reserve_anyway(bytes)),
+                    false if own_room => self.room.budget.try_reserve(bytes, self.room.all),
+                    false => None,
+                };
+                if let Some(reserved) = reserved {
+                    state.behind = page.millis_behind_latest;
+                    state.add_last(page, bytes, reserved);
+                    self.news.notify_one();
+                    break;
+                }
+                own_room
+            };
+            tokio::select! {
+                () = self.drained.notified() => {}
+                () = self.room.budget.wait_for(bytes, self.room.all), if own_room => {}
+            }
+        }
+        self.arrived.notify_one();
+    }
+
+    /// What the reader may take now.
+    pub(super) fn take(&self) -> Result<Found> {
+        let mut state = self.state();
+        if let Some(waiting) = state.pages.pop_front() {
+            state.bytes -= waiting.bytes;
+            self.drained.notify_one();
+            let mut page = waiting.page;
+            // What follows it is here already, so this isn't the tip.
+            if !state.pages.is_empty() {
+                page.millis_behind_latest = page.millis_behind_latest.map(|millis| millis.max(1));
+            }
+            return Ok(Found::Page(page));
+        }
+        match (&state.failed, state.behind) {
+            (Some(error), _) => Err(error.clone()),
+            (None, Some(0)) => Ok(Found::Tip),
+            (None, _) => Ok(Found::Nothing),
+        }
+    }
+
+    /// Puts back what a batch left of the page taken last.
+    pub(super) fn put_back(&self, page: Page) {
+        let bytes = page.records.bytes();
+        let reserved = self.room.budget.reserve_anyway(bytes);
+        let mut state = self.state();
+        state.bytes += bytes;
+        state.pages.push_front(Waiting {
+            page,
+            bytes,
+            _reserved: reserved,
+        });
+    }
+
+    /// Records before the ones pushed next have expired.
+    pub(super) fn tell_loss(&self, message: String) {
+        self.state().loss = Some(message);
+    }
+
+    /// What expired, told once.
+    pub(super) fn take_loss(&self) -> Option<String> {
+        self.state().loss.take()
+    }
+
+    /// Waits until something arrived since the last wait.
+    pub(super) async fn arrival(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// The subscriber gave up.
+    pub(super) fn fail(&self, error: Error) {
+        self.state().failed = Some(error);
+        self.arrived.notify_one();
+        self.news.notify_one();
+    }
+
+    /// Why the subscriber gave up, if it did.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.state().failed.clone()
+    }
+
+    /// True if another reader of the same consumer has the shard now.
+    pub(super) fn was_taken_over(&self) -> bool {
+        self.failure()
+            .is_some_and(|error| error.kind() == ErrorKind::InUse)
+    }
+
+    /// True if there is something to read; and whether that is nothing but the shard's end.
+    pub(super) fn waiting(&self) -> Option<bool> {
+        let state = self.state();
+        let first = state.pages.front()?;
+        Some(first.page.records.is_empty() && first.page.next.is_none())
+    }
+
+    /// The bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.state().bytes
+    }
+
+    pub(super) fn attach(&self, attached: bool) {
+        self.attached.store(attached, Ordering::Relaxed);
+    }
+
+    /// True while a task reads from it.
+    pub(super) fn is_attached(&self) -> bool {
+        self.attached.load(Ordering::Relaxed)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn add_last(&mut self, page: Page, bytes: usize, reserved: Reserved) {
+        self.bytes += bytes;
+        self.pages.push_back(Waiting {
+            page,
+            bytes,
+            _reserved: reserved,
+        });
+    }
+}

@@ -1,0 +1,130 @@
+//! A place in a shard with the subscription that reads it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::buffer::Found;
+use super::residents::{Resident, Residents};
+use crate::error::Result;
+use crate::read::polling::Retention;
+use crate::read::{ReadTask, Shared};
+use crate::service::{Page, RecordColumns, ShardIterator};
+use crate::stream::Position;
+
+/// How long records are awaited that the driver has seen: the service pushes them within a second.
+const AWAIT_NEWS: Duration = Duration::from_secs(5);
+
+pub(in crate::read) struct FanOutCursor {
+    resident: Resident,
+    residents: Residents,
+    shared: Arc<Shared>,
+    retention: Retention,
+    /// Until then the tip is not believed.
+    news_until: Option<Instant>,
+    deadline: Option<Instant>,
+    /// The page handed out last, without its records.
+    last: Option<Page>,
+}
+
+impl FanOutCursor {
+    pub(in crate::read) fn new(
+        resident: Resident,
+        residents: Residents,
+        shared: Arc<Shared>,
+        retention: Retention,
+    ) -> Self {
+        let news_until = shared.task.news.then(|| Instant::now() + AWAIT_NEWS);
+        Self {
+            resident,
+            residents,
+            shared,
+            retention,
+            news_until,
+            deadline: None,
+            last: None,
+        }
+    }
+
+    /// Sets when the batch's time is over.
+    pub(in crate::read) fn until(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// The next records, or an empty page at the tip; none when the batch's time is over before. Dropping the
+    /// future loses nothing.
+    pub(in crate::read) async fn next_page(&mut self) -> Result<Option<Page>> {
+        loop {
+            let now = Instant::now();
+            match self.resident.buffer.take()? {
+                Found::Page(page) => {
+                    if let Some(loss) = self.resident.buffer.take_loss() {
+                        self.retention.lost(&loss)?;
+                    }
+                    self.news_until = None;
+                    self.last = Some(without_records(&page));
+                    return Ok(Some(page));
+                }
+                Found::Tip if self.news_until.is_none_or(|until| now >= until) => {
+                    return Ok(Some(tip()));
+                }
+                Found::Tip | Found::Nothing => {}
+            }
+            if self.deadline.is_some_and(|deadline| now >= deadline) {
+                return Ok(None);
+            }
+            let wake = [self.news_until.filter(|until| *until > now), self.deadline];
+            match wake.into_iter().flatten().min() {
+                Some(wake) => {
+                    let _ = tokio::time::timeout_at(wake, self.resident.buffer.arrival()).await;
+                }
+                None => self.resident.buffer.arrival().await,
+            }
+        }
+    }
+
+    /// Moves to what follows a page; what the batch left of it waits for the next one.
+    pub(in crate::read) fn stand_at(&mut self, position: Position, rest: Option<RecordColumns>) {
+        self.resident.position = position;
+        if let (Some(records), Some(last)) = (rest, self.last.take()) {
+            self.resident.buffer.put_back(Page { records, ..last });
+        }
+    }
+
+    /// Waits until something arrives, at most this long.
+    pub(in crate::read) async fn pause(&self, longest: Duration) {
+        let _ = tokio::time::timeout(longest, self.resident.buffer.arrival()).await;
+    }
+
+    /// Leaves the subscription to the next batch's reader, if it stands where that starts.
+    pub(in crate::read) fn leave_at(self, end: &Position) {
+        self.shared.counters.take_over(&self.resident.counters);
+        let ReadTask { source, shard, .. } = &self.shared.task;
+        if self.resident.position == *end && *end != Position::ShardEnd {
+            self.shared.progress().buffered_bytes = self.resident.buffer.bytes() as u64;
+            self.residents.keep(source, shard, self.resident);
+        }
+    }
+}
+
+/// Nothing more to be read for now.
+fn tip() -> Page {
+    Page {
+        records: RecordColumns::with_capacity(0, 0),
+        next: Some(ShardIterator(String::new())),
+        millis_behind_latest: Some(0),
+        child_shards: Vec::new(),
+        request_id: None,
+    }
+}
+
+fn without_records(page: &Page) -> Page {
+    Page {
+        records: RecordColumns::with_capacity(0, 0),
+        next: page.next.clone(),
+        millis_behind_latest: page.millis_behind_latest,
+        child_shards: page.child_shards.clone(),
+        request_id: page.request_id.clone(),
+    }
+}

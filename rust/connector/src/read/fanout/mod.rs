@@ -1,0 +1,11 @@
+//! Reading a shard with SubscribeToShard. A subscription lives five minutes and may not be opened again within five
+//! seconds (AWS limits), so it belongs to no micro-batch: it stays in the process between tasks, goes on receiving
+//! into a bounded buffer, and the next batch's task takes it over.
+
+mod buffer;
+mod cursor;
+mod residents;
+mod subscriber;
+
+pub(super) use cursor::FanOutCursor;
+pub(crate) use residents::{InUseByQuery, Residents, Standing};

@@ -1,0 +1,252 @@
+//! The subscriptions of this process that no task reads from right now.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::buffer::{Buffer, Room};
+use super::subscriber::{Subscriber, in_use};
+use crate::error::Result;
+use crate::options::SourceOptions;
+use crate::read::ReadTask;
+use crate::read::budget::Budget;
+use crate::service::{FanOutApi, RequestCounters};
+use crate::stream::{Position, ShardId};
+
+/// A subscription that no task took over for so long ends: its query did, or reads the shard elsewhere.
+const IDLE: Duration = Duration::from_secs(360);
+/// How often that is looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+/// Batches in a row of which each finds its subscription taken over, although this process read the last one too.
+const MOST_LOST: u32 = 3;
+
+type Key = (String, ShardId);
+
+/// One shard's subscription with what it received, and where its next reader must start.
+#[derive(Debug)]
+pub(in crate::read) struct Resident {
+    pub(super) position: Position,
+    pub(super) buffer: Arc<Buffer>,
+    /// What the subscription asks of the service while no task counts it.
+    pub(super) counters: Arc<RequestCounters>,
+    subscriber: JoinHandle<()>,
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        self.subscriber.abort();
+    }
+}
+
+/// The resident subscriptions by source and shard. Cloning shares them. Only a short cut: nothing depends on finding
+/// one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Residents {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    process: String,
+    kept: HashMap<Key, (Resident, Instant)>,
+    /// How often in a row a shard's subscription was taken over between two tasks of this process.
+    lost: HashMap<Key, u32>,
+    news: HashMap<String, Arc<Notify>>,
+    /// Consumers that queries of this process read with.
+    consumers: HashSet<String>,
+    sweeping: bool,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            process: uuid::Uuid::new_v4().to_string(),
+            kept: HashMap::new(),
+            lost: HashMap::new(),
+            news: HashMap::new(),
+            consumers: HashSet::new(),
+            sweeping: false,
+        }
+    }
+}
+
+/// What the planner finds where a subscription stands at its shard's position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing arrived.
+    Quiet,
+    /// Something to read arrived.
+    News,
+    /// The shard ended there, without a further record.
+    End,
+}
+
+/// A consumer that a query of this process reads with, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct InUseByQuery {
+    residents: Residents,
+    consumer: String,
+}
+
+impl Residents {
+    /// Names this process among those that read for a query.
+    pub(crate) fn process(&self) -> String {
+        self.inner().process.clone()
+    }
+
+    /// Told when one of the source's subscriptions in this process has something to read. Who learns of news in
+    /// another way may tell it too.
+    pub(crate) fn news(&self, source: &str) -> Arc<Notify> {
+        self.inner().news.entry(source.to_owned()).or_default().clone()
+    }
+
+    /// What came for the shard after this position, if a subscription stands there.
+    pub(crate) fn standing(&self, source: &str, shard: &ShardId, at: &Position) -> Option<Standing> {
+        let inner = self.inner();
+        let (resident, _) = inner.kept.get(&(source.to_owned(), shard.clone()))?;
+        let live = resident.position == *at && resident.buffer.failure().is_none();
+        live.then(|| match resident.buffer.waiting() {
+            None => Standing::Quiet,
+            Some(false) => Standing::News,
+            Some(true) => Standing::End,
+        })
+    }
+
+    /// Takes over the subscription that stands where the task starts.
+    pub(in crate::read) fn take(&self, task: &ReadTask) -> Option<Resident> {
+        let mut inner = self.inner();
+        let key = (task.source.clone(), task.shard.clone());
+        let (kept, _) = inner.kept.get(&key)?;
+        if kept.position != task.start || kept.buffer.failure().is_some() {
+            return None;
+        }
+        inner.lost.remove(&key);
+        let (resident, _) = inner.kept.remove(&key)?;
+        resident.buffer.attach(true);
+        Some(resident)
+    }
+
+    /// Opens a subscription where the task starts. One that stands elsewhere ends: it is another batch's.
+    pub(in crate::read) fn open(
+        &self,
+        task: &ReadTask,
+        consumer: &str,
+        options: &SourceOptions,
+        budget: &Budget,
+        api: &Arc<dyn FanOutApi>,
+    ) -> Result<Resident> {
+        let key = (task.source.clone(), task.shard.clone());
+        let news = self.news(&task.source);
+        {
+            let mut inner = self.inner();
+            let here_before = task.holder.as_ref() == Some(&inner.process);
+            let former = inner.kept.remove(&key);
+            match former
+                .as_ref()
+                .and_then(|(resident, _)| resident.buffer.failure())
+            {
+                Some(why)
+                    if here_before && former.as_ref().is_some_and(|(r, _)| r.buffer.was_taken_over()) =>
+                {
+                    let lost = inner.lost.entry(key.clone()).or_default();
+                    *lost += 1;
+                    if *lost >= MOST_LOST {
+                        inner.lost.remove(&key);
+                        return Err(in_use(consumer, &task.shard, why.message()));
+                    }
+                }
+                _ => {
+                    inner.lost.remove(&key);
+                }
+            }
+        }
+        let room = Room {
+            own: usize::try_from(options.prefetch_max_bytes_per_shard).unwrap_or(usize::MAX),
+            all: usize::try_from(options.prefetch_max_bytes_per_executor).unwrap_or(usize::MAX),
+            budget: budget.clone(),
+        };
+        let buffer = Arc::new(Buffer::new(room, news));
+        let counters: Arc<RequestCounters> = Arc::default();
+        let subscriber = Subscriber {
+            api: api.clone(),
+            consumer: consumer.to_owned(),
+            shard: task.shard.clone(),
+            start: task.start.clone(),
+            tip_seen: task.tip_seen,
+            timeout: options.subscribe_timeout,
+            retry: Subscriber::retry_options(options),
+            buffer: buffer.clone(),
+            counters: counters.clone(),
+        };
+        Ok(Resident {
+            position: task.start.clone(),
+            buffer,
+            counters,
+            subscriber: tokio::spawn(subscriber.run()),
+        })
+    }
+
+    /// Keeps a subscription for the next task.
+    pub(super) fn keep(&self, source: &str, shard: &ShardId, resident: Resident) {
+        resident.buffer.attach(false);
+        let mut inner = self.inner();
+        let key = (source.to_owned(), shard.clone());
+        inner.kept.insert(key, (resident, Instant::now()));
+        if !inner.sweeping {
+            inner.sweeping = true;
+            tokio::spawn(sweep(Arc::downgrade(&self.inner)));
+        }
+    }
+
+    /// Ends the subscriptions of a source.
+    pub(crate) fn close(&self, source: &str) {
+        let mut inner = self.inner();
+        inner.kept.retain(|(kept, _), _| kept != source);
+        inner.lost.retain(|(kept, _), _| kept != source);
+        inner.news.remove(source);
+    }
+
+    /// Ends the subscription of a shard.
+    pub(crate) fn end(&self, source: &str, shard: &ShardId) {
+        self.inner().kept.remove(&(source.to_owned(), shard.clone()));
+    }
+
+    /// Notes that a query reads with this consumer; none if another query of this process does already.
+    pub(crate) fn claim_consumer(&self, consumer: &str) -> Option<InUseByQuery> {
+        self.inner()
+            .consumers
+            .insert(consumer.to_owned())
+            .then(|| InUseByQuery {
+                residents: self.clone(),
+                consumer: consumer.to_owned(),
+            })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for InUseByQuery {
+    fn drop(&mut self) {
+        self.residents.inner().consumers.remove(&self.consumer);
+    }
+}
+
+/// Ends what is idle for too long, while there is anything.
+async fn sweep(inner: Weak<Mutex<Inner>>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(inner) = inner.upgrade() else { return };
+        let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.kept.retain(|_, (_, since)| since.elapsed() < IDLE);
+        if inner.kept.is_empty() {
+            inner.sweeping = false;
+            return;
+        }
+    }
+}

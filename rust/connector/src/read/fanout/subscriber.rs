@@ -1,0 +1,307 @@
+//! Keeps one shard's subscription: opens it, receives into the buffer, and opens the next one where it ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ConstantBuilder};
+use futures_util::StreamExt;
+use tokio::time::Instant;
+
+use super::buffer::Buffer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::{RetryOptions, SourceOptions};
+use crate::read::polling::expired_after;
+use crate::service::{ConsumerId, ConsumerStatus, FanOutApi, Page, RequestCounters, SubscribeAt, backoff};
+use crate::stream::{Position, SequenceNumber, ShardId};
+
+/// A subscription without an event for so long is a connection that broke unnoticed: the service sends an event
+/// every few seconds, records or none.
+const QUIET_TOO_LONG: Duration = Duration::from_secs(40);
+/// Within this time of a subscription the service refuses another one of the same consumer to the same shard (AWS
+/// limit); later, the other one takes its place.
+const OWN_REFUSAL: Duration = Duration::from_secs(5);
+/// The wait after a refusal, lengthened at random up to the double.
+const REFUSAL_WAIT: Duration = Duration::from_millis(500);
+/// The refusal that another process's subscription causes must have passed by then.
+const REFUSED_TOO_LONG: Duration = Duration::from_secs(15);
+/// How often a subscription that a task reads from may be taken over …
+const MOST_TAKE_OVERS: usize = 3;
+/// … in this time. A task that runs a second time elsewhere does it once or twice.
+const TAKE_OVERS_WITHIN: Duration = Duration::from_secs(120);
+
+/// What a subscriber needs.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    pub api: Arc<dyn FanOutApi>,
+    pub consumer: String,
+    pub shard: ShardId,
+    pub start: Position,
+    /// What follows the start can't have expired.
+    pub tip_seen: bool,
+    pub timeout: Duration,
+    pub retry: RetryOptions,
+    pub buffer: Arc<Buffer>,
+    pub counters: Arc<RequestCounters>,
+}
+
+/// How a subscription ended.
+enum Ended {
+    /// At the end of the shard.
+    Shard,
+    /// By the service, after five minutes or with the connection.
+    Stream,
+    Failed(Error),
+}
+
+/// What is known of the failures since the last event.
+struct Failures {
+    waits: backon::ExponentialBackoff,
+    refusal_waits: backon::ConstantBackoff,
+    refused_since: Option<Instant>,
+    take_overs: Vec<Instant>,
+    subscribed: Option<Instant>,
+}
+
+impl Subscriber {
+    pub(super) fn retry_options(options: &SourceOptions) -> RetryOptions {
+        RetryOptions {
+            retries: options.subscribe_max_retries,
+            ..options.client_retry
+        }
+    }
+
+    /// Runs until the shard's end, or until it has to give up: the buffer then tells why.
+    pub(super) async fn run(self) {
+        if let Err(error) = self.keep_subscribed().await {
+            if self.buffer.is_attached() {
+                tracing::warn!(shard = %self.shard, "the subscription is given up: {error}");
+            } else {
+                tracing::info!(shard = %self.shard, "an idle subscription ended: {error}");
+            }
+            self.buffer.fail(error);
+        }
+    }
+
+    async fn keep_subscribed(&self) -> Result<()> {
+        let mut at = match &self.start {
+            // That very record tells whether the shard still has what follows it.
+            Position::After(number) if !self.tip_seen => SubscribeAt::Record(number.clone()),
+            other => SubscribeAt::Position(other.clone()),
+        };
+        let mut before = match &at {
+            SubscribeAt::Record(number) => Some(number.clone()),
+            SubscribeAt::Position(_) => None,
+        };
+        let mut failures = Failures {
+            waits: backoff(&self.retry).build(),
+            // The service refuses for five seconds, however long one waits between two tries.
+            refusal_waits: ConstantBuilder::default()
+                .with_delay(REFUSAL_WAIT)
+                .without_max_times()
+                .with_jitter()
+                .build(),
+            refused_since: None,
+            take_overs: Vec::new(),
+            subscribed: None,
+        };
+        let mut again = false;
+        loop {
+            if again {
+                self.counters.count_resubscription();
+            }
+            again = true;
+            let last = at.clone();
+            let ended = self.subscribe_once(&mut at, &mut before, &mut failures).await;
+            let error = match ended {
+                Ended::Shard => return Ok(()),
+                // The next one is due at once, unless this one brought nothing at all.
+                Ended::Stream if at != last => continue,
+                Ended::Stream => Error::new(ErrorKind::Transport, "the subscription ended without an event")
+                    .retryable(true)
+                    .with("shard", self.shard.to_string()),
+                Ended::Failed(error) => error,
+            };
+            self.wait_after(error, &mut failures).await?;
+        }
+    }
+
+    /// One subscription to its end. `at` moves with the events. `before` is the record before the start, until it is
+    /// known whether the shard still has it.
+    async fn subscribe_once(
+        &self,
+        at: &mut SubscribeAt,
+        before: &mut Option<SequenceNumber>,
+        failures: &mut Failures,
+    ) -> Ended {
+        let subscribed = self
+            .api
+            .subscribe(&self.consumer, &self.shard, at, self.timeout, &self.counters)
+            .await;
+        let mut events = match subscribed {
+            Ok(events) => events,
+            Err(error) => return Ended::Failed(error),
+        };
+        failures.subscribed = Some(Instant::now());
+        failures.refused_since = None;
+        loop {
+            let page = match tokio::time::timeout(QUIET_TOO_LONG, events.next()).await {
+                Ok(Some(Ok(page))) => page,
+                Ok(Some(Err(error))) => return Ended::Failed(error),
+                Ok(None) => return Ended::Stream,
+                Err(_) => return Ended::Failed(self.stalled()),
+            };
+            failures.waits = backoff(&self.retry).build();
+            let page = match self.following(page, at, before) {
+                Ok(page) => page,
+                Err(error) => return Ended::Failed(error),
+            };
+            let next = page.next.as_ref().map(|next| next.0.parse());
+            self.buffer.push(page).await;
+            match next {
+                None => return Ended::Shard,
+                Some(Ok(number)) => *at = SubscribeAt::Position(Position::After(number)),
+                Some(Err(error)) => return Ended::Failed(error),
+            }
+        }
+    }
+
+    /// The page without records that were received before.
+    fn following(
+        &self,
+        mut page: Page,
+        at: &SubscribeAt,
+        before: &mut Option<SequenceNumber>,
+    ) -> Result<Page> {
+        let (SubscribeAt::Record(last) | SubscribeAt::Position(Position::After(last))) = at else {
+            return Ok(page);
+        };
+        let before = before.take_if(|_| !page.records.is_empty());
+        let mut known = 0;
+        while known < page.records.len() {
+            let number: SequenceNumber = page.records.sequence_number(known).parse()?;
+            if number > *last {
+                break;
+            }
+            known += 1;
+        }
+        page.records.remove_first(known);
+        if let Some(before) = before.filter(|_| known == 0) {
+            self.buffer.tell_loss(expired_after(&before, &page.records));
+        }
+        Ok(page)
+    }
+
+    /// Waits before the next try, or gives up.
+    async fn wait_after(&self, error: Error, failures: &mut Failures) -> Result<()> {
+        let now = Instant::now();
+        self.counters.count_failure(&error);
+        let wait = match error.kind() {
+            ErrorKind::InUse => {
+                self.judge_refusal(&error, now, failures)?;
+                failures.refusal_waits.next()
+            }
+            ErrorKind::NotFound => return Err(self.what_is_gone(error).await),
+            _ if !error.is_retryable() => return Err(error),
+            _ => failures.waits.next(),
+        };
+        let Some(wait) = wait else {
+            return Err(self.gave_up(&error));
+        };
+        tracing::info!(
+            shard = %self.shard,
+            wait_ms = wait.as_millis() as u64,
+            "subscribing again after: {error}"
+        );
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    /// Whether another subscription of the consumer to the shard is one too many.
+    fn judge_refusal(&self, error: &Error, now: Instant, failures: &mut Failures) -> Result<()> {
+        // Else it is this subscription itself that the service still counts.
+        let foreign = failures
+            .subscribed
+            .is_some_and(|at| now - at > OWN_REFUSAL || !is_refusal(error));
+        if foreign {
+            if !self.buffer.is_attached() {
+                // The shard is read elsewhere now. Whoever reads it there must not be disturbed.
+                return Err(self.taken_over(error));
+            }
+            failures.take_overs.retain(|at| now - *at < TAKE_OVERS_WITHIN);
+            failures.take_overs.push(now);
+            // Refusals that follow belong to the same event.
+            failures.subscribed = None;
+        }
+        let since = *failures.refused_since.get_or_insert(now);
+        if failures.take_overs.len() > MOST_TAKE_OVERS || now - since > REFUSED_TOO_LONG {
+            return Err(self.taken_over(error));
+        }
+        Ok(())
+    }
+
+    fn taken_over(&self, error: &Error) -> Error {
+        in_use(&self.consumer, &self.shard, &error.to_string())
+    }
+
+    fn gave_up(&self, error: &Error) -> Error {
+        Error::new(
+            error.kind(),
+            format!(
+                "the subscription failed {} times in a row (kinesis.subscribeToShard.maxRetries); the last time: {}",
+                u64::from(self.retry.retries) + 1,
+                error.message()
+            ),
+        )
+        .retryable(true)
+        .with("shard", self.shard.to_string())
+        .with("consumer", self.consumer.clone())
+    }
+
+    fn stalled(&self) -> Error {
+        Error::new(
+            ErrorKind::Transport,
+            format!(
+                "no event within {} s: the connection broke unnoticed",
+                QUIET_TOO_LONG.as_secs()
+            ),
+        )
+        .retryable(true)
+        .with("shard", self.shard.to_string())
+    }
+
+    /// A subscription needs two things that may be gone: the consumer and the shard.
+    async fn what_is_gone(&self, error: Error) -> Error {
+        let consumer = self.api.describe_consumer(ConsumerId::Arn(&self.consumer)).await;
+        let gone = match consumer {
+            Ok(consumer) => consumer.status == ConsumerStatus::Deleting,
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        };
+        let what = if gone {
+            "the consumer was deregistered while the query read with it. Start the query again, which registers it \
+             unless kinesis.consumerArn names it"
+        } else {
+            "the stream has no such shard any more: the stream's retention has passed, or it was deleted"
+        };
+        Error::new(ErrorKind::NotFound, format!("{what} ({})", error.message()))
+            .with("shard", self.shard.to_string())
+            .with("consumer", self.consumer.clone())
+    }
+}
+
+/// Two readers of one consumer at a time.
+pub(super) fn in_use(consumer: &str, shard: &ShardId, told: &str) -> Error {
+    Error::new(
+        ErrorKind::InUse,
+        format!(
+            "another reader subscribes to the shard with the same consumer, again and again: most likely another query or \
+             application. Give each query a kinesis.consumerName of its own. Told: {told}"
+        ),
+    )
+    .with("shard", shard.to_string())
+    .with("consumer", consumer)
+}
+
+/// True for an answer to the request itself; an event inside a stream has no request id.
+fn is_refusal(error: &Error) -> bool {
+    error.context().iter().any(|(key, _)| *key == "requestId")
+}

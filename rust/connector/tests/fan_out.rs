@@ -1,0 +1,417 @@
+//! Enhanced fan-out against the sandbox: a query that reads by subscriptions, which end, break and are taken over.
+
+// Helpers of tests fail as tests do.
+#![allow(clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::time::Duration;
+
+use kinesis_connector::ErrorKind;
+use kinesis_connector::plan::Planner;
+use kinesis_sandbox::{ErrorCode, Fault, KnobUpdate, Operation, Schedule};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use support::{Query, Row, STREAM, World, assert_exact, read_all};
+
+const FAN_OUT: (&str, &str) = ("kinesis.consumerType", "SubscribeToShard");
+const NAMED: (&str, &str) = ("kinesis.consumerName", "app");
+const LATEST: (&str, &str) = ("kinesis.startingPosition", "LATEST");
+const SHARD_0: &str = "shardId-000000000000";
+const SHARD_1: &str = "shardId-000000000001";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn world(shards: i32) -> World {
+    let world = World::with_shards(shards).await;
+    // A tenth of the service's five seconds.
+    knobs(
+        &world,
+        json!({"subscriptions": {"idle_event_ms": 50, "exclusive_ms": 500}}),
+    );
+    world
+}
+
+fn knobs(world: &World, update: Value) {
+    let update: KnobUpdate = serde_json::from_value(update).expect("knobs");
+    world.sandbox.apply(&update).expect("turned");
+}
+
+async fn query(world: &World, more: &[(&str, &str)]) -> Query {
+    world.query(&[&[FAN_OUT, NAMED], more].concat()).await
+}
+
+/// Batches until so many rows came, in time.
+async fn rows(query: &mut Query, count: usize) -> Vec<Row> {
+    tokio::time::timeout(PATIENCE, query.rows(count))
+        .await
+        .expect("the rows in time")
+}
+
+/// Batches until one fails.
+async fn failure(query: &mut Query) -> kinesis_connector::Error {
+    let failing = async {
+        loop {
+            if let Err(error) = query.batch().await {
+                return error;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, failing)
+        .await
+        .expect("a failure in time")
+}
+
+/// What is opened from now on is another query. Answers the first one's folder, which it needs still.
+fn another_folder(world: &mut World) -> TempDir {
+    std::mem::replace(&mut world.checkpoint, TempDir::new().expect("a folder"))
+}
+
+fn calls(world: &World, operation: &str) -> u64 {
+    world.sandbox.stats().calls(operation)
+}
+
+async fn consumers(world: &World) -> Vec<String> {
+    let arn = format!("arn:aws:kinesis:us-east-1:000000000000:stream/{STREAM}");
+    let listed = world.client.list_stream_consumers().stream_arn(arn).send().await;
+    let listed = listed.expect("listed");
+    let consumers = listed.consumers().iter();
+    consumers
+        .map(|consumer| consumer.consumer_name().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn everything_comes_once_and_the_subscriptions_stay() {
+    let world = world(4).await;
+    world.put("r", 0..1_000).await;
+    let mut query = query(&world, &[]).await;
+    assert_exact(&rows(&mut query, 1_000).await, "r", 0..1_000);
+    for round in 1..6 {
+        let first = 900 + round * 100;
+        world.put("r", first..first + 100).await;
+        assert_exact(&rows(&mut query, 100).await, "r", first..first + 100);
+    }
+    assert_eq!(
+        calls(&world, "SubscribeToShard"),
+        4,
+        "one subscription a shard for all batches"
+    );
+    let metrics = query.planner.metrics();
+    assert_ne!(metrics["prefetchHits"], "0");
+    assert_eq!(metrics["resubscriptions"], "0");
+}
+
+#[tokio::test]
+async fn limits_cut_inside_what_was_pushed() {
+    let world = world(2).await;
+    world.put("r", 0..500).await;
+    let mut query = query(&world, &[("kinesis.maxFetchRecordsPerShard", "30")]).await;
+    let mut all = Vec::new();
+    while all.len() < 500 {
+        let batch = query.batch().await.expect("a batch").unwrap_or_default();
+        assert!(batch.len() <= 60, "{} rows", batch.len());
+        all.extend(batch);
+    }
+    assert_exact(&all, "r", 0..500);
+    assert_eq!(calls(&world, "SubscribeToShard"), 2);
+}
+
+#[tokio::test]
+async fn renewals_lose_nothing_and_repeat_nothing() {
+    let world = world(2).await;
+    knobs(
+        &world,
+        json!({"subscriptions": {"lifetime_ms": 80, "exclusive_ms": 20, "max_records_per_event": 7}}),
+    );
+    let mut query = query(&world, &[("kinesis.maxFetchRecordsPerShard", "50")]).await;
+    let mut all = Vec::new();
+    for first in (0..2_000).step_by(100) {
+        world.put("r", first..first + 100).await;
+        all.extend(rows(&mut query, 100).await);
+    }
+    assert_exact(&all, "r", 0..2_000);
+    assert!(
+        calls(&world, "SubscribeToShard") > 4,
+        "subscriptions ended meanwhile"
+    );
+}
+
+#[tokio::test]
+async fn latest_on_an_idle_stream_misses_nothing() {
+    let world = world(2).await;
+    world.put("early", 0..10).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let mut query = query(&world, &[LATEST]).await;
+    for _ in 0..3 {
+        assert_eq!(query.batch().await.expect("a look"), None);
+    }
+    // Only one shard gets something; the other one is subscribed to all the same.
+    world.put("r", 0..1).await;
+    assert_exact(&rows(&mut query, 1).await, "r", 0..1);
+    world.put("r", 1..100).await;
+    assert_exact(&rows(&mut query, 99).await, "r", 1..100);
+}
+
+#[tokio::test]
+async fn splits_and_merges_lose_nothing_and_keep_order() {
+    let world = world(2).await;
+    let mut query = query(&world, &[("kinesis.maxFetchRecordsPerShard", "60")]).await;
+    world.put("r", 0..300).await;
+    let mut all = rows(&mut query, 50).await;
+    world.split(SHARD_0).await;
+    world.put("r", 300..500).await;
+    all.extend(rows(&mut query, 300 - all.len() + 100).await);
+    world.merge("shardId-000000000003", SHARD_1).await;
+    world.put("r", 500..700).await;
+    all.extend(rows(&mut query, 700 - all.len()).await);
+    assert_exact(&all, "r", 0..700);
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_and_a_batch_that_runs_again_has_the_same_rows() {
+    let world = world(2).await;
+    world.put("r", 0..200).await;
+    let limited = [("kinesis.maxFetchRecordsPerShard", "20")];
+    let mut first = query(&world, &limited).await;
+    let mut all = rows(&mut first, 40).await;
+    let last = first.batch().await.expect("a batch").expect("rows");
+    let offset = first.offset.clone();
+    drop(first);
+    let mut second = query(&world, &limited).await.from(&offset);
+    assert_eq!(second.run(offset).await.expect("the batch again"), last);
+    all.extend(last);
+    all.extend(rows(&mut second, 200 - all.len()).await);
+    assert_exact(&all, "r", 0..200);
+    assert_eq!(consumers(&world).await, ["app"], "reused");
+}
+
+#[tokio::test]
+async fn a_second_action_has_the_same_rows_and_leaves_the_subscription() {
+    let world = world(1).await;
+    let mut query = query(&world, &[]).await;
+    let mut all = Vec::new();
+    for first in (0..100).step_by(20) {
+        world.put("r", first..first + 20).await;
+        let mut batch = Vec::new();
+        while batch.is_empty() {
+            batch = query.batch().await.expect("a batch").unwrap_or_default();
+        }
+        let task = query.planner.partitions(&query.offset).expect("tasks").remove(0);
+        let again = query.reader(&task).expect("a reader");
+        assert_eq!(read_all(&again).await.expect("rows"), batch);
+        all.extend(batch);
+    }
+    assert_exact(&all, "r", 0..100);
+    assert_eq!(calls(&world, "SubscribeToShard"), 1);
+}
+
+#[tokio::test]
+async fn a_task_that_failed_is_read_anew_from_its_start() {
+    let world = world(1).await;
+    world.put("r", 0..50).await;
+    let mut query = query(&world, &[]).await;
+    let mut all = rows(&mut query, 50).await;
+    world.put("r", 50..80).await;
+    let offset = loop {
+        if let Some(offset) = query.planner.latest_offset(&query.offset).await.expect("a look") {
+            break offset;
+        }
+    };
+    let task = query.planner.partitions(&offset).expect("tasks").remove(0);
+    let failed = query.reader(&task).expect("a reader");
+    assert!(failed.next().await.expect("rows").is_some());
+    failed.finish(false).await.expect("ended");
+    drop(failed);
+    all.extend(query.run(offset).await.expect("the retry"));
+    all.extend(rows(&mut query, 80 - all.len()).await);
+    assert_exact(&all, "r", 0..80);
+}
+
+#[tokio::test]
+async fn refusals_throttles_and_failures_are_tried_again() {
+    let world = world(1).await;
+    world.put("r", 0..50).await;
+    for fault in [
+        Fault::Error(ErrorCode::InternalFailure),
+        Fault::Error(ErrorCode::LimitExceededException),
+        Fault::Error(ErrorCode::ResourceInUseException),
+        Fault::DropConnection,
+    ] {
+        world
+            .sandbox
+            .fail(Operation::SubscribeToShard, fault, Schedule::Next(1));
+    }
+    let mut query = query(&world, &[]).await;
+    assert_exact(&rows(&mut query, 50).await, "r", 0..50);
+    let metrics = query.planner.metrics();
+    assert_eq!(metrics["retries"], "4", "{metrics:?}");
+    assert_eq!(metrics["throttles"], "1", "{metrics:?}");
+}
+
+#[tokio::test]
+async fn a_subscription_that_never_succeeds_is_an_error_that_names_all() {
+    let world = world(1).await;
+    world.put("r", 0..5).await;
+    let fault = Fault::Error(ErrorCode::InternalFailure);
+    world
+        .sandbox
+        .fail(Operation::SubscribeToShard, fault, Schedule::Next(1_000));
+    let mut query = query(&world, &[("kinesis.subscribeToShard.maxRetries", "3")]).await;
+    let error = failure(&mut query).await;
+    assert_eq!(error.kind(), ErrorKind::Transport);
+    let text = error.to_string();
+    for part in [
+        "failed 4 times in a row (kinesis.subscribeToShard.maxRetries)",
+        SHARD_0,
+        "consumer/app",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(calls(&world, "SubscribeToShard"), 4);
+}
+
+#[tokio::test]
+async fn available_now_reads_what_is_there_and_ends() {
+    let world = world(2).await;
+    world.put("r", 0..300).await;
+    let mut query = query(&world, &[("kinesis.maxFetchRecordsPerShard", "40")]).await;
+    query.planner.prepare_for_available_now();
+    let mut all = Vec::new();
+    while let Some(batch) = query.batch().await.expect("a batch") {
+        all.extend(batch);
+    }
+    assert_exact(&all, "r", 0..300);
+}
+
+#[tokio::test]
+async fn two_queries_with_two_consumers_both_read_all() {
+    let mut world = world(2).await;
+    let mut one = query(&world, &[]).await;
+    let _kept = another_folder(&mut world);
+    let mut other = world.query(&[FAN_OUT, ("kinesis.consumerName", "other")]).await;
+    for first in (0..200).step_by(50) {
+        world.put("r", first..first + 50).await;
+        assert_exact(&rows(&mut one, 50).await, "r", first..first + 50);
+        assert_exact(&rows(&mut other, 50).await, "r", first..first + 50);
+    }
+}
+
+#[tokio::test]
+async fn the_same_consumer_twice_in_a_process_is_refused_at_the_start() {
+    let world = world(1).await;
+    let first = query(&world, &[]).await;
+    let config = world.config(&[FAN_OUT, NAMED]);
+    let files = std::sync::Arc::new(support::LocalFiles);
+    let error = Planner::open(&first.engine, config, files)
+        .await
+        .expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::InUse);
+    assert!(
+        error.message().contains("kinesis.consumerName of its own"),
+        "{error}"
+    );
+    drop(first.planner);
+}
+
+#[tokio::test]
+async fn the_same_consumer_in_two_processes_is_an_error_soon() {
+    let mut world = world(1).await;
+    knobs(&world, json!({"subscriptions": {"exclusive_ms": 50}}));
+    let mut one = query(&world, &[]).await;
+    let _kept = another_folder(&mut world);
+    // An engine of its own: as another process.
+    let mut other = query(&world, &[]).await;
+    let mut first = 0;
+    let error = tokio::time::timeout(PATIENCE, async {
+        loop {
+            world.put("r", first..first + 1).await;
+            first += 1;
+            for query in [&mut one, &mut other] {
+                let mut got = 0;
+                while got == 0 {
+                    match query.batch().await {
+                        Ok(rows) => got = rows.unwrap_or_default().len(),
+                        Err(error) => return error,
+                    }
+                }
+            }
+        }
+    })
+    .await
+    .expect("an error in time");
+    assert_eq!(error.kind(), ErrorKind::InUse);
+    let text = error.to_string();
+    for part in ["kinesis.consumerName of its own", SHARD_0, "consumer/app"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_query_registered_goes_with_it_and_nothing_else() {
+    let world = world(1).await;
+    let first = query(&world, &[]).await;
+    drop(first);
+    let again = query(&world, &[]).await;
+    assert_eq!(consumers(&world).await, ["app"], "a restart reuses it");
+    again.planner.release().await.expect("released");
+    assert_eq!(consumers(&world).await, [""; 0], "registered at the first start");
+
+    let arn = format!("arn:aws:kinesis:us-east-1:000000000000:stream/{STREAM}");
+    let made = world.client.register_stream_consumer().stream_arn(arn);
+    let made = made.consumer_name("app").send().await.expect("registered");
+    let consumer = made.consumer.expect("a consumer").consumer_arn;
+    let named = query(&world, &[]).await;
+    named.planner.release().await.expect("released");
+    drop(named);
+    let by_arn = world.query(&[FAN_OUT, ("kinesis.consumerArn", &consumer)]).await;
+    by_arn.planner.release().await.expect("released");
+    assert_eq!(consumers(&world).await, ["app"], "somebody else's");
+}
+
+#[tokio::test]
+async fn a_consumer_too_many_names_the_limit() {
+    let world = world(1).await;
+    knobs(&world, json!({"subscriptions": {"most_consumers": 0}}));
+    let Err(error) = world.try_query(&[FAN_OUT, NAMED]).await else {
+        panic!("registered")
+    };
+    assert!(error.message().contains("20, AWS limit"), "{error}");
+    assert!(error.message().contains("kinesis.consumerArn"), "{error}");
+    assert_eq!(calls(&world, "RegisterStreamConsumer"), 1);
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_not_there_or_goes_away_is_named() {
+    let world = world(1).await;
+    let gone = format!("arn:aws:kinesis:us-east-1:000000000000:stream/{STREAM}/consumer/gone:1");
+    let Err(error) = world.try_query(&[FAN_OUT, ("kinesis.consumerArn", &gone)]).await else {
+        panic!("found")
+    };
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains("consumer/gone:1"), "{error}");
+
+    world.put("r", 0..5).await;
+    let mut query = query(&world, &[]).await;
+    rows(&mut query, 5).await;
+    let arn = format!("arn:aws:kinesis:us-east-1:000000000000:stream/{STREAM}");
+    let goes = world.client.deregister_stream_consumer().stream_arn(arn);
+    goes.consumer_name("app").send().await.expect("deregistered");
+    world.put("r", 5..10).await;
+    let error = failure(&mut query).await;
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.message().contains("consumer was deregistered"), "{error}");
+}
+
+#[tokio::test]
+async fn an_idle_query_asks_at_most_once_a_second_and_not_at_all_with_its_subscriptions() {
+    let world = world(2).await;
+    world.put("r", 0..10).await;
+    let mut query = query(&world, &[]).await;
+    rows(&mut query, 10).await;
+    let before = calls(&world, "GetRecords");
+    for _ in 0..8 {
+        assert_eq!(query.batch().await.expect("a look"), None);
+    }
+    assert_eq!(calls(&world, "GetRecords"), before);
+}

@@ -1,0 +1,227 @@
+"""Enhanced fan-out: rows pushed by subscriptions, as exact as those that are polled, and consumers that come and go."""
+
+from collections import Counter
+
+import pytest
+from local_kinesis import await_condition
+from pyspark.errors import StreamingQueryException
+
+from support.processes import Job
+from support.producer import Producer
+from support.queries import (
+    Batches,
+    await_rows,
+    committed_batches,
+    drain,
+    events,
+    payloads,
+    read,
+    running,
+    source_options,
+    start,
+)
+from test_restart import delivered
+
+SERVICE = {"lifetime_ms": 300_000, "idle_event_ms": 5_000, "exclusive_ms": 5_000, "max_records_per_event": 0, "most_consumers": 20}
+
+
+@pytest.fixture(autouse=True)
+def subscriptions(sandbox):
+    """Turns the knobs of subscriptions. A subscription may be opened again after half a second instead of five."""
+
+    def turn(**update):
+        sandbox.knobs(subscriptions=update)
+
+    turn(exclusive_ms=500, idle_event_ms=500)
+    yield turn
+    sandbox.knobs(clear_faults=True, subscriptions=SERVICE)
+
+
+def fan_out_options(sandbox, stream, consumer="app", **more):
+    more = {"consumerType": "SubscribeToShard", "consumerName": consumer, "clientRetryIntervalsMs": 100, **more}
+    return source_options(sandbox, stream, **more)
+
+
+def consumers(sandbox, stream):
+    """The names of the stream's consumers."""
+    arn = sandbox.client.describe_stream_summary(StreamName=stream.name)["StreamDescriptionSummary"]["StreamARN"]
+    listed = sandbox.client.list_stream_consumers(StreamARN=arn)["Consumers"]
+    return [consumer["ConsumerName"] for consumer in listed if consumer["ConsumerStatus"] != "DELETING"]
+
+
+def await_consumers(sandbox, stream, names):
+    await_condition(
+        lambda: consumers(sandbox, stream) == names,
+        lambda: f"the consumers {names}, there are {consumers(sandbox, stream)}",
+    )
+
+
+def test_rows_are_exact_through_limits_split_and_restarts(spark, sandbox, new_stream, subscriptions, checkpoint):
+    subscriptions(max_records_per_event=70, lifetime_ms=2_000)
+    stream = new_stream(2)
+    frame = read(spark, fan_out_options(sandbox, stream, maxFetchRecordsPerShard=50))
+    batches = Batches()
+    with Producer(stream) as producer:
+        for run in range(1, 4):
+            query = start(frame, batches, checkpoint)
+            with running(query):
+                await_rows(query, batches, 200 * run)
+                if run == 2:
+                    stream.split(stream.shards(open_only=True)[0]["ShardId"])
+    query = start(frame, batches, checkpoint)
+    with running(query):
+        await_rows(query, batches, producer.count)
+        metrics = [progress["sources"][0]["metrics"] for progress in query.recentProgress]
+    assert sorted(batches.data) == payloads(events(0, producer.count))
+    assert max(len(rows) for rows in batches.by_id.values()) <= 150
+    assert any(int(metric.get("prefetchHits", 0)) > 0 for metric in metrics)
+    assert all("bufferedBytes" in metric and "resubscriptions" in metric for metric in metrics if metric)
+
+
+def test_two_actions_see_the_same_rows_and_one_subscription_lasts(spark, sandbox, stream, checkpoint):
+    seen = []
+
+    def twice(frame, batch_id):
+        first = sorted(bytes(row.data).decode() for row in frame.collect())
+        stream.put(events(1_000 + 10 * len(seen), 10 if len(seen) < 5 else 0))
+        seen.append((first, sorted(bytes(row.data).decode() for row in frame.collect())))
+
+    stream.put(events(0, 100))
+    query = start(read(spark, fan_out_options(sandbox, stream)), twice, checkpoint)
+    with running(query):
+        await_condition(lambda: sum(len(first) for first, _ in seen) >= 150 or not query.isActive, "150 rows")
+    assert all(first == second for first, second in seen)
+    assert sorted(text for first, _ in seen for text in first) == payloads(events(0, 100) + events(1_000, 50))
+    shard = sandbox.stats()["streams"][stream.name]["shardId-000000000000"]
+    assert shard["subscriptions"] == 1
+
+
+def test_available_now_ends_with_all_there_was(spark, sandbox, new_stream, checkpoint):
+    stream = new_stream(2)
+    frame = read(spark, fan_out_options(sandbox, stream, maxFetchRecordsPerShard=60))
+    stream.put(events(0, 500))
+    batches = drain(frame, checkpoint)
+    assert sorted(batches.data) == payloads(events(0, 500))
+    await_consumers(sandbox, stream, [])
+    stream.put(events(500, 100))
+    assert sorted(drain(frame, checkpoint, batches).data) == payloads(events(0, 600))
+
+
+def test_two_queries_with_two_consumers(spark, sandbox, new_stream, tmp_path):
+    stream = new_stream(2)
+    queries = []
+    for name in ("one", "two"):
+        batches = Batches()
+        query = start(read(spark, fan_out_options(sandbox, stream, name)), batches, tmp_path / name)
+        queries.append((query, batches))
+    with running(queries[0][0]), running(queries[1][0]):
+        for first in range(0, 300, 100):
+            stream.put(events(first, 100))
+            for query, batches in queries:
+                await_rows(query, batches, first + 100)
+        assert sorted(consumers(sandbox, stream)) == ["one", "two"]
+    for _, batches in queries:
+        assert sorted(batches.data) == payloads(events(0, 300))
+
+
+def test_the_same_consumer_twice_is_an_error(spark, sandbox, stream, tmp_path):
+    frame = read(spark, fan_out_options(sandbox, stream))
+    batches = Batches()
+    stream.put(events(0, 10))
+    query = start(frame, batches, tmp_path / "one")
+    with running(query):
+        await_rows(query, batches, 10)
+        second = start(frame, Batches(), tmp_path / "two")
+        with pytest.raises(StreamingQueryException, match="Give each a kinesis.consumerName of its own"):
+            second.awaitTermination(60)
+        # The failure of the one is no matter of the other, and the consumer is the first one's.
+        stream.put(events(10, 10))
+        await_rows(query, batches, 20)
+        assert consumers(sandbox, stream) == ["app"]
+    await_consumers(sandbox, stream, [])
+
+
+def test_the_consumer_outlives_a_failure_and_goes_with_the_query(spark, sandbox, stream, checkpoint):
+    frame = read(spark, fan_out_options(sandbox, stream))
+    stream.put(events(0, 10))
+
+    def failing(frame, batch_id):
+        raise ValueError("on purpose")
+
+    query = start(frame, failing, checkpoint)
+    with pytest.raises(StreamingQueryException, match="on purpose"):
+        query.awaitTermination(60)
+    assert consumers(sandbox, stream) == ["app"]
+    batches = Batches()
+    query = start(frame, batches, checkpoint)
+    with running(query):
+        await_rows(query, batches, 10)
+    await_consumers(sandbox, stream, [])
+    assert sandbox.calls("RegisterStreamConsumer") > 0
+
+
+def test_a_consumer_that_was_there_stays(spark, sandbox, stream, tmp_path):
+    arn = sandbox.client.describe_stream_summary(StreamName=stream.name)["StreamDescriptionSummary"]["StreamARN"]
+    registered = sandbox.client.register_stream_consumer(StreamARN=arn, ConsumerName="app")["Consumer"]["ConsumerARN"]
+    stream.put(events(0, 10))
+    by_arn = source_options(sandbox, stream, consumerType="SubscribeToShard", consumerArn=registered)
+    deregistered = sandbox.calls("DeregisterStreamConsumer")
+    for name, options in (("name", fan_out_options(sandbox, stream)), ("arn", by_arn)):
+        assert len(drain(read(spark, options), tmp_path / name).rows) == 10
+    assert consumers(sandbox, stream) == ["app"]
+    assert sandbox.calls("DeregisterStreamConsumer") == deregistered
+
+
+def test_faults_at_random_with_short_renewals(spark, sandbox, new_stream, subscriptions, checkpoint):
+    subscriptions(lifetime_ms=1_500, exclusive_ms=200, max_records_per_event=20)
+    stream = new_stream(3)
+    sandbox.knobs(
+        seed=7,
+        faults=[
+            {"operation": "SubscribeToShard", "error": error, "fraction": 0.08}
+            for error in ("throttle", "internal", "drop")
+        ],
+        subscription_faults=[{"fault": fault, "fraction": 0.1} for fault in ("cut", "reset", "half_event")],
+    )
+    batches = Batches()
+    query = start(read(spark, fan_out_options(sandbox, stream, maxFetchRecordsPerShard=40)), batches, checkpoint)
+    with running(query):
+        with Producer(stream) as producer:
+            await_rows(query, batches, 800)
+        await_rows(query, batches, producer.count)
+    assert sorted(batches.data) == payloads(events(0, producer.count))
+
+
+def test_bad_options_are_told_at_once(spark, sandbox, stream):
+    with pytest.raises(Exception, match="kinesis.consumerName is missing"):
+        read(spark, source_options(sandbox, stream, consumerType="SubscribeToShard"))
+    with pytest.raises(Exception, match="Read with GetRecords, the default"):
+        options = {**fan_out_options(sandbox, stream), "kinesis.endingPosition": "LATEST"}
+        spark.read.format("aws-kinesis").options(**options).load()
+
+
+@pytest.mark.slow
+def test_kill_9_of_the_driver(sandbox, new_stream, checkpoint, tmp_path):
+    stream = new_stream(2)
+    output = tmp_path / "output"
+    arguments = {
+        "options": fan_out_options(sandbox, stream, maxFetchRecordsPerShard=200),
+        "checkpoint": str(checkpoint),
+        "output": str(output),
+    }
+    with Producer(stream) as producer:
+        with Job("overwrite_by_batch", arguments, tmp_path / "job.log") as job:
+            job.await_condition(lambda: len(committed_batches(checkpoint)) > 3, "some batches", interval=0.01)
+            job.kill()
+        assert consumers(sandbox, stream) == ["app"]
+        with Job("overwrite_by_batch", arguments, tmp_path / "job.log") as job:
+            job.await_condition(lambda: len(delivered(output)) >= producer.count, "what is there", seconds=120)
+            producer.stop()
+            job.await_condition(lambda: len(delivered(output)) >= producer.count, "all of it")
+            # One more batch: the last one is complete then.
+            stream.put(events(producer.count, 1))
+            job.await_condition(lambda: len(delivered(output)) > producer.count, "a further record")
+            job.kill()
+    counted = Counter(delivered(output))
+    assert sorted(counted) == payloads(events(0, producer.count + 1))
+    assert {text: n for text, n in counted.items() if n > 1} == {}
