@@ -8,8 +8,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aws_sdk_kinesis::primitives::Blob;
 use kinesis_connector::ErrorKind;
-use kinesis_sandbox::Operation;
+use kinesis_sandbox::{ErrorCode, Fault, Operation, Schedule};
 use support::{Query, Row, STREAM, World, assert_exact};
 
 const LATEST: (&str, &str) = ("kinesis.startingPosition", "LATEST");
@@ -89,6 +90,48 @@ fn place_of_the_record(world: &World) -> u64 {
     shards
         .position(|shard| shard.records_in > 0)
         .expect("a record was put") as u64
+}
+
+#[tokio::test]
+async fn a_listing_of_many_pages_survives_throttling_and_an_expired_token() {
+    let world = World::with_shards(1_100).await;
+    let record = world.client.put_record().stream_name(STREAM).partition_key("k");
+    let record = record.explicit_hash_key("0").data(Blob::new("r0"));
+    record
+        .send()
+        .await
+        .expect("put into the shard that is asked first");
+    let mut query = world.query(&[]).await;
+    for code in [
+        ErrorCode::LimitExceededException,
+        ErrorCode::ExpiredNextTokenException,
+    ] {
+        world
+            .sandbox
+            .fail(Operation::ListShards, Fault::Error(code), Schedule::Next(1));
+    }
+    let planned = loop {
+        let planned = query.planner.latest_offset(&query.offset).await;
+        if let Some(offset) = planned.expect("a look") {
+            break offset;
+        }
+    };
+    assert_eq!(query.planner.partitions(&planned).expect("tasks").len(), 1_100);
+    let stats = world.sandbox.stats();
+    assert_eq!(stats.calls("ListShards"), 4, "two that failed, and two pages");
+    assert!(
+        stats.calls("GetRecords") <= 1_500,
+        "no shard is asked twice in a look"
+    );
+    query.offset = planned;
+    for _ in 0..3 {
+        query.planner.latest_offset(&query.offset).await.expect("a look");
+    }
+    assert_eq!(
+        world.sandbox.stats().calls("ListShards"),
+        4,
+        "no shard ended since"
+    );
 }
 
 #[tokio::test]

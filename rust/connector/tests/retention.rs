@@ -251,6 +251,50 @@ async fn a_driver_that_looks_from_a_refused_position_leaves_it_to_a_reader() {
 }
 
 #[tokio::test]
+async fn a_batch_in_flight_whose_shard_is_gone_goes_on_with_the_shards_that_follow() {
+    let (world, query, rows) = ten_of_a_hundred(&[]).await;
+    let in_flight = next(&query).await;
+    world.split(SHARD_0).await;
+    world.put("child", 0..20).await;
+    world.sandbox.forget_shard(STREAM, SHARD_0).expect("forgotten");
+    let mut failing = world.query(&[FAIL]).await;
+    let error = failing.run(in_flight.clone()).await.expect_err("gone");
+    assert_eq!(error.kind(), ErrorKind::DataLoss);
+    let shown = error.to_string();
+    let position = format!("position=AFTER {}", rows[9].sequence_number);
+    for part in [
+        "doesn't have the shard any more",
+        "set kinesis.failOnDataLoss to false",
+        &format!("stream={STREAM}"),
+        &format!("shard={SHARD_0}"),
+        &position,
+    ] {
+        assert!(shown.contains(part), "{part} in: {shown}");
+    }
+    let mut going_on = world.query(&[]).await;
+    assert_eq!(going_on.run(in_flight).await.expect("goes on"), Vec::new());
+    assert_eq!(lost_positions(&going_on), "1");
+    assert_exact(&going_on.rows(20).await, "child", 0..20);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_gone_is_no_lost_shard() {
+    let (world, query, _) = ten_of_a_hundred(&[]).await;
+    let in_flight = next(&query).await;
+    let mut restarted = world.query(&[]).await;
+    world
+        .client
+        .delete_stream()
+        .stream_name(STREAM)
+        .send()
+        .await
+        .expect("deleted");
+    let error = restarted.run(in_flight).await.expect_err("no stream");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains("Check the stream's name"), "{error}");
+}
+
+#[tokio::test]
 async fn iterators_that_expire_between_two_batches_are_renewed() {
     let world = World::with_shards(2).await;
     world.put("r", 0..20).await;

@@ -48,5 +48,31 @@ def jvm_pid(spark):
     return spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid()
 
 
+def resident_megabytes(pid):
+    """What a process has of the machine's memory now."""
+    with open(f"/proc/{pid}/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def calls_by_operation(sandbox):
+    """How often the sandbox was called so far, by operation."""
+    return {name: operation["calls"] for name, operation in sandbox.stats()["operations"].items()}
+
+
+class Requests:
+    """The requests that queries sent since this was made; shows them when printed."""
+
+    SENT = ("DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords")
+
+    def __init__(self, sandbox):
+        self._sandbox = sandbox
+        self._before = calls_by_operation(sandbox)
+
+    def __str__(self):
+        now = calls_by_operation(self._sandbox)
+        counts = ((name, now.get(name, 0) - self._before.get(name, 0)) for name in self.SENT)
+        return ", ".join(f"{count} {name}" for name, count in counts)
+
+
 def scratch():
     return tempfile.TemporaryDirectory(prefix="kinesis-bench-")

@@ -60,7 +60,8 @@ class KinesisLocal:
 
     def stop(self):
         if self._process.poll() is None:
-            self._process.terminate()
+            # It keeps nothing, and waits for open connections when asked to end.
+            self._process.kill()
             self._process.wait(timeout=START_SECONDS)
 
     def __enter__(self):

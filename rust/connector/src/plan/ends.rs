@@ -37,6 +37,7 @@ impl Reports {
                 self.lost_positions += u64::from(report.lost && !known.lost);
                 known.lost |= report.lost;
                 known.tip |= report.tip;
+                known.left &= report.left;
                 known.records = known.records.max(report.records);
                 known.bytes = known.bytes.max(report.bytes);
                 known.requests += report.requests;
@@ -117,8 +118,8 @@ pub(super) struct Ends {
     pub claims: usize,
     /// Rows that were reported.
     pub delivered: u64,
-    /// True if every reader reported that it left nothing.
-    pub tip: bool,
+    /// True if records are known to be left, or nobody said that none are.
+    pub left: bool,
 }
 
 /// Finds the ends of this offset's batch.
@@ -149,6 +150,6 @@ pub(super) async fn resolve(
         positions,
         claims: claims.len(),
         delivered: reports.values().map(|report| report.records).sum(),
-        tip: !unreported && reports.values().all(|report| report.tip),
+        left: unreported || reports.values().any(|report| report.left),
     })
 }

@@ -352,7 +352,7 @@ impl Planner {
             positions,
             claims,
             delivered,
-            tip,
+            left,
         } = ends::resolve(start, &reports, &*self.store).await?;
         if restarted && claims == 0 && reports.is_empty() {
             tracing::warn!(
@@ -374,9 +374,9 @@ impl Planner {
             state.news.tip_seen_in_batch(shard, &report.end);
         }
         state.busy = if delivered > 0 { state.busy + 1 } else { 0 };
-        state.pace = match (delivered > 0, tip) {
-            (true, false) => Pace::Backlog,
-            (true, true) if state.busy > 1 => Pace::Busy,
+        state.pace = match (delivered > 0, left) {
+            (true, true) => Pace::Backlog,
+            (true, false) if state.busy > 1 => Pace::Busy,
             _ => Pace::Ask,
         };
         state.news.batch_ended(delivered > 0);

@@ -285,16 +285,29 @@ async fn look_at(
     kept: Option<ShardIterator>,
     counters: &Arc<RequestCounters>,
 ) -> Result<Look> {
-    let mut kept = kept;
+    match ask_shard(api, shard, position, kept, counters).await {
+        // A reader sees to a position that the service doesn't take, and to a shard that is gone from its stream.
+        Err(error) if error.kind() == ErrorKind::RefusedPosition => Ok(Look::News),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            api.describe_stream().await?;
+            Ok(Look::News)
+        }
+        answer => answer,
+    }
+}
+
+async fn ask_shard(
+    api: &dyn KinesisApi,
+    shard: &ShardId,
+    position: &Position,
+    mut kept: Option<ShardIterator>,
+    counters: &Arc<RequestCounters>,
+) -> Result<Look> {
     loop {
         let renewable = kept.is_some();
         let iterator = match kept.take() {
             Some(iterator) => iterator,
-            // A reader sees to a position that the service doesn't take.
-            None => match api.shard_iterator(shard, position, counters).await {
-                Err(error) if error.kind() == ErrorKind::RefusedPosition => return Ok(Look::News),
-                answer => answer?,
-            },
+            None => api.shard_iterator(shard, position, counters).await?,
         };
         match api.get_records(shard, &iterator, LIMIT, counters).await {
             Err(error) if error.kind() == ErrorKind::ExpiredIterator && renewable => {}

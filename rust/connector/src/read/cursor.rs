@@ -92,6 +92,14 @@ impl Cursor {
         }
     }
 
+    /// True if the last answer held as many records as were asked for: then it says nothing of the tip.
+    pub(super) fn was_full(&self) -> bool {
+        match self {
+            Self::Polling(cursor) => cursor.was_full(),
+            Self::FanOut(..) => false,
+        }
+    }
+
     /// Waits until the shard may be asked again, or an event came.
     pub(super) async fn pause(&self, interval: Duration) -> Result<()> {
         match self {

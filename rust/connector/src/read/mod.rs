@@ -241,6 +241,7 @@ impl ShardReader {
             shard: task.shard.clone(),
             end,
             tip: progress.tip,
+            left: progress.left,
             lost: progress.lost,
             records: metrics.records,
             bytes: metrics.bytes,

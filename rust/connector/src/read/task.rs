@@ -77,6 +77,8 @@ pub struct ShardReport {
     pub end: Position,
     /// True if nothing more was there to be read when the task ended.
     pub tip: bool,
+    /// True if more is known to be there. Neither is true where the last answer was as large as was asked for.
+    pub left: bool,
     /// True if records expired before they were read, with `kinesis.failOnDataLoss` false.
     pub lost: bool,
     /// Rows in the batch.

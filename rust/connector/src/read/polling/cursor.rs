@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::retention::{Retention, expired_after};
 use super::{Fetcher, MAX_RECORDS, rest_of};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::read::{ShardMemory, Shared};
-use crate::service::{KinesisApi, Page, ShardIterator};
+use crate::service::{KinesisApi, Page, RecordColumns, ShardIterator};
 use crate::stream::{Position, SequenceNumber};
 
 pub(in crate::read) struct PollingCursor {
@@ -21,6 +21,8 @@ pub(in crate::read) struct PollingCursor {
     /// The record that the position follows, until it is known whether the shard still has it. The service leaves
     /// out in silence what expired, so the record itself is asked for: if it comes, nothing after it is missing.
     before: Option<SequenceNumber>,
+    /// The last answer held as many records as were asked for: more may follow, whatever it says of the tip.
+    full: bool,
     asked: Option<Instant>,
 }
 
@@ -41,6 +43,7 @@ impl PollingCursor {
             position,
             iterator: iterator.filter(|_| before.is_none()),
             before,
+            full: false,
             asked: None,
         }
     }
@@ -53,7 +56,12 @@ impl PollingCursor {
         };
         let mut renewed = false;
         loop {
-            let iterator = self.iterator().await?;
+            let iterator = match self.iterator().await {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return self.end_of_gone_shard(error).await;
+                }
+                iterator => iterator?,
+            };
             let (shard, counters) = (&self.shared.task.shard, &self.shared.counters);
             self.asked = Some(Instant::now());
             match self.api.get_records(shard, &iterator, limit, counters).await {
@@ -62,8 +70,12 @@ impl PollingCursor {
                     self.iterator = None;
                     renewed = true;
                 }
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return self.end_of_gone_shard(error).await;
+                }
                 Err(error) => return Err(error),
                 Ok(mut page) => {
+                    self.full = page.records.len() >= limit as usize;
                     self.drop_what_was_read(&mut page)?;
                     return Ok(page);
                 }
@@ -99,6 +111,31 @@ impl PollingCursor {
     /// True at the end of an earlier batch, that is before anything of this one was read.
     fn stands_at_last_batch(&self) -> bool {
         matches!(self.position, Position::After(_)) && self.position == self.shared.task.start
+    }
+
+    /// The service doesn't find the shard. If there is the stream, the shard has expired: an answer like that at the
+    /// end of a closed shard then, so that the shards that follow it can be read.
+    async fn end_of_gone_shard(&self, error: Error) -> Result<Page> {
+        // A missing stream is told as such.
+        self.api.describe_stream().await?;
+        self.retention.lost(&format!(
+            "the stream doesn't have the shard any more, whose records were not all read: closed shards go when the \
+             stream's retention has passed ({})",
+            error.message()
+        ))?;
+        Ok(Page {
+            records: RecordColumns::with_capacity(0, 0),
+            next: None,
+            millis_behind_latest: None,
+            child_shards: Vec::new(),
+            request_id: None,
+        })
+    }
+
+    /// True if more records may follow the last answer at once, though it says that none do: services count
+    /// `MillisBehindLatest` between arrivals, and those of many records fall into one millisecond.
+    pub(in crate::read) fn was_full(&self) -> bool {
+        self.full
     }
 
     /// Takes the record before the position, which an earlier batch had, out of an answer. If another comes first,

@@ -38,6 +38,8 @@ pub(crate) struct Progress {
     pub bytes: u64,
     /// Nothing more was there to be read.
     pub tip: bool,
+    /// More is known to be there.
+    pub left: bool,
     /// Records expired before they were read, and the query goes on without them.
     pub lost: bool,
     /// When the last record taken arrived, milliseconds since the epoch.
@@ -61,6 +63,7 @@ impl Progress {
             rows: 0,
             bytes: 0,
             tip: false,
+            left: false,
             lost: false,
             last_arrival: None,
             subscribed: false,
@@ -242,6 +245,7 @@ impl Fetcher<'_> {
         progress.bytes -= dropped.bytes;
         progress.position = first.clone();
         progress.tip = false;
+        progress.left = true;
         Ok(())
     }
 
@@ -258,13 +262,15 @@ impl Fetcher<'_> {
             rest,
         } = take(page.records, bounds, cursor.keeps_rest())?;
         let shard_end = page.next.is_none() && cut.is_none();
-        let tip = shard_end || (cut.is_none() && is_tip(page.millis_behind_latest, empty));
+        let left = !shard_end && (cut.is_some() || !is_tip(page.millis_behind_latest, empty));
+        let tip = shard_end || !(left || cursor.was_full());
         {
             let mut progress = self.shared.progress();
             progress.fetched = true;
             progress.rows += rows;
             progress.bytes += bytes;
             progress.tip = tip;
+            progress.left = left;
             progress.last_arrival = arrival.or(progress.last_arrival);
             progress.millis_behind_latest = page.millis_behind_latest.or(progress.millis_behind_latest);
             match last {
