@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from local_kinesis import await_condition
 from pyspark.sql.functions import count, countDistinct
+from support.producer import Producer
 from support.queries import events, payloads, sink_options, source_options
 
 
@@ -57,10 +58,40 @@ def test_from_one_time_to_another(spark, sandbox, stream):
     assert data(batch(spark, sandbox, stream, startingPosition=between)) == sorted(payloads(events(50, 50)))
 
 
+def test_a_count_is_stable_while_records_keep_coming(spark, sandbox, new_stream):
+    stream = new_stream(2)
+    stream.put(events(0, 20))
+    first = f"AT_TIMESTAMP {next_millisecond()}"
+    stream.put(events(20, 200))
+    last = f"AT_TIMESTAMP {next_millisecond()}"
+    # A page ends in the middle of what came later.
+    options = {"startingPosition": first, "endingPosition": last, "getRecords.numberOfRecordsPerFetch": 30}
+    frame = batch(spark, sandbox, stream, **options)
+    for action in range(4):
+        stream.put(events(220 + 50 * action, 50))
+        assert frame.count() == 200
+    # Records that come while a task reads, too.
+    with Producer(stream, first=420):
+        for _ in range(3):
+            assert data(frame) == sorted(payloads(events(20, 200)))
+
+
 def test_a_limit_ends_early(spark, sandbox, new_stream):
+    """A task that needs no more rows leaves the rest of its shard, and the tasks after it never start."""
     stream = new_stream(4)
     stream.put(events(0, 2000))
-    assert len(batch(spark, sandbox, stream).limit(3).collect()) == 3
+    # Little is fetched ahead of the rows that are needed.
+    frame = batch(spark, sandbox, stream, **{"getRecords.numberOfRecordsPerFetch": 10, "prefetch.maxBytesPerShard": 1})
+
+    def looks_of(rows, action):
+        before = sandbox.looks(stream.name)
+        assert len(action()) == rows
+        return sandbox.looks(stream.name) - before
+
+    whole = looks_of(2000, frame.collect)
+    assert whole >= 200
+    assert looks_of(3, frame.limit(3).collect) < whole / 4
+    assert looks_of(3, lambda: frame.take(3)) < whole / 4
 
 
 def test_a_start_at_latest_is_refused(spark, sandbox, stream):

@@ -33,7 +33,7 @@ def test_kill_9_of_the_driver(sandbox, new_stream, new_store, checkpoint, tmp_pa
 @pytest.mark.long
 @pytest.mark.parametrize("kind", sorted(STORES))
 def test_kill_9_of_the_driver_twenty_times(sandbox, new_stream, new_store, checkpoint, tmp_path, chance, kind):
-    masters = ["local[2]", "local-cluster[1,1,600]", "local-cluster[2,1,600]"]
+    masters = ["local[2]", "local-cluster[1,1,1024]", "local-cluster[2,1,1024]"]
     survive_kills(sandbox, new_stream(3), new_store(kind), checkpoint, tmp_path, chance, masters, 20)
 
 

@@ -1,6 +1,7 @@
 """Triggers: those that end, and those that wait."""
 
 import pytest
+from local_kinesis import await_condition
 
 from support.delivery import errors_of
 from support.queries import (
@@ -98,6 +99,46 @@ def test_available_now_after_a_crash_in_the_middle(spark, sandbox, new_stream, c
     assert sorted(failed.by_id) == [3, 5]
     assert {batch_id: texts[batch_id] for batch_id in failed.by_id} == texts_by_batch(failed)
     assert errors_of(texts, 500) == {}
+
+
+@pytest.mark.parametrize("next_trigger", ["availableNow", "default"])
+def test_a_batch_of_available_now_comes_again_without_the_shards_that_were_done(
+    spark, sandbox, new_stream, checkpoint, next_trigger
+):
+    """Its rows are the same ones though new records are in those shards: a sink may have written and now skip it."""
+    stream = new_stream(2)
+    small, large = (str(int(shard["HashKeyRange"]["StartingHashKey"])) for shard in stream.shards())
+
+    def put(first, count, hash_key):
+        stream.put([(key, data, hash_key) for key, data in events(first, count)])
+
+    put(0, 10, small)
+    put(10, 190, large)
+    batches = Batches()
+
+    def crash_after_the_third(frame, batch_id):
+        batches(frame, batch_id)
+        if batch_id == 2:
+            raise ValueError("on purpose")
+
+    frame = read(spark, source_options(sandbox, stream, maxFetchRecordsPerShard=40))
+    with pytest.raises(Exception, match="on purpose"):
+        drain(frame, checkpoint, crash_after_the_third)
+    written = texts_by_batch(batches)
+    put(200, 50, small)
+
+    def skip_what_was_written(frame, batch_id):
+        rows = sorted(bytes(row.data).decode() for row in frame.collect())
+        assert rows == written.setdefault(batch_id, rows)
+
+    trigger = {} if next_trigger == "default" else {"availableNow": True}
+    query = start(frame, skip_what_was_written, checkpoint, **trigger)
+    with running(query):
+        await_condition(
+            lambda: sum(map(len, written.values())) >= 250 or not query.isActive,
+            lambda: f"250 rows, {errors_of(written, 250)}",
+        )
+    assert errors_of(written, 250) == {}
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -6,10 +6,13 @@ from .queries import events
 
 
 class Producer:
-    """Puts numbered records in the background, until told to stop: slowly enough for a busy machine to keep up."""
+    """Puts numbered records in the background, until told to stop: slowly enough for a busy machine to keep up.
 
-    def __init__(self, stream, at_once=10, pause=0.05):
-        self.count = 0
+    `count` is the number that comes next.
+    """
+
+    def __init__(self, stream, at_once=10, pause=0.05, first=0):
+        self.count = first
         self._stream, self._at_once, self._pause = stream, at_once, pause
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._put, daemon=True)

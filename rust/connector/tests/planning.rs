@@ -408,6 +408,29 @@ async fn available_now_goes_over_a_reshard_and_ends_at_once_on_an_empty_stream()
 }
 
 #[tokio::test]
+async fn a_batch_of_available_now_is_the_same_in_a_later_run() {
+    let world = World::with_shards(2).await;
+    // All of one key: the other shard is quiet, and the run is done with it.
+    for number in (0..160).step_by(16) {
+        world.put("r", number..number + 1).await;
+    }
+    let mut query = world.query(&[("kinesis.maxFetchRecordsPerShard", "4")]).await;
+    query.planner.prepare_for_available_now();
+    let rows = query.batch().await.expect("a batch").expect("rows");
+    assert_eq!(rows.len(), 4);
+    world.put("new", 0..32).await;
+    let mut later = world.query(&[]).await.from(&query.offset);
+    assert_eq!(later.run(query.offset.clone()).await.expect("again"), rows);
+    let (new, old): (Vec<_>, Vec<_>) = later
+        .rows(6 + 32)
+        .await
+        .into_iter()
+        .partition(|row| row.data.starts_with("new"));
+    assert_eq!(old.len(), 6);
+    assert_exact(&new, "new", 0..32);
+}
+
+#[tokio::test]
 async fn another_stream_or_a_successor_of_the_same_name_is_refused() {
     let world = World::with_shards(1).await;
     world.put("r", 0..10).await;

@@ -128,13 +128,7 @@ pub(super) async fn resolve(
     reports: &BTreeMap<ShardId, ShardReport>,
     store: &dyn CheckpointStore,
 ) -> Result<Ends> {
-    let read = || {
-        start
-            .shards
-            .iter()
-            .filter(|(_, position)| **position != Position::ShardEnd)
-    };
-    let unreported = read().any(|(shard, _)| !reports.contains_key(shard));
+    let unreported = start.read().any(|(shard, _)| !reports.contains_key(shard));
     let claims = if unreported {
         store.load(&start.source, start.batch).await?
     } else {

@@ -66,6 +66,14 @@ struct AvailableNow {
     done: BTreeSet<ShardId>,
 }
 
+impl AvailableNow {
+    /// Those of these shards that are open and have nothing left to read.
+    fn done_of(&self, positions: &BTreeMap<ShardId, Position>) -> BTreeSet<ShardId> {
+        let open = |shard: &&ShardId| positions.get(*shard).is_some_and(|at| *at != Position::ShardEnd);
+        self.done.iter().filter(open).cloned().collect()
+    }
+}
+
 /// What the planner remembers from one call to the next. All of it can be found again after a restart.
 #[derive(Debug)]
 struct State {
@@ -264,24 +272,26 @@ impl Planner {
         }
         state.news.batch_planned();
         *self.at_tip() = (start.batch + 1, state.news.tips.seen_at(positions));
-        start.following(positions.clone()).to_json().map(Some)
+        let skipped = self
+            .available()
+            .as_ref()
+            .map(|left| left.done_of(positions))
+            .unwrap_or_default();
+        start.following(positions.clone(), skipped).to_json().map(Some)
     }
 
     /// The tasks of a batch, one JSON for each shard.
     pub fn partitions(&self, offset: &str) -> Result<Vec<String>> {
         let offset = self.own_offset(offset)?;
-        let available = self.available();
         let at_tip = self.at_tip();
-        let finished = |shard: &ShardId| available.as_ref().is_some_and(|left| left.done.contains(shard));
+        let all_news = self.is_available_now();
         let seen = |shard: &ShardId| {
             let fan_out = self.fan_out.as_ref();
-            fan_out.is_some_and(|fan_out| available.is_some() || fan_out.has_seen(shard))
+            fan_out.is_some_and(|fan_out| all_news || fan_out.has_seen(shard))
         };
         let reports = self.reports();
         offset
-            .shards
-            .iter()
-            .filter(|(shard, start)| **start != Position::ShardEnd && !finished(shard))
+            .read()
             .map(|(shard, start)| {
                 let task = ReadTask {
                     source: offset.source.clone(),

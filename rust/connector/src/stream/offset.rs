@@ -1,6 +1,6 @@
 //! What Spark's offset log keeps of a source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -30,12 +30,15 @@ pub struct Offset {
     /// The start of each shard in this batch.
     #[serde(default)]
     pub shards: BTreeMap<ShardId, Position>,
+    /// Those of them that are not read in this batch: a query with `Trigger.AvailableNow` was done with them. It is
+    /// kept, since the batch must be the same when a later run of the query, which has all shards to read, repeats it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub skipped: BTreeSet<ShardId>,
 }
 
 impl Offset {
     /// The offset that a new query starts from.
     pub fn initial(source: String, stream: String, created: i64, at: Position) -> Self {
-        let shards = BTreeMap::new();
         Self {
             version: VERSION,
             source,
@@ -43,18 +46,29 @@ impl Offset {
             created,
             batch: 0,
             initial: Some(at),
-            shards,
+            shards: BTreeMap::new(),
+            skipped: BTreeSet::new(),
         }
     }
 
     /// The offset of the batch that follows this one.
-    pub fn following(&self, shards: BTreeMap<ShardId, Position>) -> Self {
+    pub fn following(&self, shards: BTreeMap<ShardId, Position>, skipped: BTreeSet<ShardId>) -> Self {
         Self {
             batch: self.batch + 1,
             initial: None,
             shards,
+            skipped,
             ..self.clone()
         }
+    }
+
+    /// The shards that this batch reads, and where each starts: neither those that were at their end before nor
+    /// those that it skips.
+    pub fn read(&self) -> impl Iterator<Item = (&ShardId, &Position)> {
+        let unread = |(shard, start): &(&ShardId, &Position)| {
+            **start != Position::ShardEnd && !self.skipped.contains(*shard)
+        };
+        self.shards.iter().filter(unread)
     }
 
     /// The offset as Spark's log keeps it.
@@ -104,8 +118,14 @@ mod tests {
     #[test]
     fn an_offset_survives_its_text() {
         let initial = Offset::initial("s".into(), "orders".into(), 17, Position::AtTimestamp(42));
-        let shards = BTreeMap::from([(ShardId::from("shardId-000000000000"), Position::TrimHorizon)]);
-        for offset in [initial.clone(), initial.following(shards)] {
+        let shard = ShardId::from("shardId-000000000000");
+        let shards = BTreeMap::from([(shard.clone(), Position::TrimHorizon)]);
+        let first = initial.following(shards.clone(), BTreeSet::new());
+        for offset in [
+            initial,
+            first.clone(),
+            first.following(shards, BTreeSet::from([shard])),
+        ] {
             let json = offset.to_json().expect("writes");
             assert_eq!(Offset::from_json(&json).expect("reads"), offset, "{json}");
         }
@@ -113,12 +133,19 @@ mod tests {
 
     #[test]
     fn the_format_stays() {
-        let shards = BTreeMap::from([(ShardId::from("shardId-000000000000"), Position::TrimHorizon)]);
-        let offset =
-            Offset::initial("s".into(), "orders".into(), 17, Position::TrimHorizon).following(shards);
+        let shard = ShardId::from("shardId-000000000000");
+        let shards = BTreeMap::from([(shard.clone(), Position::TrimHorizon)]);
+        let initial = Offset::initial("s".into(), "orders".into(), 17, Position::TrimHorizon);
+        let offset = initial.following(shards, BTreeSet::new());
         let expected = r#"{"version":1,"source":"s","stream":"orders","created":17,"batch":1,"#.to_owned()
-            + r#""shards":{"shardId-000000000000":"TRIM_HORIZON"}}"#;
-        assert_eq!(offset.to_json().expect("writes"), expected);
+            + r#""shards":{"shardId-000000000000":"TRIM_HORIZON"}"#;
+        assert_eq!(offset.to_json().expect("writes"), format!("{expected}}}"));
+        let skipping = Offset {
+            skipped: BTreeSet::from([shard]),
+            ..offset
+        };
+        let skipped = r#","skipped":["shardId-000000000000"]}"#;
+        assert_eq!(skipping.to_json().expect("writes"), expected + skipped);
     }
 
     #[test]

@@ -64,7 +64,9 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
   override def latestOffset(): Offset =
     throw new UnsupportedOperationException("latestOffset(Offset, ReadLimit) is to be called instead")
 
-  // The limits of a batch are the engine's: per shard, by records, bytes and time.
+  // The limits of a batch are the engine's: per shard, by records, bytes and time. Spark gives latestOffset() either
+  // this limit or, with Trigger.Once, allAvailable itself. Other kinds come only from sources that ask for them, so
+  // there is none to heed, and the limits per shard hold under every trigger.
   override def getDefaultReadLimit: ReadLimit = ReadLimit.allAvailable()
 
   override def latestOffset(start: Offset, limit: ReadLimit): Offset = {
