@@ -50,7 +50,6 @@ NOT_SUPPORTED_READING = [
     {"kinesis.consumerType": "SubscribeToShard"},
     {"kinesis.consumerName": "c"},
     {"kinesis.credentialProviderClass": "com.example.Provider"},
-    {"kinesis.extraColumns": "shardId"},
     {"kinesis.prefetch.maxBytesPerExecutor": "100m"},
     {"kinesis.sink.proxyAddress": "proxy"},
 ]

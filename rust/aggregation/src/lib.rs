@@ -10,7 +10,7 @@
 //! index that points outside its table: the KCL logs it and drops records, here it is an error ([`MalformedAggregate`]).
 //!
 //! The crate does no I/O and knows nothing of shards. A consumer that wants the KCL's check of hash keys against the
-//! shard's range has what it needs in [`UserRecord`].
+//! shard's range has what it needs in [`UserRecord::hash_key`].
 
 mod decode;
 mod encode;
@@ -21,6 +21,7 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use md5::{Digest, Md5};
 
 pub use decode::{Decoded, MalformedAggregate, decode, has_magic};
 pub use encode::{Aggregator, encode};
@@ -45,4 +46,19 @@ pub struct UserRecord {
     pub data: Bytes,
     /// The record's place in its aggregate, from 0. Encoding ignores it: there the place decides.
     pub sub_sequence: u32,
+}
+
+impl UserRecord {
+    /// The hash key that decides on the record's shard: the explicit one, else the MD5 of the partition key as an
+    /// unsigned number of 128 bits, the first byte the highest (PutRecord in the service's API reference). None where
+    /// the explicit one is not such a number: no shard takes it.
+    pub fn hash_key(&self) -> Option<u128> {
+        match &self.explicit_hash_key {
+            Some(key) if key.bytes().all(|byte| byte.is_ascii_digit()) => key.parse().ok(),
+            Some(_) => None,
+            None => Some(u128::from_be_bytes(
+                Md5::digest(self.partition_key.as_bytes()).into(),
+            )),
+        }
+    }
 }

@@ -57,6 +57,26 @@ const THREE: &[u8] = &[
 ];
 
 #[test]
+fn the_hash_key_is_the_explicit_one_else_the_partition_key_s() {
+    let user = |key: &str, hash: Option<&str>| UserRecord {
+        partition_key: key.into(),
+        explicit_hash_key: hash.map(Into::into),
+        data: Bytes::new(),
+        sub_sequence: 0,
+    };
+    // md5("a") is 0cc175b9c0f1b6a831c399e269772661.
+    assert_eq!(
+        user("a", None).hash_key(),
+        Some(0x0cc1_75b9_c0f1_b6a8_31c3_99e2_6977_2661)
+    );
+    let largest = u128::MAX.to_string();
+    assert_eq!(user("a", Some(&largest)).hash_key(), Some(u128::MAX));
+    for odd in ["", "+1", "-1", "x", "340282366920938463463374607431768211456"] {
+        assert_eq!(user("a", Some(odd)).hash_key(), None, "{odd}");
+    }
+}
+
+#[test]
 fn the_known_vector_is_encoded_and_decoded() {
     assert_eq!(&encode(&three())[..], THREE);
     assert_eq!(

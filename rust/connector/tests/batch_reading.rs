@@ -150,3 +150,18 @@ async fn a_missing_stream_and_a_start_at_latest_are_refused() {
     let latest = refused(vec![("kinesis.startingPosition", "LATEST")]).await;
     assert_eq!(latest.kind(), ErrorKind::InvalidOption);
 }
+
+#[tokio::test]
+async fn shards_share_tasks_if_that_is_wanted() {
+    let world = World::with_shards(5).await;
+    world.put("r", 0..500).await;
+    let read = BatchRead::plan(&world, &[("kinesis.shardsPerTask", "2")])
+        .await
+        .expect("a plan");
+    assert_eq!(read.tasks.len(), 3);
+    let mut rows: Vec<String> = read.rows().await.into_iter().map(|row| row.data).collect();
+    rows.sort();
+    let mut expected: Vec<String> = (0..500).map(|number| format!("r{number}")).collect();
+    expected.sort();
+    assert_eq!(rows, expected);
+}

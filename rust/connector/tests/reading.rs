@@ -7,18 +7,17 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use kinesis_aggregation::UserRecord;
+use kinesis_connector::ErrorKind;
 use kinesis_connector::checkpoint::memory::MemoryStore;
-use kinesis_connector::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
+use kinesis_connector::checkpoint::{CheckpointStore, Claim};
 use kinesis_connector::read::{ReadTask, ShardReader, ShardReport};
 use kinesis_connector::service::{AwsKinesis, KinesisApi};
-use kinesis_connector::stream::{Position, ShardId};
-use kinesis_connector::{ErrorKind, Result};
+use kinesis_connector::stream::Position;
 use kinesis_sandbox::{ErrorCode, Fault, Operation, Schedule};
+use support::late::LateStore;
 use support::{Row, STREAM, World, assert_exact, read_all};
 
 const SHARD: &str = "shardId-000000000000";
@@ -29,6 +28,7 @@ fn task() -> ReadTask {
         batch: 1,
         shard: SHARD.into(),
         start: Position::TrimHorizon,
+        hash_range: None,
         tip_seen: false,
         until: None,
         consumer: None,
@@ -72,48 +72,9 @@ async fn after(world: &World, number: usize) -> Position {
     Position::After(rows[number].sequence_number.parse().expect("a sequence number"))
 }
 
-/// A store in which a reader doesn't find the claim at first, as when two attempts begin at the same time.
-#[derive(Debug, Default)]
-struct LateStore {
-    kept: MemoryStore,
-    open: AtomicBool,
-    claiming: tokio::sync::Notify,
-}
-
-impl LateStore {
-    async fn with_claim(end: Position) -> Arc<Self> {
-        let store = Self::default();
-        store
-            .kept
-            .put_if_absent(&task().claim_key(), &Claim::new(end))
-            .await
-            .expect("claimed");
-        Arc::new(store)
-    }
-}
-
-#[async_trait]
-impl CheckpointStore for LateStore {
-    async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult> {
-        // What the reader makes of the answer it does before it gives way again: these tests have one thread.
-        self.claiming.notify_one();
-        self.kept.put_if_absent(key, claim).await
-    }
-
-    async fn get(&self, key: &ClaimKey) -> Result<Option<Claim>> {
-        match self.open.swap(true, Ordering::Relaxed) {
-            true => self.kept.get(key).await,
-            false => Ok(None),
-        }
-    }
-
-    async fn load(&self, source: &str, batch: u64) -> Result<BTreeMap<ShardId, Claim>> {
-        self.kept.load(source, batch).await
-    }
-
-    async fn purge(&self, source: &str, before: u64) -> Result<()> {
-        self.kept.purge(source, before).await
-    }
+/// A store that claims this end for the task, behind its back.
+async fn late_store(end: Position) -> Arc<LateStore> {
+    LateStore::with_claim(&task().claim_key(), &Claim::new(end)).await
 }
 
 #[tokio::test]
@@ -152,7 +113,7 @@ async fn an_empty_batch_is_claimed_too() {
 async fn an_attempt_reads_on_to_a_claim_that_is_farther() {
     let world = World::with_shards(1).await;
     world.put("r", 0..100).await;
-    let store = LateStore::with_claim(after(&world, 59).await).await;
+    let store = late_store(after(&world, 59).await).await;
     let rows = read_all(&reader(&world, &store, &[("kinesis.maxFetchRecordsPerShard", "20")]).await).await;
     assert_exact(&rows.expect("rows"), "r", 0..60);
 }
@@ -161,13 +122,13 @@ async fn an_attempt_reads_on_to_a_claim_that_is_farther() {
 async fn an_attempt_stops_at_a_claim_that_is_nearer() {
     let world = World::with_shards(1).await;
     world.put("r", 0..100).await;
-    let store = LateStore::with_claim(after(&world, 59).await).await;
+    let store = late_store(after(&world, 59).await).await;
     let attempt = reader(&world, &store, &[]).await;
     store.claiming.notified().await;
     assert_exact(&read_all(&attempt).await.expect("rows"), "r", 0..60);
     let ended = report(&attempt).await;
     assert_eq!((ended.records, ended.bytes), (60, 2 * 10 + 3 * 50));
-    let empty = LateStore::with_claim(Position::TrimHorizon).await;
+    let empty = late_store(Position::TrimHorizon).await;
     let attempt = reader(&world, &empty, &[]).await;
     empty.claiming.notified().await;
     assert_eq!(read_all(&attempt).await.expect("rows"), Vec::<Row>::new());
@@ -177,7 +138,7 @@ async fn an_attempt_stops_at_a_claim_that_is_nearer() {
 async fn an_attempt_that_delivered_more_than_the_claim_fails_and_its_retry_is_exact() {
     let world = World::with_shards(1).await;
     world.put("r", 0..100).await;
-    let store = LateStore::with_claim(after(&world, 9).await).await;
+    let store = late_store(after(&world, 9).await).await;
     // Pages of 20 with room for one: the first is delivered long before the end is claimed.
     world.sandbox.set_max_records_per_get(Some(20));
     let small = [("kinesis.prefetch.maxBytesPerShard", "1k")];

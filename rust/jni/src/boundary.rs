@@ -7,12 +7,13 @@ use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::{BinaryArray, StringArray, TimestampMicrosecondArray};
+use arrow_array::{BinaryArray, Int64Array, StringArray, TimestampMicrosecondArray};
 use async_trait::async_trait;
 use jni::objects::{JClass, JString};
 use jni::sys::{jint, jlong};
-use kinesis_connector::batch::RecordBatch;
+use kinesis_connector::batch::{ExtraValues, RecordBatch};
 use kinesis_connector::checkpoint::hadoop::FileSystem;
+use kinesis_connector::options::ExtraColumn;
 use kinesis_connector::sink::SinkRecord;
 use kinesis_connector::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
@@ -111,19 +112,47 @@ impl Plans for StandInPlanner {
     }
 }
 
-/// Gives `batches` batches of `rows` rows, then ends; with `block`, `panic` or `fail` does that instead.
+/// Gives `batches` batches of `rows` rows, then ends; with `block`, `panic` or `fail` does that instead. With `extra`,
+/// a batch has all extra columns.
 struct StandInReader {
     wanted: Value,
     given: AtomicU64,
 }
 
-pub(crate) fn reader(config: &str) -> Result<Option<Arc<dyn Reads>>> {
+/// A reader and the names of its extra columns.
+type NamedReader = (Arc<dyn Reads>, Vec<String>);
+
+pub(crate) fn reader(config: &str) -> Result<Option<NamedReader>> {
     Ok(wanted(config)?.map(|wanted| {
-        Arc::new(StandInReader {
+        let columns = ExtraColumn::ALL
+            .iter()
+            .filter(|_| wanted["extra"] == true)
+            .map(|column| column.name().to_owned())
+            .collect();
+        let reader: Arc<dyn Reads> = Arc::new(StandInReader {
             wanted,
             given: AtomicU64::new(0),
-        }) as Arc<dyn Reads>
+        });
+        (reader, columns)
     }))
+}
+
+/// Every third explicit hash key is null, and all encryption types of every second batch.
+fn extra_values(numbers: impl Iterator<Item = u64> + Clone, batch: u64) -> Vec<ExtraValues> {
+    let third = |n: u64| (!n.is_multiple_of(3)).then(|| format!("hash {n}"));
+    let kms = |n: u64| n.is_multiple_of(2).then_some("KMS");
+    vec![
+        ExtraValues::Same(StringArray::from_iter_values([format!("shard {batch}")])),
+        ExtraValues::Numbers(Int64Array::from_iter_values(
+            numbers.clone().map(|n| n as i64 + 7),
+        )),
+        ExtraValues::Texts(numbers.clone().map(third).collect()),
+        if batch.is_multiple_of(2) {
+            ExtraValues::Texts(numbers.map(kms).collect())
+        } else {
+            ExtraValues::Nulls
+        },
+    ]
 }
 
 #[async_trait]
@@ -157,6 +186,10 @@ impl Reads for StandInReader {
             partition_key: StringArray::from_iter_values(numbers().map(|n| format!("schlüssel {n}"))),
             sequence_number: StringArray::from_iter_values(numbers().map(|n| format!("{n:056}"))),
             arrival: TimestampMicrosecondArray::from_iter_values(numbers().map(|n| n as i64 * 1_000)),
+            extra: match self.wanted["extra"] == true {
+                true => extra_values(numbers(), batch),
+                false => Vec::new(),
+            },
         }))
     }
 

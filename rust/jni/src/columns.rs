@@ -1,15 +1,12 @@
 //! A batch's columns while Java reads them in place.
 
-use arrow_array::Array;
+use arrow_array::types::ByteArrayType;
+use arrow_array::{Array, GenericByteArray, PrimitiveArray};
 use jni::sys::jlong;
 use kinesis_connector::Result;
-use kinesis_connector::batch::RecordBatch;
+use kinesis_connector::batch::{ExtraValues, RecordBatch};
 
 use crate::errors::internal;
-
-/// The number of rows, then the addresses: offsets and bytes of data, partition key and sequence number, and the
-/// arrival times.
-pub(crate) const ROWS_AND_ADDRESSES: usize = 8;
 
 /// What freed memory is overwritten with in poison mode.
 const POISON: u8 = 0xDD;
@@ -22,14 +19,45 @@ pub(crate) enum Columns {
     Copied(Box<Copy>),
 }
 
-/// Offsets and bytes of a column.
-type Text<'b> = (&'b [i32], &'b [u8]);
-
-/// The buffers of a batch, all our own.
+/// A batch whose buffers are all our own.
 pub(crate) struct Copy {
     rows: usize,
-    texts: [(Vec<i32>, Vec<u8>); 3],
-    arrival: Vec<i64>,
+    columns: Vec<OwnBuffers>,
+}
+
+/// What the buffers of a column hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A text for each row.
+    Texts,
+    /// One text, which is every row's.
+    Same,
+    /// A number for each row.
+    Numbers,
+    /// Nothing: every row is null.
+    Nulls,
+}
+
+/// A column in Arrow's layout. The buffers that its kind doesn't have are empty.
+#[derive(Clone, Copy)]
+struct Buffers<'b> {
+    kind: Kind,
+    /// A bit for each row, the lowest bit of a byte first; empty if no row is null.
+    validity: &'b [u8],
+    /// The first row's bit.
+    first_bit: usize,
+    offsets: &'b [i32],
+    bytes: &'b [u8],
+    numbers: &'b [i64],
+}
+
+struct OwnBuffers {
+    kind: Kind,
+    validity: Vec<u8>,
+    first_bit: usize,
+    offsets: Vec<i32>,
+    bytes: Vec<u8>,
+    numbers: Vec<i64>,
 }
 
 impl Columns {
@@ -39,89 +67,167 @@ impl Columns {
     }
 
     /// A copy for poison mode.
-    pub(crate) fn copied(batch: &RecordBatch) -> Self {
-        let copy = |offsets: &[i32], bytes: &[u8]| (offsets.to_vec(), bytes.to_vec());
-        Self::Copied(Box::new(Copy {
+    pub(crate) fn copied(batch: &RecordBatch) -> Result<Self> {
+        Ok(Self::Copied(Box::new(Copy {
             rows: batch.rows(),
-            texts: [
-                copy(batch.data.value_offsets(), batch.data.value_data()),
-                copy(
-                    batch.partition_key.value_offsets(),
-                    batch.partition_key.value_data(),
-                ),
-                copy(
-                    batch.sequence_number.value_offsets(),
-                    batch.sequence_number.value_data(),
-                ),
-            ],
-            arrival: batch.arrival.values().to_vec(),
-        }))
+            columns: buffers(batch)?.into_iter().map(OwnBuffers::from).collect(),
+        })))
     }
 
-    /// What Java needs to read the batch. Java trusts these numbers, so they are checked here.
-    pub(crate) fn addresses(&self) -> Result<[jlong; ROWS_AND_ADDRESSES]> {
-        let (rows, texts, arrival): (usize, [Text<'_>; 3], &[i64]) = match self {
-            Self::Shared(batch) => (
-                batch.rows(),
-                [
-                    (batch.data.value_offsets(), batch.data.value_data()),
-                    (
-                        batch.partition_key.value_offsets(),
-                        batch.partition_key.value_data(),
-                    ),
-                    (
-                        batch.sequence_number.value_offsets(),
-                        batch.sequence_number.value_data(),
-                    ),
-                ],
-                batch.arrival.values(),
-            ),
-            Self::Copied(copy) => (
-                copy.rows,
-                copy.texts
-                    .each_ref()
-                    .map(|(offsets, bytes)| (offsets.as_slice(), bytes.as_slice())),
-                &copy.arrival,
-            ),
+    /// What Java needs to read the batch: the number of rows, and four numbers for each column. First the columns that
+    /// every batch has, without the stream's name, then the extra ones. The four are
+    ///
+    /// - the address of the validity bitmap, 0 where no row is null,
+    /// - the first row's bit in it,
+    /// - the address of the offsets or numbers, 0 where every row is null,
+    /// - the address of the bytes.
+    ///
+    /// Java trusts these numbers, so they are checked here.
+    pub(crate) fn addresses(&self) -> Result<Vec<jlong>> {
+        let (rows, columns) = match self {
+            Self::Shared(batch) => (batch.rows(), buffers(batch)?),
+            Self::Copied(copy) => (copy.rows, copy.columns.iter().map(OwnBuffers::borrow).collect()),
         };
-        let equally_long =
-            texts.iter().all(|(offsets, _)| offsets.len() == rows + 1) && arrival.len() == rows;
-        if !equally_long || i32::try_from(rows).is_err() {
-            return Err(internal("the columns of a batch differ in length"));
+        if i32::try_from(rows).is_err() {
+            return Err(internal("a batch has too many rows"));
         }
-        if let Self::Shared(batch) = self
-            && (batch.data.null_count()
-                + batch.partition_key.null_count()
-                + batch.sequence_number.null_count()
-                + batch.arrival.null_count())
-                > 0
-        {
-            return Err(internal("a column of a batch holds a null"));
+        let mut all = vec![rows as jlong];
+        for column in columns {
+            column.check(rows)?;
+            all.extend(column.addresses());
         }
-        let [(data, data_bytes), (key, key_bytes), (sequence, sequence_bytes)] = texts;
-        Ok([
-            rows as jlong,
-            address(data),
-            address(data_bytes),
-            address(key),
-            address(key_bytes),
-            address(sequence),
-            address(sequence_bytes),
-            address(arrival),
-        ])
+        Ok(all)
     }
 
     /// Overwrites the memory, if it is our own.
     pub(crate) fn poison(&mut self) -> bool {
         let Self::Copied(copy) = self else { return false };
-        for (offsets, bytes) in &mut copy.texts {
-            offsets.fill(i32::from_ne_bytes([POISON; 4]));
-            bytes.fill(POISON);
+        for column in &mut copy.columns {
+            column.validity.fill(POISON);
+            column.offsets.fill(i32::from_ne_bytes([POISON; 4]));
+            column.bytes.fill(POISON);
+            column.numbers.fill(i64::from_ne_bytes([POISON; 8]));
         }
-        copy.arrival.fill(i64::from_ne_bytes([POISON; 8]));
         // The compiler sees no reader of what was just written.
         std::hint::black_box(copy);
         true
+    }
+}
+
+/// The columns in the order in which Java takes them.
+fn buffers(batch: &RecordBatch) -> Result<Vec<Buffers<'_>>> {
+    let nulls = batch.data.null_count()
+        + batch.partition_key.null_count()
+        + batch.sequence_number.null_count()
+        + batch.arrival.null_count();
+    if nulls > 0 {
+        return Err(internal("a column of a batch holds a null"));
+    }
+    let mut columns = vec![
+        Buffers::texts(&batch.data),
+        Buffers::texts(&batch.partition_key),
+        Buffers::texts(&batch.sequence_number),
+        Buffers::numbers(&batch.arrival),
+    ];
+    for extra in &batch.extra {
+        columns.push(match extra {
+            ExtraValues::Same(text) if text.null_count() == 0 => Buffers {
+                kind: Kind::Same,
+                ..Buffers::texts(text)
+            },
+            ExtraValues::Numbers(numbers) if numbers.null_count() == 0 => Buffers::numbers(numbers),
+            ExtraValues::Texts(texts) => Buffers::texts(texts),
+            ExtraValues::Nulls => Buffers::NULLS,
+            ExtraValues::Same(_) | ExtraValues::Numbers(_) => {
+                return Err(internal("an extra column of a batch holds a null"));
+            }
+        });
+    }
+    Ok(columns)
+}
+
+impl<'b> Buffers<'b> {
+    const NULLS: Self = Self {
+        kind: Kind::Nulls,
+        validity: &[],
+        first_bit: 0,
+        offsets: &[],
+        bytes: &[],
+        numbers: &[],
+    };
+
+    fn texts<T: ByteArrayType<Offset = i32>>(array: &'b GenericByteArray<T>) -> Self {
+        Self {
+            kind: Kind::Texts,
+            validity: array.nulls().map_or(&[], |nulls| nulls.validity()),
+            first_bit: array.nulls().map_or(0, |nulls| nulls.offset()),
+            offsets: array.value_offsets(),
+            bytes: array.value_data(),
+            ..Self::NULLS
+        }
+    }
+
+    fn numbers<T: arrow_array::ArrowPrimitiveType<Native = i64>>(array: &'b PrimitiveArray<T>) -> Self {
+        Self {
+            kind: Kind::Numbers,
+            numbers: array.values(),
+            ..Self::NULLS
+        }
+    }
+
+    fn check(&self, rows: usize) -> Result<()> {
+        let fits = match self.kind {
+            Kind::Texts => self.offsets.len() == rows + 1,
+            Kind::Same => self.offsets.len() == 2,
+            Kind::Numbers => self.numbers.len() == rows,
+            Kind::Nulls => true,
+        };
+        let valid = self.validity.is_empty() || self.validity.len() * 8 >= self.first_bit + rows;
+        if fits && valid {
+            Ok(())
+        } else {
+            Err(internal("the columns of a batch differ in length"))
+        }
+    }
+
+    fn addresses(&self) -> [jlong; 4] {
+        let validity = if self.validity.is_empty() {
+            0
+        } else {
+            address(self.validity)
+        };
+        let (values, bytes) = match self.kind {
+            Kind::Texts | Kind::Same => (address(self.offsets), address(self.bytes)),
+            Kind::Numbers => (address(self.numbers), 0),
+            Kind::Nulls => (0, 0),
+        };
+        [validity, self.first_bit as jlong, values, bytes]
+    }
+}
+
+impl From<Buffers<'_>> for OwnBuffers {
+    fn from(column: Buffers<'_>) -> Self {
+        Self {
+            kind: column.kind,
+            validity: column.validity.to_vec(),
+            first_bit: column.first_bit,
+            offsets: column.offsets.to_vec(),
+            bytes: column.bytes.to_vec(),
+            numbers: column.numbers.to_vec(),
+        }
+    }
+}
+
+impl OwnBuffers {
+    fn borrow(&self) -> Buffers<'_> {
+        Buffers {
+            kind: self.kind,
+            validity: &self.validity,
+            first_bit: self.first_bit,
+            offsets: &self.offsets,
+            bytes: &self.bytes,
+            numbers: &self.numbers,
+        }
     }
 }
 
@@ -132,7 +238,7 @@ fn address<T>(slice: &[T]) -> jlong {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow_array::{BinaryArray, StringArray, TimestampMicrosecondArray};
+    use arrow_array::{BinaryArray, Int64Array, StringArray, TimestampMicrosecondArray};
 
     fn batch() -> RecordBatch {
         RecordBatch {
@@ -140,6 +246,12 @@ mod tests {
             partition_key: StringArray::from(vec!["k", "ö", ""]),
             sequence_number: StringArray::from(vec!["1", "2", "3"]),
             arrival: TimestampMicrosecondArray::from(vec![1, 2, 3]),
+            extra: vec![
+                ExtraValues::Same(StringArray::from(vec!["shard"])),
+                ExtraValues::Numbers(Int64Array::from(vec![4, 5, 6])),
+                ExtraValues::Texts(StringArray::from(vec![Some("t"), None, Some("u")])),
+                ExtraValues::Nulls,
+            ],
         }
     }
 
@@ -149,20 +261,49 @@ mod tests {
         let expected = batch.data.value_data().as_ptr().addr() as jlong;
         let mut columns = Columns::shared(batch);
         let addresses = columns.addresses().unwrap();
-        assert_eq!((addresses[0], addresses[2]), (3, expected));
+        assert_eq!(
+            (addresses.len(), addresses[0], addresses[4]),
+            (1 + 8 * 4, 3, expected)
+        );
         assert!(!columns.poison());
     }
 
     #[test]
     fn a_copied_batch_can_be_overwritten() {
-        let mut columns = Columns::copied(&batch());
+        let mut columns = Columns::copied(&batch()).unwrap();
         assert_eq!(columns.addresses().unwrap()[0], 3);
         assert!(columns.poison());
         let Columns::Copied(copy) = columns else {
             panic!("it was copied")
         };
-        assert_eq!(copy.texts[0].1, [0xDD; 4]);
-        assert_eq!(copy.arrival[0] as u64, 0xDDDD_DDDD_DDDD_DDDD);
+        assert_eq!(copy.columns[0].bytes, [0xDD; 4]);
+        for numbers in [3, 5] {
+            assert_eq!(copy.columns[numbers].numbers[0] as u64, 0xDDDD_DDDD_DDDD_DDDD);
+        }
+        assert_eq!(copy.columns[4].bytes, [0xDD; 5]);
+        let texts = &copy.columns[6];
+        assert!(
+            texts
+                .validity
+                .iter()
+                .chain(&texts.bytes)
+                .all(|byte| *byte == 0xDD)
+        );
+    }
+
+    #[test]
+    fn nulls_cross_as_a_bitmap_that_a_slice_shares() {
+        let addresses = Columns::shared(batch().slice(1, 2)).addresses().unwrap();
+        let column = |index: usize| &addresses[1 + 4 * index..5 + 4 * index];
+        assert_eq!(column(0)[..2], [0, 0], "no null in data");
+        assert_eq!(
+            column(4)[..2],
+            [0, 0],
+            "nor in the text that is the same everywhere"
+        );
+        assert_ne!(column(6)[0], 0);
+        assert_eq!(column(6)[1], 1, "the first row's bit is the second one");
+        assert_eq!(column(7), [0; 4], "all are null");
     }
 
     #[test]
@@ -171,7 +312,20 @@ mod tests {
             arrival: TimestampMicrosecondArray::from(vec![1]),
             ..batch()
         };
+        assert!(Columns::copied(&short).unwrap().addresses().is_err());
         assert!(Columns::shared(short).addresses().is_err());
+        for extra in [
+            ExtraValues::Same(StringArray::from(vec!["a", "b", "c"])),
+            ExtraValues::Numbers(Int64Array::from(vec![1, 2])),
+            ExtraValues::Numbers(Int64Array::from(vec![Some(1), None, Some(3)])),
+            ExtraValues::Texts(StringArray::from(vec!["a"])),
+        ] {
+            let odd = RecordBatch {
+                extra: vec![extra],
+                ..batch()
+            };
+            assert!(Columns::shared(odd).addresses().is_err());
+        }
         let null = RecordBatch {
             partition_key: StringArray::from(vec![Some("a"), None, Some("c")]),
             ..batch()

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 
 use jni::objects::{JClass, JString};
-use kinesis_connector::options::{self, StreamId};
-use kinesis_connector::{Result, options::AccessOptions};
+use kinesis_connector::Result;
+use kinesis_connector::options::{self, AccessOptions, ExtraColumn, Parsed, SourceOptions, StreamId};
+use serde_json::json;
 
 use crate::errors::invalid_argument;
 use crate::guard::export;
 use crate::values;
 
 export! {
-    /// Checks a user's options. Answers `{"warnings":[…],"streamName":"…","region":"…"}`.
+    /// Checks a user's options. Answers
+    /// `{"warnings":[…],"streamName":"…","region":"…","extraColumns":[{"name":"…","type":"…"}]}`; the types are
+    /// those of Spark's SQL.
     fn Java_io_sparkkinesis_bridge_NativeBridge_checkOptions<'l>(
         env, _class: JClass<'l>, kind: JString<'l>, json: JString<'l>,
     ) -> JString<'l> {
@@ -31,22 +34,39 @@ fn check(kind: &str, json: &str) -> Result<String> {
         ))
     })?;
     match kind {
-        "source" => {
-            options::source(&raw).map(|it| answer(&it.warnings, &it.options.stream, &it.options.access))
+        "source" => options::source(&raw).map(|it| read_answer(&it)),
+        "batchRead" => options::batch_read(&raw).map(|it| read_answer(&it)),
+        "sink" => {
+            options::sink(&raw).map(|it| answer(&it.warnings, &it.options.stream, &it.options.access, &[]))
         }
-        "batchRead" => {
-            options::batch_read(&raw).map(|it| answer(&it.warnings, &it.options.stream, &it.options.access))
-        }
-        "sink" => options::sink(&raw).map(|it| answer(&it.warnings, &it.options.stream, &it.options.access)),
         other => Err(invalid_argument(format!(
             "there are no {other} options; ask for source, batchRead or sink"
         ))),
     }
 }
 
-fn answer(warnings: &[String], stream: &StreamId, access: &AccessOptions) -> String {
-    serde_json::json!({ "warnings": warnings, "streamName": stream.name, "region": access.region })
-        .to_string()
+fn read_answer(parsed: &Parsed<SourceOptions>) -> String {
+    let options = &parsed.options;
+    answer(
+        &parsed.warnings,
+        &options.stream,
+        &options.access,
+        &options.extra_columns,
+    )
+}
+
+fn answer(warnings: &[String], stream: &StreamId, access: &AccessOptions, extra: &[ExtraColumn]) -> String {
+    let extra_columns: Vec<_> = extra
+        .iter()
+        .map(|column| json!({ "name": column.name(), "type": column.sql_type() }))
+        .collect();
+    let answer = json!({
+        "warnings": warnings,
+        "streamName": stream.name,
+        "region": access.region,
+        "extraColumns": extra_columns,
+    });
+    answer.to_string()
 }
 
 #[cfg(test)]
@@ -64,7 +84,22 @@ mod tests {
         let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
         assert_eq!(answer["streamName"], "orders");
         assert_eq!(answer["region"], "eu-west-1");
-        assert_eq!(answer["warnings"], serde_json::json!([]));
+        assert_eq!(answer["warnings"], json!([]));
+        assert_eq!(answer["extraColumns"], json!([]));
+    }
+
+    #[test]
+    fn extra_columns_are_answered_as_the_schema_has_them() {
+        let options =
+            r#"{"kinesis.streamName":"orders","kinesis.extracolumns":"subsequencenumber, SHARDID"}"#;
+        for kind in ["source", "batchRead"] {
+            let answer: serde_json::Value = serde_json::from_str(&check(kind, options).unwrap()).unwrap();
+            let expected = json!([
+                {"name": "subSequenceNumber", "type": "bigint"},
+                {"name": "shardId", "type": "string"},
+            ]);
+            assert_eq!(answer["extraColumns"], expected, "{kind}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use kinesis_connector::batch::RecordBatch;
 use kinesis_connector::read::ShardReader;
 use kinesis_connector::{Error, ErrorKind, Result, SourceConfig};
 
-use crate::columns::{Columns, ROWS_AND_ADDRESSES};
+use crate::columns::Columns;
 use crate::errors::internal;
 use crate::guard::export;
 use crate::handles::{Handled, TABLE};
@@ -68,6 +68,7 @@ impl Batches {
 struct ReaderHandle {
     reader: Arc<dyn Reads>,
     stream_name: String,
+    extra_columns: Vec<String>,
     poison: bool,
     finished: AtomicBool,
     batches: Mutex<Batches>,
@@ -95,15 +96,32 @@ impl ReaderHandle {
     }
 }
 
-fn open(config: &str, task: &str, files: Files) -> Result<(Arc<dyn Reads>, String)> {
+/// A reader, and what all of its rows have in common.
+struct Opened {
+    reader: Arc<dyn Reads>,
+    stream_name: String,
+    extra_columns: Vec<String>,
+}
+
+fn open(config: &str, task: &str, files: Files) -> Result<Opened> {
     #[cfg(feature = "boundary-tests")]
-    if let Some(stand_in) = crate::boundary::reader(config)? {
-        return Ok((stand_in, "boundary-stream".to_owned()));
+    if let Some((reader, extra_columns)) = crate::boundary::reader(config)? {
+        return Ok(Opened {
+            reader,
+            stream_name: "boundary-stream".to_owned(),
+            extra_columns,
+        });
     }
     let config = SourceConfig::parse(config)?;
     let stream_name = config.options.stream.name.clone();
+    let columns = config.options.extra_columns.iter();
+    let extra_columns = columns.map(|column| column.name().to_owned()).collect();
     let reader = ShardReader::open(runtime::engine()?, config, task, Arc::new(files))?;
-    Ok((Arc::new(reader), stream_name))
+    Ok(Opened {
+        reader: Arc::new(reader),
+        stream_name,
+        extra_columns,
+    })
 }
 
 export! {
@@ -116,10 +134,11 @@ export! {
         let task = values::text(env, &task, "the reader's task")?;
         let files = Files(JavaFiles::new(env, &files)?);
         let _runtime = runtime::enter()?;
-        let (reader, stream_name) = open(&config, &task, files)?;
+        let Opened { reader, stream_name, extra_columns } = open(&config, &task, files)?;
         let handle = ReaderHandle {
             reader,
             stream_name,
+            extra_columns,
             poison,
             finished: AtomicBool::new(false),
             batches: Mutex::default(),
@@ -136,6 +155,16 @@ export! {
     ) -> JString<'l> {
         let handle = TABLE.get::<ReaderHandle>(handle)?;
         Ok(env.new_string(&handle.stream_name)?)
+    }
+}
+
+export! {
+    /// The names of the columns of `kinesis.extraColumns`, in its order.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_readerExtraColumns<'l>(
+        env, _class: JClass<'l>, handle: jlong,
+    ) -> JObjectArray<'l, JString<'l>> {
+        let handle = TABLE.get::<ReaderHandle>(handle)?;
+        values::texts(env, &handle.extra_columns)
     }
 }
 
@@ -162,8 +191,11 @@ export! {
             Some(None) => return Ok(status::NONE),
             Some(Some(batch)) => batch,
         };
-        let columns = if handle.poison { Columns::copied(&batch) } else { Columns::shared(batch) };
-        let addresses: [jlong; ROWS_AND_ADDRESSES] = columns.addresses()?;
+        if batch.extra.len() != handle.extra_columns.len() {
+            return Err(internal("a batch has other extra columns than were asked for").into());
+        }
+        let columns = if handle.poison { Columns::copied(&batch)? } else { Columns::shared(batch) };
+        let addresses = columns.addresses()?;
         handle.batches().current = Some(columns);
         out.set_region(env, 0, &addresses)?;
         Ok(status::DONE)

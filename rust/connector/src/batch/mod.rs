@@ -1,11 +1,12 @@
 //! Records as Arrow columns: the form in which they cross to the JVM, read there in place.
 
-use arrow_array::{Array, BinaryArray, StringArray, TimestampMicrosecondArray};
+use arrow_array::{Array, BinaryArray, Int64Array, StringArray, TimestampMicrosecondArray};
 
 /// Most bytes in one batch that crosses, unless one record alone has more.
 pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// Rows of one shard, in the order of their sequence numbers. No column holds a null.
+/// Rows of one shard, in the order of their sequence numbers. No column holds a null, except those of `extra` that say
+/// so.
 #[derive(Clone, Debug)]
 pub struct RecordBatch {
     /// Payloads.
@@ -16,6 +17,40 @@ pub struct RecordBatch {
     pub sequence_number: StringArray,
     /// Approximate arrival times, microseconds since the epoch (the service gives milliseconds).
     pub arrival: TimestampMicrosecondArray,
+    /// The columns of `kinesis.extraColumns`, in its order.
+    pub extra: Vec<ExtraValues>,
+}
+
+/// The values of a column that was asked for beyond the usual ones.
+#[derive(Clone, Debug)]
+pub enum ExtraValues {
+    /// An array of one text, which is every row's.
+    Same(StringArray),
+    /// Numbers, none of them null.
+    Numbers(Int64Array),
+    /// Texts or nulls.
+    Texts(StringArray),
+    /// Null in every row.
+    Nulls,
+}
+
+impl ExtraValues {
+    fn slice(&self, start: usize, rows: usize) -> Self {
+        match self {
+            Self::Same(text) => Self::Same(text.clone()),
+            Self::Numbers(numbers) => Self::Numbers(numbers.slice(start, rows)),
+            Self::Texts(texts) => Self::Texts(texts.slice(start, rows)),
+            Self::Nulls => Self::Nulls,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Same(_) | Self::Nulls => 0,
+            Self::Numbers(numbers) => numbers.len() * size_of::<i64>(),
+            Self::Texts(texts) => span(texts.value_offsets()),
+        }
+    }
 }
 
 impl RecordBatch {
@@ -35,6 +70,7 @@ impl RecordBatch {
             + span(self.partition_key.value_offsets())
             + span(self.sequence_number.value_offsets())
             + self.rows() * size_of::<i64>()
+            + self.extra.iter().map(ExtraValues::bytes).sum::<usize>()
     }
 
     /// Some of the rows; nothing is copied.
@@ -44,6 +80,11 @@ impl RecordBatch {
             partition_key: self.partition_key.slice(start, rows),
             sequence_number: self.sequence_number.slice(start, rows),
             arrival: self.arrival.slice(start, rows),
+            extra: self
+                .extra
+                .iter()
+                .map(|values| values.slice(start, rows))
+                .collect(),
         }
     }
 
@@ -106,6 +147,33 @@ mod tests {
     #[test]
     fn no_rows_make_no_batch() {
         assert!(batch(&[]).split().is_empty());
+    }
+
+    #[test]
+    fn extra_columns_are_sliced_with_the_rows() {
+        let extra = vec![
+            ExtraValues::Same(StringArray::from(vec!["shardId-000000000000"])),
+            ExtraValues::Numbers(Int64Array::from(vec![0, 1, 2])),
+            ExtraValues::Texts(StringArray::from(vec![Some("1"), None, Some("333")])),
+            ExtraValues::Nulls,
+        ];
+        let whole = RecordBatch {
+            extra,
+            ..batch(&[1, 1, 1])
+        };
+        assert_eq!(whole.bytes(), batch(&[1, 1, 1]).bytes() + 3 * 8 + 4);
+        let part = whole.slice(1, 2);
+        let [
+            ExtraValues::Same(same),
+            ExtraValues::Numbers(numbers),
+            ExtraValues::Texts(texts),
+            ExtraValues::Nulls,
+        ] = part.extra.as_slice()
+        else {
+            panic!("other columns: {:?}", part.extra)
+        };
+        assert_eq!((same.len(), numbers.values().as_ref()), (1, [1, 2].as_slice()));
+        assert_eq!(texts.iter().collect::<Vec<_>>(), [None, Some("333")]);
     }
 
     #[test]

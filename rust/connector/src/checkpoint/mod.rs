@@ -1,5 +1,5 @@
 //! Where claims are kept: for each (source, batch, shard) the batch's end, written once, by whoever is first,
-//! before any attempt finishes with another end.
+//! before any attempt finishes with another end. The shards of a task that reads a group of them share a claim.
 
 mod clients;
 pub mod dynamodb;
@@ -30,7 +30,7 @@ pub struct ClaimKey {
     pub source: String,
     /// The source's batch.
     pub batch: u64,
-    /// The shard.
+    /// The shard, or the name of a group of shards ([`crate::read::TaskPlan`]).
     pub shard: ShardId,
 }
 
@@ -40,21 +40,48 @@ impl fmt::Display for ClaimKey {
     }
 }
 
-/// The end of a shard's part of a batch.
+/// The end of a shard's part of a batch, or the ends of a group's: the first position that is not part of the batch any
+/// more, the batch's start where it holds no record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     version: u32,
-    /// The first position that is not part of the batch any more. The batch's start where it holds no record.
-    pub end: Position,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    end: Option<Position>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ends: Option<BTreeMap<ShardId, Position>>,
 }
 
 impl Claim {
-    /// A claim of this end.
+    /// A claim of one shard's end.
     pub fn new(end: Position) -> Self {
         Self {
             version: VERSION,
-            end,
+            end: Some(end),
+            ends: None,
         }
+    }
+
+    /// A claim of the ends of a group's shards.
+    pub fn of_group(ends: BTreeMap<ShardId, Position>) -> Self {
+        Self {
+            version: VERSION,
+            end: None,
+            ends: Some(ends),
+        }
+    }
+
+    /// Where the shard's part of the batch ends; none if it is in a group and was not read.
+    pub fn end_of(&self, shard: &ShardId) -> Option<&Position> {
+        match &self.ends {
+            Some(ends) => ends.get(shard),
+            None => self.end.as_ref(),
+        }
+    }
+
+    /// The ends by shard, of a claim with this name.
+    pub(crate) fn into_ends(self, name: ShardId) -> BTreeMap<ShardId, Position> {
+        let of_one = |end| BTreeMap::from([(name, end)]);
+        self.ends.or_else(|| self.end.map(of_one)).unwrap_or_default()
     }
 
     /// The claim as the stores keep it.
@@ -82,7 +109,11 @@ impl Claim {
                 claim.version
             )));
         }
-        Ok(claim)
+        match (&claim.end, &claim.ends) {
+            (Some(_), None) | (None, Some(_)) => Ok(claim),
+            (None, None) => Err(corrupt("it has neither the field end nor ends")),
+            (Some(_), Some(_)) => Err(corrupt("it has both the field end and ends")),
+        }
     }
 }
 
@@ -108,12 +139,54 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync {
     /// Claims an end, unless one is claimed already.
     async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult>;
 
-    /// The claim of one shard in a batch.
+    /// The claim of one shard, or group of shards, in a batch.
     async fn get(&self, key: &ClaimKey) -> Result<Option<Claim>>;
 
-    /// All claims of a batch.
+    /// All claims of a batch, by the names in their keys.
     async fn load(&self, source: &str, batch: u64) -> Result<BTreeMap<ShardId, Claim>>;
 
     /// Removes the claims of all batches before this one.
     async fn purge(&self, source: &str, before: u64) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_stays() {
+        let end: Position = "AFTER 5".parse().expect("a position");
+        let json = |claim: &Claim| String::from_utf8(claim.to_json().expect("writes")).expect("text");
+        let one = Claim::new(end.clone());
+        assert_eq!(json(&one), r#"{"version":1,"end":"AFTER 5"}"#);
+        let group = Claim::of_group(BTreeMap::from([
+            ("a".into(), end),
+            ("b".into(), Position::ShardEnd),
+        ]));
+        let text = r#"{"version":1,"ends":{"a":"AFTER 5","b":"SHARD_END"}}"#;
+        assert_eq!(json(&group), text);
+        for claim in [one, group] {
+            assert_eq!(
+                Claim::from_json(json(&claim).as_bytes(), "there").expect("reads"),
+                claim
+            );
+        }
+        for odd in [r#"{"version":1}"#, r#"{"version":1,"end":"SHARD_END","ends":{}}"#] {
+            let error = Claim::from_json(odd.as_bytes(), "there").expect_err("refused");
+            assert_eq!(error.kind(), ErrorKind::CorruptCheckpoint);
+        }
+    }
+
+    #[test]
+    fn a_group_s_claim_tells_each_shard_s_end() {
+        let name = ShardId::from("group-a-2");
+        let ends = BTreeMap::from([(ShardId::from("a"), Position::ShardEnd)]);
+        let group = Claim::of_group(ends.clone());
+        assert_eq!(group.end_of(&"a".into()), Some(&Position::ShardEnd));
+        assert_eq!(group.end_of(&"b".into()), None, "b was not read");
+        assert_eq!(group.into_ends(name), ends);
+        let one = Claim::new(Position::ShardEnd);
+        assert_eq!(one.end_of(&"a".into()), Some(&Position::ShardEnd));
+        assert_eq!(one.into_ends("a".into()), ends);
+    }
 }

@@ -20,8 +20,9 @@ use std::collections::BTreeMap;
 pub use raw::RawOptions;
 pub use table::{OptionSpec, User, markdown, table};
 pub use types::{
-    AccessOptions, Committer, ConsumerChoice, ConsumerType, EndingPosition, ExtraColumn, MetadataOptions,
-    Parsed, RetryOptions, Secret, SinkOptions, SourceOptions, StartingPosition, StaticKeys, StreamId,
+    AccessOptions, AggregationOptions, BrokenAggregate, Committer, ConsumerChoice, ConsumerType,
+    EndingPosition, ExtraColumn, MetadataOptions, OutsideShard, Parsed, RetryOptions, Secret, SinkOptions,
+    SourceOptions, StartingPosition, StaticKeys, StreamId,
 };
 
 use crate::error::Result;

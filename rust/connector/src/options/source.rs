@@ -7,8 +7,8 @@ use super::parse::{self, Refusal};
 use super::raw::{RawOptions, conflict};
 use super::table::{self as t, User};
 use super::types::{
-    AccessOptions, Committer, ConsumerChoice, ConsumerType, EndingPosition, ExtraColumn, MetadataOptions,
-    Parsed, SourceOptions, StartingPosition,
+    AccessOptions, AggregationOptions, BrokenAggregate, Committer, ConsumerChoice, ConsumerType,
+    EndingPosition, ExtraColumn, MetadataOptions, OutsideShard, Parsed, SourceOptions, StartingPosition,
 };
 use crate::checkpoint::s3::S3Location;
 use crate::error::Result;
@@ -50,10 +50,12 @@ pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions
         fetch_interval: raw.millis(&t::FETCH_INTERVAL)?,
         client_retry,
         metadata,
+        shards_per_task: raw.number_or_default(&t::SHARDS_PER_TASK)?,
         check_new_record_threads: raw.number_or_default(&t::CHECK_NEW_RECORD_THREADS)?,
         prefetch_max_bytes_per_shard: raw.number_or_default(&t::PREFETCH_BYTES_PER_SHARD)?,
         prefetch_max_bytes_per_executor: raw.number_or_default(&t::PREFETCH_BYTES_PER_EXECUTOR)?,
         extra_columns: raw.get(&t::EXTRA_COLUMNS, extra_columns)?.unwrap_or_default(),
+        aggregation: aggregation(raw)?,
     };
 
     check_store(raw, &options.metadata, &mut warnings)?;
@@ -208,16 +210,27 @@ fn check_store(raw: &RawOptions, metadata: &MetadataOptions, warnings: &mut Vec<
     }
 }
 
+fn aggregation(raw: &RawOptions) -> Result<AggregationOptions> {
+    Ok(AggregationOptions {
+        outside_shard: match raw.word(&t::AGGREGATION_OUTSIDE_SHARD)? {
+            "DELIVER" => OutsideShard::Deliver,
+            "FAIL" => OutsideShard::Fail,
+            _ => OutsideShard::Skip,
+        },
+        broken: match raw.word(&t::AGGREGATION_BROKEN)? {
+            "SKIP" => BrokenAggregate::Skip,
+            _ => BrokenAggregate::Fail,
+        },
+    })
+}
+
 fn extra_columns(text: &str) -> Result<Vec<ExtraColumn>, Refusal> {
     let mut columns = Vec::new();
     for name in text.split(',').map(str::trim) {
-        let column = match name.to_ascii_lowercase().as_str() {
-            "shardid" => ExtraColumn::ShardId,
-            "subsequencenumber" => ExtraColumn::SubSequenceNumber,
-            "explicithashkey" => ExtraColumn::ExplicitHashKey,
-            "encryptiontype" => ExtraColumn::EncryptionType,
-            _ => return Err(format!("{name:?} is not one of the columns")),
-        };
+        let column = ExtraColumn::ALL
+            .into_iter()
+            .find(|column| column.name().eq_ignore_ascii_case(name))
+            .ok_or_else(|| format!("{name:?} is not one of the columns"))?;
         if columns.contains(&column) {
             return Err(format!("{name:?} is named twice"));
         }

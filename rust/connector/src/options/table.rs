@@ -391,6 +391,11 @@ rows! {
     CHECK_NEW_RECORD_THREADS = ("kinesis.checkNewRecordThreads", Group::Source, Users::Streaming,
         Kind::Whole { min: 1, max: 1_000 }, "most shards that the driver asks for news at once")
         .default("8");
+    SHARDS_PER_TASK = ("kinesis.shardsPerTask", Group::Source, Users::Reads,
+        Kind::Whole { min: 1, max: 1_000 },
+        "new: how many shards a Spark task reads, all at once and with one claim: for streams with many quiet shards \
+         (reading.md)")
+        .default("1");
     PREFETCH_BYTES_PER_SHARD = ("kinesis.prefetch.maxBytesPerShard", Group::Source, Users::Reads,
         Kind::Bytes { min: 1, max: 2 * GIB }, "new: most bytes a shard's reader fetches ahead")
         .default("8m");
@@ -399,9 +404,18 @@ rows! {
         .default("256m");
     EXTRA_COLUMNS = ("kinesis.extraColumns", Group::Source, Users::Reads,
         Kind::Text("a comma-separated list of shardId, subSequenceNumber, explicitHashKey, encryptionType"),
-        "new: columns to add to the schema")
-        .not_yet("leave it out; the columns are data, streamName, partitionKey, sequenceNumber and \
-                  approximateArrivalTimestamp");
+        "new: columns to add to the schema after its own, in the order given (reading.md)");
+    AGGREGATION_OUTSIDE_SHARD = ("kinesis.aggregation.outsideShard", Group::Source, Users::Reads,
+        Kind::OneOf(&["SKIP", "DELIVER", "FAIL"]),
+        "new: what becomes of a KPL aggregate with a user record whose hash key is outside its shard's range. SKIP: \
+         left out whole and counted, as by the KCL, since the KPL puts it again. DELIVER: for producers that aggregate \
+         any keys and put nothing again. FAIL: the query fails (reading.md)")
+        .default("SKIP");
+    AGGREGATION_BROKEN = ("kinesis.aggregation.broken", Group::Source, Users::Reads,
+        Kind::OneOf(&["FAIL", "SKIP"]),
+        "new: what becomes of a KPL aggregate that can't be taken apart although its digest is right. FAIL: the query \
+         fails. SKIP: left out and counted (reading.md)")
+        .default("FAIL");
 
     AGGREGATION_ENABLED = ("kinesis.sink.aggregationEnabled", Group::Sink, Users::Sink, Kind::Flag,
         "KPL aggregation; true is not supported in this version (other connectors default to true)")

@@ -179,17 +179,75 @@ pub struct MetadataOptions {
     pub s3_endpoint_url: Option<String>,
 }
 
-/// A column to add to the schema; refused in this version.
+/// A column to add to the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtraColumn {
     /// The shard the record was read from.
     ShardId,
-    /// The record's place in its aggregate.
+    /// The user record's place in its aggregate, from 0; 0 for a plain record, as in the KCL.
     SubSequenceNumber,
-    /// The explicit hash key within an aggregate.
+    /// The explicit hash key of a user record of an aggregate; null where it has none, and for a plain record, whose
+    /// explicit hash key GetRecords doesn't return.
     ExplicitHashKey,
-    /// How the record was encrypted.
+    /// How the service kept the record; null where it doesn't tell.
     EncryptionType,
+}
+
+impl ExtraColumn {
+    /// All there are.
+    pub const ALL: [Self; 4] = [
+        Self::ShardId,
+        Self::SubSequenceNumber,
+        Self::ExplicitHashKey,
+        Self::EncryptionType,
+    ];
+
+    /// The column's name in the schema.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ShardId => "shardId",
+            Self::SubSequenceNumber => "subSequenceNumber",
+            Self::ExplicitHashKey => "explicitHashKey",
+            Self::EncryptionType => "encryptionType",
+        }
+    }
+
+    /// Its type, as Spark's SQL names it.
+    pub fn sql_type(self) -> &'static str {
+        match self {
+            Self::SubSequenceNumber => "bigint",
+            Self::ShardId | Self::ExplicitHashKey | Self::EncryptionType => "string",
+        }
+    }
+}
+
+/// What becomes of KPL aggregates that can't be delivered as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AggregationOptions {
+    /// One with a user record whose hash key is none of its shard's.
+    pub outside_shard: OutsideShard,
+    /// One that can't be taken apart.
+    pub broken: BrokenAggregate,
+}
+
+/// What becomes of an aggregate with a user record whose hash key is none of its shard's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutsideShard {
+    /// None of its user records is delivered: the KPL puts them again.
+    Skip,
+    /// All of them are delivered.
+    Deliver,
+    /// The read fails.
+    Fail,
+}
+
+/// What becomes of an aggregate that can't be taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokenAggregate {
+    /// The read fails.
+    Fail,
+    /// It is passed over.
+    Skip,
 }
 
 /// Options of a read.
@@ -229,14 +287,18 @@ pub struct SourceOptions {
     pub client_retry: RetryOptions,
     /// Where and how claims are kept.
     pub metadata: MetadataOptions,
+    /// Shards in a task, 1 to 1,000.
+    pub shards_per_task: usize,
     /// Most shards that the driver asks for news at once.
     pub check_new_record_threads: usize,
     /// Most bytes that a shard's reader fetches ahead.
     pub prefetch_max_bytes_per_shard: u64,
     /// The same for all readers of an executor.
     pub prefetch_max_bytes_per_executor: u64,
-    /// Columns to add to the schema; none in this version.
+    /// Columns to add to the schema, in this order.
     pub extra_columns: Vec<ExtraColumn>,
+    /// Aggregates that can't be delivered as they are.
+    pub aggregation: AggregationOptions,
 }
 
 impl SourceOptions {

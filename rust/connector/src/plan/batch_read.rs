@@ -1,4 +1,4 @@
-//! Planning a batch read: every shard from the starting to the ending position, each a task of its own. There is no
+//! Planning a batch read: every shard from the starting to the ending position. There is no
 //! checkpoint and no claim: the end is a time, the same for every attempt at a task.
 
 use super::clock::ServiceClock;
@@ -6,15 +6,15 @@ use crate::config::SourceConfig;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{EndingPosition, StartingPosition};
-use crate::read::ReadTask;
+use crate::read::{ReadTask, TaskPlan};
 use crate::service::ShardFilter;
 use crate::stream::Position;
 
 /// What stands in a task where a streaming query has its source's id.
 const SOURCE: &str = "batch-read";
 
-/// The tasks of a batch read, one JSON for each shard that can have records between the two positions. The ending
-/// position LATEST is the moment of this call, by the service's clock.
+/// The tasks of a batch read, one JSON for each group of `kinesis.shardsPerTask` shards that can have records between
+/// the two positions. The ending position LATEST is the moment of this call, by the service's clock.
 pub async fn batch_read_tasks(engine: &Engine, config: &SourceConfig) -> Result<Vec<String>> {
     let api = engine.source_client(config).await?;
     let (start, filter) = match config.options.starting_position {
@@ -37,21 +37,22 @@ pub async fn batch_read_tasks(engine: &Engine, config: &SourceConfig) -> Result<
         }
     };
     let shards = api.list_shards(filter).await?;
-    shards
+    let tasks = shards
         .into_iter()
-        .map(|shard| {
-            let task = ReadTask {
-                source: SOURCE.to_owned(),
-                batch: 0,
-                shard: shard.id,
-                start: start.clone(),
-                tip_seen: false,
-                until: Some(until),
-                consumer: None,
-                news: false,
-                holder: None,
-            };
-            task.to_json()
+        .map(|shard| ReadTask {
+            source: SOURCE.to_owned(),
+            batch: 0,
+            hash_range: Some(shard.hash_range()),
+            shard: shard.id,
+            start: start.clone(),
+            tip_seen: false,
+            until: Some(until),
+            consumer: None,
+            news: false,
+            holder: None,
         })
+        .collect();
+    TaskPlan::group(tasks, config.options.shards_per_task)
+        .map(|plan| plan.to_json())
         .collect()
 }

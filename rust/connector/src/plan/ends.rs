@@ -40,6 +40,7 @@ impl Reports {
                 known.left &= report.left;
                 known.records = known.records.max(report.records);
                 known.bytes = known.bytes.max(report.bytes);
+                known.skipped_aggregates = known.skipped_aggregates.max(report.skipped_aggregates);
                 known.requests += report.requests;
                 known.retries += report.retries;
                 known.throttles += report.throttles;
@@ -89,6 +90,10 @@ impl Reports {
             ("shardsRead".to_owned(), self.shards.len().to_string()),
             ("records".to_owned(), sum(|report| report.records)),
             ("bytes".to_owned(), sum(|report| report.bytes)),
+            (
+                "skippedAggregates".to_owned(),
+                sum(|report| report.skipped_aggregates),
+            ),
             ("requests".to_owned(), sum(|report| report.requests)),
             ("retries".to_owned(), sum(|report| report.retries)),
             ("throttles".to_owned(), sum(|report| report.throttles)),
@@ -114,7 +119,7 @@ pub(super) struct Ends {
     /// Where each shard of the batch stands now. One that was neither reported nor claimed was not read: it
     /// stands where it stood.
     pub positions: BTreeMap<ShardId, Position>,
-    /// How many claims the store had to give.
+    /// How many shards' claims the store had to give.
     pub claims: usize,
     /// Rows that were reported.
     pub delivered: u64,
@@ -129,15 +134,19 @@ pub(super) async fn resolve(
     store: &dyn CheckpointStore,
 ) -> Result<Ends> {
     let unreported = start.read().any(|(shard, _)| !reports.contains_key(shard));
-    let claims = if unreported {
-        store.load(&start.source, start.batch).await?
+    let claims: BTreeMap<ShardId, Position> = if unreported {
+        let claims = store.load(&start.source, start.batch).await?;
+        claims
+            .into_iter()
+            .flat_map(|(name, claim)| claim.into_ends(name))
+            .collect()
     } else {
         BTreeMap::new()
     };
     let mut positions = start.shards.clone();
     for (shard, position) in &mut positions {
         let reported = reports.get(shard).map(|report| &report.end);
-        let claimed = claims.get(shard).map(|claim| &claim.end);
+        let claimed = claims.get(shard);
         *position = stands_at(position, reported, claimed).clone();
     }
     Ok(Ends {

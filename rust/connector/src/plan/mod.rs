@@ -20,10 +20,10 @@ use crate::checkpoint::hadoop::FileSystem;
 use crate::config::SourceConfig;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::StartingPosition;
-use crate::read::{ReadTask, ShardMemory, ShardReport};
+use crate::options::{OutsideShard, StartingPosition};
+use crate::read::{ReadTask, ShardMemory, ShardReport, TaskPlan};
 use crate::service::{FanOutApi, KinesisApi, RequestCounters, StreamSummary};
-use crate::stream::{Offset, Position, ShardId};
+use crate::stream::{HashRange, Offset, Position, ShardId};
 
 pub use batch_read::batch_read_tasks;
 
@@ -31,7 +31,7 @@ use clock::ServiceClock;
 use ends::{Ends, Reports};
 use fan_out::FanOut;
 use news::{Looked, News, QUIET_INTERVAL};
-use shards::Shards;
+use shards::{HashRanges, Shards};
 
 /// The file in the checkpoint location that keeps where the query started.
 const INITIAL_OFFSET: &str = "initial-offset";
@@ -52,6 +52,7 @@ pub struct Planner {
     clock: ServiceClock,
     counters: Arc<RequestCounters>,
     reports: Mutex<Reports>,
+    hash_ranges: HashRanges,
     available: Mutex<Option<AvailableNow>>,
     /// The shards of the batch planned last that start where their tip was seen, with the batch's number.
     at_tip: Mutex<(u64, BTreeSet<ShardId>)>,
@@ -148,6 +149,11 @@ impl Planner {
     ) -> Result<Self> {
         let summary = api.describe_stream().await?;
         let clock = ServiceClock::compare(&config.options.stream.name, &summary);
+        let mut shards = Shards::new(config.options.describe_shard_interval);
+        let hash_ranges = shards.hash_ranges();
+        if config.options.aggregation.outside_shard != OutsideShard::Deliver {
+            shards.open(&*api).await?;
+        }
         let folder = config.checkpoint_location.as_deref().unwrap_or_default();
         let fan_out = match (fan_out, &config.options.consumer) {
             (Some(api), Some(choice)) => {
@@ -162,7 +168,7 @@ impl Planner {
             None => config.options.fetch_interval,
         };
         let state = State {
-            shards: Shards::new(config.options.describe_shard_interval),
+            shards,
             news: News::new(interval, config.options.check_new_record_threads),
             resolved: None,
             busy: 0,
@@ -179,6 +185,7 @@ impl Planner {
             clock,
             counters: Arc::default(),
             reports: Mutex::default(),
+            hash_ranges,
             available: Mutex::default(),
             at_tip: Mutex::default(),
             state: tokio::sync::Mutex::new(state),
@@ -277,10 +284,13 @@ impl Planner {
             .as_ref()
             .map(|left| left.done_of(positions))
             .unwrap_or_default();
-        start.following(positions.clone(), skipped).to_json().map(Some)
+        start
+            .following(positions.clone(), self.config.options.shards_per_task, skipped)
+            .to_json()
+            .map(Some)
     }
 
-    /// The tasks of a batch, one JSON for each shard.
+    /// The tasks of a batch, one JSON for each group of as many shards as the offset says.
     pub fn partitions(&self, offset: &str) -> Result<Vec<String>> {
         let offset = self.own_offset(offset)?;
         let at_tip = self.at_tip();
@@ -290,28 +300,34 @@ impl Planner {
             fan_out.is_some_and(|fan_out| all_news || fan_out.has_seen(shard))
         };
         let reports = self.reports();
-        offset
-            .read()
-            .map(|(shard, start)| {
-                let task = ReadTask {
-                    source: offset.source.clone(),
-                    batch: offset.batch,
-                    shard: shard.clone(),
-                    start: start.clone(),
-                    tip_seen: at_tip.0 == offset.batch && at_tip.1.contains(shard),
-                    until: None,
-                    consumer: self.fan_out.as_ref().map(FanOut::consumer),
-                    news: seen(shard),
-                    holder: reports.holder(&offset, shard),
-                };
-                task.to_json()
-            })
+        let task = |(shard, start): (&ShardId, &Position)| ReadTask {
+            source: offset.source.clone(),
+            batch: offset.batch,
+            shard: shard.clone(),
+            start: start.clone(),
+            hash_range: self.hash_range_for_task(shard),
+            tip_seen: at_tip.0 == offset.batch && at_tip.1.contains(shard),
+            until: None,
+            consumer: self.fan_out.as_ref().map(FanOut::consumer),
+            news: seen(shard),
+            holder: reports.holder(&offset, shard),
+        };
+        TaskPlan::group(offset.read().map(task).collect(), offset.shards_per_task)
+            .map(|plan| plan.to_json())
             .collect()
     }
 
-    /// Takes the report of a reader whose task succeeded.
+    /// The shard's hash keys, where its reader asks for them.
+    fn hash_range_for_task(&self, shard: &ShardId) -> Option<HashRange> {
+        let asked = self.config.options.aggregation.outside_shard != OutsideShard::Deliver;
+        asked.then(|| self.hash_ranges.of(shard)).flatten()
+    }
+
+    /// Takes what a reader whose task succeeded reports.
     pub fn report(&self, report: &str) -> Result<()> {
-        self.reports().add(ShardReport::from_json(report)?);
+        for report in ShardReport::all_from_json(report)? {
+            self.reports().add(report);
+        }
         Ok(())
     }
 

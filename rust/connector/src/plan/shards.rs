@@ -2,19 +2,45 @@
 //! end. New shards come from a split or a merge, so their parents end first.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::service::{KinesisApi, ShardFilter};
-use crate::stream::{Lineage, Position, ShardId};
+use crate::stream::{HashRange, Lineage, Position, Shard, ShardId};
 
 /// Lists shards, at most once in an interval.
 #[derive(Debug)]
 pub(super) struct Shards {
     interval: Duration,
     listed: Option<Instant>,
+    ranges: HashRanges,
+    /// What the planner's opening listed, until the first call that can use it.
+    opening: Option<(Instant, Vec<Shard>)>,
+}
+
+/// The hash keys of the shards that were listed last. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct HashRanges(Arc<Mutex<BTreeMap<ShardId, HashRange>>>);
+
+impl HashRanges {
+    /// What a shard takes; none if it isn't listed.
+    pub(super) fn of(&self, shard: &ShardId) -> Option<HashRange> {
+        self.ranges().get(shard).copied()
+    }
+
+    fn remember(&self, listing: &[Shard]) {
+        *self.ranges() = listing
+            .iter()
+            .map(|shard| (shard.id.clone(), shard.hash_range()))
+            .collect();
+    }
+
+    fn ranges(&self) -> MutexGuard<'_, BTreeMap<ShardId, HashRange>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a look at the listing changed.
@@ -31,7 +57,37 @@ impl Shards {
         Self {
             interval,
             listed: None,
+            ranges: HashRanges::default(),
+            opening: None,
         }
+    }
+
+    /// Lists the shards before anything is planned: the batch in flight at a restart runs again without a call of
+    /// [`Self::follow`], and its tasks need the shards' hash keys.
+    pub(super) async fn open(&mut self, api: &dyn KinesisApi) -> Result<()> {
+        let listing = api.list_shards(ShardFilter::All).await?;
+        self.ranges.remember(&listing);
+        self.opening = Some((Instant::now(), listing));
+        Ok(())
+    }
+
+    /// The shards' hash keys, as they are known at any time.
+    pub(super) fn hash_ranges(&self) -> HashRanges {
+        self.ranges.clone()
+    }
+
+    /// All shards: what the opening listed, if that may be used still.
+    async fn list(&mut self, api: &dyn KinesisApi) -> Result<Lineage> {
+        let (listed, listing) = match self.opening.take() {
+            Some((listed, listing)) if listed.elapsed() < self.interval => (listed, listing),
+            _ => {
+                let listing = api.list_shards(ShardFilter::All).await?;
+                (Instant::now(), listing)
+            }
+        };
+        self.ranges.remember(&listing);
+        self.listed = Some(listed);
+        Ok(Lineage::new(listing))
     }
 
     /// Where a new query starts. With a time, shards that ended before it have nothing for the query.
@@ -40,18 +96,21 @@ impl Shards {
         api: &dyn KinesisApi,
         at: &Position,
     ) -> Result<BTreeMap<ShardId, Position>> {
-        let filter = match at {
-            Position::AtTimestamp(millis) => ShardFilter::FromTimestamp(*millis),
-            _ => ShardFilter::All,
+        let lineage = match at {
+            Position::AtTimestamp(millis) => {
+                let listing = api.list_shards(ShardFilter::FromTimestamp(*millis)).await?;
+                self.ranges.remember(&listing);
+                self.listed = Some(Instant::now());
+                Lineage::new(listing)
+            }
+            _ => self.list(api).await?,
         };
-        let lineage = Lineage::new(api.list_shards(filter).await?);
         if lineage.is_empty() {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 "the stream lists no shard: is it being deleted?",
             ));
         }
-        self.listed = Some(Instant::now());
         Ok(lineage.roots(at))
     }
 
@@ -76,8 +135,7 @@ impl Shards {
         if !due {
             return Ok(Followed::default());
         }
-        let lineage = Lineage::new(api.list_shards(ShardFilter::All).await?);
-        self.listed = Some(Instant::now());
+        let lineage = self.list(api).await?;
         let lost: Vec<(ShardId, Position)> = positions
             .iter()
             .filter(|(shard, position)| **position != Position::ShardEnd && !lineage.lists(shard))

@@ -1,5 +1,6 @@
-//! The executors' side: a shard's records of one batch, and where the batch ends.
+//! The executors' side: a task's records of one batch, and where the batch ends.
 
+mod attempt;
 mod budget;
 mod cursor;
 mod fanout;
@@ -25,13 +26,16 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
 use crate::service::{FanOutApi, KinesisApi, RequestCounters};
+use crate::stream::Position;
 
 pub(crate) use fanout::{InUseByQuery, Residents, Standing};
 pub use memory::ShardMemory;
-pub use task::{ReadTask, ShardReport};
+pub use task::{ReadTask, ShardReport, TaskPlan};
 
-use polling::{Fetcher, Progress};
+use attempt::Attempt;
+use polling::Progress;
 use queue::Queue;
+use rows::RowRules;
 
 /// What a reader did so far.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -47,15 +51,20 @@ pub struct ReaderMetrics {
     pub retries: u64,
     /// Requests that the service throttled.
     pub throttles: u64,
-    /// How far behind the shard's tip the last answer was; none before the first answer.
+    /// How far behind the shard's tip the last answer was, of the shard that is farthest behind; none before the first
+    /// answer.
     pub millis_behind_latest: Option<i64>,
 }
 
-/// What the fetching and the consuming side of a reader share.
+/// What the fetching and the consuming side of a reader share of one shard.
 #[derive(Debug)]
 pub(crate) struct Shared {
     task: ReadTask,
-    queue: Queue,
+    rules: RowRules,
+    /// One for all shards of the reader.
+    queue: Arc<Queue>,
+    /// The shard's lane in it.
+    lane: usize,
     progress: Mutex<Progress>,
     /// Names this process in reports.
     process: String,
@@ -66,12 +75,72 @@ impl Shared {
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The end of what was fetched; where nothing was, the batch's start.
+    fn fetched_to(&self) -> Position {
+        let progress = self.progress();
+        match progress.fetched {
+            true => progress.position.clone(),
+            false => self.task.start.clone(),
+        }
+    }
+
+    /// Says which shard and batch an error concerns.
+    fn named(&self, error: Error) -> Error {
+        error
+            .with("shard", self.task.shard.to_string())
+            .with("batch", self.task.batch.to_string())
+    }
+
+    /// What a task that succeeded tells of the shard; none without a claim.
+    fn report(&self) -> Option<ShardReport> {
+        let progress = self.progress();
+        let counters = &self.counters;
+        Some(ShardReport {
+            source: self.task.source.clone(),
+            batch: self.task.batch,
+            shard: self.task.shard.clone(),
+            end: progress.claimed.clone()?,
+            tip: progress.tip,
+            left: progress.left,
+            lost: progress.lost,
+            records: progress.rows,
+            bytes: progress.bytes,
+            skipped_aggregates: progress.left_out.count,
+            requests: counters.requests(),
+            retries: counters.retries(),
+            throttles: counters.throttles(),
+            resubscriptions: counters.resubscriptions(),
+            prefetch_hits: progress.prefetch_hit.into(),
+            buffered_bytes: progress.buffered_bytes,
+            last_arrival: progress.last_arrival,
+            process: progress.subscribed.then(|| self.process.clone()),
+            millis_behind_latest: progress.millis_behind_latest,
+        })
+    }
+
+    /// Says once for the shard's part of the batch, if aggregates were left out.
+    fn warn_of_left_out(&self) {
+        let left_out = self.progress().left_out.clone();
+        if let Some(first) = left_out.first {
+            tracing::warn!(
+                shard = %self.task.shard,
+                batch = self.task.batch,
+                "{} KPL aggregate(s) were left out, as kinesis.aggregation.outsideShard and \
+                 kinesis.aggregation.broken say; the first is that with {first}",
+                left_out.count
+            );
+        }
+    }
 }
 
-/// Reads one shard's part of one batch. It fetches ahead of its consumer, within the memory bound.
+/// Reads a task's part of one batch: a shard's, or those of a group of shards, all at once. It fetches ahead of its
+/// consumer, within the memory bound.
 #[derive(Debug)]
 pub struct ShardReader {
-    shared: Arc<Shared>,
+    plan: Arc<TaskPlan>,
+    shards: Arc<[Arc<Shared>]>,
+    queue: Arc<Queue>,
     stop: watch::Sender<bool>,
     fetching: Mutex<Option<JoinHandle<()>>>,
 }
@@ -86,29 +155,35 @@ impl ShardReader {
         task: &str,
         files: Arc<dyn FileSystem>,
     ) -> Result<Self> {
-        let task = ReadTask::from_json(task)?;
+        let plan = TaskPlan::from_json(task)?;
         let store = engine.store(&config, files)?;
         let engine = engine.clone();
         let options = config.options.clone();
         let memory = engine.memory().clone();
-        Ok(Self::start(task, &options, &memory, |shared, stop| async move {
-            let api = engine.source_client(&config).await?;
-            let fan_out = match shared.task.consumer {
-                Some(_) => Some(engine.fan_out_client(&config).await?),
-                None => None,
-            };
-            Fetcher {
-                api,
-                fan_out,
-                store,
-                memory: engine.memory(),
-                options: &config.options,
-                shared,
-                stop,
-            }
-            .run()
-            .await
-        }))
+        Ok(Self::start(
+            plan,
+            &options,
+            &memory,
+            |plan, shards, stop| async move {
+                let api = engine.source_client(&config).await?;
+                let fan_out = match shards.iter().any(|shard| shard.task.consumer.is_some()) {
+                    true => Some(engine.fan_out_client(&config).await?),
+                    false => None,
+                };
+                Attempt {
+                    api,
+                    fan_out,
+                    store,
+                    memory: engine.memory(),
+                    options: &config.options,
+                    plan: &plan,
+                    shards: &shards,
+                    stop,
+                }
+                .run()
+                .await
+            },
+        ))
     }
 
     /// A reader on these parts.
@@ -117,9 +192,9 @@ impl ShardReader {
         api: Arc<dyn KinesisApi>,
         store: Arc<dyn CheckpointStore>,
         options: &SourceOptions,
-        task: ReadTask,
+        plan: impl Into<TaskPlan>,
     ) -> Self {
-        Self::with_memory(api, None, store, options, task, &ShardMemory::default())
+        Self::with_memory(api, None, store, options, plan, &ShardMemory::default())
     }
 
     /// A reader on these parts, for tasks that follow one another in a process: a task with a consumer reads by
@@ -130,18 +205,19 @@ impl ShardReader {
         fan_out: Option<Arc<dyn FanOutApi>>,
         store: Arc<dyn CheckpointStore>,
         options: &SourceOptions,
-        task: ReadTask,
+        plan: impl Into<TaskPlan>,
         memory: &ShardMemory,
     ) -> Self {
         let (fetching, kept) = (options.clone(), memory.clone());
-        Self::start(task, options, memory, |shared, stop| async move {
-            Fetcher {
+        Self::start(plan.into(), options, memory, |plan, shards, stop| async move {
+            Attempt {
                 api,
                 fan_out,
                 store: Some(store),
                 memory: &kept,
                 options: &fetching,
-                shared,
+                plan: &plan,
+                shards: &shards,
                 stop,
             }
             .run()
@@ -149,28 +225,35 @@ impl ShardReader {
         })
     }
 
-    fn start<F, Fut>(task: ReadTask, options: &SourceOptions, memory: &ShardMemory, fetch: F) -> Self
+    fn start<F, Fut>(plan: TaskPlan, options: &SourceOptions, memory: &ShardMemory, fetch: F) -> Self
     where
-        F: FnOnce(Arc<Shared>, watch::Receiver<bool>) -> Fut + Send + 'static,
+        F: FnOnce(Arc<TaskPlan>, Arc<[Arc<Shared>]>, watch::Receiver<bool>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<()>> + Send,
     {
         let bytes = |option: u64| usize::try_from(option).unwrap_or(usize::MAX);
-        let queue = Queue::new(
+        let queue = Arc::new(Queue::new(
+            plan.tasks().len(),
             bytes(options.prefetch_max_bytes_per_shard),
             bytes(options.prefetch_max_bytes_per_executor),
             memory.budget().clone(),
-        );
-        let shared = Arc::new(Shared {
-            progress: Mutex::new(Progress::at(task.start.clone())),
-            task,
-            queue,
-            process: memory.residents().process(),
-            counters: Arc::default(),
-        });
+        ));
+        let shared = |(lane, task): (usize, &ReadTask)| {
+            Arc::new(Shared {
+                progress: Mutex::new(Progress::at(task.start.clone())),
+                rules: RowRules::new(options, task),
+                task: task.clone(),
+                queue: queue.clone(),
+                lane,
+                process: memory.residents().process(),
+                counters: Arc::default(),
+            })
+        };
+        let shards: Arc<[Arc<Shared>]> = plan.tasks().iter().enumerate().map(shared).collect();
+        let plan = Arc::new(plan);
         let (stop, stopped) = watch::channel(false);
-        let fetched = shared.clone();
+        let (fetched, into, what) = (shards.clone(), queue.clone(), plan.clone());
         let fetching = tokio::spawn(async move {
-            let result = AssertUnwindSafe(fetch(fetched.clone(), stopped))
+            let result = AssertUnwindSafe(fetch(what.clone(), fetched.clone(), stopped))
                 .catch_unwind()
                 .await;
             let result = result.unwrap_or_else(|_| {
@@ -179,15 +262,13 @@ impl ShardReader {
                     "the reading of a shard panicked; the log has its message",
                 ))
             });
-            fetched.queue.end(result.map_err(|error| {
-                let task = &fetched.task;
-                error
-                    .with("shard", task.shard.to_string())
-                    .with("batch", task.batch.to_string())
-            }));
+            fetched.iter().for_each(|shard| shard.warn_of_left_out());
+            into.end(result.map_err(|error| named(error, &what)));
         });
         Self {
-            shared,
+            plan,
+            shards,
+            queue,
             stop,
             fetching: Mutex::new(Some(fetching)),
         }
@@ -195,11 +276,11 @@ impl ShardReader {
 
     /// The next rows, or none at the batch's end, once its claim is stored. Dropping the future loses nothing.
     pub async fn next(&self) -> Result<Option<RecordBatch>> {
-        self.shared.queue.pop().await
+        self.queue.pop().await
     }
 
     /// Ends the reading. After the end, or when the task succeeded without reading to the end, answers the
-    /// report for [`crate::plan::Planner::report`]; an early end claims what was fetched, and nothing if nothing
+    /// reports for [`crate::plan::Planner::report`]; an early end claims what was fetched, and nothing if nothing
     /// was. A failed or killed task (`succeeded` false) claims nothing and has no report.
     pub async fn finish(&self, succeeded: bool) -> Result<Option<String>> {
         let fetching = self
@@ -216,61 +297,48 @@ impl ShardReader {
         self.stop.send_replace(true);
         if let Some(fetching) = fetching {
             fetching.await.map_err(|error| {
-                Error::new(
+                let error = Error::new(
                     ErrorKind::Internal,
                     format!("a shard's reading ended unexpectedly: {error}"),
-                )
-                .with("shard", self.shared.task.shard.to_string())
+                );
+                named(error, &self.plan)
             })?;
         }
         // What was not consumed is of no use any more, but how the fetching ended is.
-        while self.shared.queue.pop().await?.is_some() {}
+        while self.queue.pop().await?.is_some() {}
         self.report()
     }
 
     fn report(&self) -> Result<Option<String>> {
-        let metrics = self.metrics();
-        let progress = self.shared.progress();
-        let Some(end) = progress.claimed.clone() else {
-            return Ok(None);
-        };
-        let task = &self.shared.task;
-        let report = ShardReport {
-            source: task.source.clone(),
-            batch: task.batch,
-            shard: task.shard.clone(),
-            end,
-            tip: progress.tip,
-            left: progress.left,
-            lost: progress.lost,
-            records: metrics.records,
-            bytes: metrics.bytes,
-            requests: metrics.requests,
-            retries: metrics.retries,
-            throttles: metrics.throttles,
-            resubscriptions: self.shared.counters.resubscriptions(),
-            prefetch_hits: progress.prefetch_hit.into(),
-            buffered_bytes: progress.buffered_bytes,
-            last_arrival: progress.last_arrival,
-            process: progress.subscribed.then(|| self.shared.process.clone()),
-            millis_behind_latest: metrics.millis_behind_latest,
-        };
-        report.to_json().map(Some)
-    }
-
-    /// What the reader did so far.
-    pub fn metrics(&self) -> ReaderMetrics {
-        let progress = self.shared.progress();
-        let counters = &self.shared.counters;
-        ReaderMetrics {
-            records: progress.rows,
-            bytes: progress.bytes,
-            requests: counters.requests(),
-            retries: counters.retries(),
-            throttles: counters.throttles(),
-            millis_behind_latest: progress.millis_behind_latest,
+        let reports: Vec<ShardReport> = self.shards.iter().filter_map(|shard| shard.report()).collect();
+        match reports.is_empty() {
+            true => Ok(None),
+            false => ShardReport::all_to_json(&reports).map(Some),
         }
     }
+
+    /// What the reader did so far, of all its shards.
+    pub fn metrics(&self) -> ReaderMetrics {
+        let mut sum = ReaderMetrics::default();
+        for shard in self.shards.iter() {
+            let progress = shard.progress();
+            sum.records += progress.rows;
+            sum.bytes += progress.bytes;
+            sum.requests += shard.counters.requests();
+            sum.retries += shard.counters.retries();
+            sum.throttles += shard.counters.throttles();
+            sum.millis_behind_latest = sum.millis_behind_latest.max(progress.millis_behind_latest);
+        }
+        sum
+    }
+}
+
+/// Says what the error of a task concerns, as far as it doesn't itself.
+fn named(error: Error, plan: &TaskPlan) -> Error {
+    let key = plan.claim_key();
+    error
+        .with("shard", key.shard.to_string())
+        .with("batch", key.batch.to_string())
 }
 
 impl Drop for ShardReader {

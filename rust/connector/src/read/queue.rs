@@ -11,12 +11,14 @@ use crate::checkpoint::protocol::{has_passed, is_before};
 use crate::error::{Error, Result};
 use crate::stream::{Position, SequenceNumber};
 
-/// A queue for one producer and one consumer.
+/// A queue for one consumer, with a lane for the producer of each shard. The lanes are emptied one after the other, so
+/// that every attempt at a task hands out its rows in the same order, however its shards' answers came.
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<State>,
     filled: Notify,
     drained: Notify,
+    /// Bound of a lane.
     max_bytes: usize,
     /// What all readers of the process may hold together, by this query's option.
     max_bytes_of_all: usize,
@@ -25,10 +27,46 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    batches: VecDeque<(RecordBatch, Reserved)>,
-    bytes: usize,
-    delivered: Option<SequenceNumber>,
+    lanes: Vec<Lane>,
     end: Option<Result<(), Error>>,
+}
+
+/// A shard's rows.
+#[derive(Debug, Default)]
+struct Lane {
+    batches: VecDeque<(RecordBatch, Reserved)>,
+    /// The bytes that wait.
+    bytes: usize,
+    /// The last row that the consumer has.
+    delivered: Option<SequenceNumber>,
+    /// No more rows will come, unless another attempt's claim turns out to be farther.
+    done: bool,
+}
+
+impl State {
+    /// Takes the rows that are next: those of the first lane that has some, unless an earlier one may still get some.
+    fn take(&mut self) -> Option<RecordBatch> {
+        for lane in &mut self.lanes {
+            if let Some((batch, _)) = lane.batches.pop_front() {
+                let last = batch.sequence_number.iter().flatten().last();
+                lane.bytes -= batch.bytes();
+                lane.delivered = last.and_then(|number| number.parse().ok());
+                return Some(batch);
+            }
+            if !lane.done && self.end.is_none() {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// True if the consumer waits for this lane's rows: it has none, nor has or gets any lane before it.
+    fn is_awaited(&self, lane: usize) -> bool {
+        self.lanes[lane].batches.is_empty()
+            && self.lanes[..lane]
+                .iter()
+                .all(|before| before.done && before.batches.is_empty())
+    }
 }
 
 /// What [`Queue::truncate`] took away.
@@ -39,9 +77,12 @@ pub(super) struct Truncated {
 }
 
 impl Queue {
-    pub(super) fn new(max_bytes: usize, max_bytes_of_all: usize, budget: Budget) -> Self {
+    /// A queue with so many lanes.
+    pub(super) fn new(lanes: usize, max_bytes: usize, max_bytes_of_all: usize, budget: Budget) -> Self {
+        let mut state = State::default();
+        state.lanes.resize_with(lanes, Lane::default);
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(state),
             filled: Notify::new(),
             drained: Notify::new(),
             max_bytes,
@@ -50,31 +91,43 @@ impl Queue {
         }
     }
 
-    /// Appends rows, waiting for room here and in the process. An empty queue takes a batch whatever its size.
-    pub(super) async fn push(&self, batch: RecordBatch) {
+    /// Appends a shard's rows, waiting for room in its lane and in the process. An empty lane takes a batch above its
+    /// bound, and one that the consumer waits for takes it whatever is left in the process.
+    pub(super) async fn push(&self, lane: usize, batch: RecordBatch) {
         let size = batch.bytes();
         loop {
+            // Made before the look at the state, so that nothing that is drained after it is missed.
+            let drained = self.drained.notified();
             let own_room = {
                 let mut state = self.state();
-                let own_room = state.bytes + size <= self.max_bytes;
-                let reserved = match state.batches.is_empty() {
+                let used = state.lanes[lane].bytes;
+                let own_room = state.lanes[lane].batches.is_empty() || used + size <= self.max_bytes;
+                let reserved = match state.is_awaited(lane) {
                     true => Some(self.budget.reserve_anyway(size)),
                     false if own_room => self.budget.try_reserve(size, self.max_bytes_of_all),
                     false => None,
                 };
                 if let Some(reserved) = reserved {
-                    state.bytes += size;
-                    state.batches.push_back((batch, reserved));
+                    let lane = &mut state.lanes[lane];
+                    lane.bytes += size;
+                    lane.batches.push_back((batch, reserved));
                     break;
                 }
                 own_room
             };
             tokio::select! {
-                () = self.drained.notified() => {}
+                () = drained => {}
                 () = self.budget.wait_for(size, self.max_bytes_of_all), if own_room => {}
             }
         }
         self.filled.notify_one();
+    }
+
+    /// The shard's rows are all there, as far as is known.
+    pub(super) fn finish_lane(&self, lane: usize) {
+        self.state().lanes[lane].done = true;
+        self.filled.notify_one();
+        self.drained.notify_waiters();
     }
 
     /// Takes the next rows; none after the end. Dropping the future loses nothing.
@@ -82,11 +135,8 @@ impl Queue {
         loop {
             {
                 let mut state = self.state();
-                if let Some((batch, _)) = state.batches.pop_front() {
-                    state.bytes -= batch.bytes();
-                    let last = batch.sequence_number.iter().flatten().last();
-                    state.delivered = last.and_then(|number| number.parse().ok());
-                    self.drained.notify_one();
+                if let Some(batch) = state.take() {
+                    self.drained.notify_waiters();
                     return Ok(Some(batch));
                 }
                 match &state.end {
@@ -104,24 +154,23 @@ impl Queue {
         {
             let mut state = self.state();
             if result.is_err() {
-                state.batches.clear();
-                state.bytes = 0;
+                state.lanes.iter_mut().for_each(|lane| lane.batches.clear());
             }
             state.end = Some(result);
         }
         self.filled.notify_one();
     }
 
-    /// Takes away the rows after `end`; none, with nothing changed, if one of them was delivered already.
-    pub(super) fn truncate(&self, end: &Position) -> Option<Truncated> {
+    /// Takes away a shard's rows after `end`; none, with nothing changed, if one of them was delivered already.
+    pub(super) fn truncate(&self, lane: usize, end: &Position) -> Option<Truncated> {
         let mut state = self.state();
-        if has_passed(state.delivered.as_ref(), end) {
+        let lane = &mut state.lanes[lane];
+        if has_passed(lane.delivered.as_ref(), end) {
             return None;
         }
         let mut dropped = Truncated::default();
-        let waiting = std::mem::take(&mut state.batches);
-        state.bytes = 0;
-        for (batch, reserved) in waiting {
+        lane.bytes = 0;
+        for (batch, reserved) in std::mem::take(&mut lane.batches) {
             let kept = batch
                 .sequence_number
                 .iter()
@@ -133,10 +182,11 @@ impl Queue {
             dropped.bytes += rest.data_bytes() as u64;
             if kept > 0 {
                 let batch = batch.slice(0, kept);
-                state.bytes += batch.bytes();
-                state.batches.push_back((batch, reserved));
+                lane.bytes += batch.bytes();
+                lane.batches.push_back((batch, reserved));
             }
         }
+        self.drained.notify_waiters();
         Some(dropped)
     }
 
@@ -167,7 +217,7 @@ mod tests {
     }
 
     fn queue(max_bytes: usize) -> Queue {
-        Queue::new(max_bytes, usize::MAX, Budget::default())
+        Queue::new(1, max_bytes, usize::MAX, Budget::default())
     }
 
     async fn drain(queue: &Queue) -> Vec<String> {
@@ -181,8 +231,8 @@ mod tests {
     #[tokio::test]
     async fn rows_come_out_in_order_and_then_the_end() {
         let queue = queue(1_000);
-        queue.push(batch(&[1, 2])).await;
-        queue.push(batch(&[3])).await;
+        queue.push(0, batch(&[1, 2])).await;
+        queue.push(0, batch(&[3])).await;
         queue.end(Ok(()));
         assert_eq!(drain(&queue).await, ["1", "2", "3"]);
     }
@@ -190,9 +240,9 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_makes_the_producer_wait() {
         let queue = Arc::new(queue(150));
-        queue.push(batch(&[1])).await;
+        queue.push(0, batch(&[1])).await;
         let producer = queue.clone();
-        let second = tokio::spawn(async move { producer.push(batch(&[2])).await });
+        let second = tokio::spawn(async move { producer.push(0, batch(&[2])).await });
         tokio::task::yield_now().await;
         assert!(!second.is_finished());
         assert!(queue.pop().await.expect("rows").is_some());
@@ -202,19 +252,19 @@ mod tests {
     #[tokio::test]
     async fn the_process_is_full_before_the_queue_is_but_each_queue_holds_one_batch() {
         let budget = Budget::default();
-        let queue = || Arc::new(Queue::new(1_000, 150, budget.clone()));
+        let queue = || Arc::new(Queue::new(1, 1_000, 150, budget.clone()));
         let (left, right) = (queue(), queue());
-        left.push(batch(&[1])).await;
-        right.push(batch(&[1])).await;
+        left.push(0, batch(&[1])).await;
+        right.push(0, batch(&[1])).await;
         assert!(budget.used() > 150, "{}", budget.used());
         let producer = right.clone();
-        let second = tokio::spawn(async move { producer.push(batch(&[2])).await });
+        let second = tokio::spawn(async move { producer.push(0, batch(&[2])).await });
         tokio::task::yield_now().await;
         assert!(!second.is_finished());
         assert!(right.pop().await.expect("rows").is_some());
         second.await.expect("an empty queue takes a batch");
         let producer = right.clone();
-        let third = tokio::spawn(async move { producer.push(batch(&[])).await });
+        let third = tokio::spawn(async move { producer.push(0, batch(&[])).await });
         tokio::task::yield_now().await;
         assert!(!third.is_finished());
         drop(left);
@@ -228,14 +278,14 @@ mod tests {
     #[tokio::test]
     async fn a_batch_above_the_bound_passes_alone() {
         let queue = queue(10);
-        queue.push(batch(&[1])).await;
+        queue.push(0, batch(&[1])).await;
         assert!(queue.pop().await.expect("rows").is_some());
     }
 
     #[tokio::test]
     async fn a_failure_hides_the_rows_that_wait() {
         let queue = queue(1_000);
-        queue.push(batch(&[1])).await;
+        queue.push(0, batch(&[1])).await;
         queue.end(Err(Error::new(ErrorKind::Transport, "lost")));
         assert_eq!(
             queue.pop().await.expect_err("failed").kind(),
@@ -246,11 +296,14 @@ mod tests {
     #[tokio::test]
     async fn rows_after_a_nearer_claim_are_taken_away() {
         let queue = queue(10_000);
-        queue.push(batch(&[1, 2])).await;
-        queue.push(batch(&[3, 4])).await;
+        queue.push(0, batch(&[1, 2])).await;
+        queue.push(0, batch(&[3, 4])).await;
         queue.pop().await.expect("rows");
-        assert_eq!(queue.truncate(&after(1)), None, "2 was delivered");
-        assert_eq!(queue.truncate(&after(3)), Some(Truncated { rows: 1, bytes: 100 }));
+        assert_eq!(queue.truncate(0, &after(1)), None, "2 was delivered");
+        assert_eq!(
+            queue.truncate(0, &after(3)),
+            Some(Truncated { rows: 1, bytes: 100 })
+        );
         queue.end(Ok(()));
         assert_eq!(drain(&queue).await, ["3"]);
     }
@@ -258,13 +311,77 @@ mod tests {
     #[tokio::test]
     async fn a_claim_of_nothing_takes_all_away_unless_something_was_delivered() {
         let queue = queue(10_000);
-        queue.push(batch(&[1, 2])).await;
+        queue.push(0, batch(&[1, 2])).await;
         assert_eq!(
-            queue.truncate(&Position::TrimHorizon),
+            queue.truncate(0, &Position::TrimHorizon),
             Some(Truncated { rows: 2, bytes: 200 })
         );
-        queue.push(batch(&[1])).await;
+        queue.push(0, batch(&[1])).await;
         queue.pop().await.expect("rows");
-        assert_eq!(queue.truncate(&Position::AtTimestamp(5)), None);
+        assert_eq!(queue.truncate(0, &Position::AtTimestamp(5)), None);
+    }
+
+    #[tokio::test]
+    async fn lanes_fill_at_once_and_are_emptied_one_after_the_other() {
+        let queue = Arc::new(Queue::new(2, 150, usize::MAX, Budget::default()));
+        queue.push(1, batch(&[7, 8])).await;
+        let popped = queue.clone();
+        let first = tokio::spawn(async move { popped.pop().await });
+        tokio::task::yield_now().await;
+        assert!(!first.is_finished(), "the first lane is not done");
+        queue.push(0, batch(&[1])).await;
+        assert_eq!(first.await.expect("ran").expect("rows").expect("some").rows(), 1);
+        queue.push(0, batch(&[2])).await;
+        assert_eq!(queue.truncate(0, &Position::TrimHorizon), None, "1 was delivered");
+        assert_eq!(
+            queue.truncate(1, &after(7)),
+            Some(Truncated { rows: 1, bytes: 100 })
+        );
+        queue.finish_lane(1);
+        queue.finish_lane(0);
+        assert_eq!(queue.pop().await.expect("rows").expect("some").rows(), 1);
+        queue.push(0, batch(&[3])).await;
+        queue.end(Ok(()));
+        assert_eq!(drain(&queue).await, ["3", "7"], "a farther claim brought 3");
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_is_waited_for_gets_on_when_others_have_filled_the_process() {
+        let budget = Budget::default();
+        let queue = Arc::new(Queue::new(3, 1_000, 150, budget.clone()));
+        queue.push(1, batch(&[1])).await;
+        let other = queue.clone();
+        let waits = tokio::spawn(async move { other.push(2, batch(&[5])).await });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished(), "nobody waits for it yet");
+        queue.push(0, batch(&[1])).await;
+        queue.finish_lane(0);
+        queue.finish_lane(1);
+        queue.pop().await.expect("rows");
+        queue.pop().await.expect("rows");
+        waits.await.expect("pushed");
+        queue.end(Ok(()));
+        assert_eq!(drain(&queue).await, ["5"]);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn every_producer_that_waits_is_woken() {
+        let queue = Arc::new(Queue::new(2, 150, usize::MAX, Budget::default()));
+        queue.push(0, batch(&[1])).await;
+        queue.push(1, batch(&[1])).await;
+        let producers = [0, 1].map(|lane| {
+            let queue = queue.clone();
+            tokio::spawn(async move { queue.push(lane, batch(&[2])).await })
+        });
+        tokio::task::yield_now().await;
+        queue.finish_lane(0);
+        queue.pop().await.expect("rows");
+        tokio::task::yield_now().await;
+        queue.pop().await.expect("rows");
+        queue.pop().await.expect("rows");
+        for producer in producers {
+            producer.await.expect("pushed");
+        }
     }
 }

@@ -1,10 +1,118 @@
 //! What a task is told to read, and what it reports.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::ClaimKey;
+use crate::checkpoint::{Claim, ClaimKey};
 use crate::error::{Error, ErrorKind, Result};
-use crate::stream::{Position, ShardId};
+use crate::stream::{HashRange, Position, ShardId};
+
+/// What one Spark task reads: one shard's part of a batch, or those of a group of shards, which then share a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskPlan {
+    /// Named by the shard's id, or by the group's name.
+    claim_key: ClaimKey,
+    tasks: Vec<ReadTask>,
+}
+
+/// A group as it travels; one shard travels as its [`ReadTask`]. Both have a name in the field `shard`.
+#[derive(Serialize, Deserialize)]
+struct GroupJson<T> {
+    shard: ShardId,
+    tasks: T,
+}
+
+impl TaskPlan {
+    /// A plan for these shards of one batch; none without any. Its name follows from them: no shard begins two groups of
+    /// a batch, and no shard's id (`shardId-…`) begins like a group's name.
+    pub fn new(tasks: Vec<ReadTask>) -> Option<Self> {
+        let first = tasks.first()?.claim_key();
+        let name = match tasks.len() {
+            1 => first.shard,
+            count => ShardId::from(format!("group-{}-{count}", first.shard).as_str()),
+        };
+        let claim_key = ClaimKey { shard: name, ..first };
+        Some(Self { claim_key, tasks })
+    }
+
+    /// Plans for groups of `size` shards, in the order given; the last one may be smaller.
+    pub fn group(mut tasks: Vec<ReadTask>, size: usize) -> impl Iterator<Item = Self> {
+        std::iter::from_fn(move || {
+            let rest = tasks.split_off(size.max(1).min(tasks.len()));
+            Self::new(std::mem::replace(&mut tasks, rest))
+        })
+    }
+
+    /// The shards' parts, at least one.
+    pub fn tasks(&self) -> &[ReadTask] {
+        &self.tasks
+    }
+
+    /// Names the plan's claim.
+    pub fn claim_key(&self) -> &ClaimKey {
+        &self.claim_key
+    }
+
+    /// The claim of these ends of the plan's shards.
+    pub(crate) fn claim(&self, mut ends: BTreeMap<ShardId, Position>) -> Claim {
+        match ends.remove(&self.claim_key.shard) {
+            Some(end) => Claim::new(end),
+            None => Claim::of_group(ends),
+        }
+    }
+
+    /// Reads what [`Self::to_json`] wrote.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let malformed = |error: serde_json::Error| {
+            Error::new(
+                ErrorKind::InvalidArgument,
+                format!("a task is malformed: {error}"),
+            )
+        };
+        let peek: GroupJson<Option<serde::de::IgnoredAny>> = serde_json::from_str(json).map_err(malformed)?;
+        if peek.tasks.is_none() {
+            return Ok(ReadTask::from_json(json)?.into());
+        }
+        let group: GroupJson<Vec<ReadTask>> = serde_json::from_str(json).map_err(malformed)?;
+        let first = group.tasks.first().ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidArgument,
+                "a task is malformed: it has no shards",
+            )
+        })?;
+        let claim_key = ClaimKey {
+            shard: group.shard,
+            ..first.claim_key()
+        };
+        Ok(Self {
+            claim_key,
+            tasks: group.tasks,
+        })
+    }
+
+    /// The plan as it travels to its executor.
+    pub fn to_json(&self) -> Result<String> {
+        match self.tasks.as_slice() {
+            [task] if task.shard == self.claim_key.shard => task.to_json(),
+            tasks => {
+                let shard = self.claim_key.shard.clone();
+                serde_json::to_string(&GroupJson { shard, tasks }).map_err(|error| {
+                    Error::new(ErrorKind::Internal, format!("a task can't be written: {error}"))
+                })
+            }
+        }
+    }
+}
+
+impl From<ReadTask> for TaskPlan {
+    fn from(task: ReadTask) -> Self {
+        Self {
+            claim_key: task.claim_key(),
+            tasks: vec![task],
+        }
+    }
+}
 
 /// One shard's part of one batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +126,9 @@ pub struct ReadTask {
     pub shard: ShardId,
     /// Where the batch starts.
     pub start: Position,
+    /// The hash keys that the shard takes; none where they aren't known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash_range: Option<HashRange>,
     /// True if the shard's tip was seen at `start`, so lately that what came after it can't have expired. Otherwise
     /// the reader makes sure of it.
     #[serde(default)]
@@ -85,6 +196,9 @@ pub struct ShardReport {
     pub records: u64,
     /// Bytes of their data.
     pub bytes: u64,
+    /// Aggregates that were left out, by `kinesis.aggregation.outsideShard` or `kinesis.aggregation.broken`.
+    #[serde(default)]
+    pub skipped_aggregates: u64,
     /// Requests sent to Kinesis.
     pub requests: u64,
     /// Requests sent again.
@@ -113,17 +227,85 @@ pub struct ShardReport {
 impl ShardReport {
     /// Reads what [`Self::to_json`] wrote.
     pub fn from_json(json: &str) -> Result<Self> {
-        serde_json::from_str(json).map_err(|error| {
-            Error::new(
-                ErrorKind::InvalidArgument,
-                format!("a report is malformed: {error}"),
-            )
-        })
+        serde_json::from_str(json).map_err(malformed_report)
+    }
+
+    /// Reads what a task sends: a report, or a list with one of each shard.
+    pub(crate) fn all_from_json(json: &str) -> Result<Vec<Self>> {
+        if json.starts_with('[') {
+            return serde_json::from_str(json).map_err(malformed_report);
+        }
+        Ok(vec![Self::from_json(json)?])
+    }
+
+    /// What a task sends.
+    pub(crate) fn all_to_json(reports: &[Self]) -> Result<String> {
+        match reports {
+            [report] => report.to_json(),
+            reports => serde_json::to_string(reports).map_err(|error| {
+                Error::new(ErrorKind::Internal, format!("reports can't be written: {error}"))
+            }),
+        }
     }
 
     /// The report as it travels to the driver.
     pub fn to_json(&self) -> Result<String> {
         serde_json::to_string(self)
             .map_err(|error| Error::new(ErrorKind::Internal, format!("a report can't be written: {error}")))
+    }
+}
+
+fn malformed_report(error: serde_json::Error) -> Error {
+    Error::new(
+        ErrorKind::InvalidArgument,
+        format!("a report is malformed: {error}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(shard: &str) -> ReadTask {
+        ReadTask {
+            source: "q".into(),
+            batch: 3,
+            shard: shard.into(),
+            start: Position::TrimHorizon,
+            hash_range: None,
+            tip_seen: false,
+            until: None,
+            consumer: None,
+            news: false,
+            holder: None,
+        }
+    }
+
+    #[test]
+    fn one_shard_travels_and_is_claimed_under_its_own_name() {
+        let plan = TaskPlan::new(vec![task("s-1")]).expect("a plan");
+        assert_eq!(plan, task("s-1").into());
+        assert_eq!(
+            plan.to_json().expect("writes"),
+            task("s-1").to_json().expect("writes")
+        );
+        assert_eq!(
+            TaskPlan::from_json(&plan.to_json().expect("writes")).expect("reads"),
+            plan
+        );
+        assert_eq!(*plan.claim_key(), task("s-1").claim_key());
+        let ends = BTreeMap::from([("s-1".into(), Position::ShardEnd)]);
+        assert_eq!(plan.claim(ends), Claim::new(Position::ShardEnd));
+    }
+
+    #[test]
+    fn a_group_has_a_name_of_its_own() {
+        let plan = TaskPlan::new(vec![task("s-1"), task("s-2"), task("s-3")]).expect("a plan");
+        let read = TaskPlan::from_json(&plan.to_json().expect("writes")).expect("reads");
+        assert_eq!(read, plan);
+        assert_eq!(read.claim_key().to_string(), "q/3/group-s-1-3");
+        let ends = BTreeMap::from([("s-2".into(), Position::ShardEnd)]);
+        assert_eq!(plan.claim(ends.clone()), Claim::of_group(ends));
+        assert_eq!(TaskPlan::new(Vec::new()), None);
     }
 }

@@ -8,13 +8,13 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::RequestId;
 use aws_sdk_kinesis::primitives::{Blob, DateTime};
 use aws_sdk_kinesis::types::{
-    PutRecordsRequestEntry, PutRecordsResultEntry, Record, Shard as SdkShard, ShardFilter as SdkShardFilter,
-    ShardFilterType, ShardIteratorType,
+    EncryptionType, PutRecordsRequestEntry, PutRecordsResultEntry, Record, Shard as SdkShard,
+    ShardFilter as SdkShardFilter, ShardFilterType, ShardIteratorType,
 };
 
 use super::access::sdk_config;
 use super::clock::AnswerDate;
-use super::columns::RecordColumns;
+use super::columns::{Encryption, RecordColumns};
 use super::failure::classify;
 use super::retry::{RequestCounters, with_retries};
 use super::{KinesisApi, Page, PutEntry, PutOutcome, ShardFilter, ShardIterator, StreamSummary};
@@ -363,6 +363,11 @@ pub(super) fn columns(records: &[Record]) -> Result<RecordColumns> {
             record.sequence_number(),
             arrival,
         )?;
+        match record.encryption_type() {
+            Some(EncryptionType::None) => columns.set_encryption(Encryption::None),
+            Some(EncryptionType::Kms) => columns.set_encryption(Encryption::Kms),
+            _ => {}
+        }
     }
     Ok(columns)
 }

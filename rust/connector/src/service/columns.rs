@@ -54,6 +54,25 @@ impl ByteColumn {
     }
 }
 
+/// How the service keeps a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// Not encrypted.
+    None,
+    /// With a key of KMS.
+    Kms,
+}
+
+impl Encryption {
+    /// The name that the service has for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::Kms => "KMS",
+        }
+    }
+}
+
 /// Records in the order the shard gave them. Read through its accessors only, so that what decodes the answer
 /// can change beneath it.
 #[derive(Clone, Debug)]
@@ -62,6 +81,8 @@ pub struct RecordColumns {
     partition_keys: ByteColumn,
     sequence_numbers: ByteColumn,
     arrival_millis: Vec<i64>,
+    /// As long as the records up to the last one whose encryption the service told.
+    encryptions: Vec<Option<Encryption>>,
 }
 
 impl RecordColumns {
@@ -72,6 +93,7 @@ impl RecordColumns {
             partition_keys: ByteColumn::with_capacity(rows, rows * 16),
             sequence_numbers: ByteColumn::with_capacity(rows, rows * 56),
             arrival_millis: Vec::with_capacity(rows),
+            encryptions: Vec::new(),
         }
     }
 
@@ -90,6 +112,14 @@ impl RecordColumns {
         Ok(())
     }
 
+    /// Sets how the record that was appended last is encrypted. Without this nothing is known of it.
+    pub fn set_encryption(&mut self, encryption: Encryption) {
+        if let Some(before) = self.len().checked_sub(1) {
+            self.encryptions.resize(before, None);
+            self.encryptions.push(Some(encryption));
+        }
+    }
+
     /// Removes the first so many records (all of them at most).
     pub fn remove_first(&mut self, rows: usize) {
         let rows = rows.min(self.len());
@@ -97,6 +127,7 @@ impl RecordColumns {
         self.partition_keys.remove_first(rows);
         self.sequence_numbers.remove_first(rows);
         self.arrival_millis.drain(..rows);
+        self.encryptions.drain(..rows.min(self.encryptions.len()));
     }
 
     /// The number of records.
@@ -131,6 +162,9 @@ impl RecordColumns {
                 self.sequence_number(row),
                 self.arrival_millis(row),
             )?;
+            if let Some(encryption) = self.encryption(row) {
+                tail.set_encryption(encryption);
+            }
         }
         Ok(tail)
     }
@@ -155,6 +189,11 @@ impl RecordColumns {
         self.arrival_millis[row]
     }
 
+    /// How a record is encrypted; none where the service doesn't tell.
+    pub fn encryption(&self, row: usize) -> Option<Encryption> {
+        self.encryptions.get(row).copied().flatten()
+    }
+
     /// The columns as Arrow arrays; no payload is copied.
     pub fn into_batch(self) -> Result<RecordBatch> {
         let micros: Vec<i64> = self.arrival_millis.iter().map(|millis| millis * 1000).collect();
@@ -163,6 +202,7 @@ impl RecordColumns {
             partition_key: self.partition_keys.into_array()?,
             sequence_number: self.sequence_numbers.into_array()?,
             arrival: TimestampMicrosecondArray::from(micros),
+            extra: Vec::new(),
         })
     }
 }
@@ -195,6 +235,28 @@ mod tests {
             ("ключ", "11")
         );
         assert_eq!(batch.arrival.value(0), 1_700_000_000_123_000);
+    }
+
+    #[test]
+    fn what_is_told_of_encryption_is_its_record_s() {
+        let mut columns = RecordColumns::with_capacity(4, 0);
+        columns.set_encryption(Encryption::Kms);
+        let told = [None, Some(Encryption::Kms), Some(Encryption::None), None];
+        for (row, encryption) in told.into_iter().enumerate() {
+            columns.push(b"", "k", &row.to_string(), 0).expect("fits");
+            encryption
+                .into_iter()
+                .for_each(|encryption| columns.set_encryption(encryption));
+        }
+        assert_eq!([0, 1, 2, 3].map(|row| columns.encryption(row)), told);
+        let tail = columns.tail(1).expect("fits");
+        assert_eq!([0, 1, 2].map(|row| tail.encryption(row)), told[1..]);
+        columns.remove_first(2);
+        assert_eq!([0, 1].map(|row| columns.encryption(row)), told[2..]);
+        columns.remove_first(2);
+        columns.push(b"", "k", "9", 0).expect("fits");
+        columns.set_encryption(Encryption::Kms);
+        assert_eq!(columns.encryption(0), Some(Encryption::Kms));
     }
 
     #[test]

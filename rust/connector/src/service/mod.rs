@@ -19,7 +19,7 @@ use bytes::Bytes;
 pub use access::resolve_region;
 pub(crate) use access::store_config;
 pub use aws::AwsKinesis;
-pub use columns::RecordColumns;
+pub use columns::{Encryption, RecordColumns};
 pub(crate) use failure::{chain, credentials_failed};
 pub use fan_out::{Consumer, ConsumerId, ConsumerStatus, FanOutApi, SubscribeAt, Subscription};
 pub use properties::{SYSTEM_PROPERTIES, SystemProperties};

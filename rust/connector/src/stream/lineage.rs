@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Position, ShardId};
+use super::{HashRange, Position, ShardId};
 
 /// A shard as the stream lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,16 @@ pub struct Shard {
     pub hash_start: u128,
     /// The last hash key it takes.
     pub hash_end: u128,
+}
+
+impl Shard {
+    /// The hash keys it takes.
+    pub fn hash_range(&self) -> HashRange {
+        HashRange {
+            start: self.hash_start,
+            end: self.hash_end,
+        }
+    }
 }
 
 /// The shards of a stream, as one listing showed them.

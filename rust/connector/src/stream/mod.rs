@@ -1,9 +1,11 @@
 //! The model of a stream: shards, sequence numbers, positions and how shards descend from one another.
 
+mod hash_range;
 mod lineage;
 mod offset;
 mod position;
 
+pub use hash_range::HashRange;
 pub use lineage::{Lineage, Shard};
 pub use offset::Offset;
 pub use position::{Position, SequenceNumber, ShardId};

@@ -24,6 +24,10 @@ pub struct Offset {
     pub created: i64,
     /// The batch's number, counted by the source.
     pub batch: u64,
+    /// How many shards a task of the batch reads. Kept here, so that every attempt has the same tasks with the same claims,
+    /// whatever the option says after a restart.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub shards_per_task: usize,
     /// Where a query starts whose shards are not listed yet. In batch 0 only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial: Option<Position>,
@@ -45,16 +49,24 @@ impl Offset {
             stream,
             created,
             batch: 0,
+            shards_per_task: 1,
             initial: Some(at),
             shards: BTreeMap::new(),
             skipped: BTreeSet::new(),
         }
     }
 
-    /// The offset of the batch that follows this one.
-    pub fn following(&self, shards: BTreeMap<ShardId, Position>, skipped: BTreeSet<ShardId>) -> Self {
+    /// The offset of the batch that follows this one, with so many shards in a task, which doesn't read those in
+    /// `skipped`.
+    pub fn following(
+        &self,
+        shards: BTreeMap<ShardId, Position>,
+        shards_per_task: usize,
+        skipped: BTreeSet<ShardId>,
+    ) -> Self {
         Self {
             batch: self.batch + 1,
+            shards_per_task,
             initial: None,
             shards,
             skipped,
@@ -111,6 +123,14 @@ impl Offset {
     }
 }
 
+fn one() -> usize {
+    1
+}
+
+fn is_one(number: &usize) -> bool {
+    *number == 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,11 +140,11 @@ mod tests {
         let initial = Offset::initial("s".into(), "orders".into(), 17, Position::AtTimestamp(42));
         let shard = ShardId::from("shardId-000000000000");
         let shards = BTreeMap::from([(shard.clone(), Position::TrimHorizon)]);
-        let first = initial.following(shards.clone(), BTreeSet::new());
+        let first = initial.following(shards.clone(), 1, BTreeSet::new());
         for offset in [
             initial,
             first.clone(),
-            first.following(shards, BTreeSet::from([shard])),
+            first.following(shards, 8, BTreeSet::from([shard])),
         ] {
             let json = offset.to_json().expect("writes");
             assert_eq!(Offset::from_json(&json).expect("reads"), offset, "{json}");
@@ -136,16 +156,19 @@ mod tests {
         let shard = ShardId::from("shardId-000000000000");
         let shards = BTreeMap::from([(shard.clone(), Position::TrimHorizon)]);
         let initial = Offset::initial("s".into(), "orders".into(), 17, Position::TrimHorizon);
-        let offset = initial.following(shards, BTreeSet::new());
+        let offset = initial.following(shards, 1, BTreeSet::new());
         let expected = r#"{"version":1,"source":"s","stream":"orders","created":17,"batch":1,"#.to_owned()
             + r#""shards":{"shardId-000000000000":"TRIM_HORIZON"}"#;
         assert_eq!(offset.to_json().expect("writes"), format!("{expected}}}"));
         let skipping = Offset {
             skipped: BTreeSet::from([shard]),
-            ..offset
+            ..offset.clone()
         };
         let skipped = r#","skipped":["shardId-000000000000"]}"#;
         assert_eq!(skipping.to_json().expect("writes"), expected + skipped);
+        let grouped = offset.following(BTreeMap::new(), 8, BTreeSet::new());
+        let expected = r#"{"version":1,"source":"s","stream":"orders","created":17,"batch":2,"shardsPerTask":8,"shards":{}}"#;
+        assert_eq!(grouped.to_json().expect("writes"), expected);
     }
 
     #[test]

@@ -44,10 +44,15 @@ fn defaults() {
                 dynamodb_endpoint_url: None,
                 s3_endpoint_url: None,
             },
+            shards_per_task: 1,
             check_new_record_threads: 8,
             prefetch_max_bytes_per_shard: 8 << 20,
             prefetch_max_bytes_per_executor: 256 << 20,
             extra_columns: vec![],
+            aggregation: AggregationOptions {
+                outside_shard: OutsideShard::Skip,
+                broken: BrokenAggregate::Fail,
+            },
         }
     );
     let mut batch = batch_read(&with_name(&[])).unwrap().options;
@@ -79,7 +84,14 @@ fn every_key_is_read() {
         ("kinesis.metadataMaxRetryIntervalMs", "31"),
         ("kinesis.minBatchesToRetain", "12"),
         ("kinesis.checkNewRecordThreads", "3"),
+        ("kinesis.shardsPerTask", "40"),
         ("kinesis.prefetch.maxBytesPerShard", "1m"),
+        (
+            "kinesis.extraColumns",
+            "encryptionType, SHARDID,subSequenceNumber",
+        ),
+        ("kinesis.aggregation.outsideShard", "deliver"),
+        ("kinesis.aggregation.broken", "skip"),
     ]);
     let ms = Duration::from_millis;
     assert_eq!(options.consumer_type, ConsumerType::GetRecords);
@@ -111,7 +123,25 @@ fn every_key_is_read() {
     );
     assert_eq!(options.metadata.min_batches_to_retain, Some(12));
     assert_eq!(options.check_new_record_threads, 3);
+    assert_eq!(options.shards_per_task, 40);
     assert_eq!(options.prefetch_max_bytes_per_shard, 1 << 20);
+    assert_eq!(
+        options.extra_columns,
+        [
+            ExtraColumn::EncryptionType,
+            ExtraColumn::ShardId,
+            ExtraColumn::SubSequenceNumber
+        ]
+    );
+    assert_eq!(
+        options.aggregation,
+        AggregationOptions {
+            outside_shard: OutsideShard::Deliver,
+            broken: BrokenAggregate::Skip,
+        }
+    );
+    let fail = [("kinesis.aggregation.outsideShard", "FAIL")];
+    assert_eq!(read(&fail).aggregation.outside_shard, OutsideShard::Fail);
 }
 
 /// A bad value for every key of the read that has no test of its own, and the whole message.
@@ -285,6 +315,12 @@ fn bad_values_say_what_is_allowed() {
             "a whole number from 1 to 1000",
         ),
         (
+            "kinesis.shardsPerTask",
+            "0",
+            ": it is too small",
+            "a whole number from 1 to 1000",
+        ),
+        (
             "kinesis.prefetch.maxBytesPerShard",
             "3g",
             ": it is too large",
@@ -296,6 +332,13 @@ fn bad_values_say_what_is_allowed() {
             ": it is too small",
             SIZE,
         ),
+        (
+            "kinesis.aggregation.outsideShard",
+            "drop",
+            "",
+            "SKIP or DELIVER or FAIL",
+        ),
+        ("kinesis.aggregation.broken", "deliver", "", "FAIL or SKIP"),
         (
             "kinesis.extraColumns",
             "shardId,colour",
@@ -343,16 +386,6 @@ fn a_consumer_arn_is_checked() {
             ),
         );
     }
-}
-
-#[test]
-fn what_is_not_built_is_refused() {
-    assert_not_supported(
-        &read_error(&[("kinesis.extraColumns", "shardId, encryptionType")]),
-        "kinesis.extraColumns",
-        "kinesis.extraColumns is not supported in this version: leave it out; the columns are data, streamName, \
-         partitionKey, sequenceNumber and approximateArrivalTimestamp",
-    );
 }
 
 const FAN_OUT: (&str, &str) = ("kinesis.consumerType", "subscribetoshard");

@@ -10,10 +10,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::cursor::Cursor;
-use super::rows::{Bounds, Cut, Taken, take};
+use super::rows::{Bounds, Cut, LeftOut, Taken, take};
 use super::{ShardMemory, Shared};
 use crate::checkpoint::protocol::{Course, course};
-use crate::checkpoint::{CheckpointStore, Claim, PutResult};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
 use crate::service::{FanOutApi, KinesisApi, Page};
@@ -36,6 +35,8 @@ pub(crate) struct Progress {
     pub fetched: bool,
     pub rows: u64,
     pub bytes: u64,
+    /// Aggregates passed over. After a step back to a nearer claim, those after it too.
+    pub left_out: LeftOut,
     /// Nothing more was there to be read.
     pub tip: bool,
     /// More is known to be there.
@@ -62,6 +63,7 @@ impl Progress {
             fetched: false,
             rows: 0,
             bytes: 0,
+            left_out: LeftOut::default(),
             tip: false,
             left: false,
             lost: false,
@@ -75,13 +77,11 @@ impl Progress {
     }
 }
 
-/// The fetching side of a reader.
+/// The fetching side of one shard.
 pub(super) struct Fetcher<'a> {
     pub api: Arc<dyn KinesisApi>,
     /// For a task with a consumer.
     pub fan_out: Option<Arc<dyn FanOutApi>>,
-    /// Where claims are; none in a batch read, whose end is known beforehand.
-    pub store: Option<Arc<dyn CheckpointStore>>,
     pub memory: &'a ShardMemory,
     pub options: &'a SourceOptions,
     pub shared: Arc<Shared>,
@@ -93,41 +93,17 @@ impl Fetcher<'_> {
         Retention::new(self.options, &self.shared)
     }
 
-    /// Reads the batch's part of the shard into the queue and claims its end.
-    pub(super) async fn run(mut self) -> Result<()> {
-        let task = &self.shared.task;
-        let Some(store) = self.store.clone() else {
-            let mut cursor = Cursor::open(&self, false)?;
-            return self.read_until_stop(&mut cursor).await;
-        };
-        let claimed = store.get(&task.claim_key()).await?.map(|claim| claim.end);
-        let mut cursor = Cursor::open(&self, claimed.is_some())?;
-        let end = match claimed {
-            Some(end) => {
-                self.read_to(&end, &mut cursor).await?;
-                end
-            }
-            None => {
-                self.read_until_stop(&mut cursor).await?;
-                if !self.shared.progress().fetched {
-                    let start = self.shared.task.start.clone();
-                    cursor.leave_at(&start, &self);
-                    return Ok(());
-                }
-                self.claim(&*store, &mut cursor).await?
-            }
-        };
-        cursor.leave_at(&end, &self);
-        self.shared.progress().claimed = Some(end);
-        Ok(())
+    /// A cursor at the start of the shard's part of the batch.
+    pub(super) fn cursor(&self, claimed: bool) -> Result<Cursor> {
+        Cursor::open(self, claimed)
     }
 
     /// Reads until the batch's limits, the tip or the shard's end, or until told to stop.
-    async fn read_until_stop(&mut self, cursor: &mut Cursor) -> Result<()> {
+    pub(super) async fn read_until_stop(&mut self, cursor: &mut Cursor) -> Result<()> {
         let deadline = self
             .options
             .max_fetch_time_per_shard
-            .filter(|_| self.store.is_some())
+            .filter(|_| self.shared.task.until.is_none())
             .map(|time| Instant::now() + time);
         cursor.until(deadline);
         loop {
@@ -162,7 +138,7 @@ impl Fetcher<'_> {
 
     /// Reads exactly to a claim's end, whatever the limits say now. A reader told to stop leaves the rest: the
     /// claim stands already.
-    async fn read_to(&mut self, end: &Position, cursor: &mut Cursor) -> Result<()> {
+    pub(super) async fn read_to(&mut self, end: &Position, cursor: &mut Cursor) -> Result<()> {
         let mut tips = 0;
         cursor.until(None);
         while self.shared.progress().position != *end {
@@ -210,27 +186,19 @@ impl Fetcher<'_> {
         Ok(())
     }
 
-    /// Puts the claim of what was fetched, and follows an earlier one if there is one.
-    async fn claim(&mut self, store: &dyn CheckpointStore, cursor: &mut Cursor) -> Result<Position> {
+    /// Follows the claim of another attempt, after this one has read as far as it would.
+    pub(super) async fn follow(&mut self, first: &Position, cursor: &mut Cursor) -> Result<()> {
         let own = self.shared.progress().position.clone();
-        let put = store
-            .put_if_absent(&self.shared.task.claim_key(), &Claim::new(own.clone()))
-            .await?;
-        let first = match put {
-            PutResult::Stored => return Ok(own),
-            PutResult::Exists(first) => first.end,
-        };
-        match course(&own, &first) {
-            Course::Accept => {}
-            Course::ReadOn => self.read_to(&first, cursor).await?,
-            Course::CutBack => self.fall_back_to(&first)?,
+        match course(&own, first) {
+            Course::Accept => Ok(()),
+            Course::ReadOn => self.read_to(first, cursor).await,
+            Course::CutBack => self.fall_back_to(first),
         }
-        Ok(first)
     }
 
     /// Gives up what was fetched after a nearer claim, if none of it was delivered yet.
     fn fall_back_to(&self, first: &Position) -> Result<()> {
-        let Some(dropped) = self.shared.queue.truncate(first) else {
+        let Some(dropped) = self.shared.queue.truncate(self.shared.lane, first) else {
             return Err(Error::new(
                 ErrorKind::ClaimConflict,
                 format!(
@@ -259,8 +227,9 @@ impl Fetcher<'_> {
             bytes,
             last,
             cut,
+            left_out,
             rest,
-        } = take(page.records, bounds, cursor.keeps_rest())?;
+        } = take(page.records, bounds, &self.shared.rules, cursor.keeps_rest())?;
         let shard_end = page.next.is_none() && cut.is_none();
         let left = !shard_end && (cut.is_some() || !is_tip(page.millis_behind_latest, empty));
         let tip = shard_end || !(left || cursor.was_full());
@@ -269,6 +238,7 @@ impl Fetcher<'_> {
             progress.fetched = true;
             progress.rows += rows;
             progress.bytes += bytes;
+            progress.left_out.add(left_out);
             progress.tip = tip;
             progress.left = left;
             progress.last_arrival = arrival.or(progress.last_arrival);
@@ -284,7 +254,7 @@ impl Fetcher<'_> {
         for batch in batches {
             if self
                 .or_stop(async {
-                    self.shared.queue.push(batch).await;
+                    self.shared.queue.push(self.shared.lane, batch).await;
                     Ok(())
                 })
                 .await?
@@ -312,9 +282,9 @@ impl Fetcher<'_> {
     fn bounds(&self) -> Bounds {
         let progress = self.shared.progress();
         let options = self.options;
-        if self.store.is_none() {
+        if let Some(until) = self.shared.task.until {
             return Bounds {
-                until: self.shared.task.until,
+                until: Some(until),
                 ..Bounds::default()
             };
         }

@@ -23,6 +23,11 @@ private[sparkkinesis] object Json {
   def strings(json: String, field: String): Seq[String] =
     Option(mapper.readTree(json).get(field)).toSeq.flatMap(_.elements().asScala.map(_.asText()))
 
+  /** Two strings of each object of an array in an object; none if it is missing. */
+  def pairs(json: String, field: String, first: String, second: String): Seq[(String, String)] =
+    Option(mapper.readTree(json).get(field)).toSeq
+      .flatMap(_.elements().asScala.map(element => (element.get(first).asText(), element.get(second).asText())))
+
   /** An object of plain values, as strings; nulls are left out. */
   def stringMap(json: String): ju.Map[String, String] = {
     val result = new ju.LinkedHashMap[String, String]()

@@ -6,6 +6,7 @@ import java.util.concurrent.ConcurrentHashMap
 import scala.collection.JavaConverters._
 
 import io.sparkkinesis.bridge.ConnectorOptions
+import org.apache.spark.sql.types.StructType
 import org.apache.spark.sql.util.CaseInsensitiveStringMap
 import org.slf4j.LoggerFactory
 
@@ -39,6 +40,14 @@ private[sparkkinesis] final class KinesisOptions private (values: Map[String, St
       if (warned.add(s"$kind $stream $warning")) log.warn(s"$stream: $warning")
     }
 
+  /** What a read with these options delivers. Options that aren't those of a read add no column. */
+  def readSchema: StructType = {
+    val answer = Seq(Source, BatchRead).view.flatMap(kind => answered(kind).toOption).headOption
+    answer.toSeq.flatMap(Json.pairs(_, "extraColumns", "name", "type")).foldLeft(KinesisTable.ReadSchema) {
+      case (schema, (name, sqlType)) => schema.add(name, sqlType)
+    }
+  }
+
   /**
    * Checks options of which it isn't known yet whether they are a stream's, a batch read's or a
    * write's: Spark doesn't tell when it asks for the schema. Refuses only what is wrong in every
@@ -55,12 +64,13 @@ private[sparkkinesis] final class KinesisOptions private (values: Map[String, St
   /** Only a batch read has an end. */
   private def isBatchRead: Boolean = get("kinesis.endingPosition").isDefined
 
-  private def failure(kind: String): Option[KinesisConnectorException] =
-    try {
-      ConnectorOptions.check(kind, json)
-      None
-    } catch {
-      case e: KinesisConnectorException => Some(e)
+  private def failure(kind: String): Option[KinesisConnectorException] = answered(kind).left.toOption
+
+  /** The engine's answer to options of this kind. */
+  private def answered(kind: String): Either[KinesisConnectorException, String] =
+    try Right(ConnectorOptions.check(kind, json))
+    catch {
+      case e: KinesisConnectorException => Left(e)
     }
 
   private def get(key: String): Option[String] =

@@ -12,8 +12,8 @@ import org.apache.spark.sql.util.CaseInsensitiveStringMap
  * `format("aws-kinesis")`: a Kinesis data stream as a source and a sink, of streaming queries and
  * of batches.
  *
- * Nothing here goes to the network: the schema is fixed, and options are checked by the engine
- * from their text alone.
+ * Nothing here goes to the network: schema and options are known to the engine from the options'
+ * text alone.
  */
 class KinesisSourceProvider extends TableProvider with DataSourceRegister {
 
@@ -21,15 +21,16 @@ class KinesisSourceProvider extends TableProvider with DataSourceRegister {
 
   /** The schema of the source. Refuses wrong options here, where `load()` and `save()` are called. */
   override def inferSchema(options: CaseInsensitiveStringMap): StructType = {
-    KinesisOptions(options).checkForReadOrWrite()
-    KinesisTable.ReadSchema
+    val checked = KinesisOptions(options)
+    checked.checkForReadOrWrite()
+    checked.readSchema
   }
 
   override def getTable(
       schema: StructType,
       partitioning: Array[Transform],
       properties: ju.Map[String, String]): Table =
-    new KinesisTable(KinesisOptions(new CaseInsensitiveStringMap(properties)).stream)
+    new KinesisTable(KinesisOptions(new CaseInsensitiveStringMap(properties)).stream, schema)
 
   override def supportsExternalMetadata(): Boolean = false
 }

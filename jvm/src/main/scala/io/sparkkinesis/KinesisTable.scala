@@ -11,14 +11,14 @@ import org.apache.spark.sql.types._
 import org.apache.spark.sql.util.CaseInsensitiveStringMap
 
 /** One stream. Its name and description appear in plans, progress and logs, so they hold no option values. */
-private[sparkkinesis] class KinesisTable(stream: String)
+private[sparkkinesis] class KinesisTable(stream: String, readSchema: StructType)
     extends Table
     with SupportsRead
     with SupportsWrite {
 
   override def name(): String = s"KinesisTable[$stream]"
 
-  override def schema(): StructType = KinesisTable.ReadSchema
+  override def schema(): StructType = readSchema
 
   override def capabilities(): ju.Set[TableCapability] = {
     import TableCapability._
@@ -42,7 +42,7 @@ private[sparkkinesis] class KinesisTable(stream: String)
 
 private[sparkkinesis] object KinesisTable {
 
-  /** What a read delivers, in the order of the engine's columns. */
+  /** What every read delivers, in the order of the engine's columns; those of kinesis.extraColumns follow. */
   val ReadSchema: StructType = StructType(
     Seq(
       StructField("data", BinaryType),

@@ -38,6 +38,24 @@ class KinesisSourceProviderSuite extends AnyFunSuite {
     assert(!new KinesisSourceProvider().supportsExternalMetadata())
   }
 
+  test("extra columns follow in the order given, in the table and in the scan") {
+    val extra = options(stream, region, "kinesis.EXTRACOLUMNS" -> "subSequenceNumber, SHARDID,encryptionType")
+    val provider = new KinesisSourceProvider
+    val schema = provider.inferSchema(extra)
+    val expected = KinesisTable.ReadSchema
+      .add("subSequenceNumber", LongType)
+      .add("shardId", StringType)
+      .add("encryptionType", StringType)
+    assert(schema == expected)
+    val table = provider.getTable(schema, Array.empty, extra).asInstanceOf[KinesisTable]
+    assert(table.schema() == expected)
+    assert(table.newScanBuilder(extra).build().readSchema() == expected)
+    val end = options(stream, region, "kinesis.extraColumns" -> "shardId", "kinesis.endingPosition" -> "LATEST")
+    assert(provider.inferSchema(end).fieldNames.last == "shardId")
+    val twice = options(stream, region, "kinesis.extraColumns" -> "shardId,shardid")
+    assert(intercept[KinesisConnectorException](provider.inferSchema(twice)).getMessage.contains("named twice"))
+  }
+
   test("options of a read and of a write are both accepted before it is known which it is") {
     val provider = new KinesisSourceProvider
     provider.inferSchema(options(stream, region, "kinesis.startingPosition" -> "TRIM_HORIZON"))

@@ -13,6 +13,21 @@ final class ConstantColumn extends ReadOnlyColumn {
   }
 
   @Override
+  public boolean hasNull() {
+    return false;
+  }
+
+  @Override
+  public int numNulls() {
+    return 0;
+  }
+
+  @Override
+  public boolean isNullAt(int rowId) {
+    return false;
+  }
+
+  @Override
   public UTF8String getUTF8String(int rowId) {
     return value;
   }

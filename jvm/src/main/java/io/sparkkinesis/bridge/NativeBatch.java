@@ -8,37 +8,74 @@ import org.apache.spark.unsafe.types.UTF8String;
 /** The columns of a shard reader, made once and pointed at one native batch after another. */
 final class NativeBatch {
 
-  /** What the native side fills: the number of rows, two addresses for each of three columns, one for the times. */
-  static final int ROWS_AND_ADDRESSES = 8;
+  /** The columns that every batch has on the native side. */
+  private static final int USUAL = 4;
 
-  private final BytesColumn data = new BytesColumn(DataTypes.BinaryType);
-  private final BytesColumn partitionKey = new BytesColumn(DataTypes.StringType);
-  private final BytesColumn sequenceNumber = new BytesColumn(DataTypes.StringType);
-  private final MicrosColumn arrival = new MicrosColumn();
+  /** The native columns in the order of their numbers. */
+  private final NativeColumn[] nativeColumns;
   private final ColumnarBatch columns;
 
-  NativeBatch(UTF8String streamName) {
-    columns =
-        new ColumnarBatch(
-            new ColumnVector[] {
-              data, new ConstantColumn(streamName), partitionKey, sequenceNumber, arrival
-            });
+  /**
+   * @param streamName the value of the one column that isn't native
+   * @param extraColumns the names of the columns that were asked for beyond the usual ones
+   */
+  NativeBatch(UTF8String streamName, String[] extraColumns) {
+    NativeColumn data = new BytesColumn(DataTypes.BinaryType);
+    NativeColumn partitionKey = new BytesColumn(DataTypes.StringType);
+    NativeColumn sequenceNumber = new BytesColumn(DataTypes.StringType);
+    NativeColumn arrival = new LongsColumn(DataTypes.TimestampType);
+    nativeColumns = new NativeColumn[USUAL + extraColumns.length];
+    nativeColumns[0] = data;
+    nativeColumns[1] = partitionKey;
+    nativeColumns[2] = sequenceNumber;
+    nativeColumns[3] = arrival;
+    ColumnVector[] all = new ColumnVector[USUAL + 1 + extraColumns.length];
+    all[0] = data;
+    all[1] = new ConstantColumn(streamName);
+    all[2] = partitionKey;
+    all[3] = sequenceNumber;
+    all[4] = arrival;
+    for (int i = 0; i < extraColumns.length; i++) {
+      NativeColumn extra = extraColumn(extraColumns[i]);
+      nativeColumns[USUAL + i] = extra;
+      all[USUAL + 1 + i] = extra;
+    }
+    columns = new ColumnarBatch(all);
+  }
+
+  private static NativeColumn extraColumn(String name) {
+    switch (name) {
+      case "shardId":
+        return new SameTextColumn();
+      case "subSequenceNumber":
+        return new LongsColumn(DataTypes.LongType);
+      case "explicitHashKey":
+      case "encryptionType":
+        return new BytesColumn(DataTypes.StringType);
+      default:
+        throw new IllegalStateException("the library has a column that is not known here: " + name);
+    }
   }
 
   ColumnarBatch columns() {
     return columns;
   }
 
-  void set(long[] rowsAndAddresses) {
-    int rows = Math.toIntExact(rowsAndAddresses[0]);
-    data.set(rows, rowsAndAddresses[1], rowsAndAddresses[2]);
-    partitionKey.set(rows, rowsAndAddresses[3], rowsAndAddresses[4]);
-    sequenceNumber.set(rows, rowsAndAddresses[5], rowsAndAddresses[6]);
-    arrival.set(rows, rowsAndAddresses[7]);
+  /** As many numbers as the native side fills. */
+  long[] newNumbers() {
+    return new long[1 + NativeColumn.NUMBERS * nativeColumns.length];
+  }
+
+  /** Points the columns at a native batch: its number of rows, then the numbers of each column. */
+  void set(long[] numbers) {
+    int rows = Math.toIntExact(numbers[0]);
+    for (int i = 0; i < nativeColumns.length; i++) {
+      nativeColumns[i].set(rows, numbers, 1 + NativeColumn.NUMBERS * i);
+    }
     columns.setNumRows(rows);
   }
 
   void clear() {
-    set(new long[ROWS_AND_ADDRESSES]);
+    set(newNumbers());
   }
 }

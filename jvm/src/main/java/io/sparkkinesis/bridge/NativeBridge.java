@@ -13,7 +13,7 @@ final class NativeBridge {
   private NativeBridge() {}
 
   /** Changes with every change of these methods or of what they mean; the library has the same number. */
-  static final int ABI_VERSION = 3;
+  static final int ABI_VERSION = 4;
 
   /** Not done yet: call again with the same arguments. */
   static final int AGAIN = 0;
@@ -71,7 +71,9 @@ final class NativeBridge {
 
   static native String readerStreamName(long handle);
 
-  static native int readerNext(long handle, int waitMs, long[] rowsAndAddresses);
+  static native String[] readerExtraColumns(long handle);
+
+  static native int readerNext(long handle, int waitMs, long[] rowsAndColumns);
 
   static native int readerFinish(long handle, boolean succeeded, int waitMs, String[] out);
 

@@ -7,7 +7,7 @@ import org.apache.spark.sql.vectorized.ColumnarArray;
 import org.apache.spark.sql.vectorized.ColumnarMap;
 import org.apache.spark.unsafe.types.UTF8String;
 
-/** A column without nulls whose memory belongs to somebody else. Types it doesn't have can't be read from it. */
+/** A column whose memory belongs to somebody else. Types it doesn't have can't be read from it. */
 abstract class ReadOnlyColumn extends ColumnVector {
   ReadOnlyColumn(DataType type) {
     super(type);
@@ -20,21 +20,6 @@ abstract class ReadOnlyColumn extends ColumnVector {
   /** Nothing, for the same reason. */
   @Override
   public final void closeIfFreeable() {}
-
-  @Override
-  public final boolean hasNull() {
-    return false;
-  }
-
-  @Override
-  public final int numNulls() {
-    return 0;
-  }
-
-  @Override
-  public final boolean isNullAt(int rowId) {
-    return false;
-  }
 
   @Override
   public boolean getBoolean(int rowId) {
@@ -103,11 +88,5 @@ abstract class ReadOnlyColumn extends ColumnVector {
 
   private UnsupportedOperationException unsupported() {
     return new UnsupportedOperationException("a column of type " + dataType().simpleString() + " has no such value");
-  }
-
-  /** A read outside a live batch must not become a read of memory that is freed. */
-  static IllegalStateException noRow(int rowId, int rows) {
-    return new IllegalStateException(
-        "row " + rowId + " of a batch of " + rows + " rows: the batch is read past its end, or after its life");
   }
 }

@@ -23,10 +23,10 @@ public final class ShardReader implements AutoCloseable {
   private boolean finished;
   private String report;
 
-  private ShardReader(long handle, Interrupt interrupt, UTF8String streamName) {
+  private ShardReader(long handle, Interrupt interrupt, NativeBatch batch) {
     this.handle = new AtomicLong(handle);
     this.interrupt = interrupt;
-    this.batch = new NativeBatch(streamName);
+    this.batch = batch;
   }
 
   /**
@@ -46,7 +46,8 @@ public final class ShardReader implements AutoCloseable {
     boolean poison = "1".equals(System.getenv(POISON)) || "1".equals(System.getProperty(POISON));
     long handle = NativeBridge.readerOpen(configJson, taskJson, files, poison);
     UTF8String streamName = UTF8String.fromString(NativeBridge.readerStreamName(handle));
-    return new ShardReader(handle, interrupt == null ? Interrupt.THREAD : interrupt, streamName);
+    NativeBatch batch = new NativeBatch(streamName, NativeBridge.readerExtraColumns(handle));
+    return new ShardReader(handle, interrupt == null ? Interrupt.THREAD : interrupt, batch);
   }
 
   /** Loads the next rows into {@link #batch}; false at the end of the batch, whose claim is then stored. */
@@ -54,7 +55,7 @@ public final class ShardReader implements AutoCloseable {
     // The native side frees the memory now, so nothing may lead there any more.
     batch.clear();
     long current = handle.get();
-    long[] out = new long[NativeBatch.ROWS_AND_ADDRESSES];
+    long[] out = batch.newNumbers();
     int status =
         Await.done(
             interrupt, current, NativeBridge::readerCancel, ms -> NativeBridge.readerNext(current, ms, out));
@@ -67,7 +68,7 @@ public final class ShardReader implements AutoCloseable {
 
   /**
    * The rows that the last {@link #next} loaded: data, streamName, partitionKey, sequenceNumber,
-   * approximateArrivalTimestamp. They lie in native memory until the following {@code next} or {@code close}.
+   * approximateArrivalTimestamp, and the columns of kinesis.extraColumns in its order. They lie in native memory until the following {@code next} or {@code close}.
    */
   public ColumnarBatch batch() {
     return batch.columns();

@@ -1,6 +1,6 @@
 package io.sparkkinesis.source
 
-import io.sparkkinesis.{KinesisOptions, KinesisTable}
+import io.sparkkinesis.KinesisOptions
 import org.apache.spark.sql.connector.metric.CustomMetric
 import org.apache.spark.sql.connector.read.{Batch, Scan}
 import org.apache.spark.sql.connector.read.streaming.MicroBatchStream
@@ -9,7 +9,9 @@ import org.apache.spark.sql.types.StructType
 /** A read of one stream: of micro-batches without end, or of what is there now. */
 private[sparkkinesis] class KinesisScan(options: KinesisOptions) extends Scan {
 
-  override def readSchema(): StructType = KinesisTable.ReadSchema
+  private lazy val schema = options.readSchema
+
+  override def readSchema(): StructType = schema
 
   override def description(): String = s"KinesisScan[${options.stream}, ${options.consumerType}]"
 

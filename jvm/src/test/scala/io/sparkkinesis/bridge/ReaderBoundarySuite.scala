@@ -1,7 +1,7 @@
 package io.sparkkinesis.bridge
 
 import io.sparkkinesis.KinesisConnectorException
-import org.apache.spark.sql.types.{BinaryType, StringType, TimestampType}
+import org.apache.spark.sql.types.{BinaryType, LongType, StringType, TimestampType}
 import org.apache.spark.unsafe.types.UTF8String
 
 /** Rows that are read in place, and the life of their memory. */
@@ -53,6 +53,56 @@ class ReaderBoundarySuite extends BoundarySuite {
       val types = (0 until 5).map(column => reader.batch().column(column).dataType())
       assert(types === Seq(BinaryType, StringType, StringType, StringType, TimestampType))
     } finally reader.close()
+  }
+
+  private def text(reader: ShardReader, column: Int, row: Int): Option[String] = {
+    val vector = reader.batch().column(column)
+    val value = Option(vector.getUTF8String(row)).map(_.toString)
+    assert(vector.isNullAt(row) === value.isEmpty)
+    value
+  }
+
+  /** Reads two batches of ten rows with all extra columns. */
+  private def readExtra(): Unit = {
+    val reader = open(""""batches":2""", """"rows":10""", """"extra":true""")
+    try {
+      val types = (5 until 9).map(column => reader.batch().column(column).dataType())
+      assert(types === Seq(StringType, LongType, StringType, StringType))
+      (0 until 2).foreach { number =>
+        assert(reader.next())
+        (0 until 10).foreach { row =>
+          val n = number * 10 + row
+          assert(text(reader, 5, row) === Some(s"shard $number"))
+          assert(reader.batch().column(6).getLong(row) === n + 7)
+          assert(text(reader, 7, row) === (if (n % 3 != 0) Some(s"hash $n") else None))
+          assert(text(reader, 8, row) === (if (number == 0 && n % 2 == 0) Some("KMS") else None))
+        }
+        assert((5 until 9).map(reader.batch().column(_).hasNull) === Seq(false, false, true, true))
+        assert((5 until 9).map(reader.batch().column(_).numNulls()) === Seq(0, 0, if (number == 0) 4 else 3, if (number == 0) 5 else 10))
+        // As a consumer of rows reads them.
+        assert(reader.batch().getRow(3).getLong(6) === number * 10 + 10)
+      }
+      assert(!reader.next())
+      (5 until 9).foreach(column => intercept[IllegalStateException](reader.batch().column(column).isNullAt(0)))
+    } finally reader.close()
+  }
+
+  test("extra columns come after the usual ones, with nulls") {
+    readExtra()
+  }
+
+  test("extra columns come in poison mode too, and are overwritten when their batch is gone") {
+    withPoison {
+      readExtra()
+      val reader = open(""""batches":2""", """"rows":10""", """"extra":true""")
+      try {
+        assert(reader.next())
+        val kept = Seq(5, 7).map(column => reader.batch().column(column).getUTF8String(1))
+        assert(kept.map(_.toString) === Seq("shard 0", "hash 1"))
+        assert(reader.next())
+        kept.foreach(value => assert(value.getBytes.toSeq.forall(_ == 0xdd.toByte)))
+      } finally reader.close()
+    }
   }
 
   test("a batch without rows is a batch") {

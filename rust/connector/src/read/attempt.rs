@@ -1,0 +1,134 @@
+//! One attempt at a task: its shards are read at once, each as far as its own limits say, and the ends of all are claimed
+//! together, once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use tokio::sync::watch;
+
+use super::cursor::Cursor;
+use super::polling::Fetcher;
+use super::{ShardMemory, Shared, TaskPlan};
+use crate::checkpoint::{CheckpointStore, Claim, PutResult};
+use crate::error::Result;
+use crate::options::SourceOptions;
+use crate::service::{FanOutApi, KinesisApi};
+use crate::stream::Position;
+
+pub(super) struct Attempt<'a> {
+    pub api: Arc<dyn KinesisApi>,
+    /// For a task with a consumer.
+    pub fan_out: Option<Arc<dyn FanOutApi>>,
+    /// Where claims are; none in a batch read, whose end is known beforehand.
+    pub store: Option<Arc<dyn CheckpointStore>>,
+    pub memory: &'a ShardMemory,
+    pub options: &'a SourceOptions,
+    pub plan: &'a TaskPlan,
+    pub shards: &'a [Arc<Shared>],
+    pub stop: watch::Receiver<bool>,
+}
+
+/// A shard of the attempt, and the place it is read at.
+struct Reading<'a> {
+    fetcher: Fetcher<'a>,
+    cursor: Cursor,
+}
+
+impl<'a> Attempt<'a> {
+    /// Reads the task's part of the batch into the queue and claims its end.
+    pub(super) async fn run(self) -> Result<()> {
+        let earlier = match &self.store {
+            Some(store) => store.get(self.plan.claim_key()).await?,
+            None => None,
+        };
+        let shards = self.shards.iter();
+        let mut readings = try_join_all(shards.map(|shard| self.read(shard, earlier.as_ref()))).await?;
+        let Some(store) = &self.store else { return Ok(()) };
+        let claim = match earlier {
+            Some(claim) => Some(claim),
+            None => self.claim(&**store, &mut readings).await?,
+        };
+        for reading in readings {
+            reading.leave(claim.as_ref());
+        }
+        Ok(())
+    }
+
+    /// Reads a shard to where an earlier claim says, else as far as the batch goes.
+    async fn read(&self, shard: &Arc<Shared>, earlier: Option<&Claim>) -> Result<Reading<'a>> {
+        let mut fetcher = Fetcher {
+            api: self.api.clone(),
+            fan_out: self.fan_out.clone(),
+            memory: self.memory,
+            options: self.options,
+            shared: shard.clone(),
+            stop: self.stop.clone(),
+        };
+        let work = async {
+            let mut cursor = fetcher.cursor(earlier.is_some())?;
+            match earlier {
+                Some(claim) => fetcher.read_to(&end_of(claim, shard), &mut cursor).await?,
+                None => fetcher.read_until_stop(&mut cursor).await?,
+            }
+            Ok(cursor)
+        };
+        let cursor = work.await.map_err(|error| shard.named(error))?;
+        shard.queue.finish_lane(shard.lane);
+        Ok(Reading { fetcher, cursor })
+    }
+
+    /// Puts the claim of what was fetched, and follows an earlier one if there is one. None if nothing was fetched at
+    /// all, by a task that needed no row.
+    async fn claim(
+        &self,
+        store: &dyn CheckpointStore,
+        readings: &mut [Reading<'a>],
+    ) -> Result<Option<Claim>> {
+        if !self.shards.iter().any(|shard| shard.progress().fetched) {
+            return Ok(None);
+        }
+        let ends: BTreeMap<_, _> = self
+            .shards
+            .iter()
+            .map(|shard| (shard.task.shard.clone(), shard.fetched_to()))
+            .collect();
+        let own = self.plan.claim(ends);
+        match store.put_if_absent(self.plan.claim_key(), &own).await? {
+            PutResult::Stored => Ok(Some(own)),
+            PutResult::Exists(first) => {
+                let followed = readings.iter_mut().map(|reading| reading.follow(&first));
+                try_join_all(followed).await?;
+                Ok(Some(first))
+            }
+        }
+    }
+}
+
+impl Reading<'_> {
+    async fn follow(&mut self, first: &Claim) -> Result<()> {
+        let shard = self.fetcher.shared.clone();
+        self.fetcher
+            .follow(&end_of(first, &shard), &mut self.cursor)
+            .await
+            .map_err(|error| shard.named(error))
+    }
+
+    /// The batch's end is sure: the way on is left to the reader of the next batch.
+    fn leave(self, claim: Option<&Claim>) {
+        let shard = self.fetcher.shared.clone();
+        let end = claim.map(|claim| end_of(claim, &shard));
+        self.cursor
+            .leave_at(end.as_ref().unwrap_or(&shard.task.start), &self.fetcher);
+        shard.progress().claimed = end;
+    }
+}
+
+/// Where the claim ends the shard's part of the batch. A shard of a group that the claim lacks was not read: with
+/// `Trigger.AvailableNow` shards leave the group's tasks when they are done, until the query starts again.
+fn end_of(claim: &Claim, shard: &Shared) -> Position {
+    claim
+        .end_of(&shard.task.shard)
+        .unwrap_or(&shard.task.start)
+        .clone()
+}
