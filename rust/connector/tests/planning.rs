@@ -431,6 +431,24 @@ async fn a_batch_of_available_now_is_the_same_in_a_later_run() {
 }
 
 #[tokio::test]
+async fn available_now_goes_over_a_reshard_of_a_batch_that_runs_again() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..100).await;
+    let mut query = world.query(&[]).await;
+    let rows = query.batch().await.expect("a batch").expect("rows");
+    world.split(SHARD_0).await;
+    world.put("r", 100..200).await;
+    let mut restarted = world.query(&[]).await;
+    restarted.planner.prepare_for_available_now();
+    let mut again = restarted.run(query.offset).await.expect("runs again");
+    assert_eq!(again, rows);
+    while let Some(batch) = restarted.batch().await.expect("a batch") {
+        again.extend(batch);
+    }
+    assert_exact(&again, "r", 0..200);
+}
+
+#[tokio::test]
 async fn another_stream_or_a_successor_of_the_same_name_is_refused() {
     let world = World::with_shards(1).await;
     world.put("r", 0..10).await;

@@ -216,6 +216,19 @@ async fn an_empty_answer_behind_the_tip_is_not_the_tip() {
 }
 
 #[tokio::test]
+async fn a_batch_keeps_its_end_when_its_shard_is_closed_there_afterwards() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..10).await;
+    let (store, fail) = (memory(), [("kinesis.failOnDataLoss", "true")]);
+    let first = reader(&world, &store, &fail).await;
+    let rows = read_all(&first).await.expect("rows");
+    world.split(SHARD).await;
+    let again = reader(&world, &store, &fail).await;
+    assert_eq!(read_all(&again).await.expect("rows"), rows);
+    assert_eq!(report(&again).await.end, report(&first).await.end);
+}
+
+#[tokio::test]
 async fn a_closed_shard_ends_the_batch_with_its_end() {
     let world = World::with_shards(1).await;
     world.put("r", 0..10).await;

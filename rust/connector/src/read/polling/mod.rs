@@ -230,9 +230,11 @@ impl Fetcher<'_> {
             left_out,
             rest,
         } = take(page.records, bounds, &self.shared.rules, cursor.keeps_rest())?;
-        let shard_end = page.next.is_none() && cut.is_none();
+        // A shard that was closed since the batch was claimed may end where the claim does: the batch stays as it was.
+        let at_claim = last.is_some() && last == bounds.through;
+        let shard_end = page.next.is_none() && cut.is_none() && !at_claim;
         let left = !shard_end && (cut.is_some() || !is_tip(page.millis_behind_latest, empty));
-        let tip = shard_end || !(left || cursor.was_full());
+        let tip = shard_end || !(left || cursor.was_full() || page.next.is_none());
         {
             let mut progress = self.shared.progress();
             progress.fetched = true;
