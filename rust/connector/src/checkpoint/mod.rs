@@ -1,6 +1,8 @@
 //! Where claims are kept: for each (source, batch, shard) the batch's end, written once, by whoever is first,
 //! before any attempt finishes with another end. The shards of a task that reads a group of them share a claim.
 
+#[cfg(test)]
+mod claim_model;
 mod clients;
 pub mod dynamodb;
 mod failure;

@@ -11,6 +11,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::service::{KinesisApi, ShardFilter};
 use crate::stream::{HashRange, Lineage, Position, Shard, ShardId};
 
+/// Listings until a new query goes on without a shard that a split or merge has just made. ListShards may show it a
+/// moment later than its parents' end.
+const LISTINGS_OF_A_START: u32 = 5;
+
 /// Lists shards, at most once in an interval.
 #[derive(Debug)]
 pub(super) struct Shards {
@@ -90,28 +94,40 @@ impl Shards {
         Ok(Lineage::new(listing))
     }
 
-    /// Where a new query starts. With a time, shards that ended before it have nothing for the query.
+    /// Where a new query starts. With a time, shards that ended before it have nothing for the query. Since every hash
+    /// key has a shard at any time, a listing that leaves some out is not complete yet.
     pub(super) async fn roots(
         &mut self,
         api: &dyn KinesisApi,
         at: &Position,
     ) -> Result<BTreeMap<ShardId, Position>> {
-        let lineage = match at {
-            Position::AtTimestamp(millis) => {
-                let listing = api.list_shards(ShardFilter::FromTimestamp(*millis)).await?;
-                self.ranges.remember(&listing);
-                self.listed = Some(Instant::now());
-                Lineage::new(listing)
+        for listing in 1.. {
+            let lineage = match at {
+                Position::AtTimestamp(millis) => {
+                    let listing = api.list_shards(ShardFilter::FromTimestamp(*millis)).await?;
+                    self.ranges.remember(&listing);
+                    self.listed = Some(Instant::now());
+                    Lineage::new(listing)
+                }
+                _ => self.list(api).await?,
+            };
+            let roots = lineage.roots(at);
+            if lineage.take_all_keys(roots.keys()) {
+                return Ok(roots);
             }
-            _ => self.list(api).await?,
-        };
-        if lineage.is_empty() {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                "the stream lists no shard: is it being deleted?",
-            ));
+            if listing == LISTINGS_OF_A_START && !roots.is_empty() {
+                tracing::warn!("the listed shards don't take all hash keys; going on with those there are");
+                return Ok(roots);
+            }
+            if listing == LISTINGS_OF_A_START {
+                break;
+            }
+            self.wait_until_due().await;
         }
-        Ok(lineage.roots(at))
+        Err(Error::new(
+            ErrorKind::NotFound,
+            "the stream lists no shard: is it being deleted?",
+        ))
     }
 
     /// Waits until the shards may be listed again.

@@ -54,7 +54,7 @@ pub enum ShardFilter {
 
 /// A shard iterator: valid for five minutes (AWS limit).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShardIterator(pub(crate) String);
+pub struct ShardIterator(pub String);
 
 /// The answer to one GetRecords, or one event of a subscription.
 #[derive(Debug)]

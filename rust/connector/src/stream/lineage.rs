@@ -93,9 +93,11 @@ impl Lineage {
                 next.insert(shard.id.clone(), Position::TrimHorizon);
             }
         }
+        let passed = self.ancestors_of(next.keys());
+        let stands = |child: &ShardId| next.contains_key(child) || passed.contains(child);
         let replaced: Vec<ShardId> = next
             .iter()
-            .filter(|(id, position)| **position == Position::ShardEnd && self.is_replaced(id, &next))
+            .filter(|(id, position)| **position == Position::ShardEnd && self.is_replaced(id, stands))
             .map(|(id, _)| id.clone())
             .collect();
         for id in replaced {
@@ -124,26 +126,35 @@ impl Lineage {
         found
     }
 
-    /// True if the children in `next` take every hash key of the shard. A listing that shows only one half of a
-    /// split must not end the waiting for the other.
-    fn is_replaced(&self, id: &ShardId, next: &BTreeMap<ShardId, Position>) -> bool {
+    /// True if the children that stand in the offset, or that others stand for by now, take every hash key of the
+    /// shard. A listing that shows only one half of a split must not end the waiting for the other.
+    fn is_replaced(&self, id: &ShardId, stands: impl Fn(&ShardId) -> bool) -> bool {
         let Some(parent) = self.shards.get(id) else {
             return true;
         };
         let children = self.children.get(id).map(Vec::as_slice).unwrap_or_default();
-        let mut ranges: Vec<(u128, u128)> = children
-            .iter()
-            .filter(|child| next.contains_key(*child))
-            .filter_map(|child| self.shards.get(child))
-            .map(|child| (child.hash_start, child.hash_end))
+        let standing = children.iter().filter(|child| stands(child));
+        self.take_keys(standing, parent.hash_start, parent.hash_end)
+    }
+
+    /// True if these shards take every hash key there is.
+    pub fn take_all_keys<'a>(&self, shards: impl Iterator<Item = &'a ShardId>) -> bool {
+        self.take_keys(shards, 0, u128::MAX)
+    }
+
+    /// True if these shards take every hash key from `first` to `last`.
+    fn take_keys<'a>(&self, shards: impl Iterator<Item = &'a ShardId>, first: u128, last: u128) -> bool {
+        let mut ranges: Vec<(u128, u128)> = shards
+            .filter_map(|shard| self.shards.get(shard))
+            .map(|shard| (shard.hash_start, shard.hash_end))
             .collect();
         ranges.sort_unstable();
-        let mut wanted = parent.hash_start;
+        let mut wanted = first;
         for (start, end) in ranges {
             if start > wanted {
                 return false;
             }
-            if end >= parent.hash_end {
+            if end >= last {
                 return true;
             }
             wanted = wanted.max(end.saturating_add(1));
@@ -242,6 +253,35 @@ mod tests {
             next,
             at(&[("b", Position::TrimHorizon), ("c", Position::TrimHorizon)])
         );
+    }
+
+    #[test]
+    fn a_parent_does_not_stay_for_children_that_others_stand_for() {
+        let late = Lineage::new(vec![
+            shard("a", &[], 0, MAX),
+            shard("b", &["a"], 0, HALF),
+            shard("c", &["a"], HALF + 1, MAX),
+            shard("d", &["b"], 0, HALF / 2),
+            shard("e", &["b"], HALF / 2 + 1, HALF),
+        ]);
+        let next = late.advance(&at(&[
+            ("a", Position::ShardEnd),
+            ("d", after("5")),
+            ("e", after("6")),
+        ]));
+        assert_eq!(
+            next,
+            at(&[("c", Position::TrimHorizon), ("d", after("5")), ("e", after("6"))])
+        );
+    }
+
+    #[test]
+    fn all_hash_keys_are_taken_or_not() {
+        let lineage = split();
+        let ids = |ids: &[&str]| ids.iter().map(|id| ShardId::from(*id)).collect::<Vec<_>>();
+        assert!(lineage.take_all_keys(ids(&["b", "c"]).iter()));
+        assert!(!lineage.take_all_keys(ids(&["c"]).iter()));
+        assert!(!lineage.take_all_keys(ids(&[]).iter()));
     }
 
     #[test]

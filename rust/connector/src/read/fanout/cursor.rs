@@ -86,10 +86,15 @@ impl FanOutCursor {
 
     /// Moves to what follows a page; what the batch left of it waits for the next one.
     pub(in crate::read) fn stand_at(&mut self, position: Position, rest: Option<RecordColumns>) {
-        self.resident.position = position;
-        if let (Some(records), Some(last)) = (rest, self.last.take()) {
-            self.resident.buffer.put_back(Page { records, ..last });
+        match (rest, self.last.take()) {
+            (Some(records), Some(last)) => self.resident.buffer.put_back(Page { records, ..last }),
+            // The shard's end came with the batch's last records, and is the next batch's.
+            (None, Some(last)) if last.next.is_none() && position != Position::ShardEnd => {
+                self.resident.buffer.put_back(last);
+            }
+            _ => {}
         }
+        self.resident.position = position;
     }
 
     /// Waits until something arrives, at most this long.

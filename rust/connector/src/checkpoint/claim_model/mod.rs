@@ -1,0 +1,164 @@
+//! A model of the claim protocol, explored exhaustively: one shard, three batches, two attempts at a time, and a driver.
+//! The decisions are the engine's own ([`super::protocol`]); around them are Spark, the store and the shard, each
+//! doing whatever they may do at any step:
+//!
+//! - attempts at a batch begin at any time, stop reading after any record, are closed early, fail or are killed;
+//! - a put may be applied and its answer lost, or be under way when its sender dies and take effect much later;
+//! - attempts whose driver or batch is gone go on until they notice, and may still claim;
+//! - the driver dies between any two steps, runs the batch in flight again, and plans the next one from a report or from
+//!   the store; an old batch's claims are removed.
+//!
+//! The properties are the sentences of the protocol. [`Rules`] can break one rule at a time: a test for each shows
+//! that the checker then finds the property that falls, so a sound protocol is not just a blind model.
+//!
+//! The shard's log does not grow in the model. An attempt may stop after any record of it, and an attempt that sees a
+//! shorter log is one that stops there: growing adds nothing. Fetching several records at once is several steps.
+//!
+//! What it can't express: time (iterators that expire, retention that takes records before they are read, how long
+//! anything takes), how an answer's records become rows, several shards (each has claims of its own; what joins them is
+//! their lineage, which the planner's histories test), a store that is not atomic or not consistent (the stores' suite
+//! tests that), and two drivers of one query at the same time, which Spark's own log rules out.
+
+mod properties;
+mod state;
+mod steps;
+
+use stateright::{Checker, HasDiscoveries, Model};
+
+use state::{End, Numbers};
+
+/// Records in the shard, which is closed after them.
+const RECORDS: End = 2;
+
+/// The protocol, or what is left of it when a rule is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rules {
+    Kept,
+    /// The claims are wiped while no query runs.
+    ClaimsWiped,
+    /// The claims are wiped while puts of the last run are still under way.
+    ClaimsWipedAmongWriters,
+    /// An attempt ends first and puts its claim then.
+    ClaimAfterTheEnd,
+    /// An attempt that delivered records after the claim ends as if it had not.
+    GoOnPastTheClaim,
+    /// An attempt stops at its own end where the claim is farther.
+    StopBeforeTheClaim,
+    /// An attempt begins without asking for the claim.
+    BeginWithoutTheClaim,
+    /// A reader that is closed early claims nothing.
+    EarlyEndClaimsNothing,
+    /// After a restart the driver plans without the claims.
+    RestartWithoutTheClaims,
+    /// The store lets the last put win.
+    LastPutWins,
+}
+
+#[derive(Clone, Debug)]
+struct Protocol {
+    rules: Rules,
+    /// How many are planned and run.
+    batches: usize,
+    numbers: Numbers,
+}
+
+impl Protocol {
+    fn new(rules: Rules, batches: usize) -> Self {
+        Self {
+            rules,
+            batches,
+            numbers: Numbers::new(RECORDS),
+        }
+    }
+
+    /// Explores the protocol until `enough` was found, or everything was seen.
+    fn explore(self, enough: HasDiscoveries) -> impl Checker<Self> {
+        self.checker().threads(2).finish_when(enough).spawn_bfs().join()
+    }
+}
+
+/// Asserts that all properties hold, and shows the steps that break one otherwise.
+fn assert_sound(rules: Rules, batches: usize) {
+    let checker = Protocol::new(rules, batches).explore(HasDiscoveries::AnyFailures);
+    for property in checker.model().properties() {
+        let found = checker.discovery(property.name);
+        match (property.expectation.discovery_is_failure(), found) {
+            (true, Some(path)) => panic!(
+                "does not hold: {}\n{:#?}\n{:#?}",
+                property.name,
+                path.clone().into_actions(),
+                path.last_state()
+            ),
+            (false, None) => panic!("never happens: {}", property.name),
+            _ => {}
+        }
+    }
+    println!("{rules:?}: {} states", checker.unique_state_count());
+}
+
+/// Asserts that under these rules this property is found not to hold.
+fn assert_found(rules: Rules, property: &'static str) {
+    let checker = Protocol::new(rules, 2).explore(HasDiscoveries::AnyOf([property].into()));
+    let states = checker.unique_state_count();
+    assert!(
+        checker.discovery(property).is_some(),
+        "{rules:?}, {states} states, and still: {property}"
+    );
+}
+
+#[test]
+fn the_protocol_is_sound() {
+    assert_sound(Rules::Kept, 3);
+}
+
+#[test]
+fn a_batch_completes_whatever_happened_before() {
+    assert_sound(Rules::Kept, 1);
+}
+
+#[test]
+fn wiped_claims_repeat_the_last_batch_at_most_and_lose_nothing() {
+    assert_sound(Rules::ClaimsWiped, 1);
+}
+
+#[test]
+fn claims_must_not_be_wiped_among_writers() {
+    assert_found(Rules::ClaimsWipedAmongWriters, properties::NOTHING_LOST);
+}
+
+#[test]
+fn a_claim_after_the_end_is_found_out() {
+    assert_found(Rules::ClaimAfterTheEnd, properties::SAME_ROWS);
+}
+
+#[test]
+fn going_on_past_the_claim_is_found_out() {
+    assert_found(Rules::GoOnPastTheClaim, properties::NO_SUCCESS_PAST_THE_CLAIM);
+    assert_found(Rules::GoOnPastTheClaim, properties::NOTHING_REPEATED);
+}
+
+#[test]
+fn stopping_before_the_claim_is_found_out() {
+    assert_found(Rules::StopBeforeTheClaim, properties::NOTHING_LOST);
+}
+
+#[test]
+fn beginning_without_the_claim_is_found_out() {
+    assert_found(Rules::BeginWithoutTheClaim, properties::RETRY_IS_EXACT);
+}
+
+#[test]
+fn an_early_end_that_claims_nothing_is_found_out() {
+    assert_found(Rules::EarlyEndClaimsNothing, properties::NOTHING_REPEATED);
+}
+
+#[test]
+fn a_restart_without_the_claims_is_found_out() {
+    assert_found(Rules::RestartWithoutTheClaims, properties::NOTHING_REPEATED);
+}
+
+#[test]
+fn a_store_whose_last_put_wins_is_found_out() {
+    assert_found(Rules::LastPutWins, properties::WRITTEN_ONCE);
+    assert_found(Rules::LastPutWins, properties::SAME_ROWS);
+}

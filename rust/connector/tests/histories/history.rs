@@ -1,0 +1,157 @@
+//! What may happen to a stream and to the query that reads it.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::stream::KEYS;
+
+/// A stream's and a query's life. What makes no sense at its place (a merge of a single shard) does nothing, so that any
+/// part of a history is a history.
+#[derive(Clone, Debug)]
+pub struct History {
+    pub shards: u8,
+    pub page: usize,
+    pub sparse: bool,
+    /// Before the query starts.
+    pub before: Vec<Step>,
+    pub start: Start,
+    pub steps: Vec<Step>,
+    /// The rest is read with Trigger.AvailableNow.
+    pub available_now: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Start {
+    TrimHorizon,
+    Latest,
+    /// At the time after so many steps of those before.
+    AfterStep(usize),
+}
+
+#[derive(Clone, Debug)]
+pub enum Step {
+    Put {
+        key: u8,
+        count: u8,
+    },
+    Split {
+        shard: u8,
+        shown: usize,
+    },
+    Merge {
+        shard: u8,
+        shown: usize,
+    },
+    Double,
+    Halve,
+    /// The query stops, the shards that closed first go, and it starts again.
+    Expire,
+    Restart,
+    Wait {
+        millis: u64,
+    },
+    /// The driver asks for a batch; if there is one, its tasks run, each as the reading in its turn says.
+    Batch {
+        readings: Vec<Reading>,
+        crash: Crash,
+    },
+}
+
+/// How a batch's task goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Reading {
+    Whole {
+        limit: u64,
+    },
+    /// The driver misses the report.
+    Unreported {
+        limit: u64,
+    },
+    Twice {
+        limits: [u64; 2],
+    },
+    /// Two attempts at the same time; one of them may fail over the claim, and is tried again.
+    Raced {
+        limits: [u64; 2],
+    },
+    FailedFirst {
+        limits: [u64; 2],
+    },
+    ClosedEarly {
+        limit: u64,
+    },
+    Unread,
+}
+
+/// Whether the driver dies, and is started again, around a batch.
+#[derive(Clone, Copy, Debug)]
+pub enum Crash {
+    Never,
+    /// Before the batch is logged: it is planned again.
+    BeforeTheBatch,
+    /// Before its commit: it runs again.
+    BeforeTheCommit,
+    AfterTheCommit,
+}
+
+pub fn histories() -> impl Strategy<Value = History> {
+    let start = prop_oneof![
+        4 => Just(Start::TrimHorizon),
+        1 => Just(Start::Latest),
+        2 => (0..4_usize).prop_map(Start::AfterStep),
+    ];
+    let parts = (1..=3_u8, 1..=4_usize, any::<bool>(), vec(changes(), 0..6), start);
+    (parts, vec(steps(), 0..24), any::<bool>()).prop_map(|(parts, steps, available_now)| {
+        let (shards, page, sparse, before, start) = parts;
+        History {
+            shards,
+            page,
+            sparse,
+            before,
+            start,
+            steps,
+            available_now,
+        }
+    })
+}
+
+/// What happens to the stream.
+fn changes() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..KEYS, 1..6_u8).prop_map(|(key, count)| Step::Put { key, count }),
+        3 => (any::<u8>(), 0..=2_usize).prop_map(|(shard, shown)| Step::Split { shard, shown }),
+        3 => (any::<u8>(), 0..=1_usize).prop_map(|(shard, shown)| Step::Merge { shard, shown }),
+        1 => Just(Step::Double),
+        1 => Just(Step::Halve),
+        1 => Just(Step::Expire),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let crash = prop_oneof![
+        5 => Just(Crash::Never),
+        1 => Just(Crash::BeforeTheBatch),
+        1 => Just(Crash::BeforeTheCommit),
+        1 => Just(Crash::AfterTheCommit),
+    ];
+    prop_oneof![
+        5 => changes(),
+        1 => Just(Step::Restart),
+        1 => (1..3_000_u64).prop_map(|millis| Step::Wait { millis }),
+        5 => (vec(reading(), 1..4), crash).prop_map(|(readings, crash)| Step::Batch { readings, crash }),
+    ]
+}
+
+fn reading() -> impl Strategy<Value = Reading> {
+    let limit = || 1..8_u64;
+    let limits = || (1..8_u64, 1..8_u64).prop_map(|(left, right)| [left, right]);
+    prop_oneof![
+        6 => limit().prop_map(|limit| Reading::Whole { limit }),
+        2 => limit().prop_map(|limit| Reading::Unreported { limit }),
+        1 => limits().prop_map(|limits| Reading::Twice { limits }),
+        2 => limits().prop_map(|limits| Reading::Raced { limits }),
+        1 => limits().prop_map(|limits| Reading::FailedFirst { limits }),
+        1 => limit().prop_map(|limit| Reading::ClosedEarly { limit }),
+        1 => Just(Reading::Unread),
+    ]
+}

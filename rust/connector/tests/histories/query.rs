@@ -1,0 +1,379 @@
+//! A query as Spark would run it: it plans, logs, reads, commits, dies and starts again as a history says.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kinesis_connector::checkpoint::hadoop::FileSystem;
+use kinesis_connector::checkpoint::memory::MemoryStore;
+use kinesis_connector::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
+use kinesis_connector::plan::Planner;
+use kinesis_connector::read::{ReadTask, ShardReader};
+use kinesis_connector::stream::{Offset, ShardId};
+use kinesis_connector::{ErrorKind, Result, SourceConfig};
+
+use crate::history::{Crash, Reading, Step};
+use crate::ledger::{Ledger, Rows};
+use crate::stream::Kinesis;
+
+/// Looks of an idle stream.
+const LOOKS: usize = 6;
+/// Looks for each shard of a stream before all of them were walked through: a generation without records passes in the
+/// time between two listings.
+const LOOKS_PER_SHARD: usize = 8;
+/// More batches than any history needs to read the rest of its stream.
+const BATCHES: u32 = 300;
+
+/// A history that goes wrong: what does not hold.
+pub type Checked<T = ()> = std::result::Result<T, String>;
+
+pub struct Query {
+    pub kinesis: Arc<Kinesis>,
+    store: Arc<SlowStore>,
+    files: Arc<Files>,
+    config: SourceConfig,
+    planner: Planner,
+    /// The last batch in Spark's offset log.
+    pub offset: String,
+    pub ledger: Ledger,
+}
+
+impl Query {
+    /// Starts a new query.
+    pub async fn start(kinesis: Arc<Kinesis>, position: &str) -> Checked<Self> {
+        let options = [
+            ("kinesis.streamName", "events"),
+            ("kinesis.region", "us-east-1"),
+            ("kinesis.startingPosition", position),
+        ];
+        let json = serde_json::json!({
+            "version": 1,
+            "options": BTreeMap::from(options),
+            "checkpointLocation": "/checkpoint",
+            "minBatchesToRetain": 2,
+        });
+        let config = SourceConfig::parse(&json.to_string()).map_err(|error| error.to_string())?;
+        let (store, files) = (Arc::<SlowStore>::default(), Arc::<Files>::default());
+        let planner = planner(&kinesis, &store, &config, &files).await?;
+        let offset = planner
+            .initial_offset()
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            kinesis,
+            store,
+            files,
+            config,
+            planner,
+            offset,
+            ledger: Ledger::default(),
+        })
+    }
+
+    pub async fn restart(&mut self) -> Checked {
+        self.planner = planner(&self.kinesis, &self.store, &self.config, &self.files).await?;
+        Ok(())
+    }
+
+    pub async fn step(&mut self, step: &Step) -> Checked {
+        self.kinesis.stream().now += 10;
+        match step {
+            Step::Restart => self.restart().await?,
+            Step::Wait { millis } => tokio::time::sleep(Duration::from_millis(*millis)).await,
+            Step::Batch { readings, crash } => self.batch(readings, *crash).await?,
+            Step::Expire => {
+                change(&self.kinesis, step);
+                self.ledger.expired(&self.kinesis.stream());
+                self.restart().await?;
+            }
+            _ => change(&self.kinesis, step),
+        }
+        Ok(())
+    }
+
+    async fn batch(&mut self, readings: &[Reading], crash: Crash) -> Checked {
+        let Some(mut next) = self.plan().await? else {
+            return Ok(());
+        };
+        if matches!(crash, Crash::BeforeTheBatch) {
+            self.restart().await?;
+            match self.plan().await? {
+                Some(again) => next = again,
+                None => return Ok(()),
+            }
+        }
+        self.ledger.planned(&offset(&next)?, &self.kinesis.stream())?;
+        self.read(&next, readings).await?;
+        if matches!(crash, Crash::BeforeTheCommit) {
+            self.restart().await?;
+            self.read(&next, &[Reading::Whole { limit: 3 }]).await?;
+        }
+        self.commit(next).await?;
+        if matches!(crash, Crash::AfterTheCommit) {
+            self.restart().await?;
+        }
+        Ok(())
+    }
+
+    /// Reads what is left, as one who wants all of it.
+    pub async fn drain(&mut self, available_now: bool) -> Checked {
+        if available_now {
+            self.restart().await?;
+            self.planner.prepare_for_available_now();
+        }
+        let (mut idle, mut batches) = (0, 0);
+        while idle < self.patience(available_now) {
+            let Some(next) = self.plan().await? else {
+                idle += 1;
+                continue;
+            };
+            (idle, batches) = (0, batches + 1);
+            if batches > BATCHES {
+                return Err(format!("batches without end; the last is {next}"));
+            }
+            self.ledger.planned(&offset(&next)?, &self.kinesis.stream())?;
+            self.read(&next, &[Reading::Whole { limit: 5 }]).await?;
+            self.commit(next).await?;
+        }
+        Ok(())
+    }
+
+    /// Walks through all generations of an idle stream, and fails if that makes a batch.
+    pub async fn walk_through(&mut self) -> Checked {
+        self.look(self.looks_at_all()).await
+    }
+
+    /// Looks for a while, and fails if that makes a batch.
+    pub async fn stay_idle(&mut self) -> Checked {
+        self.look(LOOKS).await
+    }
+
+    async fn look(&mut self, times: usize) -> Checked {
+        for _ in 0..times {
+            if let Some(next) = self.plan().await? {
+                return Err(format!("a batch of an idle stream: {next}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks without news after which the rest counts as read.
+    fn patience(&self, available_now: bool) -> usize {
+        let complete = self.ledger.is_complete(&self.kinesis.stream()).is_ok();
+        match complete {
+            _ if available_now => 1,
+            true => LOOKS,
+            false => self.looks_at_all(),
+        }
+    }
+
+    fn looks_at_all(&self) -> usize {
+        LOOKS_PER_SHARD * (self.kinesis.stream().shards.len() + 1)
+    }
+
+    async fn plan(&self) -> Checked<Option<String>> {
+        let planned = self.planner.latest_offset(&self.offset).await;
+        planned.map_err(|error| format!("planning failed: {error}"))
+    }
+
+    async fn read(&mut self, offset: &str, readings: &[Reading]) -> Checked {
+        let tasks = self
+            .planner
+            .partitions(offset)
+            .map_err(|error| error.to_string())?;
+        for (task, reading) in tasks.iter().zip(readings.iter().cycle()) {
+            let task = ReadTask::from_json(task).map_err(|error| error.to_string())?;
+            let read = self.read_task(&task, reading).await;
+            let rows = read.map_err(|error| format!("reading failed: {error}"))?;
+            let claim = self.store.kept.get(&task.claim_key()).await;
+            let claim = claim.map_err(|error| error.to_string())?;
+            for rows in rows {
+                self.ledger
+                    .read(&task, &rows, claim.as_ref(), &self.kinesis.stream())?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_task(&self, task: &ReadTask, reading: &Reading) -> Result<Vec<Rows>> {
+        match *reading {
+            Reading::Unread => Ok(Vec::new()),
+            Reading::Whole { limit } => Ok(vec![self.whole(task, limit, true).await?]),
+            Reading::Unreported { limit } => Ok(vec![self.whole(task, limit, false).await?]),
+            Reading::Twice {
+                limits: [first, second],
+            } => Ok(vec![
+                self.whole(task, first, true).await?,
+                self.whole(task, second, true).await?,
+            ]),
+            Reading::Raced {
+                limits: [left, right],
+            } => {
+                let (left, right) = tokio::join!(self.whole(task, left, true), self.whole(task, right, true));
+                let mut rows = Vec::new();
+                for read in [left, right] {
+                    rows.push(match read {
+                        Err(error) if error.kind() == ErrorKind::ClaimConflict => {
+                            self.whole(task, 1, true).await?
+                        }
+                        read => read?,
+                    });
+                }
+                Ok(rows)
+            }
+            Reading::FailedFirst {
+                limits: [first, second],
+            } => {
+                let failed = self.reader(task, first);
+                failed.next().await?;
+                failed.finish(false).await?;
+                Ok(vec![self.whole(task, second, true).await?])
+            }
+            Reading::ClosedEarly { limit } => {
+                let reader = self.reader(task, limit);
+                let mut rows = Rows::default();
+                if let Some(batch) = reader.next().await? {
+                    rows.numbers
+                        .extend(batch.sequence_number.iter().flatten().map(str::to_owned));
+                }
+                self.report(reader.finish(true).await?)?;
+                Ok(vec![rows])
+            }
+        }
+    }
+
+    async fn whole(&self, task: &ReadTask, limit: u64, reported: bool) -> Result<Rows> {
+        let reader = self.reader(task, limit);
+        let mut rows = Rows {
+            whole: true,
+            ..Rows::default()
+        };
+        while let Some(batch) = reader.next().await? {
+            rows.numbers
+                .extend(batch.sequence_number.iter().flatten().map(str::to_owned));
+        }
+        let report = reader.finish(true).await?;
+        self.report(report.filter(|_| reported))?;
+        Ok(rows)
+    }
+
+    fn reader(&self, task: &ReadTask, limit: u64) -> ShardReader {
+        let mut options = self.config.options.clone();
+        options.max_fetch_records_per_shard = limit;
+        ShardReader::on(self.kinesis.clone(), self.store.clone(), &options, task.clone())
+    }
+
+    fn report(&self, report: Option<String>) -> Result<()> {
+        report.map_or(Ok(()), |report| self.planner.report(&report))
+    }
+
+    async fn commit(&mut self, next: String) -> Checked {
+        let batch = offset(&next)?;
+        let claims = self.store.kept.load(&batch.source, batch.batch).await;
+        let claims = claims.map_err(|error| error.to_string())?;
+        self.ledger.ended(&batch, &claims, &self.kinesis.stream())?;
+        self.planner
+            .commit(&next)
+            .await
+            .map_err(|error| error.to_string())?;
+        self.offset = next;
+        Ok(())
+    }
+}
+
+/// Changes the stream.
+pub fn change(kinesis: &Kinesis, step: &Step) {
+    let mut stream = kinesis.stream();
+    match *step {
+        Step::Put { key, count } => (0..count).for_each(|_| stream.put(key)),
+        Step::Split { shard, shown } => stream.split(shard, shown),
+        Step::Merge { shard, shown } => stream.merge(shard, shown),
+        Step::Double => stream.double(),
+        Step::Halve => stream.halve(),
+        Step::Expire => stream.expire(),
+        Step::Restart | Step::Wait { .. } | Step::Batch { .. } => {}
+    }
+}
+
+pub fn offset(json: &str) -> Checked<Offset> {
+    Offset::from_json(json).map_err(|error| error.to_string())
+}
+
+async fn planner(
+    kinesis: &Arc<Kinesis>,
+    store: &Arc<SlowStore>,
+    config: &SourceConfig,
+    files: &Arc<Files>,
+) -> Checked<Planner> {
+    let opened = Planner::on(kinesis.clone(), store.clone(), config.clone(), files.clone()).await;
+    opened.map_err(|error| error.to_string())
+}
+
+/// A store that takes its time, so that attempts get into each other's way.
+#[derive(Debug, Default)]
+struct SlowStore {
+    kept: MemoryStore,
+    requests: AtomicU64,
+}
+
+impl SlowStore {
+    async fn take_time(&self) {
+        let request = self.requests.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(request * 7 % 4)).await;
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for SlowStore {
+    async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult> {
+        self.take_time().await;
+        let result = self.kept.put_if_absent(key, claim).await;
+        self.take_time().await;
+        result
+    }
+
+    async fn get(&self, key: &ClaimKey) -> Result<Option<Claim>> {
+        self.take_time().await;
+        self.kept.get(key).await
+    }
+
+    async fn load(&self, source: &str, batch: u64) -> Result<BTreeMap<ShardId, Claim>> {
+        self.kept.load(source, batch).await
+    }
+
+    async fn purge(&self, source: &str, before: u64) -> Result<()> {
+        self.kept.purge(source, before).await
+    }
+}
+
+/// The checkpoint location.
+#[derive(Default)]
+struct Files(Mutex<HashMap<String, Vec<u8>>>);
+
+impl Files {
+    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<u8>>> {
+        self.0.lock().expect("no test panics while it holds the files")
+    }
+}
+
+#[async_trait]
+impl FileSystem for Files {
+    async fn put_if_absent(&self, path: &str, content: Vec<u8>) -> Result<bool> {
+        Ok(self.all().insert(path.to_owned(), content).is_none())
+    }
+
+    async fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.all().get(path).cloned())
+    }
+
+    async fn list(&self, _: &str) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn delete(&self, path: &str) -> Result<()> {
+        self.all().remove(path);
+        Ok(())
+    }
+}
