@@ -46,6 +46,16 @@ start_kinesis_local() {
   export KINESIS_LOCAL_ENDPOINT="http://127.0.0.1:$port"
 }
 
+# start_ministack - sets MINISTACK_ENDPOINT to a fresh ministack on a free port.
+start_ministack() {
+  local port log="$BUILD/logs/ministack.log"
+  ensure_venv ministack "ministack==$MINISTACK_VERSION"
+  port="$(free_port)"
+  start_service "$log" env GATEWAY_PORT="$port" BIND_HOST=127.0.0.1 "$VENVS/ministack/bin/ministack"
+  await_service 60 port_open "$port" || die "ministack did not start; see $log"
+  export MINISTACK_ENDPOINT="http://127.0.0.1:$port"
+}
+
 # start_moto - sets MOTO_ENDPOINT to a fresh moto on a free port.
 start_moto() {
   local port log="$BUILD/logs/moto.log"

@@ -10,17 +10,24 @@
 //!     cargo test -p kinesis-sandbox --features kinesis-local --test conformance_kinesis_local
 //! ```
 //!
-//! kinesis-local binds all addresses: run it where only loopback is reachable. A case where it is known to differ
+//! Enhanced fan-out is left to ministack: kinesis-local loses consumers now and then, and lets no subscription take over
+//! another. It binds all addresses: run it where only loopback is reachable. A case where it is known to differ
 //! from Kinesis's documentation says so, see `Service::documented_or`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "only a part of the suite runs here"
+)]
 
 #[path = "conformance/mod.rs"]
 mod suite;
 
 async fn service() -> suite::Service {
     match std::env::var("KINESIS_LOCAL_ENDPOINT") {
-        Ok(endpoint) => suite::Service::kinesis_local(&endpoint),
+        Ok(endpoint) => suite::Service::elsewhere(&endpoint),
         Err(_) => panic!(
             "KINESIS_LOCAL_ENDPOINT is not set, so nothing was tested against kinesis-local. Start kinesis-local 0.6.2 \
              and set it to its plain endpoint, e.g. http://127.0.0.1:4568, or run scripts/test, which does both."
@@ -29,4 +36,3 @@ async fn service() -> suite::Service {
 }
 
 suite::cases!();
-suite::fanout_cases!();

@@ -10,6 +10,8 @@ mod faults;
 mod harness;
 #[path = "subscriptions/tls.rs"]
 mod tls;
+#[path = "subscriptions/wire.rs"]
+mod wire;
 
 use std::time::Duration;
 

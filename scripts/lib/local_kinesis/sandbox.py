@@ -70,6 +70,11 @@ class Sandbox:
         """GetRecords calls to a stream so far."""
         return sum(shard["get_records"] for shard in self.stats()["streams"].get(stream, {}).values())
 
+    def subscriptions(self, stream):
+        """Subscriptions open now, by shard."""
+        shards = self.stats()["streams"].get(stream, {})
+        return {shard: s["subscriptions"] - s["subscriptions_ended"] for shard, s in shards.items()}
+
     def _request(self, method, path, body=None):
         request = urllib.request.Request(
             f"{self.endpoint}/sandbox/{path}",

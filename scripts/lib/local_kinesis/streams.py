@@ -30,7 +30,16 @@ class Stream:
         await_condition(active, f"the stream {self.name} to be active")
 
     def delete(self):
-        self.client.delete_stream(StreamName=self.name)
+        self.client.delete_stream(StreamName=self.name, EnforceConsumerDeletion=True)
+
+    @property
+    def arn(self):
+        return self.client.describe_stream_summary(StreamName=self.name)["StreamDescriptionSummary"]["StreamARN"]
+
+    def consumers(self):
+        """The registered consumers' ARNs, by name."""
+        consumers = self.client.list_stream_consumers(StreamARN=self.arn)["Consumers"]
+        return {consumer["ConsumerName"]: consumer["ConsumerARN"] for consumer in consumers}
 
     def put(self, records):
         """Puts (partition key, data) or (partition key, data, explicit hash key), in this order; repeats what was refused."""

@@ -7,7 +7,6 @@ use aws_sdk_kinesis::types::{ShardIteratorType, StartingPosition};
 
 use super::Service;
 use super::events::{Events, after, at, horizon, subscribe};
-use super::service::Kind;
 
 const SHARD: &str = "shardId-000000000000";
 
@@ -148,19 +147,13 @@ pub async fn a_second_subscription_is_refused_for_five_seconds(service: &Service
     let (name, consumer) = one(service).await;
     let mut first = open(service, &consumer, horizon()).await;
     first.event().await;
-    // kinesis-local says so in the stream.
-    let second = match subscribe(&service.client, &consumer, SHARD, horizon()).await {
-        Err(code) => code,
-        Ok(mut events) if service.kind == Kind::KinesisLocal => events.next().await.unwrap_err(),
-        Ok(_) => "accepted".to_owned(),
-    };
-    assert_eq!(second, "ResourceInUseException");
+    let second = subscribe(&service.client, &consumer, SHARD, horizon())
+        .await
+        .err();
+    assert_eq!(second.as_deref(), Some("ResourceInUseException"));
     let mut taken_over = loop {
         match subscribe(&service.client, &consumer, SHARD, horizon()).await {
-            Ok(mut events) => match events.next().await {
-                Ok(Some(_)) => break events,
-                other => assert_eq!(other, Err("ResourceInUseException".into())),
-            },
+            Ok(events) => break events,
             Err(code) => assert_eq!(code, "ResourceInUseException"),
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -170,8 +163,8 @@ pub async fn a_second_subscription_is_refused_for_five_seconds(service: &Service
 }
 
 pub async fn a_closed_shard_names_its_children_and_ends(service: &Service) {
-    if service.kind != Kind::Sandbox {
-        // kinesis-local's subscriptions never end, and ministack deletes the parent with its records.
+    if service.documented_or(false, true) {
+        // ministack deletes the parent with its records.
         return;
     }
     let (name, consumer) = one(service).await;
@@ -195,37 +188,32 @@ pub async fn a_closed_shard_names_its_children_and_ends(service: &Service) {
 
 pub async fn bad_subscriptions_are_refused(service: &Service) {
     let (_, consumer) = one(service).await;
-    let refused = async |what: &str, consumer: &str, shard: &str, position, documented, kinesis_local| {
-        let got = match subscribe(&service.client, consumer, shard, position).await {
-            Err(code) => code,
-            Ok(mut events) => match events.next().await {
-                Ok(_) => "accepted".to_owned(),
-                Err(code) => format!("in the stream: {code}"),
-            },
-        };
-        service.refused(what, got, documented, kinesis_local);
-    };
     let not_found = "ResourceNotFoundException";
-    let shard = "shardId-000000000009";
-    refused("no such shard", &consumer, shard, horizon(), not_found, not_found).await;
-    let (arn, _) = consumer.rsplit_once(':').unwrap();
-    let other = format!("{arn}:1");
-    refused("no such consumer", &other, SHARD, horizon(), not_found, not_found).await;
-    let foreign = after("49500000000000000000000000000000000000000000000000000002");
     let invalid = "InvalidArgumentException";
-    refused("a foreign number", &consumer, SHARD, foreign, invalid, invalid).await;
-    let no_number = at(ShardIteratorType::AtSequenceNumber);
-    refused("no number", &consumer, SHARD, no_number, invalid, invalid).await;
-    let no_time = at(ShardIteratorType::AtTimestamp);
-    refused("no time", &consumer, SHARD, no_time, invalid, invalid).await;
-    let no_type = at(ShardIteratorType::from("SIDEWAYS"));
-    refused(
-        "no such type",
-        &consumer,
-        SHARD,
-        no_type,
-        "ValidationException",
-        "SerializationException",
-    )
-    .await;
+    let shard = "shardId-000000000009";
+    let got = opened(service, &consumer, shard, horizon()).await;
+    service.refused("no such shard", got, not_found, not_found);
+    let (arn, _) = consumer.rsplit_once(':').unwrap();
+    let got = opened(service, &format!("{arn}:1"), SHARD, horizon()).await;
+    service.refused("no such consumer", got, not_found, not_found);
+    let got = opened(service, &consumer, SHARD, at(ShardIteratorType::AtSequenceNumber)).await;
+    service.refused("no number", got, invalid, invalid);
+    let got = opened(service, &consumer, SHARD, at(ShardIteratorType::AtTimestamp)).await;
+    service.refused("no time", got, invalid, invalid);
+    let got = opened(service, &consumer, SHARD, at(ShardIteratorType::from("SIDEWAYS"))).await;
+    service.refused("no such type", got, "ValidationException", invalid);
+    let foreign = after("49500000000000000000000000000000000000000000000000000002");
+    let got = opened(service, &consumer, SHARD, foreign).await;
+    service.refused("a foreign number", got, invalid, "accepted");
+}
+
+/// How a subscription begins: the error's code, also when it comes in the stream, or `accepted`.
+async fn opened(service: &Service, consumer: &str, shard: &str, position: StartingPosition) -> String {
+    match subscribe(&service.client, consumer, shard, position).await {
+        Err(code) => code,
+        Ok(mut events) => match events.next().await {
+            Ok(_) => "accepted".to_owned(),
+            Err(code) => format!("in the stream: {code}"),
+        },
+    }
 }

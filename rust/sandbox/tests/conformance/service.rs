@@ -17,20 +17,11 @@ use kinesis_sandbox::{Sandbox, SandboxConfig};
 /// How long a service may take to become what it was asked to be.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Which service is under test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Sandbox,
-    KinesisLocal,
-    Ministack,
-}
-
 /// A service under test.
 pub struct Service {
     pub client: Client,
-    pub kind: Kind,
-    /// Runs as long as the case.
-    _sandbox: Option<Sandbox>,
+    /// Runs as long as the case; `None` is the other service that the cases run against.
+    sandbox: Option<Sandbox>,
     created: Mutex<Vec<String>>,
     mismatches: Mutex<Vec<String>>,
 }
@@ -55,26 +46,15 @@ impl Service {
         let client = client(&sandbox.endpoint(), RetryConfig::disabled());
         Service {
             client,
-            kind: Kind::Sandbox,
-            _sandbox: Some(sandbox),
+            sandbox: Some(sandbox),
             created: Mutex::default(),
             mismatches: Mutex::default(),
         }
     }
 
-    /// kinesis-local, which limits the rate of some calls as the service does.
-    #[allow(dead_code, reason = "of use to one of the targets")]
-    pub fn kinesis_local(endpoint: &str) -> Service {
-        Service::elsewhere(Kind::KinesisLocal, endpoint)
-    }
-
-    /// ministack.
-    #[allow(dead_code, reason = "of use to one of the targets")]
-    pub fn ministack(endpoint: &str) -> Service {
-        Service::elsewhere(Kind::Ministack, endpoint)
-    }
-
-    fn elsewhere(kind: Kind, endpoint: &str) -> Service {
+    /// A service elsewhere. Some limit the rate of some calls as Kinesis does.
+    #[allow(dead_code, reason = "of use to some of the targets")]
+    pub fn elsewhere(endpoint: &str) -> Service {
         let client = client(
             endpoint,
             RetryConfig::standard()
@@ -83,26 +63,21 @@ impl Service {
         );
         Service {
             client,
-            kind,
-            _sandbox: None,
+            sandbox: None,
             created: Mutex::default(),
             mismatches: Mutex::default(),
         }
     }
 
-    /// What the documentation says, or what kinesis-local is known to do instead.
-    pub fn documented_or<T>(&self, documented: T, kinesis_local: T) -> T {
-        if self.kind == Kind::KinesisLocal {
-            kinesis_local
-        } else {
-            documented
-        }
+    /// What the documentation says, or what the other service that the case runs against is known to do instead.
+    pub fn documented_or<T>(&self, documented: T, other: T) -> T {
+        if self.sandbox.is_some() { documented } else { other }
     }
 
-    /// Notes whether a bad request was refused as documented, or as kinesis-local is known to do. All of a case's are
-    /// looked at before it fails.
-    pub fn refused(&self, what: &str, got: String, documented: &str, kinesis_local: &str) {
-        let expected = self.documented_or(documented, kinesis_local);
+    /// Notes whether a bad request was refused as documented, or as the other service is known to do. All of a case's
+    /// are looked at before it fails.
+    pub fn refused(&self, what: &str, got: String, documented: &str, other: &str) {
+        let expected = self.documented_or(documented, other);
         if got != expected {
             self.mismatches
                 .lock()
@@ -181,26 +156,17 @@ impl Service {
     /// Registers a consumer and waits until it is active; gives its ARN.
     pub async fn consumer(&self, stream_arn: &str, name: &str) -> String {
         let register = self.client.register_stream_consumer().stream_arn(stream_arn);
-        let arn = register
-            .consumer_name(name)
-            .send()
-            .await
-            .unwrap()
-            .consumer
-            .unwrap()
-            .consumer_arn;
+        let registered = register.consumer_name(name).send().await.unwrap();
+        let arn = registered.consumer.unwrap().consumer_arn;
         let started = Instant::now();
         loop {
             let describe = self.client.describe_stream_consumer().consumer_arn(&arn);
             let described = describe.send().await.unwrap().consumer_description.unwrap();
-            if described.consumer_status == ConsumerStatus::Active {
+            let status = described.consumer_status;
+            if status == ConsumerStatus::Active {
                 return arn;
             }
-            assert!(
-                started.elapsed() < PATIENCE,
-                "consumer {name} is still {}",
-                described.consumer_status
-            );
+            assert!(started.elapsed() < PATIENCE, "consumer {name} is still {status}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
