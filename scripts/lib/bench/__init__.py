@@ -26,15 +26,16 @@ def session():
     return spark
 
 
-def source(spark, sandbox, stream, position):
-    return (
+def source(spark, sandbox, stream, position, consumer_type="GetRecords"):
+    reader = (
         spark.readStream.format("aws-kinesis")
         .option("kinesis.region", REGION)
         .option("kinesis.endpointUrl", sandbox.endpoint)
         .option("kinesis.streamName", stream.name)
         .option("kinesis.startingPosition", position)
-        .load()
+        .option("kinesis.consumerType", consumer_type)
     )
+    return (reader if consumer_type == "GetRecords" else reader.option("kinesis.consumerName", "bench")).load()
 
 
 def cpu_seconds(pid):

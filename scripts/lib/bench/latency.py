@@ -3,6 +3,7 @@
 import os
 import random
 import statistics
+import sys
 import threading
 import time
 
@@ -56,7 +57,7 @@ def floor(spark, checkpoint):
     return [after - before for before, after in zip(times, times[1:])]
 
 
-def main():
+def main(consumer_type="GetRecords"):
     with Sandbox(os.environ["KINESIS_SANDBOX"]) as sandbox, scratch() as work:
         spark = session()
         stream = Stream.create(sandbox.client, "latency", SHARDS)
@@ -67,16 +68,16 @@ def main():
             now = time.monotonic()
             arrived.update((bytes(row.data).decode(), now) for row in rows)
 
-        query = source(spark, sandbox, stream, "LATEST").writeStream.foreachBatch(sink)
+        query = source(spark, sandbox, stream, "LATEST", consumer_type).writeStream.foreachBatch(sink)
         query = query.option("checkpointLocation", f"{work}/query").start()
         await_condition(lambda: sandbox.looks(stream.name) >= SHARDS or not query.isActive, "the query's start")
         bursts(stream, query, arrived, WARM_UP)
         took = bursts(stream, query, arrived, BURSTS)
         query.stop()
-        describe(f"put -> row in foreachBatch, {SHARDS} shards, {RECORDS} records a burst", took)
+        describe(f"put -> row, {consumer_type}, {SHARDS} shards, {RECORDS} records a burst", took)
         describe("floor: a whole batch of Spark's own rate source, back to back", floor(spark, f"{work}/floor"))
         spark.stop()
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -17,7 +17,7 @@ use crate::service::FanOutApi;
 use crate::stream::{Position, ShardId};
 
 /// How long a query that ends just now may take to leave its consumer to the next.
-const OTHER_ENDS: Duration = Duration::from_secs(10);
+const OTHER_ENDS: Duration = Duration::from_secs(5);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// The fan-out part of a planner.

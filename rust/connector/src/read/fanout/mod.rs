@@ -6,6 +6,8 @@ mod buffer;
 mod cursor;
 mod residents;
 mod subscriber;
+#[cfg(test)]
+mod tests;
 
 pub(super) use cursor::FanOutCursor;
 pub(crate) use residents::{InUseByQuery, Residents, Standing};
