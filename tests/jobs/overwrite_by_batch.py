@@ -1,16 +1,31 @@
-"""Copies a stream's payloads to files, a folder for each batch, which a batch delivered again overwrites."""
+"""Copies a stream's payloads to files, a folder for each batch, which a batch delivered again overwrites.
+
+What is overwritten though it was complete is kept aside, to be compared. The pauses, after a write and between batches,
+are for a kill to fall into.
+"""
 
 import json
+import os
+import random
 import sys
+import time
+import uuid
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 
 arguments = json.loads(sys.argv[1])
+output, former = Path(arguments["output"]), Path(arguments["former"])
+former.mkdir(exist_ok=True)
 spark = SparkSession.builder.getOrCreate()
 
 
 def write(frame, batch_id):
-    frame.selectExpr("CAST(data AS STRING) AS value").write.mode("overwrite").text(f"{arguments['output']}/batch={batch_id}")
+    folder = output / f"batch={batch_id}"
+    if (folder / "_SUCCESS").exists():
+        os.rename(folder, former / f"{batch_id}.{uuid.uuid4()}")
+    frame.selectExpr("CAST(data AS STRING) AS value").write.mode("overwrite").text(str(folder))
+    time.sleep(random.uniform(0, 0.5))
 
 
 (
@@ -18,6 +33,7 @@ def write(frame, batch_id):
     .options(**arguments["options"])
     .load()
     .writeStream.foreachBatch(write)
+    .trigger(processingTime="1 second")
     .option("checkpointLocation", arguments["checkpoint"])
     .start()
     .awaitTermination()

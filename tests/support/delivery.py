@@ -20,11 +20,15 @@ def delivered_by_batch(output: Path):
     for folder in output.glob("batch=*"):
         if (folder / "_SUCCESS").exists():
             try:
-                texts = [text for part in folder.glob("part-*") for text in part.read_text().splitlines()]
+                batches[int(folder.name.split("=")[1])] = texts_of(folder)
             except FileNotFoundError:
                 continue  # just being overwritten
-            batches[int(folder.name.split("=")[1])] = texts
     return batches
+
+
+def texts_of(folder: Path):
+    """The payloads in a batch's folder."""
+    return [text for part in folder.glob("part-*") for text in part.read_text().splitlines()]
 
 
 def errors_of(batches, count):
