@@ -44,6 +44,7 @@ def test_progress(spark, sandbox, new_stream, checkpoint):
     assert int(metrics["retries"]) == 0
     assert int(metrics["throttles"]) == 0
     assert int(metrics["lostShards"]) == 0
+    assert int(metrics["lostPositions"]) == 0
     assert int(metrics["driverRequests"]) >= 1
     assert int(metrics["maxMillisBehindLatest"]) == 0
     assert int(metrics["minMillisBehindLatest"]) == 0

@@ -7,97 +7,23 @@ mod support;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use kinesis_connector::checkpoint::memory::MemoryStore;
 use kinesis_connector::plan::Planner;
-use kinesis_connector::service::{
-    AwsKinesis, KinesisApi, Page, PutEntry, PutOutcome, RequestCounters, ShardFilter, ShardIterator,
-    StreamSummary,
-};
-use kinesis_connector::stream::{Position, SequenceNumber, Shard, ShardId};
-use kinesis_connector::{Result, SourceConfig};
+use kinesis_connector::service::KinesisApi;
+use kinesis_connector::stream::Position;
+use support::altered::{Altered, service};
 use support::{LocalFiles, World};
 
 const HOUR_MILLIS: i64 = 3_600_000;
-
-/// A service whose clock is so far from this machine's.
-#[derive(Debug)]
-struct OtherClock {
-    service: AwsKinesis,
-    apart_millis: i64,
-}
-
-#[async_trait]
-impl KinesisApi for OtherClock {
-    async fn describe_stream(&self) -> Result<StreamSummary> {
-        let summary = self.service.describe_stream().await?;
-        let service_millis = summary.service_millis.map(|millis| millis + self.apart_millis);
-        Ok(StreamSummary {
-            service_millis,
-            ..summary
-        })
-    }
-
-    async fn list_shards(&self, filter: ShardFilter) -> Result<Vec<Shard>> {
-        self.service.list_shards(filter).await
-    }
-
-    async fn shard_iterator(
-        &self,
-        shard: &ShardId,
-        at: &Position,
-        counters: &Arc<RequestCounters>,
-    ) -> Result<ShardIterator> {
-        self.service.shard_iterator(shard, at, counters).await
-    }
-
-    async fn shard_iterator_at_record(
-        &self,
-        shard: &ShardId,
-        number: &SequenceNumber,
-        counters: &Arc<RequestCounters>,
-    ) -> Result<ShardIterator> {
-        self.service
-            .shard_iterator_at_record(shard, number, counters)
-            .await
-    }
-
-    async fn get_records(
-        &self,
-        shard: &ShardId,
-        iterator: &ShardIterator,
-        limit: u32,
-        counters: &Arc<RequestCounters>,
-    ) -> Result<Page> {
-        self.service.get_records(shard, iterator, limit, counters).await
-    }
-
-    async fn put_records(
-        &self,
-        entries: &[PutEntry],
-        counters: &Arc<RequestCounters>,
-    ) -> Result<Vec<PutOutcome>> {
-        self.service.put_records(entries, counters).await
-    }
-}
 
 fn now_millis() -> i64 {
     chrono::Utc::now().timestamp_millis()
 }
 
-async fn service(config: &SourceConfig) -> AwsKinesis {
-    let options = config.options.clone();
-    let connected = AwsKinesis::connect(&options.access, options.stream, options.client_retry).await;
-    connected.expect("a client")
-}
-
 /// Where a query from LATEST starts whose service's clock is so far from the driver's, relative to now.
 async fn latest_with_a_clock_apart(world: &World, apart_millis: i64) -> i64 {
     let config = world.config(&[("kinesis.startingPosition", "LATEST")]);
-    let api = OtherClock {
-        service: service(&config).await,
-        apart_millis,
-    };
+    let api = Altered::new(service(&config).await).with_clock(apart_millis);
     let store = Arc::new(MemoryStore::default());
     let planner = Planner::on(Arc::new(api), store, config, Arc::new(LocalFiles)).await;
     let offset = planner.expect("opens").initial_offset().await.expect("an offset");

@@ -6,11 +6,8 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use aws_sdk_kinesis::primitives::Blob;
 use kinesis_connector::ErrorKind;
-use kinesis_sandbox::{ErrorCode, Fault, Operation, Schedule};
 use support::{Query, Row, STREAM, World, assert_exact};
 
 const LATEST: (&str, &str) = ("kinesis.startingPosition", "LATEST");
@@ -53,85 +50,6 @@ async fn an_idle_stream_makes_no_batch() {
             "one burst is one batch"
         );
     }
-}
-
-#[tokio::test]
-async fn a_long_look_goes_on_with_the_next_call() {
-    let world = World::with_shards(4).await;
-    let slow = [("kinesis.checkNewRecordThreads", "1")];
-    let query = world.query(&slow).await;
-    world.put("r", 0..1).await;
-    let holder = place_of_the_record(&world);
-    // Every answer takes longer than a call may: one shard a call is asked.
-    world
-        .sandbox
-        .delay(Operation::GetRecords, Duration::from_millis(250));
-    let mut calls = 0;
-    while query
-        .planner
-        .latest_offset(&query.offset)
-        .await
-        .expect("a look")
-        .is_none()
-    {
-        calls += 1;
-    }
-    assert_eq!(
-        calls, holder,
-        "shards asked, a call for each, before the one with the record"
-    );
-    assert_eq!(world.sandbox.stats().calls("GetRecords"), holder + 1);
-}
-
-/// The place, in the order of their ids, of the first shard that has records.
-fn place_of_the_record(world: &World) -> u64 {
-    let stats = world.sandbox.stats();
-    let mut shards = stats.streams[STREAM].values();
-    shards
-        .position(|shard| shard.records_in > 0)
-        .expect("a record was put") as u64
-}
-
-#[tokio::test]
-async fn a_listing_of_many_pages_survives_throttling_and_an_expired_token() {
-    let world = World::with_shards(1_100).await;
-    let record = world.client.put_record().stream_name(STREAM).partition_key("k");
-    let record = record.explicit_hash_key("0").data(Blob::new("r0"));
-    record
-        .send()
-        .await
-        .expect("put into the shard that is asked first");
-    let mut query = world.query(&[]).await;
-    for code in [
-        ErrorCode::LimitExceededException,
-        ErrorCode::ExpiredNextTokenException,
-    ] {
-        world
-            .sandbox
-            .fail(Operation::ListShards, Fault::Error(code), Schedule::Next(1));
-    }
-    let planned = loop {
-        let planned = query.planner.latest_offset(&query.offset).await;
-        if let Some(offset) = planned.expect("a look") {
-            break offset;
-        }
-    };
-    assert_eq!(query.planner.partitions(&planned).expect("tasks").len(), 1_100);
-    let stats = world.sandbox.stats();
-    assert_eq!(stats.calls("ListShards"), 4, "two that failed, and two pages");
-    assert!(
-        stats.calls("GetRecords") <= 1_500,
-        "no shard is asked twice in a look"
-    );
-    query.offset = planned;
-    for _ in 0..3 {
-        query.planner.latest_offset(&query.offset).await.expect("a look");
-    }
-    assert_eq!(
-        world.sandbox.stats().calls("ListShards"),
-        4,
-        "no shard ended since"
-    );
 }
 
 #[tokio::test]
@@ -329,6 +247,29 @@ async fn a_closed_shard_without_records_makes_no_batch() {
         "the finished shard left the offset: {}",
         query.offset
     );
+}
+
+#[tokio::test]
+async fn closed_shards_that_were_read_make_no_batch_after_a_restart() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..50).await;
+    world.split(SHARD_0).await;
+    world.put("r", 50..100).await;
+    world.split(SHARD_1).await;
+    world.put("r", 100..150).await;
+    let mut query = world.query(&[]).await;
+    assert_exact(&query.rows(150).await, "r", 0..150);
+    let offset = query.offset.clone();
+    drop(query);
+    let mut restarted = world.query(&[]).await.from(&offset);
+    for _ in 0..5 {
+        assert_eq!(restarted.batch().await.expect("a look"), None);
+    }
+    world.put("r", 150..170).await;
+    assert_exact(&restarted.rows(20).await, "r", 150..170);
+    for closed in [SHARD_0, SHARD_1] {
+        assert!(!restarted.offset.contains(closed), "{}", restarted.offset);
+    }
 }
 
 async fn lose_a_shard(world: &World) -> String {
@@ -534,6 +475,7 @@ async fn metrics_tell_of_the_last_batch() {
         ("throttles", "0"),
         ("retries", "0"),
         ("lostShards", "0"),
+        ("lostPositions", "0"),
     ]);
     for (name, value) in expected {
         assert_eq!(metrics[name], value, "{name}");

@@ -17,6 +17,7 @@ use kinesis_connector::read::{ReadTask, ShardReader, ShardReport};
 use kinesis_connector::service::{AwsKinesis, KinesisApi};
 use kinesis_connector::stream::Position;
 use kinesis_sandbox::{ErrorCode, Fault, Operation, Schedule};
+use support::altered::{Altered, service};
 use support::late::LateStore;
 use support::{Row, STREAM, World, assert_exact, read_all};
 
@@ -213,6 +214,26 @@ async fn an_empty_answer_behind_the_tip_is_not_the_tip() {
         .await
         .expect("rows");
     assert_exact(&rows, "r", 0..10);
+}
+
+#[tokio::test]
+async fn an_answer_as_large_as_was_asked_for_is_not_the_tip_whatever_it_says() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..25).await;
+    let read = async |option: (&str, &str), store: Arc<MemoryStore>| {
+        let config = world.config(&[option]);
+        let api = Altered::new(service(&config).await).always_at_tip();
+        let reading = ShardReader::on(Arc::new(api), store, &config.options, task());
+        let rows = read_all(&reading).await.expect("rows");
+        let ended = report(&reading).await;
+        (rows, ended.tip, ended.left)
+    };
+    let (rows, tip, left) = read(("kinesis.getRecords.numberOfRecordsPerFetch", "10"), memory()).await;
+    assert_exact(&rows, "r", 0..25);
+    assert_eq!((tip, left), (true, false));
+    let (rows, tip, left) = read(("kinesis.maxFetchRecordsPerShard", "10"), memory()).await;
+    assert_exact(&rows, "r", 0..10);
+    assert_eq!((tip, left), (false, false), "the driver has to ask");
 }
 
 #[tokio::test]

@@ -1,0 +1,91 @@
+//! Planning over more shards than one request tells of or one moment asks.
+
+// Helpers of tests fail as tests do.
+#![allow(clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::time::Duration;
+
+use aws_sdk_kinesis::primitives::Blob;
+use kinesis_sandbox::{ErrorCode, Fault, Operation, Schedule};
+use support::{STREAM, World};
+
+#[tokio::test]
+async fn a_listing_of_many_pages_survives_throttling_and_an_expired_token() {
+    let world = World::with_shards(1_100).await;
+    let record = world.client.put_record().stream_name(STREAM).partition_key("k");
+    let record = record.explicit_hash_key("0").data(Blob::new("r0"));
+    record
+        .send()
+        .await
+        .expect("put into the shard that is asked first");
+    let mut query = world.query(&[]).await;
+    for code in [
+        ErrorCode::LimitExceededException,
+        ErrorCode::ExpiredNextTokenException,
+    ] {
+        world
+            .sandbox
+            .fail(Operation::ListShards, Fault::Error(code), Schedule::Next(1));
+    }
+    let planned = loop {
+        let planned = query.planner.latest_offset(&query.offset).await;
+        if let Some(offset) = planned.expect("a look") {
+            break offset;
+        }
+    };
+    assert_eq!(query.planner.partitions(&planned).expect("tasks").len(), 1_100);
+    let stats = world.sandbox.stats();
+    assert_eq!(stats.calls("ListShards"), 4, "two that failed, and two pages");
+    assert!(
+        stats.calls("GetRecords") <= 1_500,
+        "no shard is asked twice in a look"
+    );
+    query.offset = planned;
+    for _ in 0..3 {
+        query.planner.latest_offset(&query.offset).await.expect("a look");
+    }
+    assert_eq!(
+        world.sandbox.stats().calls("ListShards"),
+        4,
+        "no shard ended since"
+    );
+}
+
+#[tokio::test]
+async fn a_long_look_goes_on_with_the_next_call() {
+    let world = World::with_shards(4).await;
+    let slow = [("kinesis.checkNewRecordThreads", "1")];
+    let query = world.query(&slow).await;
+    world.put("r", 0..1).await;
+    let holder = place_of_the_record(&world);
+    // Every answer takes longer than a call may: one shard a call is asked.
+    world
+        .sandbox
+        .delay(Operation::GetRecords, Duration::from_millis(250));
+    let mut calls = 0;
+    while query
+        .planner
+        .latest_offset(&query.offset)
+        .await
+        .expect("a look")
+        .is_none()
+    {
+        calls += 1;
+    }
+    assert_eq!(
+        calls, holder,
+        "shards asked, a call for each, before the one with the record"
+    );
+    assert_eq!(world.sandbox.stats().calls("GetRecords"), holder + 1);
+}
+
+/// The place, in the order of their ids, of the first shard that has records.
+fn place_of_the_record(world: &World) -> u64 {
+    let stats = world.sandbox.stats();
+    let mut shards = stats.streams[STREAM].values();
+    shards
+        .position(|shard| shard.records_in > 0)
+        .expect("a record was put") as u64
+}
