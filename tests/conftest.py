@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from support import environment
+# Their failed assertions show the values, too.
+pytest.register_assert_rewrite("support")
+
+from support import environment  # noqa: E402
 
 environment.prepare()
 

@@ -46,18 +46,30 @@ def survive_kills(sandbox, stream, store, checkpoint, tmp_path, chance, masters,
         arguments = {"options": options, "checkpoint": str(checkpoint), "output": str(output), "former": str(former)}
         return Job("overwrite_by_batch", arguments, log, master=chance.choice(masters))
 
+    def committed():
+        return newest(committed_batches(checkpoint))
+
+    def planned():
+        return newest(planned_batches(checkpoint))
+
+    def written():
+        return (output / f"batch={planned()}" / "_SUCCESS").exists()
+
     with Producer(stream, pause=0.2) as producer:
         for number in range(kills):
-            committed, described = newest(committed_batches(checkpoint)), sandbox.calls("DescribeStreamSummary")
+            before, described = committed(), sandbox.calls("DescribeStreamSummary")
+            # Some moments are too short to be hit by chance: then the kill follows at once.
+            what, moment, longest = [
+                ("a batch's commit", lambda: committed() > before, 3),
+                ("the pause between two batches", lambda: planned() == committed() > before, 0),
+                ("the start, when the batch before may be run again", lambda: sandbox.calls("DescribeStreamSummary") > described, 3),
+                ("a batch's end before its commit", lambda: planned() > committed() > before and written(), 0),
+            ][number % 4]  # fmt: skip
             with start(chance.choice([5, 20, 100])) as job:
-                if number % 2 == 0:
-                    job.await_condition(lambda: newest(committed_batches(checkpoint)) > committed, "a batch's commit", 150)
-                else:
-                    # The batch that the kill before interrupted may be run again just now.
-                    job.await_condition(lambda: sandbox.calls("DescribeStreamSummary") > described, "the query's start", 150)
-                time.sleep(chance.uniform(0, 3))
+                job.await_condition(moment, what, seconds=150, interval=0.01)
+                time.sleep(chance.uniform(0, longest))
                 job.kill()
-            print(f"killed with batch {newest(planned_batches(checkpoint))} planned, {newest(committed_batches(checkpoint))} committed")
+            print(f"killed after {what}: batch {planned()} planned, {committed()} committed, {written()=}")
         with start(200) as job:
             finish(job, stream, producer, output)
     assert store.claims()

@@ -33,7 +33,7 @@ def write(frame, batch_id):
     .options(**arguments["options"])
     .load()
     .writeStream.foreachBatch(write)
-    .trigger(processingTime="1 second")
+    .trigger(processingTime="2 seconds")
     .option("checkpointLocation", arguments["checkpoint"])
     .start()
     .awaitTermination()
