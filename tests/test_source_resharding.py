@@ -12,7 +12,7 @@ def test_split_with_a_backlog(spark, kinesis, new_stream_anywhere, checkpoint):
     batches = Batches()
     query = start(read(spark, source_options(kinesis, stream, maxFetchRecordsPerShard=1500)), batches, checkpoint)
     with running(query):
-        await_rows(query, batches, 4500)
+        await_rows(query, batches, 4500, seconds=180)
     assert_all_in_order(batches, 4500)
 
 
@@ -24,7 +24,7 @@ def test_merge_with_two_backlogs(spark, kinesis, new_stream_anywhere, checkpoint
     batches = Batches()
     query = start(read(spark, source_options(kinesis, stream, maxFetchRecordsPerShard=1500)), batches, checkpoint)
     with running(query):
-        await_rows(query, batches, 4500)
+        await_rows(query, batches, 4500, seconds=180)
     assert_all_in_order(batches, 4500)
 
 
