@@ -13,8 +13,8 @@ use crate::values;
 
 export! {
     /// Checks a user's options. Answers
-    /// `{"warnings":[…],"streamName":"…","region":"…","extraColumns":[{"name":"…","type":"…"}]}`; the types are
-    /// those of Spark's SQL.
+    /// `{"warnings":[…],"streamName":"…","region":"…","extraColumns":[{"name":"…","type":"…"}]}`; the types are those
+    /// of Spark's SQL.
     fn Java_io_sparkkinesis_bridge_NativeBridge_checkOptions<'l>(
         env, _class: JClass<'l>, kind: JString<'l>, json: JString<'l>,
     ) -> JString<'l> {

@@ -1,5 +1,5 @@
-//! One attempt at a task: its shards are read at once, each as far as its own limits say, and the ends of all are claimed
-//! together, once.
+//! One attempt at a task: its shards are read at once, each as far as its own limits say, and the ends of all are
+//! claimed together, once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

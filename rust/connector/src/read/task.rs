@@ -24,8 +24,8 @@ struct GroupJson<T> {
 }
 
 impl TaskPlan {
-    /// A plan for these shards of one batch; none without any. Its name follows from them: no shard begins two groups of
-    /// a batch, and no shard's id (`shardId-…`) begins like a group's name.
+    /// A plan for these shards of one batch; none without any. Its name follows from them: no shard begins two groups
+    /// of a batch, and no shard's id (`shardId-…`) begins like a group's name.
     pub fn new(tasks: Vec<ReadTask>) -> Option<Self> {
         let first = tasks.first()?.claim_key();
         let name = match tasks.len() {

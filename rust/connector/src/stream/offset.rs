@@ -24,8 +24,8 @@ pub struct Offset {
     pub created: i64,
     /// The batch's number, counted by the source.
     pub batch: u64,
-    /// How many shards a task of the batch reads. Kept here, so that every attempt has the same tasks with the same claims,
-    /// whatever the option says after a restart.
+    /// How many shards a task of the batch reads. Kept here, so that every attempt has the same tasks with the same
+    /// claims, whatever the option says after a restart.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub shards_per_task: usize,
     /// Where a query starts whose shards are not listed yet. In batch 0 only.
@@ -167,7 +167,8 @@ mod tests {
         let skipped = r#","skipped":["shardId-000000000000"]}"#;
         assert_eq!(skipping.to_json().expect("writes"), expected + skipped);
         let grouped = offset.following(BTreeMap::new(), 8, BTreeSet::new());
-        let expected = r#"{"version":1,"source":"s","stream":"orders","created":17,"batch":2,"shardsPerTask":8,"shards":{}}"#;
+        let expected = r#"{"version":1,"source":"s","stream":"orders","created":17,"batch":2,"#.to_owned()
+            + r#""shardsPerTask":8,"shards":{}}"#;
         assert_eq!(grouped.to_json().expect("writes"), expected);
     }
 

@@ -55,7 +55,7 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) enum Found {
     /// Records, or the shard's end.
-    Page(Page),
+    Page(Box<Page>),
     /// Everything that the service told of was read.
     Tip,
     /// Something must still arrive.
@@ -119,7 +119,7 @@ impl Buffer {
             if !state.pages.is_empty() {
                 page.millis_behind_latest = page.millis_behind_latest.map(|millis| millis.max(1));
             }
-            return Ok(Found::Page(page));
+            return Ok(Found::Page(Box::new(page)));
         }
         match (&state.failed, state.behind) {
             (Some(error), _) => Err(error.clone()),

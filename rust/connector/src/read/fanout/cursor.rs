@@ -64,7 +64,7 @@ impl FanOutCursor {
                     }
                     self.news_until = None;
                     self.last = Some(without_records(&page));
-                    return Ok(Some(page));
+                    return Ok(Some(*page));
                 }
                 Found::Tip if self.news_until.is_none_or(|until| now >= until) => {
                     return Ok(Some(tip()));

@@ -5,7 +5,7 @@ import java.util.concurrent.atomic.AtomicLong;
 import org.apache.spark.sql.vectorized.ColumnarBatch;
 import org.apache.spark.unsafe.types.UTF8String;
 
-/** Reads one shard's part of one batch, on an executor. One thread at a time. */
+/** Reads a task's part of one batch, of one shard or of several, on an executor. One thread at a time. */
 public final class ShardReader implements AutoCloseable {
 
   /**
@@ -68,7 +68,8 @@ public final class ShardReader implements AutoCloseable {
 
   /**
    * The rows that the last {@link #next} loaded: data, streamName, partitionKey, sequenceNumber,
-   * approximateArrivalTimestamp, and the columns of kinesis.extraColumns in its order. They lie in native memory until the following {@code next} or {@code close}.
+   * approximateArrivalTimestamp, and the columns of kinesis.extraColumns in its order. They lie in native memory until
+   * the following {@code next} or {@code close}.
    */
   public ColumnarBatch batch() {
     return batch.columns();

@@ -10,7 +10,10 @@ private[source] class KinesisBatch(options: KinesisOptions) extends Batch {
 
   private val config = EngineConfig.batchRead(options)
 
-  /** One partition for each shard. Where the read ends is fixed here, once, for all attempts at its tasks. */
+  /**
+   * One partition for each task, of one shard or of several. Where the read ends is fixed here,
+   * once, for all attempts at its tasks.
+   */
   private lazy val partitions: Array[InputPartition] =
     BatchRead.tasks(config.json, TaskInterrupt.Driver).map(task => new KinesisInputPartition(task))
 

@@ -7,7 +7,7 @@ import org.apache.spark.sql.vectorized.ColumnarBatch
 import org.apache.spark.util.TaskFailureListener
 
 /**
- * Reads one shard in one batch. Where the batch ends is claimed once, for all attempts: by the
+ * Reads one shard, or several, in one batch. Where the batch ends is claimed once, for all attempts: by the
  * engine when it has read to the end, and else here, when a task closes the reader early because
  * it needs no more rows. A task that fails or is killed claims nothing.
  */

@@ -8,7 +8,7 @@ import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.connector.read.{InputPartition, PartitionReader, PartitionReaderFactory}
 import org.apache.spark.sql.vectorized.ColumnarBatch
 
-/** One shard in one batch. The text is the engine's, opaque here; it holds no secrets. */
+/** One task's part of one batch. The text is the engine's, opaque here; it holds no secrets. */
 private[source] final class KinesisInputPartition(val task: String, location: Option[String] = None)
     extends InputPartition {
   override def preferredLocations(): Array[String] = location.toArray
