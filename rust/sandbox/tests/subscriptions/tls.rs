@@ -9,12 +9,13 @@ use hyper_util::rt::TokioIo;
 use kinesis_sandbox::Sandbox;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::events::horizon;
+use crate::events::{PATIENCE, horizon};
 use crate::harness::{Fixture, SHARD};
 
 /// Calls an operation over HTTPS and HTTP/1.1; gives the status and the answer.
@@ -50,7 +51,8 @@ async fn call_http1(sandbox: &Sandbox, operation: &str, body: &Value) -> (u16, V
         .unwrap();
     let answer = sender.send_request(request).await.unwrap();
     let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let body = timeout(PATIENCE, answer.into_body().collect()).await;
+    let body = body.expect("an answer that ends").unwrap().to_bytes();
     (status, serde_json::from_slice(&body).unwrap())
 }
 
