@@ -213,15 +213,17 @@ def test_kill_9_of_the_driver(sandbox, new_stream, checkpoint, tmp_path):
         with Job("overwrite_by_batch", arguments, tmp_path / "job.log") as job:
             job.await_condition(lambda: len(committed_batches(checkpoint)) > 3, "some batches", interval=0.01)
             job.kill()
-        assert consumers(sandbox, stream) == ["app"]
-        with Job("overwrite_by_batch", arguments, tmp_path / "job.log") as job:
-            job.await_condition(lambda: len(delivered(output)) >= producer.count, "what is there", seconds=120)
-            producer.stop()
-            job.await_condition(lambda: len(delivered(output)) >= producer.count, "all of it")
-            # One more batch: the last one is complete then.
-            stream.put(events(producer.count, 1))
-            job.await_condition(lambda: len(delivered(output)) > producer.count, "a further record")
-            job.kill()
+    assert consumers(sandbox, stream) == ["app"]
+    with Job("overwrite_by_batch", arguments, tmp_path / "job.log") as job:
+        job.await_condition(
+            lambda: len(delivered(output)) >= producer.count,
+            lambda: f"{producer.count} records, has {len(delivered(output))}",
+            seconds=150,
+        )
+        # One more batch: the last one is complete then.
+        stream.put(events(producer.count, 1))
+        job.await_condition(lambda: len(delivered(output)) > producer.count, "a further record")
+        job.kill()
     counted = Counter(delivered(output))
     assert sorted(counted) == payloads(events(0, producer.count + 1))
     assert {text: n for text, n in counted.items() if n > 1} == {}

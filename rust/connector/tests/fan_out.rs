@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kinesis_connector::ErrorKind;
 use kinesis_connector::plan::Planner;
-use kinesis_sandbox::{ErrorCode, Fault, KnobUpdate, Operation, Schedule};
+use kinesis_sandbox::{ErrorCode, Fault, KnobUpdate, Operation, Schedule, Trim};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -247,6 +247,60 @@ async fn refusals_throttles_and_failures_are_tried_again() {
     let metrics = query.planner.metrics();
     assert_eq!(metrics["retries"], "4", "{metrics:?}");
     assert_eq!(metrics["throttles"], "1", "{metrics:?}");
+}
+
+#[tokio::test]
+async fn whatever_befalls_an_open_subscription_nothing_is_lost_or_repeated() {
+    let world = world(1).await;
+    knobs(
+        &world,
+        json!({"subscriptions": {"exclusive_ms": 20, "max_records_per_event": 10}}),
+    );
+    let mut query = query(&world, &[("kinesis.maxFetchRecordsPerShard", "35")]).await;
+    let mut first = 0;
+    for fault in [
+        json!("cut"),
+        json!("reset"),
+        json!("half_event"),
+        json!({"drip": {"bytes": 50, "delay_ms": 1}}),
+        json!({"exception": "InternalFailureException"}),
+    ] {
+        for (after, open) in [(0, false), (2, true)] {
+            let fault = json!({"fault": fault, "after_events": after, "open": open, "count": 1});
+            knobs(&world, json!({"subscription_faults": [fault]}));
+            // The one that is open ends, and what waits for the next one meets it.
+            let cut = json!({"fault": "cut", "open": true, "count": 1});
+            knobs(&world, json!({"subscription_faults": [cut]}));
+            world.put("r", first..first + 100).await;
+            assert_exact(&rows(&mut query, 100).await, "r", first..first + 100);
+            first += 100;
+        }
+    }
+    assert!(calls(&world, "SubscribeToShard") > 10);
+}
+
+#[tokio::test]
+async fn records_that_expire_unread_are_noticed() {
+    let world = world(1).await;
+    let options = [
+        ("kinesis.maxFetchRecordsPerShard", "10"),
+        ("kinesis.failOnDataLoss", "true"),
+    ];
+    world.put("r", 0..50).await;
+    let mut first = query(&world, &options).await;
+    assert_exact(&rows(&mut first, 10).await, "r", 0..10);
+    let offset = first.offset.clone();
+    drop(first);
+    world.sandbox.trim(STREAM, None, Trim::All).expect("trimmed");
+    world.put("r", 50..60).await;
+    let mut failing = query(&world, &options).await.from(&offset);
+    let error = failure(&mut failing).await;
+    assert_eq!(error.kind(), ErrorKind::DataLoss);
+    assert!(error.message().contains("expired"), "{error}");
+    drop(failing);
+    let mut going_on = query(&world, &[options[0]]).await.from(&offset);
+    assert_exact(&rows(&mut going_on, 10).await, "r", 50..60);
+    assert_eq!(going_on.planner.metrics()["lostPositions"], "1");
 }
 
 #[tokio::test]

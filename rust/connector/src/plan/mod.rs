@@ -6,6 +6,7 @@ mod consumer;
 mod ends;
 mod fan_out;
 mod news;
+mod push;
 mod shards;
 mod tips;
 
@@ -408,71 +409,6 @@ impl Planner {
         state.news.batch_ended(delivered > 0);
         state.resolved = Some((start.batch, positions));
         Ok(())
-    }
-
-    /// The query ended for good, not by a failure after which it starts again: deregisters the consumer if the query
-    /// registered it.
-    pub async fn release(&self) -> Result<()> {
-        let folder = self.config.checkpoint_location.as_deref().unwrap_or_default();
-        match &self.fan_out {
-            Some(fan_out) => fan_out.release(&*self.files.0, folder).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Whether a reader that reported the tip had read all that was there at this time. GetRecords answers with what is
-    /// there; a subscription pushes it a moment later, so its last record tells, or that it waited for one in vain.
-    fn is_past(&self, report: &ShardReport, since: i64) -> bool {
-        self.fan_out.is_none()
-            || report.records == 0
-            || report.last_arrival.is_some_and(|arrival| arrival >= since)
-    }
-
-    /// Waits until a subscription in this process has something to read. Shards without one here are asked for; while
-    /// the stream is busy, their next batch follows without a question.
-    async fn wait_for_push(
-        &self,
-        fan_out: &FanOut,
-        source: &str,
-        news: &mut News,
-        positions: &mut BTreeMap<ShardId, Position>,
-        busy: bool,
-        deadline: Instant,
-    ) -> Result<bool> {
-        let pushed = fan_out.news(source);
-        fan_out.saw([]);
-        loop {
-            let known = fan_out.known(source, positions);
-            for shard in known.ended {
-                fan_out.end(source, &shard);
-                positions.insert(shard, Position::ShardEnd);
-            }
-            let elsewhere = positions
-                .iter()
-                .any(|(shard, at)| *at != Position::ShardEnd && !known.standing.contains(shard));
-            if known.news || (busy && elsewhere) {
-                return Ok(true);
-            }
-            let due = news.due().unwrap_or_else(Instant::now);
-            if elsewhere && due <= Instant::now() {
-                let looked = news
-                    .look(&self.api, positions, &known.standing, &self.counters, deadline)
-                    .await?;
-                match looked {
-                    Looked::News => {
-                        fan_out.saw(news.hit());
-                        return Ok(true);
-                    }
-                    Looked::Nothing => continue,
-                    Looked::Unfinished => return Ok(false),
-                }
-            }
-            if Instant::now() >= deadline {
-                return Ok(false);
-            }
-            let wake = if elsewhere { due.min(deadline) } else { deadline };
-            let _ = tokio::time::timeout_at(wake, pushed.notified()).await;
-        }
     }
 
     /// Puts the shards that follow in the place of those that ended.
