@@ -256,7 +256,7 @@ impl Writes for StandInWriter {
     }
 }
 
-const KINDS: [ErrorKind; 20] = [
+const KINDS: [ErrorKind; 23] = [
     ErrorKind::Internal,
     ErrorKind::InvalidOption,
     ErrorKind::NotSupported,
@@ -277,6 +277,9 @@ const KINDS: [ErrorKind; 20] = [
     ErrorKind::Interrupted,
     ErrorKind::ExpiredIterator,
     ErrorKind::InvalidArgument,
+    ErrorKind::MalformedRecord,
+    ErrorKind::RefusedPosition,
+    ErrorKind::InUse,
 ];
 
 export! {

@@ -51,6 +51,10 @@ public final class KinesisConnectorException extends RuntimeException {
   public static final int EXPIRED_ITERATOR = 19;
   /** What was handed over to the native library is malformed. */
   public static final int INVALID_ARGUMENT = 20;
+  /** A record of the stream that says it is an aggregate can't be taken apart. */
+  public static final int MALFORMED_RECORD = 21;
+  /** The service doesn't take the position that a shard was to be read from. */
+  public static final int REFUSED_POSITION = 22;
   /** Something else uses it at the same time: a consumer's subscription, or a stream that is being changed. */
   public static final int IN_USE = 23;
 

@@ -14,7 +14,7 @@ class ErrorBoundarySuite extends BoundarySuite {
     val numbers = classOf[KinesisConnectorException].getFields
       .filter(field => Modifier.isStatic(field.getModifiers) && field.getType == classOf[Int])
       .map(field => field.getName.replace("_", "").toLowerCase -> field.getInt(null))
-    assert(numbers.map(_._2).sorted.toSeq === (1 to 20))
+    assert(numbers.map(_._2).sorted.toSeq === (1 to 23))
     numbers.foreach {
       case (name, number) =>
         val error = failure(BoundaryTests.fail(number))
