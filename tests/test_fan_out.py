@@ -42,18 +42,8 @@ def fan_out_options(sandbox, stream, consumer="app", **more):
     return source_options(sandbox, stream, **more)
 
 
-def consumers(sandbox, stream):
-    """The names of the stream's consumers."""
-    arn = sandbox.client.describe_stream_summary(StreamName=stream.name)["StreamDescriptionSummary"]["StreamARN"]
-    listed = sandbox.client.list_stream_consumers(StreamARN=arn)["Consumers"]
-    return [consumer["ConsumerName"] for consumer in listed if consumer["ConsumerStatus"] != "DELETING"]
-
-
-def await_consumers(sandbox, stream, names):
-    await_condition(
-        lambda: consumers(sandbox, stream) == names,
-        lambda: f"the consumers {names}, there are {consumers(sandbox, stream)}",
-    )
+def await_no_consumer(stream):
+    await_condition(lambda: not stream.consumers(), lambda: f"no consumer, there are {stream.consumers()}")
 
 
 def test_rows_are_exact_through_limits_split_and_restarts(spark, sandbox, new_stream, subscriptions, checkpoint):
@@ -61,11 +51,11 @@ def test_rows_are_exact_through_limits_split_and_restarts(spark, sandbox, new_st
     stream = new_stream(2)
     frame = read(spark, fan_out_options(sandbox, stream, maxFetchRecordsPerShard=50))
     batches = Batches()
-    with Producer(stream) as producer:
+    with Producer(stream, at_once=5) as producer:
         for run in range(1, 4):
             query = start(frame, batches, checkpoint)
             with running(query):
-                await_rows(query, batches, 200 * run)
+                await_rows(query, batches, 100 * run)
                 if run == 2:
                     stream.split(stream.shards(open_only=True)[0]["ShardId"])
     query = start(frame, batches, checkpoint)
@@ -102,7 +92,7 @@ def test_available_now_ends_with_all_there_was(spark, sandbox, new_stream, check
     stream.put(events(0, 500))
     batches = drain(frame, checkpoint)
     assert sorted(batches.data) == payloads(events(0, 500))
-    await_consumers(sandbox, stream, [])
+    await_no_consumer(stream)
     stream.put(events(500, 100))
     assert sorted(drain(frame, checkpoint, batches).data) == payloads(events(0, 600))
 
@@ -119,7 +109,7 @@ def test_two_queries_with_two_consumers(spark, sandbox, new_stream, tmp_path):
             stream.put(events(first, 100))
             for query, batches in queries:
                 await_rows(query, batches, first + 100)
-        assert sorted(consumers(sandbox, stream)) == ["one", "two"]
+        assert sorted(stream.consumers()) == ["one", "two"]
     for _, batches in queries:
         assert sorted(batches.data) == payloads(events(0, 300))
 
@@ -137,8 +127,8 @@ def test_the_same_consumer_twice_is_an_error(spark, sandbox, stream, tmp_path):
         # The failure of the one is no matter of the other, and the consumer is the first one's.
         stream.put(events(10, 10))
         await_rows(query, batches, 20)
-        assert consumers(sandbox, stream) == ["app"]
-    await_consumers(sandbox, stream, [])
+        assert list(stream.consumers()) == ["app"]
+    await_no_consumer(stream)
 
 
 def test_the_consumer_outlives_a_failure_and_goes_with_the_query(spark, sandbox, stream, checkpoint):
@@ -151,24 +141,23 @@ def test_the_consumer_outlives_a_failure_and_goes_with_the_query(spark, sandbox,
     query = start(frame, failing, checkpoint)
     with pytest.raises(StreamingQueryException, match="on purpose"):
         query.awaitTermination(60)
-    assert consumers(sandbox, stream) == ["app"]
+    assert list(stream.consumers()) == ["app"]
     batches = Batches()
     query = start(frame, batches, checkpoint)
     with running(query):
         await_rows(query, batches, 10)
-    await_consumers(sandbox, stream, [])
+    await_no_consumer(stream)
     assert sandbox.calls("RegisterStreamConsumer") > 0
 
 
 def test_a_consumer_that_was_there_stays(spark, sandbox, stream, tmp_path):
-    arn = sandbox.client.describe_stream_summary(StreamName=stream.name)["StreamDescriptionSummary"]["StreamARN"]
-    registered = sandbox.client.register_stream_consumer(StreamARN=arn, ConsumerName="app")["Consumer"]["ConsumerARN"]
+    registered = sandbox.client.register_stream_consumer(StreamARN=stream.arn, ConsumerName="app")["Consumer"]["ConsumerARN"]
     stream.put(events(0, 10))
     by_arn = source_options(sandbox, stream, consumerType="SubscribeToShard", consumerArn=registered)
     deregistered = sandbox.calls("DeregisterStreamConsumer")
     for name, options in (("name", fan_out_options(sandbox, stream)), ("arn", by_arn)):
         assert len(drain(read(spark, options), tmp_path / name).rows) == 10
-    assert consumers(sandbox, stream) == ["app"]
+    assert list(stream.consumers()) == ["app"]
     assert sandbox.calls("DeregisterStreamConsumer") == deregistered
 
 
@@ -186,8 +175,8 @@ def test_faults_at_random_with_short_renewals(spark, sandbox, new_stream, subscr
     batches = Batches()
     query = start(read(spark, fan_out_options(sandbox, stream, maxFetchRecordsPerShard=40)), batches, checkpoint)
     with running(query):
-        with Producer(stream) as producer:
-            await_rows(query, batches, 800)
+        with Producer(stream, at_once=5) as producer:
+            await_rows(query, batches, 600)
         await_rows(query, batches, producer.count)
     assert sorted(batches.data) == payloads(events(0, producer.count))
 
@@ -209,11 +198,11 @@ def test_kill_9_of_the_driver(sandbox, new_stream, checkpoint, tmp_path):
         "checkpoint": str(checkpoint),
         "output": str(output),
     }
-    with Producer(stream) as producer:
+    with Producer(stream, at_once=5) as producer:
         with Job("overwrite_by_batch", arguments, tmp_path / "job.log") as job:
             job.await_condition(lambda: len(committed_batches(checkpoint)) > 3, "some batches", interval=0.01)
             job.kill()
-    assert consumers(sandbox, stream) == ["app"]
+    assert list(stream.consumers()) == ["app"]
     with Job("overwrite_by_batch", arguments, tmp_path / "job.log") as job:
         job.await_condition(
             lambda: len(delivered(output)) >= producer.count,
