@@ -124,8 +124,7 @@ impl Reading<'_> {
     }
 }
 
-/// Where the claim ends the shard's part of the batch. A shard of a group that the claim lacks was not read: with
-/// `Trigger.AvailableNow` shards leave the group's tasks when they are done, until the query starts again.
+/// Where the claim ends the shard's part of the batch. One that a claim doesn't name was not read.
 fn end_of(claim: &Claim, shard: &Shared) -> Position {
     claim
         .end_of(&shard.task.shard)
