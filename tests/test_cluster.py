@@ -11,7 +11,8 @@ from support.queries import sink_options
 pytestmark = pytest.mark.slow
 
 
-def test_the_typical_job(sandbox, new_stream, checkpoint, tmp_path):
+@pytest.mark.parametrize("consumer", [None, "typical"], ids=["GetRecords", "SubscribeToShard"])
+def test_the_typical_job(sandbox, new_stream, checkpoint, tmp_path, consumer):
     source, sink = new_stream(4, "kinesis-source"), new_stream(2, "kinesis-sink")
     arguments = {
         "source": source.name,
@@ -20,6 +21,7 @@ def test_the_typical_job(sandbox, new_stream, checkpoint, tmp_path):
         "endpoint": sandbox.endpoint,
         "checkpoint": str(checkpoint),
         "stop": str(tmp_path / "stop"),
+        "consumer": consumer,
     }
     log = EventLog(tmp_path / "events")
     with Job("typical", arguments, tmp_path / "job.log", master="local-cluster[2,1,1024]", conf=log.conf) as job:

@@ -17,6 +17,7 @@ query = typical_job.start(
     arguments["region"],
     arguments["endpoint"],
     arguments["checkpoint"],
+    consumer=arguments.get("consumer"),
 )
 while not query.awaitTermination(0.2):
     if Path(arguments["stop"]).exists():

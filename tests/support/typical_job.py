@@ -12,13 +12,14 @@ EVENT = StructType(
 )
 
 
-def start(spark, source, sink, region, endpoint, checkpoint, name="aws-kinesis"):
-    """Starts it; the credentials are the environment's."""
+def start(spark, source, sink, region, endpoint, checkpoint, name="aws-kinesis", consumer=None):
+    """Starts it; the credentials are the environment's. With a consumer's name it reads by enhanced fan-out."""
+    fan_out = {"kinesis.consumerType": "SubscribeToShard", "kinesis.consumerName": consumer}
     kinesis = (
         spark.readStream.format(name)
         .option("kinesis.region", region)
         .option("kinesis.streamName", source)
-        .option("kinesis.consumerType", "GetRecords")
+        .options(**(fan_out if consumer else {"kinesis.consumerType": "GetRecords"}))
         .option("kinesis.endpointUrl", endpoint)
         .option("kinesis.startingposition", "LATEST")
         .load()
