@@ -1,5 +1,6 @@
 //! The driver's side: which shards there are, where the last batch ended, what the next one reads.
 
+mod available;
 mod batch_read;
 mod clock;
 mod consumer;
@@ -28,6 +29,7 @@ use crate::stream::{HashRange, Offset, Position, ShardId};
 
 pub use batch_read::batch_read_tasks;
 
+use available::AvailableNow;
 use clock::ServiceClock;
 use ends::{Ends, Reports};
 use fan_out::FanOut;
@@ -58,22 +60,6 @@ pub struct Planner {
     /// The shards of the batch planned last that start where their tip was seen, with the batch's number.
     at_tip: Mutex<(u64, BTreeSet<ShardId>)>,
     state: tokio::sync::Mutex<State>,
-}
-
-/// What a query with `Trigger.AvailableNow` has left: every shard is read until its tip was seen once.
-#[derive(Debug, Default)]
-struct AvailableNow {
-    /// When it began, milliseconds since the epoch.
-    since: i64,
-    done: BTreeSet<ShardId>,
-}
-
-impl AvailableNow {
-    /// Those of these shards that are open and have nothing left to read.
-    fn done_of(&self, positions: &BTreeMap<ShardId, Position>) -> BTreeSet<ShardId> {
-        let open = |shard: &&ShardId| positions.get(*shard).is_some_and(|at| *at != Position::ShardEnd);
-        self.done.iter().filter(open).cloned().collect()
-    }
 }
 
 /// What the planner remembers from one call to the next. All of it can be found again after a restart.
@@ -347,14 +333,6 @@ impl Planner {
         Ok(())
     }
 
-    /// Fixes what a query with `Trigger.AvailableNow` reads: every shard until its tip was seen.
-    pub fn prepare_for_available_now(&self) {
-        *self.available() = Some(AvailableNow {
-            since: chrono::Utc::now().timestamp_millis(),
-            done: BTreeSet::new(),
-        });
-    }
-
     /// The source's metrics for the query's progress: those of the last batch's readers, and the driver's own
     /// requests since the query started. What is not known is absent.
     pub fn metrics(&self) -> BTreeMap<String, String> {
@@ -441,44 +419,6 @@ impl Planner {
         Ok(())
     }
 
-    /// Looks at every shard that a query with `Trigger.AvailableNow` has not finished, and at those that follow
-    /// the ones it has.
-    async fn anything_left(
-        &self,
-        shards: &mut Shards,
-        news: &mut News,
-        positions: &mut BTreeMap<ShardId, Position>,
-    ) -> Result<bool> {
-        loop {
-            let done = self
-                .available()
-                .as_ref()
-                .map(|left| left.done.clone())
-                .unwrap_or_default();
-            let quiet = news
-                .quiet_shards(&self.api, positions, &done, &self.counters)
-                .await?;
-            if let Some(left) = &mut *self.available() {
-                left.done.extend(quiet);
-                let unread = |(shard, at): (&ShardId, &Position)| {
-                    *at != Position::ShardEnd && !left.done.contains(shard)
-                };
-                if positions.iter().any(unread) {
-                    return Ok(true);
-                }
-            }
-            if positions.values().all(|position| *position != Position::ShardEnd) {
-                return Ok(false);
-            }
-            let before = positions.clone();
-            shards.wait_until_due().await;
-            self.follow(shards, positions).await?;
-            if *positions == before {
-                return Ok(false);
-            }
-        }
-    }
-
     /// Reads an offset and refuses one of another stream.
     fn own_offset(&self, json: &str) -> Result<Offset> {
         let offset = Offset::from_json(json)?;
@@ -500,14 +440,6 @@ impl Planner {
             ));
         }
         Ok(offset)
-    }
-
-    fn is_available_now(&self) -> bool {
-        self.available().is_some()
-    }
-
-    fn available(&self) -> MutexGuard<'_, Option<AvailableNow>> {
-        self.available.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn at_tip(&self) -> MutexGuard<'_, (u64, BTreeSet<ShardId>)> {

@@ -27,35 +27,26 @@ private[source] object ReadMetrics {
   private final case class TaskMetric(override val name: String, override val value: Long) extends CustomTaskMetric
 }
 
-/** Records fetched; an aggregate's user records count one by one. */
-class KinesisRecords extends CustomSumMetric {
-  override def name(): String = "records"
-  override def description(): String = "Kinesis records"
+/** A number that adds up over the tasks. */
+abstract class KinesisSum(metric: String, shown: String) extends CustomSumMetric {
+  override def name(): String = metric
+  override def description(): String = shown
 }
+
+/** Records fetched; an aggregate's user records count one by one. */
+class KinesisRecords extends KinesisSum("records", "Kinesis records")
 
 /** Bytes of their data. */
-class KinesisBytes extends CustomSumMetric {
-  override def name(): String = "bytes"
-  override def description(): String = "Kinesis bytes of data"
-}
+class KinesisBytes extends KinesisSum("bytes", "Kinesis bytes of data")
 
 /** Requests sent to Kinesis, repeated ones too. */
-class KinesisRequests extends CustomSumMetric {
-  override def name(): String = "requests"
-  override def description(): String = "Kinesis requests"
-}
+class KinesisRequests extends KinesisSum("requests", "Kinesis requests")
 
 /** Requests sent again after a failure. */
-class KinesisRetries extends CustomSumMetric {
-  override def name(): String = "retries"
-  override def description(): String = "Kinesis requests sent again"
-}
+class KinesisRetries extends KinesisSum("retries", "Kinesis requests sent again")
 
 /** Requests that the service throttled. */
-class KinesisThrottles extends CustomSumMetric {
-  override def name(): String = "throttles"
-  override def description(): String = "Kinesis requests throttled"
-}
+class KinesisThrottles extends KinesisSum("throttles", "Kinesis requests throttled")
 
 /** The lag of the shard that is farthest behind its tip, in milliseconds. */
 class KinesisLag extends CustomMetric {
