@@ -46,11 +46,7 @@ REFUSED = [
 ]
 
 NOT_SUPPORTED_READING = [
-    {"kinesis.consumerType": "SubscribeToShard", "kinesis.consumerName": "c"},
-    {"kinesis.consumerType": "SubscribeToShard"},
-    {"kinesis.consumerName": "c"},
     {"kinesis.credentialProviderClass": "com.example.Provider"},
-    {"kinesis.prefetch.maxBytesPerExecutor": "100m"},
     {"kinesis.sink.proxyAddress": "proxy"},
 ]
 
@@ -144,11 +140,12 @@ def test_what_is_not_built_yet_is_refused_in_a_write(spark, sandbox, stream, opt
 def test_options_without_effect_and_internal_ones_are_accepted_with_a_warning(
     spark, sandbox, stream, checkpoint, driver_log
 ):
-    options = source_options(sandbox, stream, **{"subscribeToShard.timeoutSec": "30", "internal.something": "1"})
+    unused = {"subscribeToShard.timeoutSec": "30", "consumerName": "c", "internal.something": "1"}
+    options = source_options(sandbox, stream, **unused)
     drain(read(spark, options), checkpoint)
     write(good_rows(spark), sink_options(sandbox, stream, **{"sink.recordTtl": "1000", "sink.flushWaitTimeMs": "5"}))
     log = driver_log.read_text()
-    for key in ["subscribeToShard.timeoutSec", "internal.something", "sink.recordTtl", "sink.flushWaitTimeMs"]:
+    for key in [*unused, "sink.recordTtl", "sink.flushWaitTimeMs"]:
         lines = [line for line in log.splitlines() if stream.name in line and f"kinesis.{key}" in line and " WARN " in line]
         assert len(lines) == 1, key
     assert len(stream.read()) == 10
