@@ -48,7 +48,7 @@ def test_rows_are_exact_through_limits_split_and_restarts(spark, sandbox, new_st
     subscriptions(max_records_per_event=70, lifetime_ms=2_000)
     stream = new_stream(2)
     frame = read(spark, fan_out_options(sandbox, stream, maxFetchRecordsPerShard=50))
-    batches = Batches()
+    batches, metrics = Batches(), []
     with Producer(stream, at_once=5) as producer:
         for run in range(1, 4):
             query = start(frame, batches, checkpoint)
@@ -56,10 +56,11 @@ def test_rows_are_exact_through_limits_split_and_restarts(spark, sandbox, new_st
                 await_rows(query, batches, 100 * run)
                 if run == 2:
                     stream.split(stream.shards(open_only=True)[0]["ShardId"])
+                metrics += [progress["sources"][0]["metrics"] for progress in query.recentProgress]
     query = start(frame, batches, checkpoint)
     with running(query):
         await_rows(query, batches, producer.count)
-        metrics = [progress["sources"][0]["metrics"] for progress in query.recentProgress]
+        metrics += [progress["sources"][0]["metrics"] for progress in query.recentProgress]
     assert sorted(batches.data) == payloads(events(0, producer.count))
     assert max(len(rows) for rows in batches.by_id.values()) <= 150
     assert any(int(metric.get("prefetchHits", 0)) > 0 for metric in metrics)

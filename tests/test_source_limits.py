@@ -92,7 +92,8 @@ def test_an_empty_answer_is_not_the_tip(spark, sandbox, knobs, new_stream, check
 def test_expired_iterators_and_failing_requests_are_no_failure(spark, sandbox, knobs, new_stream, checkpoint):
     stream = new_stream(2)
     batches = Batches()
-    options = source_options(sandbox, stream, clientRetryIntervalsMs=20)
+    # One request may meet all of the failures below.
+    options = source_options(sandbox, stream, clientRetryIntervalsMs=20, clientNumRetries=10)
     query = start(read(spark, options), batches, checkpoint)
     with running(query):
         stream.put(events(0, 20))
