@@ -37,6 +37,8 @@ pub fn options(store: &[(&str, &str)]) -> SourceOptions {
         ("kinesis.region", "eu-west-1"),
         ("kinesis.awsAccessKeyId", "test"),
         ("kinesis.awsSecretKey", "test"),
+        // Enough for one of many tasks to meet the failures that are meant for all.
+        ("kinesis.metadataNumRetries", "20"),
         ("kinesis.metadataRetryIntervalsMs", "1"),
         ("kinesis.metadataMaxRetryIntervalMs", "20"),
     ];

@@ -14,7 +14,8 @@ use kinesis_connector::stream::{Position, ShardId};
 use kinesis_connector::{Error, ErrorKind};
 
 pub const RETRY: RetryOptions = RetryOptions {
-    retries: 5,
+    // Enough for one of many tasks to meet the failures that are meant for all.
+    retries: 20,
     interval: Duration::from_millis(1),
     max_interval: Duration::from_millis(2),
 };
