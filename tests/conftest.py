@@ -38,6 +38,7 @@ _numbers = itertools.count()
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory):
     with Sandbox(environment.sandbox_program(), log=tmp_path_factory.mktemp("sandbox") / "log") as sandbox:
+        sandbox.knobs(**environment.trouble())
         yield sandbox
 
 
@@ -135,7 +136,8 @@ def stream(new_stream):
 def knobs(sandbox):
     """Turns the sandbox's knobs, and turns them back after the test."""
     yield sandbox.knobs
-    sandbox.knobs(clear_faults=True, rejected_keys=[], empty_answers=0, arrival_offset_ms=0, shard_limits=False)
+    calm = {"rejected_keys": [], "empty_answers": 0, "arrival_offset_ms": 0, "shard_limits": False}
+    sandbox.knobs(clear_faults=True, **calm, **environment.trouble())
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 SPARK_KINESIS_JAR   the connector's JAR for the Spark of this Python; else looked for in build/libs
 KINESIS_SANDBOX     the kinesis-sandbox program; else the debug build in target
+KINESIS_TROUBLED    set to 1, GetRecords is slow, and fails in one call of five
 KINESIS_LOCAL_PACKAGE  the folder of the npm package kinesis-local; else the one in .tools
 """
 
@@ -46,3 +47,13 @@ def sandbox_program():
 
 def kinesis_local_package():
     return os.environ.get("KINESIS_LOCAL_PACKAGE", str(ROOT / ".tools/kinesis-local/node_modules/kinesis-local"))
+
+
+def trouble():
+    """The knobs that the sandbox has before a test."""
+    if os.environ.get("KINESIS_TROUBLED") != "1":
+        return {}
+    # Shares of what the faults before them left over.
+    kinds = [("throttle", 0.1), ("internal", 0.1)]
+    faults = [{"operation": "GetRecords", "error": error, "fraction": part} for error, part in kinds]
+    return {"faults": faults, "delays": {"GetRecords": 60}}
