@@ -63,6 +63,23 @@ impl Engine {
             .transpose()
     }
 
+    /// What the driver is to know of this executor's subscriptions (enhanced fan-out), for [`Self::hear_news`] there: as
+    /// soon as something changed, and about once a second while there are any.
+    pub async fn tell_news(&self) -> Result<String> {
+        self.memory().residents().tell().await
+    }
+
+    /// Takes the driver's answer to that: subscriptions of queries that ended end, too.
+    pub fn news_answered(&self, answer: &str) -> Result<()> {
+        self.memory().residents().answered(answer)
+    }
+
+    /// Takes in the driver what an executor tells, so that its queries need not ask the service, and answers what the
+    /// executor has to know.
+    pub fn hear_news(&self, message: &str) -> Result<String> {
+        self.memory().residents().hear(message)
+    }
+
     fn properties(&self) -> SystemProperties {
         self.inner
             .properties

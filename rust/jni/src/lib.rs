@@ -16,6 +16,7 @@ mod frames;
 mod guard;
 mod handles;
 mod log;
+mod news;
 mod options;
 mod panics;
 mod pending;
@@ -38,7 +39,7 @@ use crate::guard::export;
 
 /// Changes with every change of the native methods or of what they mean. The Java side has the same number,
 /// and refuses a library with another one.
-const ABI_VERSION: jint = 4;
+const ABI_VERSION: jint = 5;
 
 /// Called by the JVM when it loads the library, with the class loader of the class that loads it: the one
 /// moment at which the connector's own classes can be found from here. A failure is kept, and reported by

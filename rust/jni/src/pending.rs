@@ -48,6 +48,16 @@ pub(crate) fn wait_of(wait_ms: i32) -> Duration {
 }
 
 impl Pending {
+    /// Without an operation.
+    pub(crate) const fn new() -> Self {
+        Self {
+            slot: Mutex::new(Slot {
+                started: 0,
+                running: None,
+            }),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Slot> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,5 @@
 //! What the planner of a query with enhanced fan-out has beside: its consumer, and the subscriptions that stand in
-//! this process, which tell of news without a question.
+//! this process, or in one that tells it, so that news come without a question.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +33,7 @@ pub(super) struct FanOut {
     source: Mutex<Option<String>>,
 }
 
-/// What the subscriptions in this process know of the shards.
+/// What the subscriptions know of the shards.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// One of them has something to read.
@@ -72,11 +72,23 @@ impl FanOut {
         self.consumer.arn.clone()
     }
 
-    /// Told when something arrived in this process.
-    pub(super) fn news(&self, source: &str) -> Arc<Notify> {
+    /// The query's source is this one: from now on news of it are heard.
+    pub(super) fn serve(&self, source: &str) {
         let mut known = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = Some(source.to_owned());
+        if known.as_deref() != Some(source) {
+            *known = Some(source.to_owned());
+            self.residents.news(source);
+        }
+    }
+
+    /// Told when something arrived for the source.
+    pub(super) fn news(&self, source: &str) -> Arc<Notify> {
         self.residents.news(source)
+    }
+
+    /// True if executors tell of the source's subscriptions.
+    pub(super) fn told_of(&self, source: &str) -> bool {
+        self.residents.told_of(source)
     }
 
     /// What is known of these positions without a question.

@@ -217,6 +217,9 @@ impl Planner {
     /// next look, so it may be called in a loop.
     pub async fn latest_offset(&self, start: &str) -> Result<Option<String>> {
         let start = self.own_offset(start)?;
+        if let Some(fan_out) = &self.fan_out {
+            fan_out.serve(&start.source);
+        }
         let mut state = self.state.lock().await;
         let state = &mut *state;
         if state
@@ -239,8 +242,13 @@ impl Planner {
                 (Pace::Backlog, _) => true,
                 (pace, Some(fan_out)) => {
                     let busy = pace == Pace::Busy;
-                    self.wait_for_push(fan_out, &start.source, &mut state.news, positions, busy, deadline)
-                        .await?
+                    let news = self
+                        .wait_for_push(fan_out, &start.source, &mut state.news, positions, busy, deadline)
+                        .await?;
+                    if !news {
+                        (state.busy, state.pace) = (0, Pace::Ask);
+                    }
+                    news
                 }
                 (Pace::Busy, None) => state.news.wait_until_readers_may_ask(deadline).await,
                 (Pace::Ask, None) => {

@@ -120,6 +120,11 @@ impl News {
         self.first.clone()
     }
 
+    /// When the shards were asked last, by a batch's readers or by the driver.
+    pub(super) fn asked_last(&self) -> Option<Instant> {
+        self.looked
+    }
+
     /// When the driver may ask the shards again: at once where a look is under way.
     pub(super) fn due(&self) -> Option<Instant> {
         let pace = if self.left.is_empty() {

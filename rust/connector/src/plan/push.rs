@@ -1,6 +1,7 @@
 //! The planner's part in enhanced fan-out: records are pushed to the readers, which may be in the same process.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -10,6 +11,9 @@ use super::news::{Looked, News};
 use crate::error::Result;
 use crate::read::ShardReport;
 use crate::stream::{Position, ShardId};
+
+/// How long after a batch its executors may take to tell of their subscriptions.
+const TELLING: Duration = Duration::from_millis(100);
 
 impl Planner {
     /// The query ended for good, not by a failure after which it starts again: deregisters the consumer if the query
@@ -30,8 +34,8 @@ impl Planner {
             || report.last_arrival.is_some_and(|arrival| arrival >= since)
     }
 
-    /// Waits until a subscription in this process has something to read. Shards without one here are asked for; while
-    /// the stream is busy, their next batch follows without a question.
+    /// Waits until a subscription has something to read, in this process or in one that tells it. Shards of which
+    /// nothing is told are asked for; while the stream is busy, their next batch follows without a question.
     pub(super) async fn wait_for_push(
         &self,
         fan_out: &FanOut,
@@ -52,11 +56,19 @@ impl Planner {
             let elsewhere = positions
                 .iter()
                 .any(|(shard, at)| *at != Position::ShardEnd && !known.standing.contains(shard));
-            if known.news || (busy && elsewhere) {
+            let now = Instant::now();
+            // What is to happen of which nothing is told: in a busy stream the next batch, else a look.
+            let due = match busy {
+                false => news.due(),
+                // Just after a batch its executors are about to tell.
+                true if fan_out.told_of(source) => news.asked_last().map(|asked| asked + TELLING),
+                true => None,
+            };
+            let due = due.unwrap_or(now);
+            if known.news || (busy && elsewhere && due <= now) {
                 return Ok(true);
             }
-            let due = news.due().unwrap_or_else(Instant::now);
-            if elsewhere && due <= Instant::now() {
+            if elsewhere && due <= now {
                 let looked = news
                     .look(&self.api, positions, &known.standing, &self.counters, deadline)
                     .await?;

@@ -20,6 +20,22 @@ pub(super) struct Room {
     pub budget: Budget,
 }
 
+/// Who learns that something arrived.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bell {
+    /// A planner in this process.
+    pub driver_here: Arc<Notify>,
+    /// What tells a driver in another process.
+    pub driver_elsewhere: Arc<Notify>,
+}
+
+impl Bell {
+    fn ring(&self) {
+        self.driver_here.notify_one();
+        self.driver_elsewhere.notify_one();
+    }
+}
+
 /// Between the subscriber, which fills it, and the task that has taken the subscription over, or nobody.
 #[derive(Debug)]
 pub(super) struct Buffer {
@@ -27,8 +43,8 @@ pub(super) struct Buffer {
     /// For the reader: something arrived, or the subscriber gave up.
     arrived: Notify,
     drained: Notify,
-    /// For the planner in the same process: there is something to read.
-    news: Arc<Notify>,
+    /// There is something to read.
+    news: Bell,
     attached: AtomicBool,
     room: Room,
 }
@@ -63,7 +79,7 @@ pub(super) enum Found {
 }
 
 impl Buffer {
-    pub(super) fn new(room: Room, news: Arc<Notify>) -> Self {
+    pub(super) fn new(room: Room, news: Bell) -> Self {
         Self {
             state: Mutex::default(),
             arrived: Notify::new(),
@@ -95,7 +111,7 @@ impl Buffer {
                 if let Some(reserved) = reserved {
                     state.behind = page.millis_behind_latest;
                     state.add_last(page, bytes, reserved);
-                    self.news.notify_one();
+                    self.news.ring();
                     break;
                 }
                 own_room
@@ -160,7 +176,7 @@ impl Buffer {
     pub(super) fn fail(&self, error: Error) {
         self.state().failed = Some(error);
         self.arrived.notify_one();
-        self.news.notify_one();
+        self.news.ring();
     }
 
     /// Why the subscriber gave up, if it did.

@@ -4,6 +4,7 @@
 
 mod buffer;
 mod cursor;
+mod remote;
 mod residents;
 mod subscriber;
 #[cfg(test)]

@@ -1,14 +1,16 @@
 //! The subscriptions of this process that no task reads from right now.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::buffer::{Buffer, Room};
+use super::buffer::{Bell, Buffer, Room};
+use super::remote::{Answer, REPEAT, Remote, Stand, Told};
 use super::subscriber::{Subscriber, in_use};
 use crate::error::Result;
 use crate::options::SourceOptions;
@@ -21,6 +23,8 @@ use crate::stream::{Position, ShardId};
 const IDLE: Duration = Duration::from_secs(360);
 /// How often that is looked for.
 const SWEEP: Duration = Duration::from_secs(60);
+/// Least time between two messages to the driver.
+const TELL_EVERY: Duration = Duration::from_millis(10);
 /// Batches in a row of which each finds its subscription taken over, although this process read the last one too.
 const MOST_LOST: u32 = 3;
 
@@ -56,6 +60,12 @@ struct Inner {
     /// How often in a row a shard's subscription was taken over between two tasks of this process.
     lost: HashMap<Key, u32>,
     news: HashMap<String, Arc<Notify>>,
+    /// Told when the driver should be.
+    changed: Arc<Notify>,
+    /// The last message to the driver, and when it was made.
+    told: Option<(String, Instant)>,
+    /// What the subscriptions of other processes told this one, if it is the driver's.
+    remote: Remote,
     /// Consumers that queries of this process read with.
     consumers: HashSet<String>,
     sweeping: bool,
@@ -68,6 +78,9 @@ impl Default for Inner {
             kept: HashMap::new(),
             lost: HashMap::new(),
             news: HashMap::new(),
+            changed: Arc::default(),
+            told: None,
+            remote: Remote::default(),
             consumers: HashSet::new(),
             sweeping: false,
         }
@@ -75,7 +88,8 @@ impl Default for Inner {
 }
 
 /// What the planner finds where a subscription stands at its shard's position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Standing {
     /// Nothing arrived.
     Quiet,
@@ -98,22 +112,74 @@ impl Residents {
         self.inner().process.clone()
     }
 
-    /// Told when one of the source's subscriptions in this process has something to read. Who learns of news in
-    /// another way may tell it too.
+    /// Told when one of the source's subscriptions has something to read, in this process or in one that tells it.
     pub(crate) fn news(&self, source: &str) -> Arc<Notify> {
         self.inner().news.entry(source.to_owned()).or_default().clone()
     }
 
-    /// What came for the shard after this position, if a subscription stands there.
+    /// What came for the shard after this position, if a subscription stands there, in this process or in one that
+    /// tells it.
     pub(crate) fn standing(&self, source: &str, shard: &ShardId, at: &Position) -> Option<Standing> {
         let inner = self.inner();
-        let (resident, _) = inner.kept.get(&(source.to_owned(), shard.clone()))?;
-        let live = resident.position == *at && resident.buffer.failure().is_none();
-        live.then(|| match resident.buffer.waiting() {
-            None => Standing::Quiet,
-            Some(false) => Standing::News,
-            Some(true) => Standing::End,
-        })
+        let here = inner
+            .kept
+            .get(&(source.to_owned(), shard.clone()))
+            .and_then(|(resident, _)| resident.standing().filter(|_| resident.position == *at));
+        here.or_else(|| inner.remote.standing(source, shard, at))
+    }
+
+    /// True if another process tells this one of the source's subscriptions.
+    pub(crate) fn told_of(&self, source: &str) -> bool {
+        self.inner().remote.tells_of(source)
+    }
+
+    /// What the driver is to know of this process's subscriptions, as soon as that is something else than before, and
+    /// again now and then.
+    pub(crate) async fn tell(&self) -> Result<String> {
+        let changed = self.inner().changed.clone();
+        loop {
+            let last = self.inner().told.as_ref().map(|(_, at)| *at);
+            if let Some(last) = last {
+                tokio::time::sleep_until(last + TELL_EVERY).await;
+            }
+            if let Some(message) = self.inner().message()? {
+                return Ok(message);
+            }
+            let again = last.unwrap_or_else(Instant::now) + REPEAT;
+            let _ = tokio::time::timeout_at(again, changed.notified()).await;
+        }
+    }
+
+    /// Takes the driver's answer to what [`Self::tell`] told: keeps the subscriptions of queries that go on, and ends
+    /// those of the others.
+    pub(crate) fn answered(&self, answer: &str) -> Result<()> {
+        let Answer { served, ended } = Answer::from_json(answer)?;
+        let mut inner = self.inner();
+        for ((source, _), (resident, since)) in &mut inner.kept {
+            if served.contains(source) && resident.is_of_use() {
+                *since = Instant::now();
+            }
+        }
+        inner.kept.retain(|(source, _), _| !ended.contains(source));
+        Ok(())
+    }
+
+    /// Takes, in the driver, what another process tells, and answers which of its sources a query reads.
+    pub(crate) fn hear(&self, message: &str) -> Result<String> {
+        let told = Told::from_json(message)?;
+        let mut answer = Answer::default();
+        let mut inner = self.inner();
+        for source in told.sources.keys() {
+            match inner.news.get(source) {
+                Some(news) => {
+                    news.notify_one();
+                    answer.served.push(source.clone());
+                }
+                None => answer.ended.push(source.clone()),
+            }
+        }
+        inner.remote.hear(told);
+        answer.to_json()
     }
 
     /// Takes over the subscription that stands where the task starts.
@@ -169,7 +235,11 @@ impl Residents {
             all: usize::try_from(options.prefetch_max_bytes_per_executor).unwrap_or(usize::MAX),
             budget: budget.clone(),
         };
-        let buffer = Arc::new(Buffer::new(room, news));
+        let bell = Bell {
+            driver_here: news,
+            driver_elsewhere: self.inner().changed.clone(),
+        };
+        let buffer = Arc::new(Buffer::new(room, bell));
         let counters: Arc<RequestCounters> = Arc::default();
         let subscriber = Subscriber {
             api: api.clone(),
@@ -196,6 +266,7 @@ impl Residents {
         let mut inner = self.inner();
         let key = (source.to_owned(), shard.clone());
         inner.kept.insert(key, (resident, Instant::now()));
+        inner.changed.notify_one();
         if !inner.sweeping {
             inner.sweeping = true;
             tokio::spawn(sweep(Arc::downgrade(&self.inner)));
@@ -228,6 +299,51 @@ impl Residents {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Resident {
+    /// What came after its position; none from one that gave up.
+    fn standing(&self) -> Option<Standing> {
+        let live = self.buffer.failure().is_none();
+        live.then(|| match self.buffer.waiting() {
+            None => Standing::Quiet,
+            Some(false) => Standing::News,
+            Some(true) => Standing::End,
+        })
+    }
+
+    /// True if a batch may still read from it: not after a failure, and not at the shard's end.
+    fn is_of_use(&self) -> bool {
+        matches!(self.standing(), Some(Standing::Quiet | Standing::News))
+    }
+}
+
+impl Inner {
+    /// The message to the driver if it is due: nothing is told twice at once, and that there is nothing only once.
+    fn message(&mut self) -> Result<Option<String>> {
+        let mut told = Told {
+            process: self.process.clone(),
+            sources: BTreeMap::new(),
+        };
+        for ((source, shard), (resident, _)) in &self.kept {
+            if let Some(found) = resident.standing() {
+                let at = resident.position.clone();
+                let stands = told.sources.entry(source.clone()).or_default();
+                stands.insert(shard.clone(), Stand { at, found });
+            }
+        }
+        let nothing = told.sources.is_empty();
+        let message = told.to_json()?;
+        let due = match &self.told {
+            None => !nothing,
+            Some((last, at)) => *last != message || (!nothing && at.elapsed() >= REPEAT),
+        };
+        if !due {
+            return Ok(None);
+        }
+        self.told = Some((message.clone(), Instant::now()));
+        Ok(Some(message))
     }
 }
 

@@ -8,11 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream;
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::buffer::{Buffer, Found, Room};
+use super::buffer::{Bell, Buffer, Found, Room};
 use super::subscriber::Subscriber;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::RetryOptions;
@@ -136,7 +135,7 @@ impl Fixture {
             scripts: Mutex::new(scripts.into()),
             ..Fake::default()
         });
-        let buffer = Arc::new(Buffer::new(room, Arc::new(Notify::new())));
+        let buffer = Arc::new(Buffer::new(room, Bell::default()));
         let counters: Arc<RequestCounters> = Arc::default();
         let subscriber = Subscriber {
             api: fake.clone(),

@@ -8,7 +8,7 @@ final class Await {
   private Await() {}
 
   /** One step: how soon a killed task notices. */
-  private static final int STEP_MS = 200;
+  static final int STEP_MS = 200;
 
   /** A native method that waits at most this long. */
   @FunctionalInterface

@@ -13,7 +13,7 @@ final class NativeBridge {
   private NativeBridge() {}
 
   /** Changes with every change of these methods or of what they mean; the library has the same number. */
-  static final int ABI_VERSION = 4;
+  static final int ABI_VERSION = 5;
 
   /** Not done yet: call again with the same arguments. */
   static final int AGAIN = 0;
@@ -82,6 +82,12 @@ final class NativeBridge {
   static native void readerCancel(long handle);
 
   static native void readerClose(long handle);
+
+  static native int newsToTell(int waitMs, String[] out);
+
+  static native void newsAnswered(String answer);
+
+  static native String newsHeard(String news);
 
   static native long writerOpen(String config);
 

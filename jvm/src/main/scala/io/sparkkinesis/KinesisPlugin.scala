@@ -1,0 +1,68 @@
+package io.sparkkinesis
+
+import java.{util => ju}
+
+import scala.util.control.NonFatal
+
+import io.sparkkinesis.bridge.News
+import org.apache.spark.api.plugin.{DriverPlugin, ExecutorPlugin, PluginContext, SparkPlugin}
+import org.slf4j.LoggerFactory
+
+/**
+ * Lets executors tell the driver when enhanced fan-out brought them something. Optional: set
+ * `spark.plugins` to `io.sparkkinesis.KinesisPlugin` when the application starts. Without it the
+ * driver of a cluster finds out by asking the service, at most once a second.
+ */
+final class KinesisPlugin extends SparkPlugin {
+  override def driverPlugin(): DriverPlugin = new KinesisDriverPlugin
+  override def executorPlugin(): ExecutorPlugin = new KinesisExecutorPlugin
+}
+
+private final class KinesisDriverPlugin extends DriverPlugin {
+  override def receive(message: AnyRef): AnyRef = message match {
+    case news: String => News.heard(news)
+    case other => throw new IllegalArgumentException(s"not a message of the Kinesis connector: $other")
+  }
+}
+
+private final class KinesisExecutorPlugin extends ExecutorPlugin {
+  import KinesisExecutorPlugin._
+
+  private var teller: Option[Thread] = None
+
+  override def init(context: PluginContext, extraConf: ju.Map[String, String]): Unit =
+    // What is in the driver's own process it sees itself.
+    if (context.executorID() != Driver) {
+      val thread = new Thread(() => tell(context), "kinesis-news")
+      thread.setDaemon(true)
+      thread.start()
+      teller = Some(thread)
+    }
+
+  override def shutdown(): Unit = teller.foreach(_.interrupt())
+
+  private def tell(context: PluginContext): Unit =
+    try {
+      while (true) {
+        val news = News.toTell()
+        try News.answered(context.ask(news).asInstanceOf[String])
+        catch {
+          case NonFatal(e) =>
+            log.warn(s"the driver could not be told of enhanced fan-out subscriptions; trying again in $RetryMs ms", e)
+            Thread.sleep(RetryMs)
+        }
+      }
+    } catch {
+      case _: InterruptedException => log.debug("the executor ends")
+      // An executor does its work without it, too.
+      case NonFatal(e) => log.warn("the driver will not be told of enhanced fan-out subscriptions, and asks itself", e)
+    }
+}
+
+private object KinesisExecutorPlugin {
+  private val log = LoggerFactory.getLogger(classOf[KinesisPlugin])
+
+  /** The id of the executor in the driver's process (`local[…]`), as Spark's own SparkContext names it. */
+  private val Driver = "driver"
+  private val RetryMs = 1000L
+}

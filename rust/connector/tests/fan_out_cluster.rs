@@ -1,0 +1,132 @@
+//! Enhanced fan-out with the driver and an executor in two processes, of which the executor tells the driver of its
+//! subscriptions.
+
+// Helpers of tests fail as tests do.
+#![allow(clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::time::Duration;
+
+use kinesis_connector::Engine;
+use tokio::task::JoinHandle;
+
+use support::{Query, World, assert_exact};
+
+const OPTIONS: [(&str, &str); 2] = [
+    ("kinesis.consumerType", "SubscribeToShard"),
+    ("kinesis.consumerName", "app"),
+];
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A query and its one executor, each with an engine of its own.
+struct Cluster {
+    world: World,
+    driver: Engine,
+    query: Query,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let world = World::with_shards(2).await;
+        let mut query = world.query(&OPTIONS).await;
+        let driver = std::mem::replace(&mut query.engine, Engine::new());
+        Self { world, driver, query }
+    }
+
+    /// Hands one message over, and the answer back. Answers the message.
+    async fn tell(executor: &Engine, driver: &Engine) -> String {
+        let message = executor.tell_news().await.expect("news");
+        let answer = driver.hear_news(&message).expect("heard");
+        executor.news_answered(&answer).expect("an answer");
+        message
+    }
+
+    /// The thread of the executor's plugin.
+    fn teller(&self) -> JoinHandle<()> {
+        let (executor, driver) = (self.query.engine.clone(), self.driver.clone());
+        tokio::spawn(async move {
+            loop {
+                Self::tell(&executor, &driver).await;
+            }
+        })
+    }
+
+    async fn rows(&mut self, numbers: std::ops::Range<usize>) {
+        self.world.put("r", numbers.clone()).await;
+        let rows = tokio::time::timeout(PATIENCE, self.query.rows(numbers.len())).await;
+        assert_exact(&rows.expect("the rows in time"), "r", numbers);
+    }
+
+    fn looks(&self) -> u64 {
+        self.world.sandbox.stats().calls("GetRecords")
+    }
+
+    /// Asks for a batch until the driver has asked the service.
+    async fn await_a_look(&mut self) {
+        let before = self.looks();
+        let looking = async {
+            while self.looks() == before {
+                assert_eq!(self.query.batch().await.expect("a look"), None);
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking)
+            .await
+            .expect("a look in time");
+    }
+}
+
+#[tokio::test]
+async fn executors_that_tell_spare_the_driver_its_looks() {
+    let mut cluster = Cluster::start().await;
+    let teller = cluster.teller();
+    cluster.rows(0..20).await;
+    let before = cluster.looks();
+    for first in (20..80).step_by(20) {
+        for _ in 0..8 {
+            assert_eq!(cluster.query.batch().await.expect("none"), None);
+        }
+        cluster.rows(first..first + 20).await;
+    }
+    assert_eq!(cluster.looks(), before);
+    // One that is silent may be dead.
+    teller.abort();
+    cluster.await_a_look().await;
+    cluster.rows(80..100).await;
+}
+
+#[tokio::test]
+async fn without_a_teller_the_driver_looks() {
+    let mut cluster = Cluster::start().await;
+    cluster.rows(0..20).await;
+    cluster.await_a_look().await;
+    cluster.rows(20..40).await;
+}
+
+#[tokio::test]
+async fn a_shards_end_is_told_and_its_children_follow() {
+    let mut cluster = Cluster::start().await;
+    let _teller = cluster.teller();
+    cluster.rows(0..20).await;
+    cluster.world.split("shardId-000000000000").await;
+    cluster.rows(20..60).await;
+    cluster
+        .world
+        .merge("shardId-000000000003", "shardId-000000000001")
+        .await;
+    cluster.rows(60..100).await;
+}
+
+#[tokio::test]
+async fn subscriptions_end_with_their_query() {
+    let mut cluster = Cluster::start().await;
+    cluster.rows(0..20).await;
+    let (executor, driver) = (cluster.query.engine.clone(), cluster.driver.clone());
+    let told = Cluster::tell(&executor, &driver).await;
+    assert!(told.contains("shardId-000000000001"), "{told}");
+    drop(cluster.query);
+    let ending = async { while Cluster::tell(&executor, &driver).await.contains("shardId") {} };
+    tokio::time::timeout(PATIENCE, ending)
+        .await
+        .expect("an end in time");
+}
