@@ -11,31 +11,73 @@ from support.queries import sink_options
 pytestmark = pytest.mark.slow
 
 
+PLUGIN = "spark.plugins=io.sparkkinesis.KinesisPlugin"
+
+
+class TypicalJob(Job):
+    """The typical job on two executors, which its stop file ends."""
+
+    def __init__(self, sandbox, source, sink, checkpoint, folder, consumer, conf):
+        self.sink = sink
+        self._stop = folder / "stop"
+        arguments = {
+            "source": source.name,
+            "sink": sink.name,
+            "region": REGION,
+            "endpoint": sandbox.endpoint,
+            "checkpoint": str(checkpoint),
+            "stop": str(self._stop),
+            "consumer": consumer,
+        }
+        super().__init__("typical", arguments, folder / "job.log", master="local-cluster[2,1,1024]", conf=conf)
+
+    def await_copied(self, count):
+        self.await_condition(lambda: len(self.sink.read()) >= count, f"{count} records", interval=0.2)
+
+    def stop(self):
+        self._stop.touch()
+        assert self.wait() == 0, self.tail()
+
+
 @pytest.mark.parametrize("consumer", [None, "typical"], ids=["GetRecords", "SubscribeToShard"])
 def test_the_typical_job(sandbox, new_stream, checkpoint, tmp_path, consumer):
     source, sink = new_stream(4, "kinesis-source"), new_stream(2, "kinesis-sink")
-    arguments = {
-        "source": source.name,
-        "sink": sink.name,
-        "region": REGION,
-        "endpoint": sandbox.endpoint,
-        "checkpoint": str(checkpoint),
-        "stop": str(tmp_path / "stop"),
-        "consumer": consumer,
-    }
     log = EventLog(tmp_path / "events")
-    with Job("typical", arguments, tmp_path / "job.log", master="local-cluster[2,1,1024]", conf=log.conf) as job:
+    with TypicalJob(sandbox, source, sink, checkpoint, tmp_path, consumer, log.conf) as job:
         job.await_condition(lambda: sandbox.looks(source.name) >= 4, "the query's start")
         for first in range(0, 600, 200):
             source.put(country_events(first, 200))
-            job.await_condition(lambda: len(sink.read()) >= first + 200, f"{first + 200} records", interval=0.2)
-        (tmp_path / "stop").touch()
-        assert job.wait() == 0, job.tail()
+            job.await_copied(first + 200)
+        job.stop()
     assert copied(sink.read()) == expected(0, 600)
     # A shard is read where it was read before; both executors have registered after the first batches at the latest.
     before, last = [stage for stage in log.executors_by_stage() if len(stage) == 4][-2:]
     assert last == before
     assert set(last.values()) == {"0", "1"}
+
+
+def test_executors_with_the_plugin_tell_the_driver_what_was_pushed(sandbox, knobs, new_stream, checkpoint, tmp_path):
+    knobs(subscriptions={"idle_event_ms": 500})
+    source, sink = new_stream(4, "kinesis-source"), new_stream(2, "kinesis-sink")
+
+    def events_pushed():
+        return min(shard["events_pushed"] for shard in sandbox.stats()["streams"][source.name].values())
+
+    with TypicalJob(sandbox, source, sink, checkpoint, tmp_path, "typical", [PLUGIN]) as job:
+        job.await_condition(lambda: sandbox.looks(source.name) >= 4, "the query's start")
+        source.put(country_events(0, 200))
+        job.await_copied(200)
+        looked = sandbox.looks(source.name)
+        for first in range(200, 600, 200):
+            # A pause in which a driver that is told nothing would ask: it does once a second.
+            quiet = events_pushed() + 6
+            job.await_condition(lambda quiet=quiet: events_pushed() >= quiet, "events without records")
+            source.put(country_events(first, 200))
+            job.await_copied(first + 200)
+        assert sandbox.looks(source.name) == looked, job.tail()
+        job.stop()
+    assert copied(sink.read()) == expected(0, 600)
+    assert set(sandbox.subscriptions(source.name).values()) == {0}
 
 
 def test_rows_beside_one_that_is_too_large_are_not_sent_twice(sandbox, new_stream, tmp_path):
