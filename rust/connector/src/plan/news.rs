@@ -34,8 +34,10 @@ pub(super) struct News {
     pub tips: Tips,
     last_news: Instant,
     iterators: HashMap<ShardId, (Position, ShardIterator)>,
-    /// The shard that had news last is asked first.
+    /// The shard in which records were seen last; it is asked first.
     first: Option<ShardId>,
+    /// The last look saw records in it.
+    hit: bool,
 }
 
 /// What came of a look.
@@ -52,11 +54,24 @@ pub(super) enum Looked {
 /// What a look at one shard found.
 #[derive(Debug)]
 enum Look {
-    /// Records, or a stretch of the shard that only a reader gets through.
     News,
     Nothing(ShardIterator),
+    /// No records yet, in a part of the shard that is behind its tip: the service leads through it answer by answer.
+    Behind(ShardIterator),
     /// The shard is closed and was read to its end.
     End,
+}
+
+impl Look {
+    /// True if a batch is to be made for it. A reader gets faster through a part without records than the looks do, but
+    /// where one did already, and came to the tip, the next batch would be as empty.
+    fn needs_reader(&self, tips: &Tips, shard: &ShardId, position: &Position) -> bool {
+        match self {
+            Self::News => true,
+            Self::Behind(_) => !tips.was_seen_at(shard, position),
+            Self::Nothing(_) | Self::End => false,
+        }
+    }
 }
 
 impl News {
@@ -73,6 +88,7 @@ impl News {
             last_news: Instant::now(),
             iterators: HashMap::new(),
             first: None,
+            hit: false,
         }
     }
 
@@ -115,9 +131,9 @@ impl News {
         wait_until(self.planned.map(|planned| planned + self.interval), deadline).await
     }
 
-    /// The shard that had news last.
+    /// The shard in which the last look saw records, if it did.
     pub(super) fn hit(&self) -> Option<ShardId> {
-        self.first.clone()
+        self.first.clone().filter(|_| self.hit)
     }
 
     /// When the shards were asked last, by a batch's readers or by the driver.
@@ -153,11 +169,11 @@ impl News {
             deadline: Some(deadline),
             first_news: true,
         };
+        self.hit = false;
         let with_news = self.ask(api, positions, counters, until).await?;
         if !with_news.is_empty() {
             self.left.clear();
             self.last_news = Instant::now();
-            self.first = with_news.into_iter().next();
             return Ok(Looked::News);
         }
         if !self.left.is_empty() {
@@ -231,8 +247,12 @@ impl News {
             });
             let mut asking = stream::iter(questions).buffer_unordered(self.at_once);
             while let Some(answer) = asking.next().await {
-                let news = matches!(&answer, Ok((_, _, Look::News)));
-                let enough = answer.is_err() || (news && until.first_news);
+                let enough = match &answer {
+                    Ok((shard, position, found)) => {
+                        until.first_news && found.needs_reader(&self.tips, shard, position)
+                    }
+                    Err(_) => true,
+                };
                 answers.push(answer);
                 if enough {
                     break;
@@ -242,9 +262,15 @@ impl News {
         let mut with_news = BTreeSet::new();
         for answer in answers {
             let (shard, position, found) = answer?;
+            if found.needs_reader(&self.tips, &shard, &position) {
+                with_news.insert(shard.clone());
+            }
             match found {
                 Look::News => {
-                    with_news.insert(shard);
+                    (self.first, self.hit) = (Some(shard), true);
+                }
+                Look::Behind(iterator) => {
+                    self.iterators.insert(shard, (position, iterator));
                 }
                 Look::Nothing(iterator) => {
                     self.tips.saw(&shard, &position, asked);
@@ -322,7 +348,7 @@ async fn ask_shard(
                 return Ok(match page.next {
                     _ if !page.records.is_empty() => Look::News,
                     None => Look::End,
-                    Some(_) if behind => Look::News,
+                    Some(next) if behind => Look::Behind(next),
                     Some(next) => Look::Nothing(next),
                 });
             }

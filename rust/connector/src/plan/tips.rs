@@ -21,6 +21,11 @@ impl Tips {
         self.0.insert(shard.clone(), (position.clone(), at));
     }
 
+    /// True if the tip was seen at this position, however long ago.
+    pub(super) fn was_seen_at(&self, shard: &ShardId, position: &Position) -> bool {
+        self.0.get(shard).is_some_and(|(seen, _)| seen == position)
+    }
+
     /// The shards whose tip was seen at these positions within the last hours. Others are forgotten.
     pub(super) fn seen_at(&mut self, positions: &BTreeMap<ShardId, Position>) -> BTreeSet<ShardId> {
         self.0.retain(|shard, (position, at)| {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kinesis_connector::service::{
-    AwsKinesis, KinesisApi, Page, PutEntry, PutOutcome, RequestCounters, ShardFilter, ShardIterator,
-    StreamSummary,
+    AwsKinesis, KinesisApi, Page, PutEntry, PutOutcome, RecordColumns, RequestCounters, ShardFilter,
+    ShardIterator, StreamSummary,
 };
 use kinesis_connector::stream::{Position, SequenceNumber, Shard, ShardId};
 use kinesis_connector::{Result, SourceConfig};
@@ -16,6 +16,7 @@ pub struct Altered {
     service: AwsKinesis,
     apart_millis: i64,
     always_at_tip: bool,
+    empty_stretch: u32,
 }
 
 impl Altered {
@@ -24,6 +25,7 @@ impl Altered {
             service,
             apart_millis: 0,
             always_at_tip: false,
+            empty_stretch: 0,
         }
     }
 
@@ -38,6 +40,22 @@ impl Altered {
             always_at_tip: true,
             ..self
         }
+    }
+
+    /// Wherever an iterator begins, so many answers come without records, and behind the tip.
+    pub fn with_stretch(self, answers: u32) -> Self {
+        Self {
+            empty_stretch: answers,
+            ..self
+        }
+    }
+}
+
+/// An iterator that still leads through so many answers without records.
+fn in_stretch(left: u32, iterator: ShardIterator) -> ShardIterator {
+    match left {
+        0 => iterator,
+        left => ShardIterator(format!("{left}|{}", iterator.0)),
     }
 }
 
@@ -69,7 +87,8 @@ impl KinesisApi for Altered {
         at: &Position,
         counters: &Arc<RequestCounters>,
     ) -> Result<ShardIterator> {
-        self.service.shard_iterator(shard, at, counters).await
+        let iterator = self.service.shard_iterator(shard, at, counters).await?;
+        Ok(in_stretch(self.empty_stretch, iterator))
     }
 
     async fn shard_iterator_at_record(
@@ -90,6 +109,16 @@ impl KinesisApi for Altered {
         limit: u32,
         counters: &Arc<RequestCounters>,
     ) -> Result<Page> {
+        if let Some((left, iterator)) = iterator.0.split_once('|') {
+            let left: u32 = left.parse().expect("a number");
+            return Ok(Page {
+                records: RecordColumns::with_capacity(0, 0),
+                next: Some(in_stretch(left - 1, ShardIterator(iterator.to_owned()))),
+                millis_behind_latest: Some(i64::from(left) * 1_000),
+                child_shards: Vec::new(),
+                request_id: None,
+            });
+        }
         let mut page = self.service.get_records(shard, iterator, limit, counters).await?;
         if self.always_at_tip {
             page.millis_behind_latest = Some(0);
