@@ -112,3 +112,21 @@ def test_expired_iterators_and_failing_requests_are_no_failure(spark, sandbox, k
         await_rows(query, batches, 40)
         raise_failure(query)
     assert sorted(batches.data) == payloads(events(0, 40))
+
+
+def test_the_services_limit_of_calls(spark, sandbox, knobs, new_stream, checkpoint):
+    """Five a second and shard, for the driver's looks and the readers together, in a backlog as at the tip."""
+    stream = new_stream(2)
+    stream.put(events(0, 1000))
+    knobs(shard_limits={"read_calls": 5})
+    options = {"getRecords.fetchIntervalMs": 200, "getRecords.numberOfRecordsPerFetch": 100}
+    batches = Batches()
+    query = start(read(spark, source_options(sandbox, stream, **options)), batches, checkpoint)
+    with running(query):
+        await_rows(query, batches, 1000)
+        for count in range(1001, 1011):
+            stream.put(events(count - 1, 1))
+            await_rows(query, batches, count)
+    throttled = [shard["get_records_throttled"] for shard in sandbox.stats()["streams"][stream.name].values()]
+    assert throttled == [0, 0]
+    assert sorted(batches.data) == payloads(events(0, 1010))

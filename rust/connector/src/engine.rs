@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 
@@ -105,6 +106,7 @@ impl Engine {
             &options.access,
             &options.stream,
             options.client_retry,
+            Some(options.fetch_interval),
         )
         .await
     }
@@ -118,6 +120,7 @@ impl Engine {
                 &options.access,
                 &options.stream,
                 options.client_retry,
+                None,
             )
             .await?)
     }
@@ -128,6 +131,7 @@ impl Engine {
         access: &AccessOptions,
         stream: &StreamId,
         retry: RetryOptions,
+        fetch_interval: Option<Duration>,
     ) -> Result<Arc<AwsKinesis>> {
         let properties = self.properties();
         let access = properties.complete(access);
@@ -136,7 +140,11 @@ impl Engine {
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let client = Arc::new(AwsKinesis::connect(&access, stream.clone(), retry).await?);
+        let client = AwsKinesis::connect(&access, stream.clone(), retry).await?;
+        let client = Arc::new(match fetch_interval {
+            Some(interval) => client.with_fetch_interval(interval),
+            None => client,
+        });
         clients.insert(key, client.clone());
         Ok(client)
     }

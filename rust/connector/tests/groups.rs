@@ -35,6 +35,7 @@ fn task(shard: &str) -> ReadTask {
         consumer: None,
         news: false,
         holder: None,
+        asked: None,
     }
 }
 

@@ -35,6 +35,7 @@ fn task() -> ReadTask {
         consumer: None,
         news: false,
         holder: None,
+        asked: None,
     }
 }
 

@@ -50,6 +50,7 @@ pub async fn batch_read_tasks(engine: &Engine, config: &SourceConfig) -> Result<
             consumer: None,
             news: false,
             holder: None,
+            asked: None,
         })
         .collect();
     TaskPlan::group(tasks, config.options.shards_per_task)

@@ -23,7 +23,7 @@ use crate::config::SourceConfig;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{OutsideShard, StartingPosition};
-use crate::read::{ReadTask, ShardMemory, ShardReport, TaskPlan};
+use crate::read::{Asked, ReadTask, ShardMemory, ShardReport, TaskPlan};
 use crate::service::{FanOutApi, KinesisApi, RequestCounters, StreamSummary};
 use crate::stream::{HashRange, Offset, Position, ShardId};
 
@@ -38,6 +38,9 @@ use shards::{HashRanges, Shards};
 
 /// The file in the checkpoint location that keeps where the query started.
 const INITIAL_OFFSET: &str = "initial-offset";
+/// Of so many questions that a shard allows the driver leaves one to the shard's reader, which has to fetch what the
+/// driver found.
+const READERS_SHARE: u32 = 4;
 /// Longest that [`Planner::latest_offset`] waits before it answers that nothing is new.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 /// Old claims are removed once in so many batches: each removal lists a folder.
@@ -54,6 +57,8 @@ pub struct Planner {
     summary: StreamSummary,
     clock: ServiceClock,
     counters: Arc<RequestCounters>,
+    /// Names this process.
+    process: String,
     reports: Mutex<Reports>,
     hash_ranges: HashRanges,
     available: Mutex<Option<AvailableNow>>,
@@ -149,10 +154,10 @@ impl Planner {
             }
             _ => None,
         };
-        // The readers don't ask, so the driver's questions need not keep pace with theirs.
+        // With fan-out the readers don't ask, so the driver's questions need not keep pace with theirs.
         let interval = match fan_out {
             Some(_) => config.options.fetch_interval.max(QUIET_INTERVAL),
-            None => config.options.fetch_interval,
+            None => config.options.fetch_interval + config.options.fetch_interval / READERS_SHARE,
         };
         let state = State {
             shards,
@@ -171,6 +176,7 @@ impl Planner {
             summary,
             clock,
             counters: Arc::default(),
+            process: memory.residents().process(),
             reports: Mutex::default(),
             hash_ranges,
             available: Mutex::default(),
@@ -306,6 +312,7 @@ impl Planner {
             consumer: self.fan_out.as_ref().map(FanOut::consumer),
             news: seen(shard),
             holder: reports.holder(&offset, shard),
+            asked: Asked::lately(&self.process, &*self.api, shard),
         };
         TaskPlan::group(offset.read().map(task).collect(), offset.shards_per_task)
             .map(|plan| plan.to_json())
@@ -321,6 +328,9 @@ impl Planner {
     /// Takes what a reader whose task succeeded reports.
     pub fn report(&self, report: &str) -> Result<()> {
         for report in ShardReport::all_from_json(report)? {
+            if let Some(asked) = &report.asked {
+                asked.count(&self.process, &*self.api, &report.shard);
+            }
             self.reports().add(report);
         }
         Ok(())

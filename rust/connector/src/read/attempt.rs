@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::cursor::Cursor;
 use super::polling::Fetcher;
-use super::{ShardMemory, Shared, TaskPlan};
+use super::{Asked, ShardMemory, Shared, TaskPlan};
 use crate::checkpoint::{CheckpointStore, Claim, PutResult};
 use crate::error::Result;
 use crate::options::SourceOptions;
@@ -65,6 +65,9 @@ impl<'a> Attempt<'a> {
             shared: shard.clone(),
             stop: self.stop.clone(),
         };
+        if let Some(asked) = &shard.task.asked {
+            asked.count(&shard.process, &*self.api, &shard.task.shard);
+        }
         let work = async {
             let mut cursor = fetcher.cursor(earlier.is_some())?;
             match earlier {
@@ -116,11 +119,13 @@ impl Reading<'_> {
 
     /// The batch's end is sure: the way on is left to the reader of the next batch.
     fn leave(self, claim: Option<&Claim>) {
-        let shard = self.fetcher.shared.clone();
+        let (shard, api) = (self.fetcher.shared.clone(), self.fetcher.api.clone());
         let end = claim.map(|claim| end_of(claim, &shard));
         self.cursor
             .leave_at(end.as_ref().unwrap_or(&shard.task.start), &self.fetcher);
-        shard.progress().claimed = end;
+        let asked = Asked::lately(&shard.process, &*api, &shard.task.shard);
+        let mut progress = shard.progress();
+        (progress.claimed, progress.asked) = (end, asked);
     }
 }
 

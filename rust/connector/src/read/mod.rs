@@ -30,7 +30,7 @@ use crate::stream::Position;
 
 pub(crate) use fanout::{InUseByQuery, Residents, Standing};
 pub use memory::ShardMemory;
-pub use task::{ReadTask, ShardReport, TaskPlan};
+pub use task::{Asked, ReadTask, ShardReport, TaskPlan};
 
 use attempt::Attempt;
 use polling::Progress;
@@ -116,6 +116,7 @@ impl Shared {
             last_arrival: progress.last_arrival,
             process: progress.subscribed.then(|| self.process.clone()),
             millis_behind_latest: progress.millis_behind_latest,
+            asked: progress.asked.clone(),
         })
     }
 

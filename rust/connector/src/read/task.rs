@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Claim, ClaimKey};
 use crate::error::{Error, ErrorKind, Result};
+use crate::service::KinesisApi;
 use crate::stream::{HashRange, Position, ShardId};
 
 /// What one Spark task reads: one shard's part of a batch, or those of a group of shards, which then share a claim.
@@ -145,6 +146,34 @@ pub struct ReadTask {
     /// The process that read the shard in the last batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
+    /// The driver's calls of GetRecords.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+}
+
+/// How often a process called GetRecords for a shard within the last second, told to another one: the service's limit
+/// is for all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The process.
+    pub by: String,
+    /// Its calls.
+    pub times: u32,
+}
+
+impl Asked {
+    /// The calls that this process made through `api`; none if it made none.
+    pub(crate) fn lately(process: &str, api: &dyn KinesisApi, shard: &ShardId) -> Option<Self> {
+        let (by, times) = (process.to_owned(), api.asked_lately(shard));
+        (times > 0).then_some(Self { by, times })
+    }
+
+    /// Counts the calls of another process.
+    pub(crate) fn count(&self, process: &str, api: &dyn KinesisApi, shard: &ShardId) {
+        if self.by != process {
+            api.count_asked(shard, self.times);
+        }
+    }
 }
 
 impl ReadTask {
@@ -222,6 +251,9 @@ pub struct ShardReport {
     pub process: Option<String>,
     /// How far behind the tip the last answer was.
     pub millis_behind_latest: Option<i64>,
+    /// The process's calls of GetRecords.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
 }
 
 impl ShardReport {
@@ -278,6 +310,7 @@ mod tests {
             consumer: None,
             news: false,
             holder: None,
+            asked: None,
         }
     }
 

@@ -16,6 +16,7 @@ use super::access::sdk_config;
 use super::clock::AnswerDate;
 use super::columns::{Encryption, RecordColumns};
 use super::failure::classify;
+use super::pace::Pace;
 use super::retry::{RequestCounters, with_retries};
 use super::{KinesisApi, Page, PutEntry, PutOutcome, ShardFilter, ShardIterator, StreamSummary};
 use crate::error::{Error, ErrorKind, Result};
@@ -24,6 +25,9 @@ use crate::stream::{Position, SequenceNumber, Shard, ShardId};
 
 /// Most shards in a page of ListShards (AWS limit 10,000; the service's default is 1,000).
 const SHARDS_PER_PAGE: i32 = 1_000;
+
+/// Between two GetRecords of a shard, by the service's limit.
+const GET_RECORDS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How far apart two clocks may be without anybody minding.
 const NEARLY_THE_SAME_TIME: Duration = Duration::from_secs(10);
@@ -35,6 +39,7 @@ pub struct AwsKinesis {
     pub(super) stream: StreamId,
     pub(super) retry: RetryOptions,
     pub(super) own_calls: Arc<RequestCounters>,
+    pace: Pace,
 }
 
 impl AwsKinesis {
@@ -47,7 +52,17 @@ impl AwsKinesis {
             stream,
             retry,
             own_calls: Arc::default(),
+            pace: Pace::of_interval(GET_RECORDS_INTERVAL),
         })
+    }
+
+    /// With at most as many GetRecords a second and shard as this interval between them makes, and at least the five that
+    /// AWS allows.
+    pub fn with_fetch_interval(self, interval: Duration) -> Self {
+        Self {
+            pace: Pace::of_interval(interval),
+            ..self
+        }
     }
 
     /// The name where the stream is given by name; the API takes one of the two.
@@ -285,9 +300,21 @@ impl KinesisApi for AwsKinesis {
         limit: u32,
         counters: &Arc<RequestCounters>,
     ) -> Result<Page> {
-        with_retries(&self.retry, counters, || self.get_page(iterator, limit))
+        let asking = || async {
+            self.pace.turn(shard).await;
+            self.get_page(iterator, limit).await
+        };
+        with_retries(&self.retry, counters, asking)
             .await
             .map_err(|error| error.with("shard", shard.to_string()))
+    }
+
+    fn asked_lately(&self, shard: &ShardId) -> u32 {
+        self.pace.lately(shard)
+    }
+
+    fn count_asked(&self, shard: &ShardId, times: u32) {
+        self.pace.count(shard, times);
     }
 
     async fn put_records(

@@ -7,6 +7,7 @@ mod clock;
 mod columns;
 mod failure;
 mod fan_out;
+mod pace;
 mod properties;
 mod retry;
 
@@ -22,6 +23,7 @@ pub use aws::AwsKinesis;
 pub use columns::{Encryption, RecordColumns};
 pub(crate) use failure::{chain, credentials_failed};
 pub use fan_out::{Consumer, ConsumerId, ConsumerStatus, FanOutApi, SubscribeAt, Subscription};
+pub use pace::Pace;
 pub use properties::{SYSTEM_PROPERTIES, SystemProperties};
 pub use retry::RequestCounters;
 pub(crate) use retry::{backoff, with_retries};
@@ -144,6 +146,15 @@ pub trait KinesisApi: Debug + Send + Sync {
         limit: u32,
         counters: &Arc<RequestCounters>,
     ) -> Result<Page>;
+
+    /// How often GetRecords was called for the shard within the last second. A service allows five calls, all told
+    /// (AWS limit): [`Self::get_records`] waits for its turn.
+    fn asked_lately(&self, _shard: &ShardId) -> u32 {
+        0
+    }
+
+    /// Counts calls that another process of the query made for the shard just now.
+    fn count_asked(&self, _shard: &ShardId, _times: u32) {}
 
     /// PutRecords, at most 500 entries (AWS limit); one outcome for each entry, in
     /// order. Only the request as a whole is retried here; failed entries are the caller's.

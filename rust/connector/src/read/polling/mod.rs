@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::cursor::Cursor;
 use super::rows::{Bounds, Cut, LeftOut, Taken, take};
+use super::task::Asked;
 use super::{ShardMemory, Shared};
 use crate::checkpoint::protocol::{Course, course};
 use crate::error::{Error, ErrorKind, Result};
@@ -51,6 +52,8 @@ pub(crate) struct Progress {
     pub prefetch_hit: bool,
     /// What that subscription held when the task left it.
     pub buffered_bytes: u64,
+    /// How often the process asked for records lately.
+    pub asked: Option<Asked>,
     pub millis_behind_latest: Option<i64>,
     /// The batch's end, once it is sure.
     pub claimed: Option<Position>,
@@ -71,6 +74,7 @@ impl Progress {
             subscribed: false,
             prefetch_hit: false,
             buffered_bytes: 0,
+            asked: None,
             millis_behind_latest: None,
             claimed: None,
         }
