@@ -17,6 +17,7 @@ environment.prepare()
 from local_kinesis import KinesisLocal, Sandbox, Stream  # noqa: E402
 from pyspark.sql import SparkSession  # noqa: E402
 
+from support import consumers  # noqa: E402
 from support.moto import Moto  # noqa: E402
 from support.stores import STORES  # noqa: E402
 
@@ -139,6 +140,29 @@ def knobs(sandbox):
     calm = {"rejected_keys": [], "empty_answers": 0, "arrival_offset_ms": 0, "shard_limits": False}
     calm["subscriptions"] = {"idle_event_ms": 5_000}
     sandbox.knobs(clear_faults=True, **calm, **environment.trouble())
+
+
+@pytest.fixture(autouse=True)
+def consumer_type(request):
+    """What the test's queries read by: GetRecords, and for a test marked with consumers.both_consumers SubscribeToShard too."""
+    kind = getattr(request, "param", consumers.POLLING)
+    if kind == consumers.FAN_OUT:
+        request.getfixturevalue("subscriptions")
+    consumers.use(kind)
+    yield kind
+    consumers.use(consumers.POLLING)
+
+
+@pytest.fixture
+def subscriptions(sandbox):
+    """Turns the knobs of subscriptions. A subscription may be opened again after half a second instead of five."""
+
+    def turn(**update):
+        sandbox.knobs(subscriptions=update)
+
+    turn(**consumers.HASTE)
+    yield turn
+    sandbox.knobs(clear_faults=True, subscriptions=consumers.SERVICE, **environment.trouble())
 
 
 @pytest.fixture

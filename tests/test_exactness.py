@@ -6,6 +6,7 @@ import pytest
 from local_kinesis import await_condition
 
 from support.cluster import Cluster
+from support.consumers import both_consumers, both_consumers_at_length
 from support.delivery import SMALL_STEPS, EventLog, delivered_by_batch, errors_of, finish
 from support.processes import Job
 from support.producer import Producer
@@ -36,6 +37,7 @@ def disturbed(name, sandbox, stream, checkpoint, output):
 
 
 @pytest.mark.long
+@both_consumers
 def test_speculative_attempts(sandbox, new_stream, checkpoint, tmp_path):
     stream, output, log = new_stream(4), tmp_path / "output", EventLog(tmp_path / "events")
     conf = (
@@ -65,6 +67,7 @@ def test_speculative_attempts(sandbox, new_stream, checkpoint, tmp_path):
 
 
 @pytest.mark.slow
+@both_consumers_at_length
 def test_tasks_that_fail_at_every_stage(sandbox, new_stream, checkpoint, tmp_path):
     stream, output, log = new_stream(3), tmp_path / "output", EventLog(tmp_path / "events")
     arguments = disturbed("failing", sandbox, stream, checkpoint, output)
@@ -82,6 +85,7 @@ def test_tasks_that_fail_at_every_stage(sandbox, new_stream, checkpoint, tmp_pat
         finish(job, stream, producer, output)
 
 
+@both_consumers
 @pytest.mark.parametrize("first_action", ["count", "isEmpty", "write"])
 def test_an_action_before_the_write(spark, sandbox, new_stream, checkpoint, tmp_path, first_action):
     stream = new_stream(2)
@@ -128,6 +132,7 @@ def rows_read(query):
     return {batch: count for batch, count in rows.items() if count > 0}
 
 
+@both_consumers
 def test_a_filter_that_drops_everything(spark, sandbox, new_stream, checkpoint):
     stream = new_stream(2)
     stream.put(events(0, 200))
@@ -150,6 +155,7 @@ def test_a_filter_that_drops_everything(spark, sandbox, new_stream, checkpoint):
     assert sorted(batches.data) == payloads(events(210, 10))
 
 
+@both_consumers_at_length
 def test_a_streaming_limit(spark, sandbox, new_stream, checkpoint):
     stream = new_stream(2)
     stream.put(events(0, 100))
@@ -171,6 +177,7 @@ def test_a_streaming_limit(spark, sandbox, new_stream, checkpoint):
     assert len(batches.data) == 35
 
 
+@both_consumers
 def test_a_trickle_ends_its_batches(spark, sandbox, new_stream, checkpoint):
     """A record a second and shard: batches end while the records keep coming."""
     stream = new_stream(4)

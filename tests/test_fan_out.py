@@ -4,6 +4,7 @@ import pytest
 from local_kinesis import await_condition
 from pyspark.errors import StreamingQueryException
 
+from support import consumers
 from support.delivery import finish
 from support.processes import Job
 from support.producer import Producer
@@ -20,24 +21,11 @@ from support.queries import (
     start,
 )
 
-SERVICE = {"lifetime_ms": 300_000, "idle_event_ms": 5_000, "exclusive_ms": 5_000, "max_records_per_event": 0, "most_consumers": 20}
-
-
-@pytest.fixture(autouse=True)
-def subscriptions(sandbox):
-    """Turns the knobs of subscriptions. A subscription may be opened again after half a second instead of five."""
-
-    def turn(**update):
-        sandbox.knobs(subscriptions=update)
-
-    turn(exclusive_ms=500, idle_event_ms=500)
-    yield turn
-    sandbox.knobs(clear_faults=True, subscriptions=SERVICE)
+pytestmark = pytest.mark.usefixtures("subscriptions")
 
 
 def fan_out_options(sandbox, stream, consumer="app", **more):
-    more = {"consumerType": "SubscribeToShard", "consumerName": consumer, "clientRetryIntervalsMs": 100, **more}
-    return source_options(sandbox, stream, **more)
+    return source_options(sandbox, stream, **{**consumers.fan_out(consumer), **more})
 
 
 def await_no_consumer(stream):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.consumers import FAN_OUT, POLLING, both_consumers
 from support.delivery import SMALL_STEPS, delivered_by_batch, finish, texts_of
 from support.processes import Job
 from support.producer import Producer
@@ -31,7 +32,11 @@ def test_kill_9_of_the_driver(sandbox, new_stream, new_store, checkpoint, tmp_pa
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", sorted(STORES))
+@pytest.mark.parametrize(
+    ("consumer_type", "kind"),
+    [*((POLLING, kind) for kind in sorted(STORES)), (FAN_OUT, "hadoop-local")],
+    indirect=["consumer_type"],
+)
 def test_kill_9_of_the_driver_twenty_times(sandbox, new_stream, new_store, checkpoint, tmp_path, chance, kind):
     masters = ["local[2]", "local-cluster[1,1,1024]", "local-cluster[2,1,1024]"]
     survive_kills(sandbox, new_stream(3), new_store(kind), checkpoint, tmp_path, chance, masters, 20)
@@ -70,7 +75,8 @@ def survive_kills(sandbox, stream, store, checkpoint, tmp_path, chance, masters,
                 time.sleep(chance.uniform(0, longest))
                 job.kill()
             print(f"killed after {what}: batch {planned()} planned, {committed()} committed, {written()=}")
-        with start(200) as job:
+        # Whatever was put meanwhile.
+        with start(2_000) as job:
             finish(job, stream, producer, output)
     assert store.claims()
     # A batch that was written to its end and came again was the same: a sink may skip it, too.
@@ -85,6 +91,7 @@ def newest(batches):
 
 
 @pytest.mark.long
+@both_consumers
 def test_kill_9_of_executors_ten_times(sandbox, new_stream, checkpoint, tmp_path, chance):
     stream, output = new_stream(3), tmp_path / "output"
     arguments = {

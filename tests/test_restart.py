@@ -5,6 +5,7 @@ import shutil
 import pytest
 from local_kinesis import await_condition
 
+from support.consumers import both_consumers
 from support.producer import Producer
 from support.queries import (
     Batches,
@@ -19,6 +20,8 @@ from support.queries import (
     source_options,
     start,
 )
+
+pytestmark = both_consumers
 
 
 def test_stop_and_restart(spark, sandbox, new_stream, checkpoint):

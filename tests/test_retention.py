@@ -2,6 +2,7 @@
 
 import pytest
 
+from support.consumers import both_consumers
 from support.queries import Batches, drain, events, payloads, read, running, source_options, start
 
 TEN = 10
@@ -23,7 +24,7 @@ def backlog(new_stream, knobs):
 
 
 def ten_records_a_batch(spark, sandbox, stream, **options):
-    return read(spark, source_options(sandbox, stream, maxFetchRecordsPerShard=TEN, **options))
+    return read(spark, source_options(sandbox, stream, maxFetchRecordsPerShard=TEN, **{"prefetch.maxBytesPerShard": 1}, **options))
 
 
 def expiring_after_the_first_batch(stream, batches):
@@ -79,6 +80,7 @@ def test_expired_between_two_batches_is_counted(spark, sandbox, backlog, checkpo
     assert "WARN" in told and backlog.shard in told and backlog.numbers[TEN - 1] in told
 
 
+@both_consumers
 def test_expired_while_the_query_was_down(spark, sandbox, backlog, checkpoint):
     batches = Batches()
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 
 import pytest
+from support.consumers import both_consumers
 from support.queries import Batches, await_rows, drain, events, payloads, read, running, source_options, start
 
 
@@ -35,6 +36,7 @@ def assert_in_order(rows):
         assert data == sorted(data), key
 
 
+@both_consumers
 def test_all_rows_once_with_fewer_tasks_and_claims(spark, sandbox, new_stream, checkpoint):
     stream = new_stream(10)
     # Keys enough for every shard to have some: a shard that is empty from the start is in no group of AvailableNow.
@@ -55,6 +57,7 @@ def test_all_rows_once_with_fewer_tasks_and_claims(spark, sandbox, new_stream, c
         assert shards == sorted(shards)
 
 
+@both_consumers
 def test_two_actions_see_the_same_batch(spark, sandbox, new_stream, checkpoint):
     stream = new_stream(6)
     stream.put(events(0, 600))
@@ -78,6 +81,7 @@ def test_two_actions_see_the_same_batch(spark, sandbox, new_stream, checkpoint):
     assert sorted(seen) == payloads(events(0, 630))
 
 
+@both_consumers
 def test_a_restart_with_another_number_repeats_the_batch_in_flight_as_it_was(spark, sandbox, new_stream, checkpoint):
     stream = new_stream(5)
     stream.put(events(0, 500))
@@ -101,6 +105,7 @@ def test_a_restart_with_another_number_repeats_the_batch_in_flight_as_it_was(spa
     assert_in_order(first.rows + again.rows)
 
 
+@both_consumers
 def test_a_split_and_a_merge_while_running(spark, sandbox, new_stream, checkpoint):
     stream = new_stream(3)
     options = source_options(sandbox, stream, shardsPerTask=2, describeShardInterval="100ms")

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 from support import kpl
+from support.consumers import both_consumers, both_consumers_at_length
 from support.queries import Batches, await_rows, drain, events, payloads, read, running, source_options, start
 
 
@@ -23,6 +24,7 @@ def test_user_records_come_out_with_keys_of_their_own(spark, sandbox, stream, ch
     assert [row.sequenceNumber for row in rows] == numbers
 
 
+@both_consumers
 def test_a_batch_never_ends_inside_an_aggregate(spark, sandbox, stream, checkpoint):
     stream.put(aggregates(30, of=7))
     batches = drain(read(spark, source_options(sandbox, stream, maxFetchRecordsPerShard=10)), checkpoint)
@@ -33,6 +35,7 @@ def test_a_batch_never_ends_inside_an_aggregate(spark, sandbox, stream, checkpoi
     assert batches.data == payloads(events(0, 210))
 
 
+@both_consumers_at_length
 def test_an_aggregate_larger_than_the_limit_is_one_batch(spark, sandbox, stream, checkpoint):
     stream.put(aggregates(4, of=25))
     batches = drain(read(spark, source_options(sandbox, stream, maxFetchRecordsPerShard=10)), checkpoint)
@@ -84,6 +87,7 @@ def split_with_a_stale_producer(stream):
     return 2
 
 
+@both_consumers
 def test_records_of_an_aggregate_that_landed_in_another_shard_come_once(spark, sandbox, stream, checkpoint):
     strays = split_with_a_stale_producer(stream)
     batches, query = drain_query(read(spark, source_options(sandbox, stream)), checkpoint)
@@ -106,6 +110,7 @@ def test_or_the_query_fails(spark, sandbox, stream, checkpoint):
         drain(frame, checkpoint)
 
 
+@both_consumers
 def test_the_batch_in_flight_at_a_restart_leaves_out_the_same(spark, sandbox, stream, checkpoint):
     """Spark runs it again before anything else is planned."""
     split_with_a_stale_producer(stream)
@@ -138,6 +143,7 @@ def test_a_batch_read_leaves_them_out_and_says_so(spark, sandbox, stream, driver
     assert all("shard takes" in line and "kinesis.aggregation.outsideShard" in line for line in said)
 
 
+@both_consumers_at_length
 def test_a_broken_aggregate_ends_the_query_or_is_skipped(spark, sandbox, stream, checkpoint):
     stream.put([("a", b"before"), ("b", kpl.broken_aggregate()), ("c", b"after")])
     with pytest.raises(Exception, match="can't be taken apart.*kinesis.aggregation.broken"):
@@ -147,6 +153,7 @@ def test_a_broken_aggregate_ends_the_query_or_is_skipped(spark, sandbox, stream,
     assert skipped(query) == 1
 
 
+@both_consumers_at_length
 def test_a_shard_of_nothing_but_skipped_aggregates_is_passed(spark, sandbox, stream, checkpoint):
     stream.put([("b", kpl.broken_aggregate())] * 3)
     frame = read(spark, source_options(sandbox, stream, **{"aggregation.broken": "SKIP"}))

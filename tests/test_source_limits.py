@@ -5,6 +5,7 @@ from collections import Counter
 
 from local_kinesis import await_condition
 
+from support.consumers import both_consumers, both_consumers_at_length
 from support.queries import (
     Batches,
     await_looks,
@@ -22,6 +23,7 @@ from support.queries import (
 )
 
 
+@both_consumers
 def test_records_of_a_shard_in_a_batch(spark, sandbox, new_stream, checkpoint):
     stream = new_stream(3)
     stream.put(events(0, 1000))
@@ -33,6 +35,7 @@ def test_records_of_a_shard_in_a_batch(spark, sandbox, new_stream, checkpoint):
     assert sorted(batches.data) == payloads(events(0, 1000))
 
 
+@both_consumers_at_length
 def test_bytes_of_a_shard_in_a_batch(spark, sandbox, stream, checkpoint):
     stream.put([("k", f"{n:03d}".encode() + b"x" * 997) for n in range(100)])
     batches = drain(read(spark, source_options(sandbox, stream, maxFetchBytesPerShard=10_000)), checkpoint)
@@ -40,6 +43,7 @@ def test_bytes_of_a_shard_in_a_batch(spark, sandbox, stream, checkpoint):
     assert [text[:3] for text in batches.data] == [f"{n:03d}" for n in range(100)]
 
 
+@both_consumers
 def test_no_batches_on_an_idle_stream(spark, sandbox, new_stream, checkpoint):
     stream = new_stream(4)
     batches = Batches()

@@ -5,6 +5,7 @@ from datetime import datetime, timezone
 
 import pytest
 
+from support.consumers import both_consumers
 from support.queries import (
     Batches,
     await_looks,
@@ -19,6 +20,8 @@ from support.queries import (
     start,
 )
 from support.resharding import assert_all_in_order, open_shards
+
+pytestmark = both_consumers
 
 
 def test_split_and_merge_while_running(spark, sandbox, new_stream, checkpoint):

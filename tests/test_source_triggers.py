@@ -3,6 +3,7 @@
 import pytest
 from local_kinesis import await_condition
 
+from support.consumers import both_consumers
 from support.delivery import errors_of
 from support.queries import (
     Batches,
@@ -18,6 +19,8 @@ from support.queries import (
     start,
     texts_by_batch,
 )
+
+pytestmark = both_consumers
 
 
 def test_available_now_reads_all_there_is_in_several_batches(spark, sandbox, new_stream, checkpoint):

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from local_kinesis import REGION, await_condition
 
+from . import consumers
+
 
 class Batches:
     """A sink for foreachBatch that overwrites by batch id, so that a batch delivered again counts once.
@@ -29,7 +31,11 @@ class Batches:
 
 
 def source_options(sandbox, stream, **more):
-    """The options of a read; `more` are kinesis.* options without their prefix."""
+    """The options of a read; `more` are kinesis.* options without their prefix.
+
+    It reads by the test's `consumer_type`, unless they name another.
+    """
+    consumer = {} if "consumerType" in more else consumers.options()
     return {
         "kinesis.region": REGION,
         "kinesis.endpointUrl": sandbox.endpoint,
@@ -37,7 +43,7 @@ def source_options(sandbox, stream, **more):
         "kinesis.startingPosition": "TRIM_HORIZON",
         # Fifty calls a second and shard instead of five: the sandbox has no limits unless it is told.
         "kinesis.getRecords.fetchIntervalMs": "20",
-        **prefixed(more),
+        **prefixed({**consumer, **more}),
     }
 
 
@@ -104,11 +110,18 @@ def drain(frame, checkpoint, sink=None, seconds=120):
 
 
 def await_looks(sandbox, query, stream, more=1, seconds=60):
-    """Waits until the connector asked the stream for records so many times more: a query that does has started."""
-    before = sandbox.looks(stream.name)
+    """Waits until the connector looked into the stream so many times more: a query that does has started.
+
+    A look is a GetRecords, or an event of a subscription, which may be empty.
+    """
+
+    def looks():
+        return sandbox.looks(stream.name) + sandbox.events(stream.name)
+
+    before = looks()
     await_condition(
-        lambda: sandbox.looks(stream.name) >= before + more or not query.isActive,
-        lambda: f"{more} more GetRecords to {stream.name}, had {sandbox.looks(stream.name) - before}",
+        lambda: looks() >= before + more or not query.isActive,
+        lambda: f"{more} more GetRecords or events of {stream.name}, had {looks() - before}",
         seconds,
     )
     raise_failure(query)

@@ -9,14 +9,12 @@ use std::time::Duration;
 
 use kinesis_connector::ErrorKind;
 use kinesis_connector::plan::Planner;
-use kinesis_sandbox::{ErrorCode, Fault, KnobUpdate, Operation, Schedule, Trim};
-use serde_json::{Value, json};
+use kinesis_sandbox::{ErrorCode, Fault, Operation, Schedule, ShardStats, Trim};
+use serde_json::json;
 use tempfile::TempDir;
 
-use support::{Query, Row, STREAM, World, assert_exact, read_all};
+use support::{FAN_OUT, NAMED, Query, Row, STREAM, World, assert_exact, read_all};
 
-const FAN_OUT: (&str, &str) = ("kinesis.consumerType", "SubscribeToShard");
-const NAMED: (&str, &str) = ("kinesis.consumerName", "app");
 const LATEST: (&str, &str) = ("kinesis.startingPosition", "LATEST");
 const SHARD_0: &str = "shardId-000000000000";
 const SHARD_1: &str = "shardId-000000000001";
@@ -24,17 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn world(shards: i32) -> World {
     let world = World::with_shards(shards).await;
-    // A tenth of the service's five seconds.
-    knobs(
-        &world,
-        json!({"subscriptions": {"idle_event_ms": 50, "exclusive_ms": 500}}),
-    );
+    world.hasten_subscriptions();
     world
-}
-
-fn knobs(world: &World, update: Value) {
-    let update: KnobUpdate = serde_json::from_value(update).expect("knobs");
-    world.sandbox.apply(&update).expect("turned");
 }
 
 async fn query(world: &World, more: &[(&str, &str)]) -> Query {
@@ -69,6 +58,13 @@ fn another_folder(world: &mut World) -> TempDir {
 
 fn calls(world: &World, operation: &str) -> u64 {
     world.sandbox.stats().calls(operation)
+}
+
+/// Subscriptions that are open now.
+fn subscriptions(world: &World) -> u64 {
+    let stats = world.sandbox.stats();
+    let shards = stats.streams[STREAM].values();
+    shards.map(ShardStats::subscriptions_active).sum()
 }
 
 async fn consumers(world: &World) -> Vec<String> {
@@ -120,10 +116,8 @@ async fn limits_cut_inside_what_was_pushed() {
 #[tokio::test]
 async fn renewals_lose_nothing_and_repeat_nothing() {
     let world = world(2).await;
-    knobs(
-        &world,
-        json!({"subscriptions": {"lifetime_ms": 80, "exclusive_ms": 20, "max_records_per_event": 7}}),
-    );
+    world
+        .knobs(json!({"subscriptions": {"lifetime_ms": 80, "exclusive_ms": 20, "max_records_per_event": 7}}));
     let mut query = query(&world, &[("kinesis.maxFetchRecordsPerShard", "50")]).await;
     let mut all = Vec::new();
     for first in (0..2_000).step_by(100) {
@@ -252,10 +246,7 @@ async fn refusals_throttles_and_failures_are_tried_again() {
 #[tokio::test]
 async fn whatever_befalls_an_open_subscription_nothing_is_lost_or_repeated() {
     let world = world(1).await;
-    knobs(
-        &world,
-        json!({"subscriptions": {"exclusive_ms": 20, "max_records_per_event": 10}}),
-    );
+    world.knobs(json!({"subscriptions": {"exclusive_ms": 20, "max_records_per_event": 10}}));
     let mut query = query(&world, &[("kinesis.maxFetchRecordsPerShard", "35")]).await;
     let mut first = 0;
     for fault in [
@@ -267,10 +258,10 @@ async fn whatever_befalls_an_open_subscription_nothing_is_lost_or_repeated() {
     ] {
         for (after, open) in [(0, false), (2, true)] {
             let fault = json!({"fault": fault, "after_events": after, "open": open, "count": 1});
-            knobs(&world, json!({"subscription_faults": [fault]}));
+            world.knobs(json!({"subscription_faults": [fault]}));
             // The one that is open ends, and what waits for the next one meets it.
             let cut = json!({"fault": "cut", "open": true, "count": 1});
-            knobs(&world, json!({"subscription_faults": [cut]}));
+            world.knobs(json!({"subscription_faults": [cut]}));
             world.put("r", first..first + 100).await;
             assert_exact(&rows(&mut query, 100).await, "r", first..first + 100);
             first += 100;
@@ -339,6 +330,33 @@ async fn available_now_reads_what_is_there_and_ends() {
 }
 
 #[tokio::test]
+async fn a_query_that_ends_leaves_no_subscription() {
+    let mut world = world(2).await;
+    world.put("r", 0..100).await;
+    for (consumer, available_now) in [("one", false), ("other", true)] {
+        let _kept = another_folder(&mut world);
+        let options = [FAN_OUT, ("kinesis.consumerName", consumer)];
+        let mut query = world.query(&options).await;
+        if available_now {
+            query.planner.prepare_for_available_now();
+        }
+        rows(&mut query, 10).await;
+        assert_ne!(subscriptions(&world), 0);
+        let Query { planner, engine, .. } = query;
+        drop(planner);
+        let ended = async {
+            while subscriptions(&world) > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ended)
+            .await
+            .expect("ended in time");
+        drop(engine);
+    }
+}
+
+#[tokio::test]
 async fn two_queries_with_two_consumers_both_read_all() {
     let mut world = world(2).await;
     let mut one = query(&world, &[]).await;
@@ -371,7 +389,7 @@ async fn the_same_consumer_twice_in_a_process_is_refused_at_the_start() {
 #[tokio::test]
 async fn the_same_consumer_in_two_processes_is_an_error_soon() {
     let mut world = world(1).await;
-    knobs(&world, json!({"subscriptions": {"exclusive_ms": 50}}));
+    world.knobs(json!({"subscriptions": {"exclusive_ms": 50}}));
     let mut one = query(&world, &[]).await;
     let _kept = another_folder(&mut world);
     // An engine of its own: as another process.
@@ -426,7 +444,7 @@ async fn what_the_query_registered_goes_with_it_and_nothing_else() {
 #[tokio::test]
 async fn a_consumer_too_many_names_the_limit() {
     let world = world(1).await;
-    knobs(&world, json!({"subscriptions": {"most_consumers": 0}}));
+    world.knobs(json!({"subscriptions": {"most_consumers": 0}}));
     let Err(error) = world.try_query(&[FAN_OUT, NAMED]).await else {
         panic!("registered")
     };

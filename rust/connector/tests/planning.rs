@@ -8,7 +8,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use kinesis_connector::ErrorKind;
-use support::{Query, Row, STREAM, World, assert_exact};
+use support::{BOTH_CONSUMERS, Query, Row, STREAM, World, assert_exact};
 
 const LATEST: (&str, &str) = ("kinesis.startingPosition", "LATEST");
 const SHARD_0: &str = "shardId-000000000000";
@@ -127,6 +127,25 @@ async fn a_restart_goes_on_where_the_last_batch_ended() {
     drop(query);
     rows.extend(restarted.rows(400 - rows.len()).await);
     assert_exact(&rows, "r", 0..400);
+}
+
+#[tokio::test]
+async fn the_first_look_after_a_restart_finds_what_came_meanwhile() {
+    for consumer in BOTH_CONSUMERS {
+        let world = World::with_shards(1).await;
+        world.hasten_subscriptions();
+        world.put("r", 0..10).await;
+        let mut query = world.query(consumer).await;
+        query.rows(10).await;
+        let offset = query.offset.clone();
+        drop(query);
+        world.put("r", 10..20).await;
+        // Trigger.Once asks no second time.
+        let slow = [consumer, &[("kinesis.getRecords.fetchIntervalMs", "60000")]].concat();
+        let mut restarted = world.query(&slow).await.from(&offset);
+        let rows = restarted.batch().await.expect("a look");
+        assert_exact(&rows.expect("news"), "r", 10..20);
+    }
 }
 
 #[tokio::test]

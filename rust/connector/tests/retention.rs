@@ -8,18 +8,21 @@ mod support;
 use aws_sdk_kinesis::types::{Record, ShardIteratorType};
 use kinesis_connector::{Error, ErrorKind};
 use kinesis_sandbox::Trim;
-use support::{Query, Row, STREAM, World, assert_exact};
+use support::{BOTH_CONSUMERS, Query, Row, STREAM, World, assert_exact};
 
 const SHARD_0: &str = "shardId-000000000000";
 const SHARD_1: &str = "shardId-000000000001";
 const FAIL: (&str, &str) = ("kinesis.failOnDataLoss", "true");
 const TEN: (&str, &str) = ("kinesis.maxFetchRecordsPerShard", "10");
+/// Room for no record that isn't the batch's.
+const NO_PREFETCH: (&str, &str) = ("kinesis.prefetch.maxBytesPerShard", "1");
 
 /// A stream of one shard with the records 0 to 99, and a query that has read the first ten.
 async fn ten_of_a_hundred(options: &[(&str, &str)]) -> (World, Query, Vec<Row>) {
     let world = World::with_shards(1).await;
+    world.hasten_subscriptions();
     world.put("r", 0..100).await;
-    let mut query = world.query(&[&[TEN], options].concat()).await;
+    let mut query = world.query(&[&[TEN, NO_PREFETCH], options].concat()).await;
     let rows = query.batch().await.expect("a batch").expect("rows");
     assert_exact(&rows, "r", 0..10);
     (world, query, rows)
@@ -110,15 +113,20 @@ async fn records_that_expire_between_two_batches_are_counted_otherwise() {
 
 #[tokio::test]
 async fn records_that_expire_while_the_query_is_down_fail_it_if_wanted() {
-    let (world, query, rows) = ten_of_a_hundred(&[]).await;
-    let offset = query.offset;
-    trim_through(&world, 29).await;
-    let mut restarted = world.query(&[TEN, FAIL]).await.from(&offset);
-    let error = restarted.batch().await.expect_err("records 10 to 29 are gone");
-    assert_names_the_loss(&error, &rows[9]);
-    let mut going_on = world.query(&[TEN]).await.from(&offset);
-    assert_exact(&going_on.rows(70).await, "r", 30..100);
-    assert_eq!(lost_positions(&going_on), "1");
+    for consumer in BOTH_CONSUMERS {
+        let (world, query, rows) = ten_of_a_hundred(consumer).await;
+        let offset = query.offset;
+        trim_through(&world, 29).await;
+        let mut restarted = world
+            .query(&[&[TEN, FAIL], consumer].concat())
+            .await
+            .from(&offset);
+        let error = restarted.batch().await.expect_err("records 10 to 29 are gone");
+        assert_names_the_loss(&error, &rows[9]);
+        let mut going_on = world.query(&[&[TEN], consumer].concat()).await.from(&offset);
+        assert_exact(&going_on.rows(70).await, "r", 30..100);
+        assert_eq!(lost_positions(&going_on), "1");
+    }
 }
 
 #[tokio::test]
@@ -165,24 +173,27 @@ async fn next(query: &Query) -> String {
 
 #[tokio::test]
 async fn records_that_were_read_may_expire() {
-    let world = World::with_shards(1).await;
-    world.put("r", 0..10).await;
-    let mut query = world.query(&[FAIL]).await;
-    query.rows(10).await;
-    // The shard's tip was seen in this run: nothing unread can be among what is gone.
-    trim(&world, Trim::All);
-    world.put("r", 10..20).await;
-    assert_exact(&query.rows(10).await, "r", 10..20);
-    assert_eq!(lost_positions(&query), "0");
-    let offset = query.offset.clone();
-    drop(query);
-    // A restart that finds nothing there goes on without a word.
-    trim(&world, Trim::All);
-    let mut restarted = world.query(&[FAIL]).await.from(&offset);
-    assert_eq!(restarted.batch().await.expect("a look"), None);
-    world.put("r", 20..30).await;
-    assert_exact(&restarted.rows(10).await, "r", 20..30);
-    assert_eq!(lost_positions(&restarted), "0");
+    for consumer in BOTH_CONSUMERS {
+        let world = World::with_shards(1).await;
+        world.hasten_subscriptions();
+        world.put("r", 0..10).await;
+        let mut query = world.query(&[&[FAIL], consumer].concat()).await;
+        query.rows(10).await;
+        // The shard's tip was seen in this run: nothing unread can be among what is gone.
+        trim(&world, Trim::All);
+        world.put("r", 10..20).await;
+        assert_exact(&query.rows(10).await, "r", 10..20);
+        assert_eq!(lost_positions(&query), "0");
+        let offset = query.offset.clone();
+        drop(query);
+        // A restart that finds nothing there goes on without a word.
+        trim(&world, Trim::All);
+        let mut restarted = world.query(&[&[FAIL], consumer].concat()).await.from(&offset);
+        assert_eq!(restarted.batch().await.expect("a look"), None);
+        world.put("r", 20..30).await;
+        assert_exact(&restarted.rows(10).await, "r", 20..30);
+        assert_eq!(lost_positions(&restarted), "0");
+    }
 }
 
 #[tokio::test]
@@ -217,25 +228,27 @@ async fn misplaced(world: &World, query: &Query) -> String {
 
 #[tokio::test]
 async fn a_sequence_number_that_the_service_refuses_is_a_lost_position() {
-    let (world, query, _) = ten_of_a_hundred(&[]).await;
-    let offset = misplaced(&world, &query).await;
-    let mut failing = world.query(&[FAIL]).await;
-    let error = failing.run(offset.clone()).await.expect_err("refused");
-    assert_eq!(error.kind(), ErrorKind::DataLoss);
-    let shown = error.to_string();
-    for part in [
-        "can't be read on from where the query stood",
-        "InvalidArgumentException",
-        "set kinesis.failOnDataLoss to false",
-        &format!("shard={SHARD_0}"),
-        "position=AFTER ",
-    ] {
-        assert!(shown.contains(part), "{part} in: {shown}");
+    for consumer in BOTH_CONSUMERS {
+        let (world, query, _) = ten_of_a_hundred(consumer).await;
+        let offset = misplaced(&world, &query).await;
+        let mut failing = world.query(&[&[FAIL], consumer].concat()).await;
+        let error = failing.run(offset.clone()).await.expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::DataLoss);
+        let shown = error.to_string();
+        for part in [
+            "can't be read on from where the query stood",
+            "InvalidArgumentException",
+            "set kinesis.failOnDataLoss to false",
+            &format!("shard={SHARD_0}"),
+            "position=AFTER ",
+        ] {
+            assert!(shown.contains(part), "{part} in: {shown}");
+        }
+        let mut going_on = world.query(consumer).await;
+        assert_exact(&going_on.run(offset).await.expect("goes on"), "r", 0..100);
+        assert_eq!(lost_positions(&going_on), "1");
+        assert_exact(&going_on.rows(16).await, "child", 0..16);
     }
-    let mut going_on = world.query(&[]).await;
-    assert_exact(&going_on.run(offset).await.expect("goes on"), "r", 0..100);
-    assert_eq!(lost_positions(&going_on), "1");
-    assert_exact(&going_on.rows(16).await, "child", 0..16);
 }
 
 #[tokio::test]
@@ -252,46 +265,51 @@ async fn a_driver_that_looks_from_a_refused_position_leaves_it_to_a_reader() {
 
 #[tokio::test]
 async fn a_batch_in_flight_whose_shard_is_gone_goes_on_with_the_shards_that_follow() {
-    let (world, query, rows) = ten_of_a_hundred(&[]).await;
-    let in_flight = next(&query).await;
-    world.split(SHARD_0).await;
-    world.put("child", 0..20).await;
-    world.sandbox.forget_shard(STREAM, SHARD_0).expect("forgotten");
-    let mut failing = world.query(&[FAIL]).await;
-    let error = failing.run(in_flight.clone()).await.expect_err("gone");
-    assert_eq!(error.kind(), ErrorKind::DataLoss);
-    let shown = error.to_string();
-    let position = format!("position=AFTER {}", rows[9].sequence_number);
-    for part in [
-        "doesn't have the shard any more",
-        "set kinesis.failOnDataLoss to false",
-        &format!("stream={STREAM}"),
-        &format!("shard={SHARD_0}"),
-        &position,
-    ] {
-        assert!(shown.contains(part), "{part} in: {shown}");
+    for consumer in BOTH_CONSUMERS {
+        let (world, query, rows) = ten_of_a_hundred(consumer).await;
+        let in_flight = next(&query).await;
+        world.split(SHARD_0).await;
+        world.put("child", 0..20).await;
+        world.sandbox.forget_shard(STREAM, SHARD_0).expect("forgotten");
+        let mut failing = world.query(&[&[FAIL], consumer].concat()).await;
+        let error = failing.run(in_flight.clone()).await.expect_err("gone");
+        assert_eq!(error.kind(), ErrorKind::DataLoss);
+        let shown = error.to_string();
+        let position = format!("position=AFTER {}", rows[9].sequence_number);
+        for part in [
+            "doesn't have the shard any more",
+            "set kinesis.failOnDataLoss to false",
+            &format!("stream={STREAM}"),
+            &format!("shard={SHARD_0}"),
+            &position,
+        ] {
+            assert!(shown.contains(part), "{part} in: {shown}");
+        }
+        let mut going_on = world.query(consumer).await;
+        assert_eq!(going_on.run(in_flight).await.expect("goes on"), Vec::new());
+        assert_eq!(lost_positions(&going_on), "1");
+        assert_exact(&going_on.rows(20).await, "child", 0..20);
     }
-    let mut going_on = world.query(&[]).await;
-    assert_eq!(going_on.run(in_flight).await.expect("goes on"), Vec::new());
-    assert_eq!(lost_positions(&going_on), "1");
-    assert_exact(&going_on.rows(20).await, "child", 0..20);
 }
 
 #[tokio::test]
 async fn a_stream_that_is_gone_is_no_lost_shard() {
-    let (world, query, _) = ten_of_a_hundred(&[]).await;
-    let in_flight = next(&query).await;
-    let mut restarted = world.query(&[]).await;
-    world
-        .client
-        .delete_stream()
-        .stream_name(STREAM)
-        .send()
-        .await
-        .expect("deleted");
-    let error = restarted.run(in_flight).await.expect_err("no stream");
-    assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert!(error.to_string().contains("Check the stream's name"), "{error}");
+    for consumer in BOTH_CONSUMERS {
+        let (world, query, _) = ten_of_a_hundred(consumer).await;
+        let in_flight = next(&query).await;
+        let mut restarted = world.query(consumer).await;
+        world
+            .client
+            .delete_stream()
+            .stream_name(STREAM)
+            .enforce_consumer_deletion(true)
+            .send()
+            .await
+            .expect("deleted");
+        let error = restarted.run(in_flight).await.expect_err("no stream");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains("Check the stream's name"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -70,6 +70,10 @@ class Sandbox:
         """GetRecords calls to a stream so far."""
         return sum(shard["get_records"] for shard in self.stats()["streams"].get(stream, {}).values())
 
+    def events(self, stream):
+        """Events pushed to a stream's subscriptions so far, empty ones too."""
+        return sum(shard["events_pushed"] for shard in self.stats()["streams"].get(stream, {}).values())
+
     def subscriptions(self, stream):
         """Subscriptions open now, by shard."""
         shards = self.stats()["streams"].get(stream, {})

@@ -397,7 +397,7 @@ rows! {
          (reading.md)")
         .default("1");
     PREFETCH_BYTES_PER_SHARD = ("kinesis.prefetch.maxBytesPerShard", Group::Source, Users::Reads,
-        Kind::Bytes { min: 1, max: 2 * GIB }, "new: most bytes a shard's reader fetches ahead")
+        Kind::Bytes { min: 1, max: 2 * GIB }, "new: most bytes a shard's reader fetches ahead, and between batches for the next one (reading.md)")
         .default("8m");
     PREFETCH_BYTES_PER_EXECUTOR = ("kinesis.prefetch.maxBytesPerExecutor", Group::Source,
         Users::Reads, Kind::Bytes { min: 1, max: NO_LIMIT }, "new: the same for all readers of an executor; each may hold one page whatever the bound")

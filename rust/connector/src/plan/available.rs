@@ -35,12 +35,13 @@ impl Planner {
     }
 
     /// Looks at every shard that a query with `Trigger.AvailableNow` has not finished, and at those that follow
-    /// the ones it has.
+    /// the ones it has. Those in `left_in` are known to have records, and need no look.
     pub(super) async fn anything_left(
         &self,
         shards: &mut Shards,
         news: &mut News,
         positions: &mut BTreeMap<ShardId, Position>,
+        left_in: &BTreeSet<ShardId>,
     ) -> Result<bool> {
         loop {
             let done = self
@@ -48,9 +49,11 @@ impl Planner {
                 .as_ref()
                 .map(|left| left.done.clone())
                 .unwrap_or_default();
-            let quiet = news
-                .quiet_shards(&self.api, positions, &done, &self.counters)
+            let known = done.union(left_in).cloned().collect();
+            let mut quiet = news
+                .quiet_shards(&self.api, positions, &known, &self.counters)
                 .await?;
+            quiet.retain(|shard| !left_in.contains(shard));
             if let Some(left) = &mut *self.available() {
                 left.done.extend(quiet);
                 let unread = |(shard, at): (&ShardId, &Position)| {

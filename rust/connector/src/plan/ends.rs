@@ -37,7 +37,7 @@ impl Reports {
                 self.lost_positions += u64::from(report.lost && !known.lost);
                 known.lost |= report.lost;
                 known.tip |= report.tip;
-                known.left &= report.left;
+                known.left |= report.left;
                 known.records = known.records.max(report.records);
                 known.bytes = known.bytes.max(report.bytes);
                 known.skipped_aggregates = known.skipped_aggregates.max(report.skipped_aggregates);
@@ -73,14 +73,9 @@ impl Reports {
         last.then(|| self.shards.get(shard)?.process.clone()).flatten()
     }
 
-    /// What is told of subscriptions beside.
-    pub(super) fn fan_out_metrics(&self) -> BTreeMap<String, String> {
-        let sum = |field: fn(&ShardReport) -> u64| self.shards.values().map(field).sum::<u64>().to_string();
-        BTreeMap::from([
-            ("resubscriptions".to_owned(), sum(|report| report.resubscriptions)),
-            ("prefetchHits".to_owned(), sum(|report| report.prefetch_hits)),
-            ("bufferedBytes".to_owned(), sum(|report| report.buffered_bytes)),
-        ])
+    /// Subscriptions that were opened again in the newest batch.
+    pub(super) fn resubscriptions(&self) -> u64 {
+        self.shards.values().map(|report| report.resubscriptions).sum()
     }
 
     /// The newest batch's sums and extremes.
@@ -97,6 +92,8 @@ impl Reports {
             ("requests".to_owned(), sum(|report| report.requests)),
             ("retries".to_owned(), sum(|report| report.retries)),
             ("throttles".to_owned(), sum(|report| report.throttles)),
+            ("prefetchHits".to_owned(), sum(|report| report.prefetch_hits)),
+            ("bufferedBytes".to_owned(), sum(|report| report.buffered_bytes)),
             ("lostShards".to_owned(), self.lost_shards.to_string()),
             ("lostPositions".to_owned(), self.lost_positions.to_string()),
         ]);

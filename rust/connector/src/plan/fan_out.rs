@@ -29,7 +29,7 @@ pub(super) struct FanOut {
     _in_use: InUseByQuery,
     /// Shards in which the driver itself saw something new.
     seen: Mutex<BTreeSet<ShardId>>,
-    /// The source, once it is known.
+    /// The source, once it is known: its subscriptions end with the planner.
     source: Mutex<Option<String>>,
 }
 

@@ -12,7 +12,7 @@ mod shards;
 mod tips;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -65,6 +65,10 @@ pub struct Planner {
     /// The shards of the batch planned last that start where their tip was seen, with the batch's number.
     at_tip: Mutex<(u64, BTreeSet<ShardId>)>,
     state: tokio::sync::Mutex<State>,
+    /// Of the readers in this process.
+    memory: ShardMemory,
+    /// The query source, once an offset told.
+    source: OnceLock<String>,
 }
 
 /// What the planner remembers from one call to the next. All of it can be found again after a restart.
@@ -77,6 +81,8 @@ struct State {
     /// Batches in a row that delivered records, without a look in between that found nothing.
     busy: u32,
     pace: Pace,
+    /// Shards in which the last batch left records. Its readers fetch them, so nobody else asks.
+    left: BTreeSet<ShardId>,
     purged: u64,
 }
 
@@ -165,6 +171,7 @@ impl Planner {
             resolved: None,
             busy: 0,
             pace: Pace::Ask,
+            left: BTreeSet::new(),
             purged: 0,
         };
         Ok(Self {
@@ -182,6 +189,8 @@ impl Planner {
             available: Mutex::default(),
             at_tip: Mutex::default(),
             state: tokio::sync::Mutex::new(state),
+            memory: memory.clone(),
+            source: OnceLock::new(),
         })
     }
 
@@ -223,9 +232,6 @@ impl Planner {
     /// next look, so it may be called in a loop.
     pub async fn latest_offset(&self, start: &str) -> Result<Option<String>> {
         let start = self.own_offset(start)?;
-        if let Some(fan_out) = &self.fan_out {
-            fan_out.serve(&start.source);
-        }
         let mut state = self.state.lock().await;
         let state = &mut *state;
         if state
@@ -239,8 +245,11 @@ impl Planner {
             return Ok(None);
         };
         self.follow(&mut state.shards, positions).await?;
+        if let Some(fan_out) = &self.fan_out {
+            fan_out.saw([]);
+        }
         let planned = if self.is_available_now() {
-            self.anything_left(&mut state.shards, &mut state.news, positions)
+            self.anything_left(&mut state.shards, &mut state.news, positions, &state.left)
                 .await?
         } else {
             let deadline = Instant::now() + LONGEST_WAIT;
@@ -248,13 +257,13 @@ impl Planner {
                 (Pace::Backlog, _) => true,
                 (pace, Some(fan_out)) => {
                     let busy = pace == Pace::Busy;
-                    let news = self
+                    let pushed = self
                         .wait_for_push(fan_out, &start.source, &mut state.news, positions, busy, deadline)
                         .await?;
-                    if !news {
+                    if !pushed {
                         (state.busy, state.pace) = (0, Pace::Ask);
                     }
-                    news
+                    pushed
                 }
                 (Pace::Busy, None) => state.news.wait_until_readers_may_ask(deadline).await,
                 (Pace::Ask, None) => {
@@ -356,7 +365,8 @@ impl Planner {
     pub fn metrics(&self) -> BTreeMap<String, String> {
         let mut metrics = self.reports().metrics();
         if self.fan_out.is_some() {
-            metrics.extend(self.reports().fan_out_metrics());
+            let resubscriptions = self.reports().resubscriptions();
+            metrics.insert("resubscriptions".into(), resubscriptions.to_string());
         }
         metrics.insert("driverRequests".into(), self.counters.requests().to_string());
         metrics
@@ -402,7 +412,9 @@ impl Planner {
             (true, false) if state.busy > 1 => Pace::Busy,
             _ => Pace::Ask,
         };
-        state.news.batch_ended(delivered > 0);
+        state.news.batch_ended(!reports.is_empty(), delivered > 0);
+        let left_in = reports.into_iter().filter(|(_, report)| report.left);
+        state.left = left_in.map(|(shard, _)| shard).collect();
         state.resolved = Some((start.batch, positions));
         Ok(())
     }
@@ -457,6 +469,10 @@ impl Planner {
                 "the stream {name} was deleted and made again after the checkpoint was made"
             ));
         }
+        self.source.get_or_init(|| offset.source.clone());
+        if let Some(fan_out) = &self.fan_out {
+            fan_out.serve(&offset.source);
+        }
         Ok(offset)
     }
 
@@ -466,6 +482,15 @@ impl Planner {
 
     fn reports(&self) -> MutexGuard<'_, Reports> {
         self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Planner {
+    /// What the readers in this process fetched ahead is of no use any more.
+    fn drop(&mut self) {
+        if let Some(source) = self.source.get() {
+            self.memory.close(source);
+        }
     }
 }
 

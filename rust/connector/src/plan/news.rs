@@ -92,10 +92,12 @@ impl News {
         }
     }
 
-    /// A batch's readers have just asked.
-    pub(super) fn batch_ended(&mut self, delivered: bool) {
+    /// A batch is over. `read` if its readers have just asked: of a batch of an earlier run nobody knows when they did.
+    pub(super) fn batch_ended(&mut self, read: bool, delivered: bool) {
         let now = Instant::now();
-        self.looked = Some(now);
+        if read {
+            self.looked = Some(now);
+        }
         self.left.clear();
         if delivered {
             self.last_news = now;

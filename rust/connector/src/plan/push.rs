@@ -46,7 +46,6 @@ impl Planner {
         deadline: Instant,
     ) -> Result<bool> {
         let pushed = fan_out.news(source);
-        fan_out.saw([]);
         loop {
             let known = fan_out.known(source, positions);
             for shard in known.ended {

@@ -45,12 +45,12 @@ impl<'a> Attempt<'a> {
         let shards = self.shards.iter();
         let mut readings = try_join_all(shards.map(|shard| self.read(shard, earlier.as_ref()))).await?;
         let Some(store) = &self.store else { return Ok(()) };
-        let claim = match earlier {
-            Some(claim) => Some(claim),
+        let (claim, own) = match earlier {
+            Some(claim) => (Some(claim), false),
             None => self.claim(&**store, &mut readings).await?,
         };
         for reading in readings {
-            reading.leave(claim.as_ref());
+            reading.leave(claim.as_ref(), own);
         }
         Ok(())
     }
@@ -66,7 +66,7 @@ impl<'a> Attempt<'a> {
             stop: self.stop.clone(),
         };
         if let Some(asked) = &shard.task.asked {
-            asked.count(&shard.process, &*self.api, &shard.task.shard);
+            asked.count(&self.memory.residents().process(), &*self.api, &shard.task.shard);
         }
         let work = async {
             let mut cursor = fetcher.cursor(earlier.is_some())?;
@@ -82,14 +82,14 @@ impl<'a> Attempt<'a> {
     }
 
     /// Puts the claim of what was fetched, and follows an earlier one if there is one. None if nothing was fetched at
-    /// all, by a task that needed no row.
+    /// all, by a task that needed no row. Says too whether the claim is this attempt's own.
     async fn claim(
         &self,
         store: &dyn CheckpointStore,
         readings: &mut [Reading<'a>],
-    ) -> Result<Option<Claim>> {
+    ) -> Result<(Option<Claim>, bool)> {
         if !self.shards.iter().any(|shard| shard.progress().fetched) {
-            return Ok(None);
+            return Ok((None, false));
         }
         let ends: BTreeMap<_, _> = self
             .shards
@@ -98,11 +98,11 @@ impl<'a> Attempt<'a> {
             .collect();
         let own = self.plan.claim(ends);
         match store.put_if_absent(self.plan.claim_key(), &own).await? {
-            PutResult::Stored => Ok(Some(own)),
+            PutResult::Stored => Ok((Some(own), true)),
             PutResult::Exists(first) => {
                 let followed = readings.iter_mut().map(|reading| reading.follow(&first));
                 try_join_all(followed).await?;
-                Ok(Some(first))
+                Ok((Some(first), false))
             }
         }
     }
@@ -117,13 +117,15 @@ impl Reading<'_> {
             .map_err(|error| shard.named(error))
     }
 
-    /// The batch's end is sure: the way on is left to the reader of the next batch.
-    fn leave(self, claim: Option<&Claim>) {
+    /// The batch's end is sure: the way on is left to the reader of the next batch. Only the attempt that fixed the end
+    /// fetches ahead, so that no two processes ask for the same records.
+    fn leave(self, claim: Option<&Claim>, own: bool) {
         let (shard, api) = (self.fetcher.shared.clone(), self.fetcher.api.clone());
         let end = claim.map(|claim| end_of(claim, &shard));
         self.cursor
-            .leave_at(end.as_ref().unwrap_or(&shard.task.start), &self.fetcher);
-        let asked = Asked::lately(&shard.process, &*api, &shard.task.shard);
+            .leave_at(end.as_ref().unwrap_or(&shard.task.start), own, &self.fetcher);
+        let process = self.fetcher.memory.residents().process();
+        let asked = Asked::lately(&process, &*api, &shard.task.shard);
         let mut progress = shard.progress();
         (progress.claimed, progress.asked) = (end, asked);
     }

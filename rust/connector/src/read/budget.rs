@@ -54,6 +54,11 @@ impl Budget {
         let _ = used.wait_for(|used| used.saturating_add(bytes) <= most).await;
     }
 
+    /// The bytes beneath the bound that nobody has taken.
+    pub(crate) fn left(&self, most: usize) -> usize {
+        most.saturating_sub(*self.used.borrow())
+    }
+
     /// The bytes that are taken now.
     #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
@@ -65,6 +70,24 @@ impl Budget {
             budget: self.clone(),
             bytes,
         }
+    }
+}
+
+impl Reserved {
+    /// Makes it as many bytes as this, if what it takes beside is left beneath the bound.
+    pub(crate) fn resize(&mut self, bytes: usize, most: usize) -> bool {
+        let fits = self.budget.used.send_if_modified(|used| {
+            let others = used.saturating_sub(self.bytes);
+            let fits = bytes <= self.bytes || others.saturating_add(bytes) <= most;
+            if fits {
+                *used = others + bytes;
+            }
+            fits
+        });
+        if fits {
+            self.bytes = bytes;
+        }
+        fits
     }
 }
 
@@ -95,6 +118,19 @@ mod tests {
         assert!(!waiter.is_finished());
         drop(first);
         waiter.await.expect("woken");
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_is_reserved_shrinks_always_and_grows_beneath_the_bound() {
+        let budget = Budget::default();
+        let (mut first, second) = (budget.reserve_anyway(60), budget.reserve_anyway(60));
+        assert!(first.resize(50, 10));
+        assert_eq!(budget.used(), 110);
+        assert!(!first.resize(51, 110));
+        assert!(first.resize(51, 111));
+        assert_eq!(budget.used(), 111);
+        drop((first, second));
         assert_eq!(budget.used(), 0);
     }
 }

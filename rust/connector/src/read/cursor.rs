@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::fanout::FanOutCursor;
+use super::fanout::{FanOutCursor, Next};
 use super::polling::{Fetcher, PollingCursor};
 use crate::error::{ErrorKind, Result};
 use crate::service::{Page, RecordColumns, ShardIterator};
@@ -15,7 +15,7 @@ const EVENT_WAIT: Duration = Duration::from_millis(200);
 
 pub(super) enum Cursor {
     Polling(PollingCursor),
-    /// With the way that is left if the service refuses the position.
+    /// With the way that is left if the service refuses the batch's start, or the subscription brings nothing.
     FanOut(Box<FanOutCursor>, Option<PollingCursor>),
 }
 
@@ -25,7 +25,7 @@ impl Cursor {
     /// would take up to five seconds (AWS limit).
     pub(super) fn open(fetcher: &Fetcher<'_>, claimed: bool) -> Result<Self> {
         let task = &fetcher.shared.task;
-        let polling = || Self::Polling(PollingCursor::new(fetcher));
+        let polling = || Self::Polling(PollingCursor::new(fetcher, claimed));
         let (Some(consumer), Some(api)) = (&task.consumer, &fetcher.fan_out) else {
             return Ok(polling());
         };
@@ -45,7 +45,10 @@ impl Cursor {
             fetcher.shared.clone(),
             fetcher.retention(),
         );
-        Ok(Self::FanOut(Box::new(cursor), Some(PollingCursor::new(fetcher))))
+        Ok(Self::FanOut(
+            Box::new(cursor),
+            Some(PollingCursor::new(fetcher, claimed)),
+        ))
     }
 
     /// Sets when the batch's time is over. A request is waited for all the same, an event is not.
@@ -57,26 +60,52 @@ impl Cursor {
 
     /// The next records; none when the batch's time is over before they came. The cursor moves on only with
     /// [`Self::stand_at`].
-    pub(super) async fn next_page(&mut self, limit: u32) -> Result<Option<Page>> {
+    /// `interval` is the least time between two requests where that matters.
+    pub(super) async fn next_page(&mut self, limit: u32, interval: Duration) -> Result<Option<Page>> {
         if let Self::FanOut(cursor, polling) = self {
-            match cursor.next_page().await {
-                Err(error) if error.kind() == ErrorKind::RefusedPosition => match polling.take() {
-                    // It knows what to do about the position; the next batch's reader subscribes where it ends.
-                    Some(polling) => *self = Self::Polling(polling),
-                    None => return Err(error),
-                },
-                answer => return answer,
+            let refusal = match cursor.next_page().await {
+                Ok(Next::Page(page)) => return Ok(Some(*page)),
+                Ok(Next::TimeIsOver) => return Ok(None),
+                Ok(Next::Silent) => None,
+                Err(error) if error.kind() == ErrorKind::RefusedPosition => Some(error),
+                Err(error) => return Err(error),
+            };
+            match (polling.take(), refusal) {
+                // It knows what to do about the position; the next batch's reader subscribes where it ends.
+                (Some(polling), _) => *self = Self::Polling(polling),
+                (None, Some(refusal)) => return Err(refusal),
+                (None, None) => return Ok(None),
             }
         }
         match self {
-            Self::Polling(cursor) => cursor.next_page(limit).await.map(Some),
+            Self::Polling(cursor) => cursor.next_page(limit, interval).await.map(Some),
             Self::FanOut(..) => Ok(None),
         }
     }
 
+    /// Goes on with GetRecords from this position; false if it does so already.
+    pub(super) fn poll_from(&mut self, position: Position, fetcher: &Fetcher<'_>) -> bool {
+        let subscribed = matches!(self, Self::FanOut(..));
+        if subscribed {
+            *self = Self::Polling(PollingCursor::going_on(fetcher, position));
+        }
+        subscribed
+    }
+
     /// True if what a batch leaves of a page must be given back with [`Self::stand_at`].
     pub(super) fn keeps_rest(&self) -> bool {
-        matches!(self, Self::FanOut(..))
+        match self {
+            Self::Polling(cursor) => cursor.keeps_rest(),
+            Self::FanOut(..) => true,
+        }
+    }
+
+    /// How many records beyond the batch's limit may be asked for.
+    pub(super) fn room_for_rest(&self) -> usize {
+        match self {
+            Self::Polling(cursor) => cursor.room_for_rest(),
+            Self::FanOut(..) => 0,
+        }
     }
 
     /// Moves to what follows an answer; without an iterator if only a part of it was taken.
@@ -87,15 +116,18 @@ impl Cursor {
         rest: Option<RecordColumns>,
     ) {
         match self {
-            Self::Polling(cursor) => cursor.stand_at(position, iterator),
-            Self::FanOut(cursor, _) => cursor.stand_at(position, rest),
+            Self::Polling(cursor) => cursor.stand_at(position, iterator, rest),
+            Self::FanOut(cursor, polling) => {
+                polling.take_if(|polling| !polling.stands_at(&position));
+                cursor.stand_at(position, rest);
+            }
         }
     }
 
-    /// True if the last answer held as many records as were asked for: then it says nothing of the tip.
-    pub(super) fn was_full(&self) -> bool {
+    /// True if the last answer says nothing of the tip, whatever it tells.
+    pub(super) fn proves_no_tip(&self) -> bool {
         match self {
-            Self::Polling(cursor) => cursor.was_full(),
+            Self::Polling(cursor) => cursor.proves_no_tip(),
             Self::FanOut(..) => false,
         }
     }
@@ -111,10 +143,11 @@ impl Cursor {
         }
     }
 
-    /// Leaves the way on to the reader of the next batch, if the cursor stands where that starts.
-    pub(super) fn leave_at(self, end: &Position, fetcher: &Fetcher<'_>) {
+    /// Leaves the way on to the reader of the next batch, if the cursor stands where that starts. `fetch` lets a polling
+    /// reader fetch ahead; a subscription always does.
+    pub(super) fn leave_at(self, end: &Position, fetch: bool, fetcher: &Fetcher<'_>) {
         match self {
-            Self::Polling(cursor) => cursor.leave_at(end, fetcher.memory),
+            Self::Polling(cursor) => cursor.leave_at(end, fetch, fetcher),
             Self::FanOut(cursor, _) => cursor.leave_at(end),
         }
     }

@@ -1,32 +1,58 @@
-//! What a reader leaves for the next reader of its shard in this process: the iterator that goes on where it
-//! ended, so that the next batch needs one request instead of two, or its subscription.
+//! What a reader leaves for the next reader of its shard in this process: records that were fetched beyond the batch and
+//! the iterator that goes on where it ended, or its subscription.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::ReadTask;
 use super::budget::Budget;
 use super::fanout::Residents;
-use crate::service::ShardIterator;
+use super::polling::Ahead;
+use crate::service::RequestCounters;
 use crate::stream::{Position, ShardId};
 
 /// Younger than the five minutes that an iterator lives (AWS limit).
 const ITERATOR_AGE: Duration = Duration::from_secs(270);
+/// What holds memory goes earlier: its query ended, or reads the shard elsewhere.
+const RECORDS_AGE: Duration = Duration::from_secs(120);
+/// How often that is looked for.
+const SWEEP: Duration = Duration::from_secs(20);
 
-/// Iterators and subscriptions by source and shard. Only a short cut: nothing depends on finding one. And the bytes
-/// that all readers may fetch ahead together. Cloning shares it.
+type Key = (String, ShardId);
+
+/// What was left by source and shard. Only a short cut: nothing depends on finding it. And the bytes that all readers may
+/// fetch ahead together. Cloning shares it.
 #[derive(Clone, Debug, Default)]
 pub struct ShardMemory {
-    iterators: Arc<Mutex<HashMap<(String, ShardId), Remembered>>>,
+    left: Arc<Mutex<Left>>,
     residents: Residents,
     budget: Budget,
 }
 
+#[derive(Debug, Default)]
+struct Left {
+    kept: HashMap<Key, Kept>,
+    sweeping: bool,
+}
+
 #[derive(Debug)]
-struct Remembered {
+struct Kept {
     position: Position,
-    iterator: ShardIterator,
+    ahead: Ahead,
     since: Instant,
+}
+
+impl Kept {
+    fn is_fresh(&self) -> bool {
+        let age = match self.ahead.has_more() {
+            true => RECORDS_AGE,
+            false => ITERATOR_AGE,
+        };
+        self.since.elapsed() < age
+    }
 }
 
 impl ShardMemory {
@@ -40,54 +66,78 @@ impl ShardMemory {
         &self.budget
     }
 
-    /// Keeps an iterator that stands at this position.
-    pub(super) fn remember(
-        &self,
-        source: &str,
-        shard: &ShardId,
-        position: Position,
-        iterator: ShardIterator,
-    ) {
-        let mut iterators = self.iterators();
-        iterators.retain(|_, kept| kept.since.elapsed() < ITERATOR_AGE);
+    /// Keeps what goes on at this position, where a task ended. What stands there already stays if it has records.
+    pub(super) fn keep(&self, task: &ReadTask, position: Position, ahead: Ahead) {
+        let mut left = self.left();
+        let key = key(&task.source, &task.shard);
+        let stays = |there: &Kept| there.position == position && there.is_fresh() && there.ahead.has_more();
+        if left.kept.get(&key).is_some_and(stays) {
+            return;
+        }
         let since = Instant::now();
-        iterators.insert(
-            (source.to_owned(), shard.clone()),
-            Remembered {
+        left.kept.insert(
+            key,
+            Kept {
                 position,
-                iterator,
+                ahead,
                 since,
             },
         );
+        if !left.sweeping {
+            left.sweeping = true;
+            tokio::spawn(sweep(Arc::downgrade(&self.left)));
+        }
     }
 
-    /// Hands out the iterator that stands at this position. One that stands elsewhere is dropped: its reader's
-    /// batch was not the last one.
-    pub(super) fn recall(&self, source: &str, shard: &ShardId, position: &Position) -> Option<ShardIterator> {
-        let kept = self.iterators().remove(&(source.to_owned(), shard.clone()))?;
-        (kept.position == *position && kept.since.elapsed() < ITERATOR_AGE).then_some(kept.iterator)
+    /// Hands out what goes on at the task's start. What stands elsewhere is dropped: its reader's batch was not the last
+    /// one. But a task whose batch is `claimed` comes late, and leaves that for the batch after it. `counters` get what
+    /// was asked of the service meanwhile.
+    pub(super) fn take(&self, task: &ReadTask, claimed: bool, counters: &RequestCounters) -> Option<Ahead> {
+        let mut left = self.left();
+        let key = key(&task.source, &task.shard);
+        let kept = left.kept.get(&key)?;
+        let fits = kept.position == task.start && kept.is_fresh();
+        if claimed && !fits {
+            return None;
+        }
+        let kept = left.kept.remove(&key)?;
+        kept.ahead.count(counters);
+        kept.ahead.stop();
+        fits.then_some(kept.ahead)
     }
 
-    fn iterators(&self) -> MutexGuard<'_, HashMap<(String, ShardId), Remembered>> {
-        self.iterators.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The bytes that wait for the batch that starts at this position.
+    pub(super) fn bytes(&self, task: &ReadTask, position: &Position) -> usize {
+        let left = self.left();
+        let kept = left.kept.get(&key(&task.source, &task.shard));
+        kept.filter(|kept| kept.position == *position)
+            .map_or(0, |kept| kept.ahead.bytes())
+    }
+
+    /// Drops what readers of a source left.
+    pub(crate) fn close(&self, source: &str) {
+        self.left().kept.retain(|(kept, _), _| kept != source);
+    }
+
+    fn left(&self) -> MutexGuard<'_, Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn key(source: &str, shard: &ShardId) -> Key {
+    (source.to_owned(), shard.clone())
+}
 
-    #[test]
-    fn only_the_position_it_stands_at_gets_the_iterator() {
-        let (memory, shard) = (ShardMemory::default(), ShardId::from("shardId-000000000000"));
-        let at = |number: &str| Position::After(number.parse().expect("number"));
-        let iterator = || ShardIterator("it".into());
-        memory.remember("q", &shard, at("5"), iterator());
-        assert_eq!(memory.recall("other", &shard, &at("5")), None);
-        assert_eq!(memory.recall("q", &shard, &at("5")), Some(iterator()));
-        assert_eq!(memory.recall("q", &shard, &at("5")), None);
-        memory.remember("q", &shard, at("5"), iterator());
-        assert_eq!(memory.recall("q", &shard, &at("6")), None);
-        assert_eq!(memory.recall("q", &shard, &at("5")), None);
+/// Drops what is idle for too long, while there is anything.
+async fn sweep(left: Weak<Mutex<Left>>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(left) = left.upgrade() else { return };
+        let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.kept.retain(|_, kept| kept.is_fresh());
+        if left.kept.is_empty() {
+            left.sweeping = false;
+            return;
+        }
     }
 }

@@ -66,8 +66,8 @@ pub(crate) struct Shared {
     /// The shard's lane in it.
     lane: usize,
     progress: Mutex<Progress>,
-    /// Names this process in reports.
-    process: String,
+    /// What the reader left for the next one is there.
+    memory: ShardMemory,
     counters: Arc<RequestCounters>,
 }
 
@@ -96,11 +96,16 @@ impl Shared {
     fn report(&self) -> Option<ShardReport> {
         let progress = self.progress();
         let counters = &self.counters;
+        let end = progress.claimed.clone()?;
         Some(ShardReport {
             source: self.task.source.clone(),
             batch: self.task.batch,
             shard: self.task.shard.clone(),
-            end: progress.claimed.clone()?,
+            buffered_bytes: match progress.subscribed {
+                true => progress.buffered_bytes,
+                false => self.memory.bytes(&self.task, &end) as u64,
+            },
+            end,
             tip: progress.tip,
             left: progress.left,
             lost: progress.lost,
@@ -112,9 +117,8 @@ impl Shared {
             throttles: counters.throttles(),
             resubscriptions: counters.resubscriptions(),
             prefetch_hits: progress.prefetch_hit.into(),
-            buffered_bytes: progress.buffered_bytes,
             last_arrival: progress.last_arrival,
-            process: progress.subscribed.then(|| self.process.clone()),
+            process: progress.subscribed.then(|| self.memory.residents().process()),
             millis_behind_latest: progress.millis_behind_latest,
             asked: progress.asked.clone(),
         })
@@ -245,7 +249,7 @@ impl ShardReader {
                 task: task.clone(),
                 queue: queue.clone(),
                 lane,
-                process: memory.residents().process(),
+                memory: memory.clone(),
                 counters: Arc::default(),
             })
         };

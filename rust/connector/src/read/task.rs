@@ -237,10 +237,10 @@ pub struct ShardReport {
     /// Subscriptions opened again.
     #[serde(default)]
     pub resubscriptions: u64,
-    /// 1 if the task took over a subscription of this process.
+    /// 1 if the task took over a subscription of this process, or what the last batch's reader fetched ahead in it.
     #[serde(default)]
     pub prefetch_hits: u64,
-    /// Bytes that the subscription held when the task left it.
+    /// Bytes that waited for the next batch when the task ended.
     #[serde(default)]
     pub buffered_bytes: u64,
     /// When the last record read arrived, milliseconds since the epoch.

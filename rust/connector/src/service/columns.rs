@@ -153,8 +153,9 @@ impl RecordColumns {
 
     /// A copy of the records from this row on.
     pub fn tail(&self, from: usize) -> Result<Self> {
-        let rows = self.len().saturating_sub(from);
-        let mut tail = Self::with_capacity(rows, 0);
+        let from = from.min(self.len());
+        let data_bytes = self.data.values.len() - self.data.offsets[from] as usize;
+        let mut tail = Self::with_capacity(self.len() - from, data_bytes);
         for row in from..self.len() {
             tail.push(
                 self.data(row),

@@ -74,6 +74,19 @@ pub struct Page {
     pub request_id: Option<String>,
 }
 
+impl Page {
+    /// What the answer tells beside its records.
+    pub(crate) fn without_records(&self) -> Self {
+        Self {
+            records: RecordColumns::with_capacity(0, 0),
+            next: self.next.clone(),
+            millis_behind_latest: self.millis_behind_latest,
+            child_shards: self.child_shards.clone(),
+            request_id: self.request_id.clone(),
+        }
+    }
+}
+
 /// One entry of a PutRecords request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutEntry {

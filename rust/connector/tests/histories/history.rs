@@ -5,6 +5,9 @@ use proptest::prelude::*;
 
 use crate::stream::KEYS;
 
+/// Executors that tasks run on.
+pub const EXECUTORS: usize = 3;
+
 /// A stream's and a query's life. What makes no sense at its place (a merge of a single shard) does nothing, so that any
 /// part of a history is a history.
 #[derive(Clone, Debug)]
@@ -18,6 +21,37 @@ pub struct History {
     pub steps: Vec<Step>,
     /// The rest is read with Trigger.AvailableNow.
     pub available_now: bool,
+    /// By enhanced fan-out, if so.
+    pub fan_out: Option<FanOut>,
+}
+
+/// How subscriptions go, and where tasks run.
+#[derive(Clone, Debug)]
+pub struct FanOut {
+    /// What befalls one subscription after the other. One that lasts comes behind these, and then they come again.
+    pub fates: Vec<Fate>,
+    /// The executors that run one task after the other, over and over. The first of them is the driver, too.
+    pub executors: Vec<usize>,
+    /// How long a record takes to be pushed.
+    pub push_millis: u64,
+    /// Bytes that may wait in a subscription's buffer.
+    pub room: u64,
+    /// A restart is one of the query, in the same processes; otherwise all of them are new.
+    pub processes_stay: bool,
+}
+
+/// What befalls a subscription.
+#[derive(Clone, Copy, Debug)]
+pub enum Fate {
+    Refused,
+    /// It can't start at the position.
+    Impossible,
+    /// It ends after so many events, as after five minutes.
+    Ends(u8),
+    /// Its connection breaks.
+    Breaks(u8),
+    /// Its connection breaks, and nobody notices.
+    FallsSilent(u8),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,14 +128,45 @@ pub enum Crash {
     AfterTheCommit,
 }
 
-pub fn histories() -> impl Strategy<Value = History> {
+/// Histories of queries that read by GetRecords.
+pub fn polled() -> impl Strategy<Value = History> {
+    histories(Just(None))
+}
+
+/// Histories of queries that read by enhanced fan-out.
+pub fn pushed() -> impl Strategy<Value = History> {
+    let fate = prop_oneof![
+        1 => Just(Fate::Refused),
+        1 => Just(Fate::Impossible),
+        3 => (1..6_u8).prop_map(Fate::Ends),
+        3 => (0..6_u8).prop_map(Fate::Breaks),
+        1 => (0..6_u8).prop_map(Fate::FallsSilent),
+    ];
+    let executors = prop_oneof![Just(vec![0]), vec(0..EXECUTORS, 1..6)];
+    let room = prop_oneof![1..12_u64, Just(1_000_000)];
+    let parts = (vec(fate, 0..5), executors, 0..300_u64, room, any::<bool>());
+    histories(
+        parts.prop_map(|(fates, executors, push_millis, room, processes_stay)| {
+            Some(FanOut {
+                fates,
+                executors,
+                push_millis,
+                room,
+                processes_stay,
+            })
+        }),
+    )
+}
+
+fn histories(fan_out: impl Strategy<Value = Option<FanOut>>) -> impl Strategy<Value = History> {
     let start = prop_oneof![
         4 => Just(Start::TrimHorizon),
         1 => Just(Start::Latest),
         2 => (0..4_usize).prop_map(Start::AfterStep),
     ];
     let parts = (1..=3_u8, 1..=4_usize, any::<bool>(), vec(changes(), 0..6), start);
-    (parts, vec(steps(), 0..24), any::<bool>()).prop_map(|(parts, steps, available_now)| {
+    let rest = (vec(steps(), 0..24), any::<bool>(), fan_out);
+    (parts, rest).prop_map(|(parts, (steps, available_now, fan_out))| {
         let (shards, page, sparse, before, start) = parts;
         History {
             shards,
@@ -111,6 +176,7 @@ pub fn histories() -> impl Strategy<Value = History> {
             start,
             steps,
             available_now,
+            fan_out,
         }
     })
 }

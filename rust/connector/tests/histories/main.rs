@@ -1,45 +1,72 @@
 //! Random histories of a stream and of the query that reads it: shards split, merge and expire, the listing lags behind,
 //! batches end anywhere, tasks fail and are raced, the driver dies. Whatever happens, every record is in exactly one
 //! batch, parents come before their children, each key's records stay in order, offsets only go forward, finished shards
-//! leave the offset, and an idle stream makes no batch.
+//! leave the offset, and an idle stream makes no batch. With enhanced fan-out, too: subscriptions end, break and fall
+//! silent, and the tasks of several executors take them from each other.
 //!
 //! A history that fails is cut down and printed. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` vary the run.
 
 // Helpers of tests fail as tests do.
 #![allow(clippy::expect_used, clippy::panic)]
 
+mod fan_out;
 mod history;
 mod ledger;
 mod query;
 mod stream;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
-use history::{History, Start, Step, histories};
+use history::{FanOut, History, Start, Step, polled, pushed};
 use query::{Checked, Query, change, offset};
 use stream::{KEYS, Kinesis};
 
-/// The first step's time, milliseconds since the epoch.
-const EPOCH: i64 = 1_700_000_000_000;
+/// The first step's time, milliseconds since the epoch. Half of the histories began now, so that nothing of them can
+/// have expired, and half of them long ago.
+fn epoch(history: &History) -> i64 {
+    static NOW: OnceLock<i64> = OnceLock::new();
+    match history.page % 2 {
+        0 => 1_700_000_000_000,
+        _ => *NOW.get_or_init(|| chrono::Utc::now().timestamp_millis()),
+    }
+}
+
+/// Tasks of all histories that went on with what was fetched ahead.
+static PREFETCH_HITS: AtomicU64 = AtomicU64::new(0);
 /// The default seed: a run is the same everywhere.
 const SEED: u64 = 1;
 /// Histories in a run.
 const HISTORIES: u32 = 2_000;
+/// They take longer with subscriptions, which have events in all the time that passes.
+const PUSHED_HISTORIES: u32 = 400;
 
 #[test]
 fn every_history_is_read_exactly_once_and_in_order() {
+    live_through(polled(), HISTORIES);
+}
+
+#[test]
+fn by_enhanced_fan_out_too() {
+    live_through(pushed(), PUSHED_HISTORIES);
+}
+
+fn live_through(histories: impl Strategy<Value = History>, count: u32) {
     let mut config = Config::default();
     if config.rng_seed == RngSeed::Random {
         config.rng_seed = RngSeed::Fixed(SEED);
     }
     if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = HISTORIES;
+        config.cases = count;
     }
     config.failure_persistence = None;
     config.max_shrink_iters = 2_000;
     config.max_shrink_time = 15_000;
     let seed = config.rng_seed;
-    let failed = TestRunner::new(config).run(&histories(), |history| {
+    let failed = TestRunner::new(config).run(&histories, |history| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -48,7 +75,7 @@ fn every_history_is_read_exactly_once_and_in_order() {
         runtime.block_on(live(&history)).map_err(TestCaseError::fail)
     });
     match failed {
-        Ok(()) => {}
+        Ok(()) => assert_ne!(PREFETCH_HITS.load(Ordering::Relaxed), 0),
         Err(TestError::Fail(why, history)) => panic!("{why}\nseed {seed}, cut down to {history:#?}"),
         Err(TestError::Abort(why)) => panic!("{why}"),
     }
@@ -56,21 +83,23 @@ fn every_history_is_read_exactly_once_and_in_order() {
 
 /// Lives through a history, and then reads the rest of its stream.
 async fn live(history: &History) -> Checked {
-    let kinesis = Kinesis::new(history.shards, history.page, history.sparse, EPOCH);
-    let mut times = vec![EPOCH];
+    let kinesis = Kinesis::new(history.shards, history.page, history.sparse, epoch(history));
+    let mut times = vec![epoch(history)];
     for step in &history.before {
         kinesis.stream().now += 10;
         change(&kinesis, step);
         times.push(kinesis.stream().now);
     }
     kinesis.stream().now += 10;
+    let fan_out = history.fan_out.as_ref();
     let mut query = match history.start {
-        Start::TrimHorizon => Query::start(kinesis, "TRIM_HORIZON").await?,
-        Start::Latest => latest(kinesis).await?,
+        Start::TrimHorizon => Query::start(kinesis, "TRIM_HORIZON", fan_out).await?,
+        Start::Latest => latest(kinesis, fan_out).await?,
         Start::AfterStep(steps) => {
             let millis = times[steps % times.len()];
             let time = chrono::DateTime::from_timestamp_millis(millis).ok_or("no time")?;
-            let mut query = Query::start(kinesis, &format!("AT_TIMESTAMP {}", time.to_rfc3339())).await?;
+            let position = format!("AT_TIMESTAMP {}", time.to_rfc3339());
+            let mut query = Query::start(kinesis, &position, fan_out).await?;
             query.ledger.from = Some(millis);
             query
         }
@@ -86,12 +115,13 @@ async fn live(history: &History) -> Checked {
     stands_in_open_shards(&mut query).await?;
     query.stay_idle().await?;
     query.restart().await?;
+    PREFETCH_HITS.fetch_add(query.prefetch_hits.load(Ordering::Relaxed), Ordering::Relaxed);
     query.stay_idle().await
 }
 
 /// A query from LATEST: the time that it pins is the machine's, and becomes the stream's.
-async fn latest(kinesis: std::sync::Arc<Kinesis>) -> Checked<Query> {
-    let mut query = Query::start(kinesis, "LATEST").await?;
+async fn latest(kinesis: Arc<Kinesis>, fan_out: Option<&FanOut>) -> Checked<Query> {
+    let mut query = Query::start(kinesis, "LATEST", fan_out).await?;
     let pinned = offset(&query.offset)?.initial;
     let Some(kinesis_connector::stream::Position::AtTimestamp(millis)) = pinned else {
         return Err(format!("LATEST became {pinned:?}"));

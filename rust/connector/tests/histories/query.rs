@@ -1,7 +1,7 @@
 //! A query as Spark would run it: it plans, logs, reads, commits, dies and starts again as a history says.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,11 +10,13 @@ use kinesis_connector::checkpoint::hadoop::FileSystem;
 use kinesis_connector::checkpoint::memory::MemoryStore;
 use kinesis_connector::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
 use kinesis_connector::plan::Planner;
-use kinesis_connector::read::{ReadTask, ShardReader};
+use kinesis_connector::read::{ReadTask, ShardMemory, ShardReader, ShardReport};
+use kinesis_connector::service::FanOutApi;
 use kinesis_connector::stream::{Offset, ShardId};
 use kinesis_connector::{ErrorKind, Result, SourceConfig};
 
-use crate::history::{Crash, Reading, Step};
+use crate::fan_out::Pushing;
+use crate::history::{Crash, EXECUTORS, FanOut, Reading, Step};
 use crate::ledger::{Ledger, Rows};
 use crate::stream::Kinesis;
 
@@ -23,6 +25,10 @@ const LOOKS: usize = 6;
 /// Looks for each shard of a stream before all of them were walked through: a generation without records passes in the
 /// time between two listings.
 const LOOKS_PER_SHARD: usize = 8;
+/// With subscriptions the driver looks less often than it is asked, and one that fell silent is noticed after 40 s.
+const CALLS_PER_LOOK: usize = 15;
+/// Attempts at a task.
+const ATTEMPTS: usize = 4;
 /// More batches than any history needs to read the rest of its stream.
 const BATCHES: u32 = 300;
 
@@ -34,7 +40,17 @@ pub struct Query {
     store: Arc<SlowStore>,
     files: Arc<Files>,
     config: SourceConfig,
-    planner: Planner,
+    fan_out: Option<Arc<Pushing>>,
+    processes_stay: bool,
+    /// What each executor keeps.
+    memories: Vec<ShardMemory>,
+    /// The executors that run one task after the other.
+    executors: Vec<usize>,
+    tasks: AtomicUsize,
+    /// None while the query is down.
+    planner: Option<Planner>,
+    /// Tasks that went on with what was fetched ahead.
+    pub prefetch_hits: AtomicU64,
     /// The last batch in Spark's offset log.
     pub offset: String,
     pub ledger: Ledger,
@@ -42,39 +58,74 @@ pub struct Query {
 
 impl Query {
     /// Starts a new query.
-    pub async fn start(kinesis: Arc<Kinesis>, position: &str) -> Checked<Self> {
-        let options = [
-            ("kinesis.streamName", "events"),
-            ("kinesis.region", "us-east-1"),
-            ("kinesis.startingPosition", position),
+    pub async fn start(kinesis: Arc<Kinesis>, position: &str, fan_out: Option<&FanOut>) -> Checked<Self> {
+        let mut options = vec![
+            ("kinesis.streamName", "events".to_owned()),
+            ("kinesis.region", "us-east-1".to_owned()),
+            ("kinesis.startingPosition", position.to_owned()),
         ];
+        if let Some(fan_out) = fan_out {
+            options.extend([
+                ("kinesis.consumerType", "SubscribeToShard".to_owned()),
+                ("kinesis.consumerName", "app".to_owned()),
+                ("kinesis.prefetch.maxBytesPerShard", fan_out.room.to_string()),
+            ]);
+        }
         let json = serde_json::json!({
             "version": 1,
-            "options": BTreeMap::from(options),
+            "options": options.into_iter().collect::<BTreeMap<_, _>>(),
             "checkpointLocation": "/checkpoint",
             "minBatchesToRetain": 2,
         });
         let config = SourceConfig::parse(&json.to_string()).map_err(|error| error.to_string())?;
         let (store, files) = (Arc::<SlowStore>::default(), Arc::<Files>::default());
-        let planner = planner(&kinesis, &store, &config, &files).await?;
-        let offset = planner
-            .initial_offset()
-            .await
-            .map_err(|error| error.to_string())?;
-        Ok(Self {
-            kinesis,
+        let mut query = Self {
             store,
             files,
             config,
-            planner,
-            offset,
+            fan_out: fan_out.map(|fan_out| Pushing::new(kinesis.clone(), fan_out.clone())),
+            processes_stay: fan_out.is_some_and(|fan_out| fan_out.processes_stay),
+            memories: (0..EXECUTORS).map(|_| ShardMemory::default()).collect(),
+            executors: fan_out.map_or(vec![0], |fan_out| fan_out.executors.clone()),
+            tasks: AtomicUsize::default(),
+            prefetch_hits: AtomicU64::default(),
+            planner: None,
+            offset: String::new(),
             ledger: Ledger::default(),
-        })
+            kinesis,
+        };
+        query.restart().await?;
+        let offset = query.planner().initial_offset().await;
+        query.offset = offset.map_err(|error| error.to_string())?;
+        Ok(query)
     }
 
     pub async fn restart(&mut self) -> Checked {
-        self.planner = planner(&self.kinesis, &self.store, &self.config, &self.files).await?;
+        self.planner = None;
+        match self.fan_out {
+            // The driver's process, which reads too, is the same; the other executor is not.
+            None => self.memories[1] = ShardMemory::default(),
+            Some(_) if self.processes_stay => {}
+            Some(_) => self.memories = (0..EXECUTORS).map(|_| ShardMemory::default()).collect(),
+        }
+        let opened = Planner::with_memory(
+            self.kinesis.clone(),
+            self.fan_out(),
+            self.store.clone(),
+            self.config.clone(),
+            self.files.clone(),
+            &self.memories[self.executors[0]],
+        );
+        self.planner = Some(opened.await.map_err(|error| error.to_string())?);
         Ok(())
+    }
+
+    fn planner(&self) -> &Planner {
+        self.planner.as_ref().expect("the query was started")
+    }
+
+    fn fan_out(&self) -> Option<Arc<dyn FanOutApi>> {
+        self.fan_out.clone().map(|api| api as _)
     }
 
     pub async fn step(&mut self, step: &Step) -> Checked {
@@ -121,7 +172,7 @@ impl Query {
     pub async fn drain(&mut self, available_now: bool) -> Checked {
         if available_now {
             self.restart().await?;
-            self.planner.prepare_for_available_now();
+            self.planner().prepare_for_available_now();
         }
         let (mut idle, mut batches) = (0, 0);
         while idle < self.patience(available_now) {
@@ -170,19 +221,18 @@ impl Query {
     }
 
     fn looks_at_all(&self) -> usize {
-        LOOKS_PER_SHARD * (self.kinesis.stream().shards.len() + 1)
+        let calls = self.fan_out.as_ref().map_or(1, |_| CALLS_PER_LOOK);
+        calls * LOOKS_PER_SHARD * (self.kinesis.stream().shards.len() + 1)
     }
 
     async fn plan(&self) -> Checked<Option<String>> {
-        let planned = self.planner.latest_offset(&self.offset).await;
+        let planned = self.planner().latest_offset(&self.offset).await;
         planned.map_err(|error| format!("planning failed: {error}"))
     }
 
     async fn read(&mut self, offset: &str, readings: &[Reading]) -> Checked {
-        let tasks = self
-            .planner
-            .partitions(offset)
-            .map_err(|error| error.to_string())?;
+        let tasks = self.planner().partitions(offset);
+        let tasks = tasks.map_err(|error| error.to_string())?;
         for (task, reading) in tasks.iter().zip(readings.iter().cycle()) {
             let task = ReadTask::from_json(task).map_err(|error| error.to_string())?;
             let read = self.read_task(&task, reading).await;
@@ -244,7 +294,19 @@ impl Query {
         }
     }
 
+    /// A task's attempts, until one succeeds. One fails whose subscription breaks and can't go on where it was, or
+    /// whose shard another attempt takes again and again.
     async fn whole(&self, task: &ReadTask, limit: u64, reported: bool) -> Result<Rows> {
+        for _ in 1..ATTEMPTS {
+            match self.attempt(task, limit, reported).await {
+                Err(error) if matches!(error.kind(), ErrorKind::RefusedPosition | ErrorKind::InUse) => {}
+                ended => return ended,
+            }
+        }
+        self.attempt(task, limit, reported).await
+    }
+
+    async fn attempt(&self, task: &ReadTask, limit: u64, reported: bool) -> Result<Rows> {
         let reader = self.reader(task, limit);
         let mut rows = Rows {
             whole: true,
@@ -259,14 +321,34 @@ impl Query {
         Ok(rows)
     }
 
+    /// A reader with this limit, which also decides which process it is in and how much it may fetch ahead.
     fn reader(&self, task: &ReadTask, limit: u64) -> ShardReader {
         let mut options = self.config.options.clone();
         options.max_fetch_records_per_shard = limit;
-        ShardReader::on(self.kinesis.clone(), self.store.clone(), &options, task.clone())
+        let memory = match self.fan_out {
+            Some(_) => {
+                let turn = self.tasks.fetch_add(1, Ordering::Relaxed) % self.executors.len();
+                &self.memories[self.executors[turn]]
+            }
+            None => {
+                options.fetch_interval = Duration::from_millis(2);
+                options.prefetch_max_bytes_per_shard = match limit % 4 {
+                    0 => 1,
+                    1 => 40,
+                    _ => options.prefetch_max_bytes_per_shard,
+                };
+                &self.memories[usize::from(limit.is_multiple_of(3))]
+            }
+        };
+        let (api, store) = (self.kinesis.clone(), self.store.clone());
+        ShardReader::with_memory(api, self.fan_out(), store, &options, task.clone(), memory)
     }
 
     fn report(&self, report: Option<String>) -> Result<()> {
-        report.map_or(Ok(()), |report| self.planner.report(&report))
+        let Some(report) = report else { return Ok(()) };
+        let hits = ShardReport::from_json(&report)?.prefetch_hits;
+        self.prefetch_hits.fetch_add(hits, Ordering::Relaxed);
+        self.planner().report(&report)
     }
 
     async fn commit(&mut self, next: String) -> Checked {
@@ -274,10 +356,11 @@ impl Query {
         let claims = self.store.kept.load(&batch.source, batch.batch).await;
         let claims = claims.map_err(|error| error.to_string())?;
         self.ledger.ended(&batch, &claims, &self.kinesis.stream())?;
-        self.planner
-            .commit(&next)
-            .await
-            .map_err(|error| error.to_string())?;
+        if self.planner().metrics()["lostPositions"] != "0" {
+            return Err(format!("a loss in batch {} that is none", batch.batch));
+        }
+        let committed = self.planner().commit(&next).await;
+        committed.map_err(|error| error.to_string())?;
         self.offset = next;
         Ok(())
     }
@@ -295,20 +378,11 @@ pub fn change(kinesis: &Kinesis, step: &Step) {
         Step::Expire => stream.expire(),
         Step::Restart | Step::Wait { .. } | Step::Batch { .. } => {}
     }
+    kinesis.tell_change();
 }
 
 pub fn offset(json: &str) -> Checked<Offset> {
     Offset::from_json(json).map_err(|error| error.to_string())
-}
-
-async fn planner(
-    kinesis: &Arc<Kinesis>,
-    store: &Arc<SlowStore>,
-    config: &SourceConfig,
-    files: &Arc<Files>,
-) -> Checked<Planner> {
-    let opened = Planner::on(kinesis.clone(), store.clone(), config.clone(), files.clone()).await;
-    opened.map_err(|error| error.to_string())
 }
 
 /// A store that takes its time, so that attempts get into each other's way.

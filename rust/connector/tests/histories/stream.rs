@@ -10,6 +10,7 @@ use kinesis_connector::service::{
 };
 use kinesis_connector::stream::{Position, SequenceNumber, Shard, ShardId};
 use kinesis_connector::{Error, ErrorKind, Result};
+use tokio::sync::watch;
 
 /// Partition keys; each is the top bits of its own hash key.
 pub const KEYS: u8 = 8;
@@ -41,16 +42,20 @@ pub struct Stream {
     numbers: u64,
     /// Most records in one answer.
     page: usize,
-    /// Every other answer is empty, though more follows.
+    /// Every other answer of a shard is empty, though more follows.
     sparse: bool,
     /// Shards that are missing in so many listings to come. A listing that has a shard has its parents.
     missing: BTreeMap<ShardId, usize>,
-    answers: u64,
+    answers: BTreeMap<ShardId, u64>,
 }
 
 /// The stream as the engine reaches it.
 #[derive(Debug)]
-pub struct Kinesis(Mutex<Stream>);
+pub struct Kinesis {
+    stream: Mutex<Stream>,
+    /// For subscriptions: the stream changed.
+    changed: watch::Sender<()>,
+}
 
 impl Kinesis {
     pub fn new(shards: u8, page: usize, sparse: bool, now: i64) -> Arc<Self> {
@@ -61,7 +66,7 @@ impl Kinesis {
             page,
             sparse,
             missing: BTreeMap::new(),
-            answers: 0,
+            answers: BTreeMap::new(),
         };
         let width = u128::MAX / u128::from(shards);
         for index in 0..u128::from(shards) {
@@ -72,11 +77,24 @@ impl Kinesis {
             };
             stream.open(&[], index * width, end);
         }
-        Arc::new(Self(Mutex::new(stream)))
+        Arc::new(Self {
+            stream: Mutex::new(stream),
+            changed: watch::Sender::default(),
+        })
     }
 
     pub fn stream(&self) -> MutexGuard<'_, Stream> {
-        self.0.lock().expect("no test panics while it holds the stream")
+        self.stream
+            .lock()
+            .expect("no test panics while it holds the stream")
+    }
+
+    pub fn tell_change(&self) {
+        self.changed.send_replace(());
+    }
+
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 }
 
@@ -224,7 +242,43 @@ impl Stream {
         });
     }
 
-    fn listed(&self, shard: &ShardId) -> Result<&StreamShard> {
+    /// What a reader at this place of a shard gets in one answer or event, and the place after it.
+    pub fn page(&mut self, shard: &ShardId, from: usize, limit: usize) -> Result<(Page, usize)> {
+        let answers = self.answers.entry(shard.clone()).or_default();
+        *answers += 1;
+        let (sparse, page) = (self.sparse && answers.is_multiple_of(2), self.page);
+        let found = self.listed(shard)?;
+        let most = if sparse { 0 } else { page.min(limit) };
+        let to = found.records.len().min(from + most);
+        let mut records = RecordColumns::with_capacity(to - from, 0);
+        for record in &found.records[from..to] {
+            let number = record.number.to_string();
+            records.push(
+                number.as_bytes(),
+                &record.key.to_string(),
+                &number,
+                record.arrival,
+            )?;
+        }
+        let rest = to < found.records.len();
+        let end = !rest && found.closed.is_some();
+        let page = Page {
+            records,
+            next: (!end).then(|| ShardIterator(to.to_string())),
+            millis_behind_latest: Some(if rest { 1_000 } else { 0 }),
+            child_shards: Vec::new(),
+            request_id: None,
+        };
+        Ok((page, to))
+    }
+
+    /// A number between the record at this place of a shard and the one before it: a subscription may go on after it.
+    pub fn number_before(&self, shard: &ShardId, place: usize) -> u64 {
+        let next = self.find(shard).records.get(place);
+        next.map_or(self.numbers, |record| record.number - 1)
+    }
+
+    pub fn listed(&self, shard: &ShardId) -> Result<&StreamShard> {
         let found = self
             .shards
             .iter()
@@ -246,6 +300,14 @@ pub fn index_of(shard: &StreamShard, position: &Position) -> usize {
         Position::ShardEnd => true,
     };
     shard.records.iter().take_while(|record| before(record)).count()
+}
+
+/// How many of the shard's records are before the one of this number.
+pub fn index_of_record(shard: &StreamShard, number: &SequenceNumber) -> usize {
+    let records = shard.records.iter();
+    records
+        .take_while(|record| record.number.to_string() != number.as_str())
+        .count()
 }
 
 #[async_trait]
@@ -295,12 +357,8 @@ impl KinesisApi for Kinesis {
         number: &SequenceNumber,
         _: &Arc<RequestCounters>,
     ) -> Result<ShardIterator> {
-        let stream = self.stream();
-        let records = &stream.listed(shard)?.records;
-        let before = records
-            .iter()
-            .take_while(|record| record.number.to_string() != number.as_str());
-        Ok(ShardIterator(before.count().to_string()))
+        let index = index_of_record(self.stream().listed(shard)?, number);
+        Ok(ShardIterator(index.to_string()))
     }
 
     async fn get_records(
@@ -310,32 +368,9 @@ impl KinesisApi for Kinesis {
         limit: u32,
         _: &Arc<RequestCounters>,
     ) -> Result<Page> {
-        let mut stream = self.stream();
-        stream.answers += 1;
-        let (sparse, page) = (stream.sparse && stream.answers.is_multiple_of(2), stream.page);
-        let found = stream.listed(shard)?;
         let from: usize = iterator.0.parse().expect("one of our iterators");
-        let most = if sparse { 0 } else { page.min(limit as usize) };
-        let to = found.records.len().min(from + most);
-        let mut records = RecordColumns::with_capacity(to - from, 0);
-        for record in &found.records[from..to] {
-            let number = record.number.to_string();
-            records.push(
-                number.as_bytes(),
-                &record.key.to_string(),
-                &number,
-                record.arrival,
-            )?;
-        }
-        let rest = to < found.records.len();
-        let end = !rest && found.closed.is_some();
-        Ok(Page {
-            records,
-            next: (!end).then(|| ShardIterator(to.to_string())),
-            millis_behind_latest: Some(if rest { 1_000 } else { 0 }),
-            child_shards: Vec::new(),
-            request_id: None,
-        })
+        let (page, _) = self.stream().page(shard, from, limit as usize)?;
+        Ok(page)
     }
 
     async fn put_records(&self, _: &[PutEntry], _: &Arc<RequestCounters>) -> Result<Vec<PutOutcome>> {

@@ -20,10 +20,16 @@ use kinesis_connector::checkpoint::hadoop::FileSystem;
 use kinesis_connector::plan::Planner;
 use kinesis_connector::read::ShardReader;
 use kinesis_connector::{Engine, Error, ErrorKind, Result, SourceConfig};
-use kinesis_sandbox::{Sandbox, SandboxConfig};
+use kinesis_sandbox::{KnobUpdate, Sandbox, SandboxConfig};
 use tempfile::TempDir;
 
 pub const STREAM: &str = "events";
+/// Options to read by enhanced fan-out.
+pub const FAN_OUT: (&str, &str) = ("kinesis.consumerType", "SubscribeToShard");
+/// The consumer to do so with.
+pub const NAMED: (&str, &str) = ("kinesis.consumerName", "app");
+/// What a test that holds for both consumer types reads by, one after the other.
+pub const BOTH_CONSUMERS: [&[(&str, &str)]; 2] = [&[], &[FAN_OUT, NAMED]];
 
 /// The store's file operations on the local disk.
 pub struct LocalFiles;
@@ -111,6 +117,17 @@ impl World {
             client,
             checkpoint: TempDir::new().expect("a folder"),
         }
+    }
+
+    /// Turns knobs of the sandbox.
+    pub fn knobs(&self, update: serde_json::Value) {
+        let update: KnobUpdate = serde_json::from_value(update).expect("knobs");
+        self.sandbox.apply(&update).expect("turned");
+    }
+
+    /// A subscription may be opened again after a tenth of the service's five seconds.
+    pub fn hasten_subscriptions(&self) {
+        self.knobs(serde_json::json!({"subscriptions": {"idle_event_ms": 50, "exclusive_ms": 500}}));
     }
 
     /// Puts `<prefix><number>` for each number; the key is the number modulo 16.

@@ -53,7 +53,7 @@ pub(super) struct Buffer {
 struct State {
     pages: VecDeque<Waiting>,
     bytes: usize,
-    /// How far the last event was behind the tip; none before the first event.
+    /// How far the last event was behind the tip; none before a subscription's first event.
     behind: Option<i64>,
     /// Records before the first page have expired, as this tells.
     loss: Option<String>,
@@ -170,6 +170,11 @@ impl Buffer {
     /// Waits until something arrived since the last wait.
     pub(super) async fn arrival(&self) {
         self.arrived.notified().await;
+    }
+
+    /// The subscription ended: until the next one's first event nobody knows what comes meanwhile.
+    pub(super) fn lose_sight(&self) {
+        self.state().behind = None;
     }
 
     /// The subscriber gave up.

@@ -13,15 +13,26 @@ use crate::read::{ReadTask, Shared};
 use crate::service::{Page, RecordColumns, ShardIterator};
 use crate::stream::Position;
 
-/// How long records are awaited that the driver has seen: the service pushes them within a second.
+/// How long records are awaited that the driver has seen: the service pushes them within a second. A subscription
+/// that doesn't bring them by then is one whose connection broke unnoticed.
 const AWAIT_NEWS: Duration = Duration::from_secs(5);
+
+/// What a subscription has for a reader.
+pub(in crate::read) enum Next {
+    /// Records, or an empty page at the tip.
+    Page(Box<Page>),
+    /// The batch's time is over before anything came.
+    TimeIsOver,
+    /// The subscription brings nothing, though there is something.
+    Silent,
+}
 
 pub(in crate::read) struct FanOutCursor {
     resident: Resident,
     residents: Residents,
     shared: Arc<Shared>,
     retention: Retention,
-    /// Until then the tip is not believed.
+    /// The driver has seen records that must come by then.
     news_until: Option<Instant>,
     deadline: Option<Instant>,
     /// The page handed out last, without its records.
@@ -52,9 +63,8 @@ impl FanOutCursor {
         self.deadline = deadline;
     }
 
-    /// The next records, or an empty page at the tip; none when the batch's time is over before. Dropping the
-    /// future loses nothing.
-    pub(in crate::read) async fn next_page(&mut self) -> Result<Option<Page>> {
+    /// What comes next. Dropping the future loses nothing.
+    pub(in crate::read) async fn next_page(&mut self) -> Result<Next> {
         loop {
             let now = Instant::now();
             match self.resident.buffer.take()? {
@@ -63,16 +73,15 @@ impl FanOutCursor {
                         self.retention.lost(&loss)?;
                     }
                     self.news_until = None;
-                    self.last = Some(without_records(&page));
-                    return Ok(Some(*page));
+                    self.last = Some(page.without_records());
+                    return Ok(Next::Page(page));
                 }
-                Found::Tip if self.news_until.is_none_or(|until| now >= until) => {
-                    return Ok(Some(tip()));
-                }
+                Found::Tip if self.news_until.is_none() => return Ok(Next::Page(Box::new(tip()))),
+                Found::Tip if self.news_until.is_some_and(|until| now >= until) => return Ok(Next::Silent),
                 Found::Tip | Found::Nothing => {}
             }
             if self.deadline.is_some_and(|deadline| now >= deadline) {
-                return Ok(None);
+                return Ok(Next::TimeIsOver);
             }
             let wake = [self.news_until.filter(|until| *until > now), self.deadline];
             match wake.into_iter().flatten().min() {
@@ -121,15 +130,5 @@ fn tip() -> Page {
         millis_behind_latest: Some(0),
         child_shards: Vec::new(),
         request_id: None,
-    }
-}
-
-fn without_records(page: &Page) -> Page {
-    Page {
-        records: RecordColumns::with_capacity(0, 0),
-        next: page.next.clone(),
-        millis_behind_latest: page.millis_behind_latest,
-        child_shards: page.child_shards.clone(),
-        request_id: page.request_id.clone(),
     }
 }

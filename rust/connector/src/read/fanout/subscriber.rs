@@ -112,6 +112,7 @@ impl Subscriber {
             again = true;
             let last = at.clone();
             let ended = self.subscribe_once(&mut at, &mut before, &mut failures).await;
+            self.buffer.lose_sight();
             let error = match ended {
                 Ended::Shard => return Ok(()),
                 // The next one is due at once, unless this one brought nothing at all.
@@ -176,6 +177,8 @@ impl Subscriber {
             return Ok(page);
         };
         let before = before.take_if(|_| !page.records.is_empty());
+        // Events without records may go on from before that record.
+        let last = before.as_ref().map_or(last, |before| before.max(last));
         let mut known = 0;
         while known < page.records.len() {
             let number: SequenceNumber = page.records.sequence_number(known).parse()?;
@@ -269,20 +272,27 @@ impl Subscriber {
         .with("shard", self.shard.to_string())
     }
 
-    /// A subscription needs two things that may be gone: the consumer and the shard.
+    /// A subscription needs two things that may be gone: the consumer and the shard. Without the shard the position
+    /// is refused, and what that means is not the subscription's to say.
     async fn what_is_gone(&self, error: Error) -> Error {
         let consumer = self.api.describe_consumer(ConsumerId::Arn(&self.consumer)).await;
         let gone = match consumer {
             Ok(consumer) => consumer.status == ConsumerStatus::Deleting,
             Err(error) => error.kind() == ErrorKind::NotFound,
         };
-        let what = if gone {
-            "the consumer was deregistered while the query read with it. Start the query again, which registers it \
-             unless kinesis.consumerArn names it"
+        let (kind, what) = if gone {
+            (
+                ErrorKind::NotFound,
+                "the consumer was deregistered while the query read with it. Start the query again, which registers \
+                 it unless kinesis.consumerArn names it",
+            )
         } else {
-            "the stream has no such shard any more: the stream's retention has passed, or it was deleted"
+            (
+                ErrorKind::RefusedPosition,
+                "the stream has no such shard any more: the stream's retention has passed, or it was deleted",
+            )
         };
-        Error::new(ErrorKind::NotFound, format!("{what} ({})", error.message()))
+        Error::new(kind, format!("{what} ({})", error.message()))
             .with("shard", self.shard.to_string())
             .with("consumer", self.consumer.clone())
     }

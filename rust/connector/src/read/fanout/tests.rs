@@ -240,6 +240,25 @@ async fn a_silent_connection_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_tip_is_not_known_between_two_subscriptions() {
+    let fixture = Fixture::start(
+        Position::TrimHorizon,
+        vec![
+            Script::Pushes(vec![event(&[], 10), Err(broken())]),
+            Script::Refused(broken()),
+            Script::Stalls(vec![event(&[], 11)]),
+        ],
+    );
+    fixture.buffer.arrival().await;
+    while fixture.asked().len() < 3 {
+        assert!(matches!(fixture.buffer.take(), Ok(Found::Nothing)));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    fixture.buffer.arrival().await;
+    assert!(matches!(fixture.buffer.take(), Ok(Found::Tip)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_that_come_again_are_dropped() {
     let fixture = Fixture::start(
         Position::TrimHorizon,
@@ -267,6 +286,20 @@ async fn the_record_before_the_start_tells_whether_others_expired() {
     let told = expired.buffer.take_loss().expect("told");
     assert!(told.contains("record 10"), "{told}");
     assert_eq!(expired.buffer.take_loss(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_record_before_the_start_may_come_after_an_event_that_goes_on_from_before_it() {
+    let fixture = Fixture::start(
+        after("10"),
+        vec![
+            Script::Pushes(vec![event(&[], 7), Err(broken())]),
+            Script::Stalls(vec![event(&[10, 11], 11)]),
+        ],
+    );
+    assert_eq!(fixture.take(1).await, ["11"]);
+    assert_eq!(fixture.asked(), ["AT 10", "AFTER 7"]);
+    assert_eq!(fixture.buffer.take_loss(), None);
 }
 
 #[tokio::test(start_paused = true)]

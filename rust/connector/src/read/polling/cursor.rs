@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::ahead::{Ahead, Answer, Room};
 use super::retention::{Retention, expired_after};
 use super::{Fetcher, MAX_RECORDS, rest_of};
 use crate::error::{Error, ErrorKind, Result};
-use crate::read::{ShardMemory, Shared};
+use crate::read::Shared;
 use crate::service::{KinesisApi, Page, RecordColumns, ShardIterator};
 use crate::stream::{Position, SequenceNumber};
 
@@ -18,38 +19,125 @@ pub(in crate::read) struct PollingCursor {
     retention: Retention,
     position: Position,
     iterator: Option<ShardIterator>,
+    /// What was fetched beyond the batch before; with [`Self::put_back`] beyond this one.
+    ahead: Ahead,
+    /// Where that ends another answer begins, which was not asked for yet.
+    at_seam: Option<Seam>,
     /// The record that the position follows, until it is known whether the shard still has it. The service leaves
     /// out in silence what expired, so the record itself is asked for: if it comes, nothing after it is missing.
     before: Option<SequenceNumber>,
-    /// The last answer held as many records as were asked for: more may follow, whatever it says of the tip.
-    full: bool,
+    /// The last answer says nothing of the tip, whatever it tells: more may have followed it at once.
+    no_tip: bool,
     asked: Option<Instant>,
+    /// The page handed out last, without its records.
+    last: Option<Page>,
+}
+
+/// What to mind when the pages that were fetched before come to their end.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seam {
+    /// The pages are those that the last batch's reader left.
+    taken_over: bool,
+    /// Something was asked for between the batches, perhaps just now.
+    pause: bool,
+    /// Some of the pages were handed out.
+    handed_out: bool,
 }
 
 impl PollingCursor {
-    /// A cursor at the batch's start, with the iterator that the last batch's reader left there, if it did.
-    pub(in crate::read) fn new(fetcher: &Fetcher<'_>) -> Self {
-        let task = &fetcher.shared.task;
+    /// A cursor at the batch's start, with what the last batch's reader left there, if it did. A batch that is
+    /// `claimed` already leaves alone what is for the batch after it.
+    pub(in crate::read) fn new(fetcher: &Fetcher<'_>, claimed: bool) -> Self {
+        let (shared, memory) = (&fetcher.shared, fetcher.memory);
+        let task = &shared.task;
         let position = task.start.clone();
         let before = match &position {
             Position::After(number) if !task.tip_seen => Some(number.clone()),
             _ => None,
         };
-        let iterator = fetcher.memory.recall(&task.source, &task.shard, &position);
+        let left = memory.take(task, claimed, &shared.counters);
+        let ahead = left.unwrap_or_else(|| Ahead::nothing(Room::new(fetcher.options, memory.budget())));
         Self {
             api: fetcher.api.clone(),
-            shared: fetcher.shared.clone(),
+            shared: shared.clone(),
             retention: fetcher.retention(),
             position,
-            iterator: iterator.filter(|_| before.is_none()),
+            iterator: None,
+            at_seam: Some(Seam {
+                taken_over: true,
+                pause: ahead.was_fetched(),
+                handed_out: false,
+            }),
+            ahead,
             before,
-            full: false,
+            no_tip: false,
             asked: None,
+            last: None,
+        }
+    }
+
+    /// A cursor that goes on from where another one has read to in this batch.
+    pub(in crate::read) fn going_on(fetcher: &Fetcher<'_>, position: Position) -> Self {
+        let start = Self::new(fetcher, true);
+        match start.stands_at(&position) {
+            true => start,
+            false => Self {
+                position,
+                iterator: None,
+                before: None,
+                ..start
+            },
         }
     }
 
     /// The next answer. The cursor moves on only with [`Self::stand_at`].
-    pub(in crate::read) async fn next_page(&mut self, limit: u32) -> Result<Page> {
+    pub(in crate::read) async fn next_page(&mut self, limit: u32, interval: Duration) -> Result<Page> {
+        let page = match self.ahead.next().await {
+            Some(page) => {
+                // Nothing expired between these records and those of the batch before.
+                self.before = None;
+                // They were asked for before the task began.
+                self.no_tip = true;
+                let seam = self.at_seam.get_or_insert_default();
+                seam.handed_out = true;
+                if seam.taken_over {
+                    self.shared.progress().prefetch_hit = true;
+                }
+                page
+            }
+            None => {
+                self.pass_seam(interval).await;
+                self.ask(limit).await?
+            }
+        };
+        self.last = Some(page.without_records());
+        Ok(page)
+    }
+
+    /// The pages that were fetched before are at their end: makes ready to ask for what follows. Dropping the future
+    /// loses nothing.
+    async fn pass_seam(&mut self, interval: Duration) {
+        let Some(seam) = self.at_seam else { return };
+        if seam.pause {
+            self.ahead.pause(interval).await;
+        }
+        self.at_seam = None;
+        if let Some(iterator) = self.ahead.take_iterator() {
+            self.iterator = Some(iterator);
+        }
+        if seam.handed_out && !self.ahead.answer().as_ref().is_some_and(Answer::is_fresh) {
+            // They may have waited for long.
+            if let Position::After(number) = &self.position {
+                self.before = Some(number.clone());
+            }
+        }
+        if self.before.is_some() {
+            self.iterator = None;
+        }
+    }
+
+    /// Asks the service.
+    async fn ask(&mut self, limit: u32) -> Result<Page> {
         let limit = match self.before {
             Some(_) => (limit + 1).min(MAX_RECORDS),
             None => limit,
@@ -63,7 +151,8 @@ impl PollingCursor {
                 iterator => iterator?,
             };
             let (shard, counters) = (&self.shared.task.shard, &self.shared.counters);
-            self.asked = Some(Instant::now());
+            let asked = Instant::now();
+            self.asked = Some(asked);
             match self.api.get_records(shard, &iterator, limit, counters).await {
                 Err(error) if error.kind() == ErrorKind::ExpiredIterator && !renewed => {
                     tracing::info!(%shard, position = %self.position, "the shard iterator expired, getting another");
@@ -75,8 +164,9 @@ impl PollingCursor {
                 }
                 Err(error) => return Err(error),
                 Ok(mut page) => {
-                    self.full = page.records.len() >= limit as usize;
+                    self.no_tip = page.records.len() >= limit as usize;
                     self.drop_what_was_read(&mut page)?;
+                    self.ahead.answered(&page, self.no_tip, asked);
                     return Ok(page);
                 }
             }
@@ -133,9 +223,10 @@ impl PollingCursor {
     }
 
     /// True if more records may follow the last answer at once, though it says that none do: services count
-    /// `MillisBehindLatest` between arrivals, and those of many records fall into one millisecond.
-    pub(in crate::read) fn was_full(&self) -> bool {
-        self.full
+    /// `MillisBehindLatest` between arrivals, and those of many records fall into one millisecond. And what was asked for
+    /// before the task began is no proof of the tip.
+    pub(in crate::read) fn proves_no_tip(&self) -> bool {
+        self.no_tip
     }
 
     /// Takes the record before the position, which an earlier batch had, out of an answer. If another comes first,
@@ -145,21 +236,54 @@ impl PollingCursor {
         let Some(before) = self.before.take_if(|_| !records.is_empty()) else {
             return Ok(());
         };
-        let mut read = 0;
-        while read < records.len() && records.sequence_number(read).parse::<SequenceNumber>()? <= before {
-            read += 1;
+        match remove_read(&before, records)? {
+            0 => self.retention.lost(&expired_after(&before, records)),
+            _ => Ok(()),
         }
-        if read > 0 {
-            records.remove_first(read);
-            return Ok(());
-        }
-        self.retention.lost(&expired_after(&before, records))
     }
 
-    /// Moves to what follows an answer; without an iterator if only a part of it was taken.
-    pub(in crate::read) fn stand_at(&mut self, position: Position, iterator: Option<ShardIterator>) {
+    /// True if what a batch leaves of a page must be given back with [`Self::stand_at`].
+    pub(in crate::read) fn keeps_rest(&self) -> bool {
+        self.leaves_to_next()
+    }
+
+    /// A batch read has no next batch, and the one of a query with fan-out reads by its subscription.
+    fn leaves_to_next(&self) -> bool {
+        let task = &self.shared.task;
+        task.until.is_none() && task.consumer.is_none()
+    }
+
+    /// How many records beyond the batch's limit an answer may have, because they are kept for the next batch.
+    pub(in crate::read) fn room_for_rest(&self) -> usize {
+        match self.leaves_to_next() {
+            true => self.ahead.room_for(),
+            false => 0,
+        }
+    }
+
+    /// Moves to what follows a page; what the batch left of it waits for the next one. Without an iterator if only a
+    /// part of it was taken.
+    pub(in crate::read) fn stand_at(
+        &mut self,
+        position: Position,
+        iterator: Option<ShardIterator>,
+        rest: Option<RecordColumns>,
+    ) {
         self.position = position;
         self.iterator = iterator;
+        match (rest, self.last.take()) {
+            (Some(records), Some(last)) => {
+                self.ahead.put_back(Page { records, ..last });
+                self.at_seam = Some(Seam::default());
+            }
+            _ if self.iterator.is_none() => self.ahead.clear(),
+            _ => {}
+        }
+    }
+
+    /// True if this position's records are the next.
+    pub(in crate::read) fn stands_at(&self, position: &Position) -> bool {
+        self.position == *position
     }
 
     /// Waits until the shard may be asked again.
@@ -168,13 +292,36 @@ impl PollingCursor {
         Ok(())
     }
 
-    /// Leaves the iterator to the reader of the next batch, if the cursor stands where that starts. One that may
-    /// still give the record before the position is of no use to it.
-    pub(in crate::read) fn leave_at(self, end: &Position, memory: &ShardMemory) {
-        let task = &self.shared.task;
-        let stands_there = self.before.is_none() && self.position == *end && *end != Position::ShardEnd;
-        if let Some(iterator) = self.iterator.filter(|_| stands_there) {
-            memory.remember(&task.source, &task.shard, end.clone(), iterator);
+    /// Leaves what follows to the reader of the next batch, if the cursor stands where that starts. An iterator of its own
+    /// that may still give the record before the position is of no use to it. If `fetch`, more is fetched meanwhile, where more is
+    /// known to be there.
+    pub(in crate::read) fn leave_at(mut self, end: &Position, fetch: bool, fetcher: &Fetcher<'_>) {
+        let shared = &self.shared;
+        let task = &shared.task;
+        self.ahead.count(&shared.counters);
+        let usable = self.before.is_none() || self.at_seam.is_some();
+        let stands_there = self.position == *end && *end != Position::ShardEnd;
+        if !usable || !stands_there || !self.leaves_to_next() || !self.ahead.go_on_with(self.iterator.take())
+        {
+            return;
         }
+        let goes_on = {
+            let progress = shared.progress();
+            progress.left && progress.rows > 0
+        };
+        if fetch && goes_on {
+            self.ahead.fetch(&self.api, &task.shard, end, fetcher.options);
+        }
+        fetcher.memory.keep(task, end.clone(), self.ahead);
     }
+}
+
+/// Removes the records up to this one, which were read before, and answers how many those were.
+pub(super) fn remove_read(last: &SequenceNumber, records: &mut RecordColumns) -> Result<usize> {
+    let mut read = 0;
+    while read < records.len() && records.sequence_number(read).parse::<SequenceNumber>()? <= *last {
+        read += 1;
+    }
+    records.remove_first(read);
+    Ok(read)
 }

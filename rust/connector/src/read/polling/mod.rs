@@ -1,7 +1,11 @@
 //! Reading a shard: how far a batch goes, and the claim that fixes it.
 
+mod ahead;
 mod cursor;
+mod fetch;
 mod retention;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +23,7 @@ use crate::options::SourceOptions;
 use crate::service::{FanOutApi, KinesisApi, Page};
 use crate::stream::Position;
 
+pub(super) use ahead::Ahead;
 pub(super) use cursor::PollingCursor;
 pub(super) use retention::{Retention, expired_after};
 
@@ -48,7 +53,7 @@ pub(crate) struct Progress {
     pub last_arrival: Option<i64>,
     /// The task reads by a subscription.
     pub subscribed: bool,
-    /// It took that over from an earlier task.
+    /// It took over a subscription, or what was fetched ahead, from an earlier task.
     pub prefetch_hit: bool,
     /// What that subscription held when the task left it.
     pub buffered_bytes: u64,
@@ -112,11 +117,17 @@ impl Fetcher<'_> {
         cursor.until(deadline);
         loop {
             let bounds = self.bounds();
-            let limit = bounds
-                .rows
-                .map_or(MAX_RECORDS, |rows| u32::try_from(rows).unwrap_or(MAX_RECORDS));
+            // A batch's last answer need not be a small one.
+            let limit = bounds.rows.map_or(MAX_RECORDS, |rows| {
+                let rows = rows.saturating_add(cursor.room_for_rest() as u64);
+                u32::try_from(rows).unwrap_or(MAX_RECORDS)
+            });
             let limit = limit.clamp(1, self.options.records_per_fetch);
-            let Some(page) = self.or_stop(cursor.next_page(limit)).await?.flatten() else {
+            let Some(page) = self
+                .or_stop(cursor.next_page(limit, self.options.fetch_interval))
+                .await?
+                .flatten()
+            else {
                 return Ok(());
             };
             let step = self.take_page(page, &bounds, cursor).await?;
@@ -156,7 +167,11 @@ impl Fetcher<'_> {
                 through,
                 ..Bounds::default()
             };
-            let Some(page) = self.or_stop(cursor.next_page(MAX_RECORDS)).await?.flatten() else {
+            let Some(page) = self
+                .or_stop(cursor.next_page(MAX_RECORDS, self.options.fetch_interval))
+                .await?
+                .flatten()
+            else {
                 return Ok(());
             };
             let step = self.take_page(page, &bounds, cursor).await?;
@@ -165,8 +180,13 @@ impl Fetcher<'_> {
             }
             let passed = step.cut == Some(Cut::Claim) || step.shard_end;
             tips += u32::from(step.tip);
-            if self.shared.progress().position != *end && (passed || tips > PATIENCE_FOR_CLAIM) {
-                return self.claim_out_of_reach(end);
+            let position = self.shared.progress().position.clone();
+            if position != *end && (passed || tips > PATIENCE_FOR_CLAIM) {
+                // A subscription that is being opened again knows nothing of what came meanwhile.
+                if passed || !cursor.poll_from(position, self) {
+                    return self.claim_out_of_reach(end);
+                }
+                tips = 0;
             }
             if step.empty
                 && self
@@ -238,7 +258,7 @@ impl Fetcher<'_> {
         let at_claim = last.is_some() && last == bounds.through;
         let shard_end = page.next.is_none() && cut.is_none() && !at_claim;
         let left = !shard_end && (cut.is_some() || !is_tip(page.millis_behind_latest, empty));
-        let tip = shard_end || !(left || cursor.was_full() || page.next.is_none());
+        let tip = shard_end || !(left || cursor.proves_no_tip() || page.next.is_none());
         {
             let mut progress = self.shared.progress();
             progress.fetched = true;

@@ -1,0 +1,141 @@
+//! Asks for what follows a batch while no task reads the shard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::MAX_RECORDS;
+use super::ahead::{Answer, Room, Waiting};
+use super::cursor::remove_read;
+use super::rest_of;
+use crate::error::Result;
+use crate::read::budget::Reserved;
+use crate::service::{KinesisApi, Page, RequestCounters, ShardIterator};
+use crate::stream::{Position, SequenceNumber, ShardId};
+
+pub(super) struct Fetch {
+    pub api: Arc<dyn KinesisApi>,
+    pub shard: ShardId,
+    /// Between two requests for the shard, whoever makes them.
+    pub interval: Duration,
+    /// In one answer.
+    pub most_records: u32,
+    pub room: Room,
+    pub waiting: Arc<Waiting>,
+    pub counters: Arc<RequestCounters>,
+}
+
+/// A request that there is room for the answer to.
+struct Question {
+    iterator: ShardIterator,
+    limit: u32,
+    reserved: Reserved,
+}
+
+impl Fetch {
+    /// Runs until the tip, the shard's end, an error or the bounds, or until told to stop. `end` is where it goes on
+    /// if no pages wait.
+    pub(super) async fn run(self, end: Position, mut stop: watch::Receiver<bool>) {
+        let mut before = self.to_be_looked_for(end);
+        loop {
+            let asked = self.waiting.lock().answer.as_ref().map(|answer| answer.asked);
+            tokio::select! {
+                biased;
+                // The sender goes only with the pages, which ends this.
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = rest_of(self.interval, asked) => {}
+            }
+            let Some(question) = self.question() else { return };
+            match self.ask(question, &mut before).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                // The next reader asks itself, and tells what is wrong if it still is.
+                Err(error) => {
+                    tracing::debug!(shard = %self.shard, "nothing more is fetched ahead: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The record that the fetched ones must follow, unless none that follows it can have expired.
+    fn to_be_looked_for(&self, end: Position) -> Option<SequenceNumber> {
+        let pages = self.waiting.lock();
+        if pages.answer.as_ref().is_some_and(Answer::is_fresh) {
+            return None;
+        }
+        match pages.last_number().unwrap_or(end) {
+            Position::After(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// What to ask next; none at the tip, at the shard's end and where there is no room. The answer's size is estimated
+    /// from the records before. A request for less than half of what an answer may hold isn't worth its while.
+    fn question(&self) -> Option<Question> {
+        let pages = self.waiting.lock();
+        let answer = pages.answer.as_ref().filter(|answer| !answer.tip)?;
+        let left = self.room.left(pages.bytes);
+        let most = answer.records_in(self.room.own).min(self.most_records as usize);
+        let limit = answer.records_in(left).min(most);
+        if limit == 0 || limit < most / 2 {
+            return None;
+        }
+        let bytes = left.min(limit * answer.record_bytes / 3 * 4);
+        Some(Question {
+            iterator: pages.iterator.clone()?,
+            limit: u32::try_from(limit).unwrap_or(MAX_RECORDS),
+            reserved: self.room.budget.try_reserve(bytes, self.room.all)?,
+        })
+    }
+
+    /// False if nothing more is to be asked for.
+    async fn ask(&self, question: Question, before: &mut Option<SequenceNumber>) -> Result<bool> {
+        let (iterator, limit) = match &*before {
+            Some(number) => {
+                let at_record = self
+                    .api
+                    .shard_iterator_at_record(&self.shard, number, &self.counters);
+                (at_record.await?, (question.limit + 1).min(MAX_RECORDS))
+            }
+            None => (question.iterator, question.limit),
+        };
+        let asked = Instant::now();
+        let mut page = self
+            .api
+            .get_records(&self.shard, &iterator, limit, &self.counters)
+            .await?;
+        let full = page.records.len() >= limit as usize;
+        match before.take() {
+            // Nothing is known yet; the next reader looks for the record itself.
+            Some(_) if page.records.is_empty() => return Ok(false),
+            // What followed it may have expired, too. The next reader finds that, and tells.
+            Some(number) if remove_read(&number, &mut page.records)? == 0 => return Ok(false),
+            _ => {}
+        }
+        Ok(self.add(page, full, asked, question.reserved))
+    }
+
+    /// Adds an answer to the pages; false if nothing more is to be asked for.
+    fn add(&self, page: Page, full: bool, asked: Instant, mut reserved: Reserved) -> bool {
+        let mut pages = self.waiting.lock();
+        let bytes = page.records.bytes();
+        let fits = pages.bytes.saturating_add(bytes) <= self.room.own;
+        if !fits || !reserved.resize(bytes, self.room.all) {
+            // The next reader asks for it again.
+            if let Some(answer) = &mut pages.answer {
+                answer.asked = asked;
+            }
+            return false;
+        }
+        pages.answer = Some(Answer::to(&page, full, asked, pages.answer.as_ref()));
+        pages.iterator.clone_from(&page.next);
+        let end = page.next.is_none();
+        if end || !page.records.is_empty() {
+            pages.add_last(page, reserved);
+        }
+        !end
+    }
+}

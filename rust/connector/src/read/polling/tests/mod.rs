@@ -1,0 +1,224 @@
+//! Tasks that follow one another in a process, and what is fetched between them, against a shard of the test's making, in
+//! a time of its own.
+
+mod fetching;
+mod handing_over;
+mod losses;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::checkpoint::memory::MemoryStore;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::SourceOptions;
+use crate::read::{ReadTask, ShardMemory, ShardReader, ShardReport};
+use crate::service::{
+    KinesisApi, Page, PutEntry, PutOutcome, RecordColumns, RequestCounters, ShardFilter, ShardIterator,
+    StreamSummary,
+};
+use crate::stream::{Position, SequenceNumber, Shard, ShardId};
+
+/// Bytes of a record's columns: 100 of data, a key, a number of three digits and a time.
+const RECORD: usize = 112;
+/// Longer than any fetch goes on in these tests, and shorter than what waits is kept.
+const A_WHILE: Duration = Duration::from_secs(60);
+
+/// A shard whose records are numbered from 100 on.
+#[derive(Debug, Default)]
+struct Fake(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    records: u64,
+    /// So many of them have expired.
+    expired: u64,
+    arrival: i64,
+    /// Most records in an answer.
+    page: u64,
+    closed: bool,
+    failing: bool,
+    /// An answer takes so long.
+    delay: Duration,
+    asked: Vec<String>,
+}
+
+impl Fake {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no test panics while it holds the state")
+    }
+
+    /// What was asked since the last call.
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().asked)
+    }
+
+    fn iterator(&self, kind: &str, from: u64, counters: &RequestCounters) -> ShardIterator {
+        counters.count_request();
+        let mut state = self.state();
+        state.asked.push(format!("{kind} {from}"));
+        ShardIterator(from.to_string())
+    }
+}
+
+#[async_trait]
+impl KinesisApi for Fake {
+    async fn describe_stream(&self) -> Result<StreamSummary> {
+        panic!("the stream was described")
+    }
+
+    async fn list_shards(&self, _: ShardFilter) -> Result<Vec<Shard>> {
+        panic!("the shards were listed")
+    }
+
+    async fn shard_iterator(
+        &self,
+        _: &ShardId,
+        at: &Position,
+        counters: &Arc<RequestCounters>,
+    ) -> Result<ShardIterator> {
+        let from = match at {
+            Position::After(number) => number.as_str().parse::<u64>().expect("ours") + 1,
+            _ => 100,
+        };
+        Ok(self.iterator("after", from, counters))
+    }
+
+    async fn shard_iterator_at_record(
+        &self,
+        _: &ShardId,
+        number: &SequenceNumber,
+        counters: &Arc<RequestCounters>,
+    ) -> Result<ShardIterator> {
+        Ok(self.iterator("at", number.as_str().parse().expect("ours"), counters))
+    }
+
+    async fn get_records(
+        &self,
+        _: &ShardId,
+        iterator: &ShardIterator,
+        limit: u32,
+        counters: &Arc<RequestCounters>,
+    ) -> Result<Page> {
+        counters.count_request();
+        let delay = self.state().delay;
+        tokio::time::sleep(delay).await;
+        let mut state = self.state();
+        state.asked.push(format!("get {}", iterator.0));
+        if state.failing {
+            return Err(Error::new(ErrorKind::Transport, "broken"));
+        }
+        let from = iterator.0.parse::<u64>().expect("ours").max(100 + state.expired);
+        let end = 100 + state.records;
+        let to = end.min(from + state.page.min(limit.into()));
+        let mut records = RecordColumns::with_capacity(0, 0);
+        for number in from..to {
+            records.push(&[7; 100], "k", &number.to_string(), state.arrival)?;
+        }
+        Ok(Page {
+            records,
+            next: (to < end || !state.closed).then(|| ShardIterator(to.to_string())),
+            millis_behind_latest: Some(i64::from(to < end)),
+            child_shards: Vec::new(),
+            request_id: None,
+        })
+    }
+
+    async fn put_records(&self, _: &[PutEntry], _: &Arc<RequestCounters>) -> Result<Vec<PutOutcome>> {
+        panic!("records were put")
+    }
+}
+
+/// A query of one shard, whose batches follow one another.
+struct Query {
+    shard: Arc<Fake>,
+    store: Arc<MemoryStore>,
+    options: SourceOptions,
+    memory: ShardMemory,
+    task: ReadTask,
+}
+
+impl Query {
+    /// A shard with so many records that arrived just now, of which an answer has ten, and a batch too.
+    fn new(records: u64) -> Self {
+        let options = BTreeMap::from([
+            ("kinesis.streamName", "events"),
+            ("kinesis.region", "us-east-1"),
+            ("kinesis.maxFetchRecordsPerShard", "10"),
+            ("kinesis.failOnDataLoss", "true"),
+        ]);
+        let json = serde_json::json!({"version": 1, "options": options, "checkpointLocation": "/c", "minBatchesToRetain": 2});
+        let config = crate::config::SourceConfig::parse(&json.to_string()).expect("a configuration");
+        let shard = Fake::default();
+        *shard.state() = State {
+            records,
+            page: 10,
+            arrival: chrono::Utc::now().timestamp_millis(),
+            ..State::default()
+        };
+        Self {
+            shard: Arc::new(shard),
+            store: Arc::default(),
+            options: config.options,
+            memory: ShardMemory::default(),
+            task: task("s"),
+        }
+    }
+
+    fn reader(&self) -> ShardReader {
+        let (api, store) = (self.shard.clone(), self.store.clone());
+        ShardReader::with_memory(api, None, store, &self.options, self.task.clone(), &self.memory)
+    }
+
+    /// Reads the next batch.
+    async fn batch(&mut self) -> (Vec<u64>, ShardReport) {
+        let read = read(&self.reader()).await;
+        self.task.batch += 1;
+        self.task.start = read.1.end.clone();
+        read
+    }
+
+    /// Reads the next batch, which has these records.
+    async fn expect(&mut self, numbers: std::ops::Range<u64>) -> ShardReport {
+        let (rows, report) = self.batch().await;
+        assert_eq!(rows, numbers.collect::<Vec<_>>());
+        report
+    }
+
+    fn used(&self) -> usize {
+        self.memory.budget().used()
+    }
+}
+
+fn task(shard: &str) -> ReadTask {
+    ReadTask {
+        source: "q".into(),
+        batch: 1,
+        shard: shard.into(),
+        start: Position::TrimHorizon,
+        hash_range: None,
+        tip_seen: false,
+        until: None,
+        consumer: None,
+        news: false,
+        holder: None,
+        asked: None,
+    }
+}
+
+async fn rows(reader: &ShardReader) -> Result<Vec<u64>> {
+    let mut rows = Vec::new();
+    while let Some(batch) = reader.next().await? {
+        let numbers = batch.sequence_number.iter().flatten();
+        rows.extend(numbers.map(|number| number.parse::<u64>().expect("ours")));
+    }
+    Ok(rows)
+}
+
+async fn read(reader: &ShardReader) -> (Vec<u64>, ShardReport) {
+    let rows = rows(reader).await.expect("rows");
+    let report = reader.finish(true).await.expect("finished").expect("a report");
+    (rows, ShardReport::from_json(&report).expect("a report"))
+}
