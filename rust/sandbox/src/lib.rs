@@ -34,7 +34,7 @@
 //! |---|---|
 //! | `POST /sandbox/knobs` | turns knobs; the body is a [`KnobUpdate`] in JSON; answers what `GET` answers |
 //! | `GET /sandbox/knobs` | the settings as they stand |
-//! | `GET /sandbox/stats` | [`Stats`]: calls by operation, and counters by stream and shard |
+//! | `GET /sandbox/stats` | [`Stats`]: connections, calls by operation, and counters by stream and shard |
 //! | `POST` or `DELETE /sandbox/reset` | no streams, no counts, the knobs as at the start |
 //!
 //! How subscriptions go is a [`SubscriptionUpdate`], what befalls them a [`SubscriptionFaultUpdate`]; a call of

@@ -67,6 +67,8 @@ pub(crate) async fn serve(listener: TcpListener, core: Arc<Core>, tls: Option<Tl
 }
 
 async fn accept(stream: TcpStream, core: Arc<Core>, tls: Option<TlsAcceptor>) {
+    let counted = Arc::clone(&core);
+    let _open = counted.counters.connected();
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }

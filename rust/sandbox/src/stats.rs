@@ -13,6 +13,12 @@ use crate::store::{Streams, lock};
 /// What was counted since the start or the last reset. A deleted stream takes its counters along.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
+    /// Connections taken, over HTTP and HTTPS.
+    #[serde(default)]
+    pub connections: u64,
+    /// Those that are open now; a reset leaves them.
+    #[serde(default)]
+    pub connections_open: u64,
     /// By the operation's name.
     pub operations: BTreeMap<String, OperationStats>,
     /// By stream, then by shard id.
@@ -132,10 +138,29 @@ impl ShardCounters {
 /// The live counters of the operations.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    connections: AtomicU64,
+    connections_open: AtomicU64,
     operations: Mutex<BTreeMap<Operation, OperationStats>>,
 }
 
+/// A connection that is open, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenConnection<'a>(&'a Counters);
+
+impl Drop for OpenConnection<'_> {
+    fn drop(&mut self) {
+        self.0.connections_open.fetch_sub(1, Relaxed);
+    }
+}
+
 impl Counters {
+    /// Counts a connection.
+    pub fn connected(&self) -> OpenConnection<'_> {
+        self.connections.fetch_add(1, Relaxed);
+        self.connections_open.fetch_add(1, Relaxed);
+        OpenConnection(self)
+    }
+
     pub fn called(&self, operation: Operation) {
         lock(&self.operations).entry(operation).or_default().calls += 1;
     }
@@ -153,6 +178,7 @@ impl Counters {
     }
 
     pub fn clear(&self) {
+        self.connections.store(0, Relaxed);
         lock(&self.operations).clear();
     }
 
@@ -174,6 +200,11 @@ impl Counters {
                 (stream.name.clone(), shards)
             })
             .collect();
-        Stats { operations, streams }
+        Stats {
+            connections: self.connections.load(Relaxed),
+            connections_open: self.connections_open.load(Relaxed),
+            operations,
+            streams,
+        }
     }
 }

@@ -1,14 +1,32 @@
 """scripts/bench: what the benchmarks share."""
 
+import argparse
 import os
 import tempfile
 
 import pyspark
-from local_kinesis import REGION
+from local_kinesis import REGION, Sandbox
 from pyspark.sql import SparkSession
 
 SHARDS = 4
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+CONSUMER_TYPES = ("GetRecords", "SubscribeToShard")
+
+
+def arguments(what, **defaults):
+    """The command line of a benchmark: an option for each name, of its default's type; `consumer` is one of the types."""
+    parser = argparse.ArgumentParser(prog=f"scripts/bench {what}")
+    for name, default in defaults.items():
+        choices = CONSUMER_TYPES if name == "consumer" else None
+        parser.add_argument(f"--{name}", type=type(default), default=default, choices=choices)
+    return parser.parse_args()
+
+
+def tls_sandbox(work):
+    """A sandbox that queries call over HTTPS, as they call the service. To be made before the session, whose JVM is told
+    by its environment which certificate to trust."""
+    os.environ["SSL_CERT_FILE"] = f"{work}/authority.pem"
+    return Sandbox(os.environ["KINESIS_SANDBOX"], "--tls-port", "0", "--tls-cert-file", os.environ["SSL_CERT_FILE"])
 
 
 def session():
@@ -30,7 +48,7 @@ def source(spark, sandbox, stream, position, consumer_type="GetRecords"):
     reader = (
         spark.readStream.format("aws-kinesis")
         .option("kinesis.region", REGION)
-        .option("kinesis.endpointUrl", sandbox.endpoint)
+        .option("kinesis.endpointUrl", sandbox.tls_endpoint or sandbox.endpoint)
         .option("kinesis.streamName", stream.name)
         .option("kinesis.startingPosition", position)
         .option("kinesis.consumerType", consumer_type)
@@ -55,6 +73,25 @@ def resident_megabytes(pid):
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def heap_megabytes(spark):
+    """The driver's heap that is in use after a collection."""
+    runtime = spark._jvm.java.lang.Runtime.getRuntime()
+    runtime.gc()
+    return (runtime.totalMemory() - runtime.freeMemory()) / 1e6
+
+
+def threads(pid):
+    """Threads of a process now, and those of them that are the connector's."""
+    names = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/comm") as comm:
+                names.append(comm.read())
+        except FileNotFoundError:
+            pass  # It has ended.
+    return len(names), sum(name.startswith("kinesis-") for name in names)
+
+
 def calls_by_operation(sandbox):
     """How often the sandbox was called so far, by operation."""
     return {name: operation["calls"] for name, operation in sandbox.stats()["operations"].items()}
@@ -63,16 +100,20 @@ def calls_by_operation(sandbox):
 class Requests:
     """The requests that queries sent since this was made; shows them when printed."""
 
-    SENT = ("DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords")
+    SENT = ("DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords", "SubscribeToShard")
 
     def __init__(self, sandbox):
         self._sandbox = sandbox
         self._before = calls_by_operation(sandbox)
 
-    def __str__(self):
+    def counts(self):
+        """By operation, those that were sent at all."""
         now = calls_by_operation(self._sandbox)
-        counts = ((name, now.get(name, 0) - self._before.get(name, 0)) for name in self.SENT)
-        return ", ".join(f"{count} {name}" for name, count in counts)
+        counts = {name: now.get(name, 0) - self._before.get(name, 0) for name in self.SENT}
+        return {name: count for name, count in counts.items() if count}
+
+    def __str__(self):
+        return ", ".join(f"{count} {name}" for name, count in self.counts().items()) or "none"
 
 
 def scratch():

@@ -1,12 +1,11 @@
 """What a query costs on a stream that nothing is put into: requests, which grow fewer, and batches, which there are none."""
 
-import argparse
 import os
 import time
 
 from local_kinesis import Sandbox, Stream, await_condition
 
-from . import calls_by_operation, scratch, session, source
+from . import Requests, arguments, scratch, session, source
 
 SHARDS, SECONDS, INTERVAL = 8, 300, 60
 
@@ -16,34 +15,30 @@ def planned_batches(checkpoint):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scripts/bench idle")
-    parser.add_argument("--seconds", type=int, default=SECONDS, help=f"how long to stay idle (default {SECONDS})")
-    idle = parser.parse_args().seconds
+    asked = arguments("idle", seconds=SECONDS, consumer="GetRecords", trigger=0)
     with Sandbox(os.environ["KINESIS_SANDBOX"]) as sandbox, scratch() as work:
         spark = session()
         stream = Stream.create(sandbox.client, "idle", SHARDS)
         stream.put([(f"key-{n}", b"before the idle time") for n in range(100)])
         rows = []
-        query = source(spark, sandbox, stream, "TRIM_HORIZON").writeStream
+        query = source(spark, sandbox, stream, "TRIM_HORIZON", asked.consumer).writeStream
         query = query.foreachBatch(lambda frame, _: rows.extend(frame.collect()))
+        query = query.trigger(processingTime=f"{asked.trigger} seconds")
         query = query.option("checkpointLocation", f"{work}/query").start()
-        await_condition(lambda: len(rows) == 100 or not query.isActive, "the first records")
+        patience = 60 + 3 * asked.trigger
+        await_condition(lambda: len(rows) == 100 or not query.isActive, "the first records", patience)
         began, batches = time.monotonic(), planned_batches(f"{work}/query")
-        before = calls_by_operation(sandbox)
-        while (passed := time.monotonic() - began) < idle and query.isActive:
-            wait = min(INTERVAL, idle - passed)
-            time.sleep(wait)
-            now = calls_by_operation(sandbox)
-            calls = {name: count - before.get(name, 0) for name, count in now.items() if count != before.get(name, 0)}
-            requests = sum(calls.values())
-            made = planned_batches(f"{work}/query") - batches
+        print(f"{asked.consumer}, a trigger of {asked.trigger} s, {SHARDS} shards", flush=True)
+        while (passed := time.monotonic() - began) < asked.seconds and query.isActive:
+            requests = Requests(sandbox)
+            time.sleep(min(INTERVAL, asked.seconds - passed))
             until = time.monotonic() - began
+            sent = sum(requests.counts().values())
             print(
-                f"second {passed:4.0f} to {until:4.0f}, {SHARDS} shards: {requests:6d} requests, {requests / (until - passed):6.1f} a second"
-                f"   {made} batches since the start   {calls}",
+                f"second {passed:4.0f} to {until:4.0f}: {sent:6d} requests, {sent / SHARDS / (until - passed) * 60:6.1f} a shard and minute"
+                f"   {planned_batches(f'{work}/query') - batches} batches since the start   {requests}",
                 flush=True,
             )
-            before = now
         query.stop()
         if query.exception():
             raise query.exception()

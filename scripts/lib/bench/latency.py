@@ -3,15 +3,14 @@
 import os
 import random
 import statistics
-import sys
 import threading
 import time
 
 from local_kinesis import Sandbox, Stream, await_condition
 
-from . import SHARDS, scratch, session, source
+from . import SHARDS, arguments, scratch, session, source
 
-BURSTS, RECORDS, WARM_UP = 40, 4, 8
+BURSTS, RECORDS, WARM_UP = 60, 4, 8
 # Longer than any interval at which something is asked, so that bursts meet all of its phases.
 PAUSE_SECONDS = (0.3, 1.5)
 
@@ -57,7 +56,8 @@ def floor(spark, checkpoint):
     return [after - before for before, after in zip(times, times[1:])]
 
 
-def main(consumer_type="GetRecords"):
+def main():
+    consumer_type = arguments("latency", consumer="GetRecords").consumer
     with Sandbox(os.environ["KINESIS_SANDBOX"]) as sandbox, scratch() as work:
         spark = session()
         stream = Stream.create(sandbox.client, "latency", SHARDS)
@@ -80,4 +80,4 @@ def main(consumer_type="GetRecords"):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -5,7 +5,7 @@ import time
 
 from local_kinesis import Sandbox, Stream, await_condition
 
-from . import Requests, jvm_pid, resident_megabytes, scratch, session, source
+from . import Requests, heap_megabytes, jvm_pid, resident_megabytes, scratch, session, source
 
 MANY, SOME, BUSY, RECORDS = 10_000, 1_000, 200, 100
 PLANS = 6
@@ -13,13 +13,6 @@ PLANS = 6
 
 def show(what, figures):
     print(f"{what:<58} {figures}", flush=True)
-
-
-def heap_megabytes(spark):
-    """The driver's heap that is in use after a collection."""
-    runtime = spark._jvm.java.lang.Runtime.getRuntime()
-    runtime.gc()
-    return (runtime.totalMemory() - runtime.freeMemory()) / 1e6
 
 
 def memory(spark):

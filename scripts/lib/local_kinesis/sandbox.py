@@ -44,6 +44,9 @@ class Sandbox:
             self.stop()
             raise RuntimeError(f"{program} did not start; its first line was {told!r}")
         self.endpoint = told.split("listening on ", 1)[1].strip()
+        self.tls_endpoint = None
+        if "--tls-port" in arguments:
+            self.tls_endpoint = self._process.stdout.readline().split("listening on ", 1)[1].strip()
         self.client = self.client_with()
 
     def client_with(self, key="local", secret="local"):
@@ -55,7 +58,7 @@ class Sandbox:
         return self._process.pid
 
     def stats(self):
-        """Calls by operation, and counters by stream and shard."""
+        """Connections, calls by operation, and counters by stream and shard."""
         return self._request("GET", "stats")
 
     def knobs(self, **update):

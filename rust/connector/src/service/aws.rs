@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_config::SdkConfig;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::RequestId;
 use aws_sdk_kinesis::primitives::{Blob, DateTime};
@@ -35,6 +36,7 @@ const NEARLY_THE_SAME_TIME: Duration = Duration::from_secs(10);
 /// One stream of the Kinesis service.
 #[derive(Debug)]
 pub struct AwsKinesis {
+    pub(super) config: SdkConfig,
     pub(super) client: Client,
     pub(super) stream: StreamId,
     pub(super) retry: RetryOptions,
@@ -46,9 +48,10 @@ impl AwsKinesis {
     /// A client with connections of its own. Finds region and credentials, calls no service but those that give
     /// them.
     pub async fn connect(access: &AccessOptions, stream: StreamId, retry: RetryOptions) -> Result<Self> {
-        let client = Client::new(&sdk_config(access).await?);
+        let config = sdk_config(access).await?;
         Ok(Self {
-            client,
+            client: Client::new(&config),
+            config,
             stream,
             retry,
             own_calls: Arc::default(),

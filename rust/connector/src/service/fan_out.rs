@@ -1,10 +1,11 @@
 //! Enhanced fan-out: registered consumers and their subscriptions.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{Config, StalledStreamProtectionConfig};
 use aws_sdk_kinesis::operation::register_stream_consumer::RegisterStreamConsumerError;
 use aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput;
@@ -81,6 +82,18 @@ impl std::fmt::Display for SubscribeAt {
 /// continuation sequence number: after it the next subscription goes on, even if the page has no record.
 pub type Subscription = BoxStream<'static, Result<Page>>;
 
+/// A connection for one shard's subscriptions alone. It is opened when first used, and closed when this is dropped and
+/// the last subscription has ended. Tries that follow soon use it again; one that comes later than the HTTP client's
+/// idle time of 90 seconds opens the next, as the renewal after five minutes does.
+///
+/// An HTTP client keeps one HTTP/2 connection to a host, however many requests are under way. Subscriptions that shared
+/// it would share its window too, and the service's limit of streams: those that nobody reads from at the moment would
+/// hold up all others.
+#[derive(Debug, Default)]
+pub struct SubscriptionConnection {
+    client: OnceLock<Client>,
+}
+
 /// The calls of enhanced fan-out on one stream.
 #[async_trait]
 pub trait FanOutApi: Debug + Send + Sync {
@@ -94,12 +107,13 @@ pub trait FanOutApi: Debug + Send + Sync {
     /// DeregisterStreamConsumer.
     async fn deregister_consumer(&self, arn: &str) -> Result<()>;
 
-    /// SubscribeToShard, once: whoever keeps a subscription tries again. Fails if it is not established in time.
-    /// Within five seconds of the last subscription of this consumer to this shard it is [`ErrorKind::InUse`]; later
-    /// it takes the earlier one's place (AWS limit). A position that the service doesn't take is
-    /// [`ErrorKind::RefusedPosition`].
+    /// SubscribeToShard, once and by this connection: whoever keeps a subscription tries again. Fails if it is not
+    /// established in time. Within five seconds of the last subscription of this consumer to this shard it is
+    /// [`ErrorKind::InUse`]; later it takes the earlier one's place (AWS limit). A position that the service doesn't
+    /// take is [`ErrorKind::RefusedPosition`].
     async fn subscribe(
         &self,
+        connection: &SubscriptionConnection,
         consumer_arn: &str,
         shard: &ShardId,
         at: &SubscribeAt,
@@ -188,6 +202,7 @@ impl FanOutApi for AwsKinesis {
 
     async fn subscribe(
         &self,
+        connection: &SubscriptionConnection,
         consumer_arn: &str,
         shard: &ShardId,
         at: &SubscribeAt,
@@ -205,8 +220,9 @@ impl FanOutApi for AwsKinesis {
                     .build(),
             );
         counters.count_request();
-        let sent = self
+        let sent = connection
             .client
+            .get_or_init(|| Client::new(&self.config))
             .subscribe_to_shard()
             .consumer_arn(consumer_arn)
             .shard_id(shard.as_str())

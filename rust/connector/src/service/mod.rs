@@ -22,7 +22,9 @@ pub(crate) use access::store_config;
 pub use aws::AwsKinesis;
 pub use columns::{Encryption, RecordColumns};
 pub(crate) use failure::{chain, credentials_failed};
-pub use fan_out::{Consumer, ConsumerId, ConsumerStatus, FanOutApi, SubscribeAt, Subscription};
+pub use fan_out::{
+    Consumer, ConsumerId, ConsumerStatus, FanOutApi, SubscribeAt, Subscription, SubscriptionConnection,
+};
 pub use pace::Pace;
 pub use properties::{SYSTEM_PROPERTIES, SystemProperties};
 pub use retry::RequestCounters;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use kinesis_connector::service::{
     Consumer, ConsumerId, ConsumerStatus, FanOutApi, Page, RequestCounters, ShardIterator, SubscribeAt,
-    Subscription,
+    Subscription, SubscriptionConnection,
 };
 use kinesis_connector::stream::{Position, ShardId};
 use kinesis_connector::{Error, ErrorKind, Result};
@@ -98,6 +98,7 @@ impl FanOutApi for Pushing {
 
     async fn subscribe(
         &self,
+        _: &SubscriptionConnection,
         _: &str,
         shard: &ShardId,
         at: &SubscribeAt,

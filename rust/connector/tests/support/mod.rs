@@ -89,15 +89,21 @@ impl FileSystem for LocalFiles {
 /// A sandbox with one stream, and a folder for checkpoints.
 pub struct World {
     pub sandbox: Sandbox,
+    /// What the query under test calls.
+    pub endpoint: String,
     pub client: Client,
     pub checkpoint: TempDir,
 }
 
 impl World {
     pub async fn with_shards(shards: i32) -> Self {
-        let sandbox = Sandbox::start(SandboxConfig::default())
-            .await
-            .expect("the sandbox starts");
+        let sandbox = Sandbox::start(SandboxConfig::default());
+        Self::with(sandbox.await.expect("the sandbox starts"), shards).await
+    }
+
+    /// A stream in this sandbox. The test's own client calls its plain port, and so does the query under test, unless
+    /// another endpoint is set.
+    pub async fn with(sandbox: Sandbox, shards: i32) -> Self {
         let config = aws_sdk_kinesis::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
@@ -113,6 +119,7 @@ impl World {
             .await
             .expect("created");
         Self {
+            endpoint: sandbox.endpoint(),
             sandbox,
             client,
             checkpoint: TempDir::new().expect("a folder"),
@@ -190,7 +197,7 @@ impl World {
         let mut all = BTreeMap::from([
             ("kinesis.streamName", STREAM.to_owned()),
             ("kinesis.region", "us-east-1".to_owned()),
-            ("kinesis.endpointUrl", self.sandbox.endpoint()),
+            ("kinesis.endpointUrl", self.endpoint.clone()),
             ("kinesis.awsAccessKeyId", "AKIDTEST".to_owned()),
             ("kinesis.awsSecretKey", "secret".to_owned()),
             ("kinesis.startingPosition", "TRIM_HORIZON".to_owned()),

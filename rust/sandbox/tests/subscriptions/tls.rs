@@ -92,4 +92,6 @@ async fn a_connection_takes_so_many_subscriptions() {
     fixture.put(&["a"]).await;
     assert_eq!(last.keys(1).await, ["a"]);
     fixture.until(|s| s.subscriptions_active() == 1).await;
+    let stats = fixture.sandbox.stats();
+    assert_eq!((stats.connections, stats.connections_open), (1, 1));
 }

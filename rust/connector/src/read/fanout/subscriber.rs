@@ -11,7 +11,10 @@ use super::buffer::Buffer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{RetryOptions, SourceOptions};
 use crate::read::polling::expired_after;
-use crate::service::{ConsumerId, ConsumerStatus, FanOutApi, Page, RequestCounters, SubscribeAt, backoff};
+use crate::service::{
+    ConsumerId, ConsumerStatus, FanOutApi, Page, RequestCounters, SubscribeAt, SubscriptionConnection,
+    backoff,
+};
 use crate::stream::{Position, SequenceNumber, ShardId};
 
 /// A subscription without an event for so long is a connection that broke unnoticed: the service sends an event
@@ -104,6 +107,7 @@ impl Subscriber {
             take_overs: Vec::new(),
             subscribed: None,
         };
+        let mut connection = SubscriptionConnection::default();
         let mut again = false;
         loop {
             if again {
@@ -111,7 +115,9 @@ impl Subscriber {
             }
             again = true;
             let last = at.clone();
-            let ended = self.subscribe_once(&mut at, &mut before, &mut failures).await;
+            let ended = self
+                .subscribe_once(&connection, &mut at, &mut before, &mut failures)
+                .await;
             self.buffer.lose_sight();
             let error = match ended {
                 Ended::Shard => return Ok(()),
@@ -122,6 +128,10 @@ impl Subscriber {
                     .with("shard", self.shard.to_string()),
                 Ended::Failed(error) => error,
             };
+            if error.kind() == ErrorKind::Transport {
+                // It may be broken without anybody telling.
+                connection = SubscriptionConnection::default();
+            }
             self.wait_after(error, &mut failures).await?;
         }
     }
@@ -130,13 +140,21 @@ impl Subscriber {
     /// known whether the shard still has it.
     async fn subscribe_once(
         &self,
+        connection: &SubscriptionConnection,
         at: &mut SubscribeAt,
         before: &mut Option<SequenceNumber>,
         failures: &mut Failures,
     ) -> Ended {
         let subscribed = self
             .api
-            .subscribe(&self.consumer, &self.shard, at, self.timeout, &self.counters)
+            .subscribe(
+                connection,
+                &self.consumer,
+                &self.shard,
+                at,
+                self.timeout,
+                &self.counters,
+            )
             .await;
         let mut events = match subscribed {
             Ok(events) => events,

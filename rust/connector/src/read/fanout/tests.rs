@@ -18,7 +18,7 @@ use crate::options::RetryOptions;
 use crate::read::budget::Budget;
 use crate::service::{
     Consumer, ConsumerId, ConsumerStatus, FanOutApi, Page, RecordColumns, RequestCounters, ShardIterator,
-    SubscribeAt, Subscription,
+    SubscribeAt, Subscription, SubscriptionConnection,
 };
 use crate::stream::{Position, ShardId};
 
@@ -62,6 +62,7 @@ impl FanOutApi for Fake {
 
     async fn subscribe(
         &self,
+        _: &SubscriptionConnection,
         _: &str,
         _: &ShardId,
         at: &SubscribeAt,
