@@ -82,18 +82,22 @@ def test_retries_and_throttles_are_counted(spark, sandbox, knobs, stream, checkp
 
 
 def sql_metrics(spark):
-    """What the SQL tab shows of the last action's scan."""
+    """What the SQL tab shows of the last actions' scans of streams, the newest last."""
     store = spark._jsparkSession.sharedState().statusStore()
 
-    def shown():
-        executions = store.executionsList()
-        execution = executions.apply(executions.size() - 1)
+    def shown(execution):
         values = store.executionMetrics(execution.executionId())
         metrics = [execution.metrics().apply(n) for n in range(execution.metrics().size())]
-        return {m.name(): values.get(m.accumulatorId()).get() for m in metrics if values.contains(m.accumulatorId())}
+        named = {m.name(): values.get(m.accumulatorId()).get() for m in metrics if values.contains(m.accumulatorId())}
+        return {name: value for name, value in named.items() if name.startswith("Kinesis")}
+
+    def scans():
+        executions = store.executionsList()
+        newest = range(max(0, executions.size() - 20), executions.size())
+        return [scan for n in newest if (scan := shown(executions.apply(n)))]
 
     # The listener that fills it runs behind.
-    return await_condition(lambda: {k: v for k, v in shown().items() if k.startswith("Kinesis")}, "metrics of the scan")
+    return await_condition(scans, "metrics of the scan")
 
 
 def test_the_sql_tab(spark, sandbox, new_stream):
@@ -101,7 +105,7 @@ def test_the_sql_tab(spark, sandbox, new_stream):
     stream.put(events(0, 100))
     frame = spark.read.format("aws-kinesis").options(**source_options(sandbox, stream)).load()
     rows = frame.collect()
-    metrics = sql_metrics(spark)
+    metrics = sql_metrics(spark)[-1]
     assert len(rows) == 100
     assert metrics["Kinesis records"] == "100"
     assert metrics["Kinesis bytes of data"] == str(sum(len(row.data) for row in rows))
@@ -109,6 +113,25 @@ def test_the_sql_tab(spark, sandbox, new_stream):
     assert metrics["Kinesis requests sent again"] == "0"
     assert metrics["Kinesis requests throttled"] == "0"
     assert metrics["Kinesis milliseconds behind latest (max)"] == "0"
+    assert metrics["Kinesis subscriptions opened again"] == "0"
+    assert metrics["Kinesis prefetch hits"] == "0"
+    assert metrics["Kinesis bytes left to the next batch"] == "0"
+
+
+def test_the_sql_tab_tells_what_was_fetched_ahead(spark, sandbox, new_stream, checkpoint):
+    stream = new_stream(1)
+    stream.put(events(0, 50))
+    frame = read(spark, source_options(sandbox, stream, maxFetchRecordsPerShard=10))
+    writer = frame.writeStream.format("noop").option("checkpointLocation", str(checkpoint)).trigger(availableNow=True)
+    with running(writer.start()) as query:
+        assert query.awaitTermination(60)
+
+    def left_and_taken():
+        scans = sql_metrics(spark)
+        left = [int(scan["Kinesis bytes left to the next batch"].replace(",", "")) for scan in scans]
+        return max(left) > 0 and any(scan["Kinesis prefetch hits"] == "1" for scan in scans)
+
+    await_condition(left_and_taken, lambda: sql_metrics(spark))
 
 
 def test_no_secret_is_shown(spark, sandbox, new_stream, checkpoint, driver_log, capfd):

@@ -69,7 +69,7 @@ def test_no_batches_on_an_idle_stream(spark, sandbox, new_stream, checkpoint):
 def test_an_idle_stream_is_asked_within_the_services_limits(spark, sandbox, new_stream, checkpoint):
     """Five GetRecords a second and shard, for all who read it."""
     stream = new_stream(2)
-    query = start(read(spark, source_options(sandbox, stream)), Batches(), checkpoint)
+    query = start(read(spark, source_options(sandbox, stream, **{"getRecords.fetchIntervalMs": 200})), Batches(), checkpoint)
     with running(query):
         await_looks(sandbox, query, stream)
         began = sandbox.stats()["streams"][stream.name]

@@ -51,6 +51,12 @@ pub struct ReaderMetrics {
     pub retries: u64,
     /// Requests that the service throttled.
     pub throttles: u64,
+    /// Subscriptions opened again.
+    pub resubscriptions: u64,
+    /// Shards that were read on from what this process had fetched ahead, or from a subscription of it.
+    pub prefetch_hits: u64,
+    /// Bytes fetched ahead that the reader left to the next batch.
+    pub buffered_bytes: u64,
     /// How far behind the shard's tip the last answer was, of the shard that is farthest behind; none before the first
     /// answer.
     pub millis_behind_latest: Option<i64>,
@@ -101,10 +107,7 @@ impl Shared {
             source: self.task.source.clone(),
             batch: self.task.batch,
             shard: self.task.shard.clone(),
-            buffered_bytes: match progress.subscribed {
-                true => progress.buffered_bytes,
-                false => self.memory.bytes(&self.task, &end) as u64,
-            },
+            buffered_bytes: self.buffered_bytes(&progress),
             end,
             tip: progress.tip,
             left: progress.left,
@@ -122,6 +125,15 @@ impl Shared {
             millis_behind_latest: progress.millis_behind_latest,
             asked: progress.asked.clone(),
         })
+    }
+
+    /// What the reader left to that of the next batch, once the batch's end is sure.
+    fn buffered_bytes(&self, progress: &Progress) -> u64 {
+        match &progress.claimed {
+            Some(_) if progress.subscribed => progress.buffered_bytes,
+            Some(end) => self.memory.bytes(&self.task, end) as u64,
+            None => 0,
+        }
     }
 
     /// Says once for the shard's part of the batch, if aggregates were left out.
@@ -332,6 +344,9 @@ impl ShardReader {
             sum.requests += shard.counters.requests();
             sum.retries += shard.counters.retries();
             sum.throttles += shard.counters.throttles();
+            sum.resubscriptions += shard.counters.resubscriptions();
+            sum.prefetch_hits += u64::from(progress.prefetch_hit);
+            sum.buffered_bytes += shard.buffered_bytes(&progress);
             sum.millis_behind_latest = sum.millis_behind_latest.max(progress.millis_behind_latest);
         }
         sum

@@ -12,7 +12,16 @@ import org.apache.spark.sql.connector.metric.{CustomMetric, CustomSumMetric, Cus
 private[source] object ReadMetrics {
 
   def all: Array[CustomMetric] =
-    Array(new KinesisRecords, new KinesisBytes, new KinesisRequests, new KinesisRetries, new KinesisThrottles, new KinesisLag)
+    Array(
+      new KinesisRecords,
+      new KinesisBytes,
+      new KinesisRequests,
+      new KinesisRetries,
+      new KinesisThrottles,
+      new KinesisResubscriptions,
+      new KinesisPrefetchHits,
+      new KinesisBufferedBytes,
+      new KinesisLag)
 
   private val names = all.map(_.name()).toSet
 
@@ -47,6 +56,15 @@ class KinesisRetries extends KinesisSum("retries", "Kinesis requests sent again"
 
 /** Requests that the service throttled. */
 class KinesisThrottles extends KinesisSum("throttles", "Kinesis requests throttled")
+
+/** Enhanced fan-out subscriptions opened again. */
+class KinesisResubscriptions extends KinesisSum("resubscriptions", "Kinesis subscriptions opened again")
+
+/** Shards read on from what was fetched ahead, or from a subscription, of the same executor. */
+class KinesisPrefetchHits extends KinesisSum("prefetchHits", "Kinesis prefetch hits")
+
+/** Bytes fetched ahead that were left to the next batch. */
+class KinesisBufferedBytes extends KinesisSum("bufferedBytes", "Kinesis bytes left to the next batch")
 
 /** The lag of the shard that is farthest behind its tip, in milliseconds. */
 class KinesisLag extends CustomMetric {
