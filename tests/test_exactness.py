@@ -92,14 +92,14 @@ def test_an_action_before_the_write(spark, sandbox, new_stream, checkpoint, tmp_
     stream.put(events(0, 100))
     put = [100]
     output, first_output = tmp_path / "output", tmp_path / "first"
-    counted = {}
+    counted, empty = {}, {}
 
     def act_then_write(frame, batch_id):
         rows = frame.selectExpr("CAST(data AS STRING) AS value")
         if first_action == "count":
             counted[batch_id] = rows.count()
         elif first_action == "isEmpty":
-            assert not rows.isEmpty()
+            empty[batch_id] = rows.isEmpty()
         else:
             rows.write.mode("overwrite").text(f"{first_output}/batch={batch_id}")
         # What arrives between the actions belongs to the next batch.
@@ -116,6 +116,8 @@ def test_an_action_before_the_write(spark, sandbox, new_stream, checkpoint, tmp_
     assert errors_of(batches, 300) == {}
     if first_action == "count":
         assert {batch: len(texts) for batch, texts in batches.items()} == {batch: counted[batch] for batch in batches}
+    if first_action == "isEmpty":
+        assert {batch: not texts for batch, texts in batches.items()} == {batch: empty[batch] for batch in batches}
     if first_action == "write":
         first = delivered_by_batch(first_output)
         assert {batch: sorted(first[batch]) for batch in batches} == {batch: sorted(texts) for batch, texts in batches.items()}
