@@ -145,8 +145,8 @@ impl Residents {
             if let Some(message) = self.inner().message()? {
                 return Ok(message);
             }
-            let again = last.unwrap_or_else(Instant::now) + REPEAT;
-            let _ = tokio::time::timeout_at(again, changed.notified()).await;
+            // Not counted from the last message, which may be long ago: that there is nothing isn't told again.
+            let _ = tokio::time::timeout(REPEAT, changed.notified()).await;
         }
     }
 
@@ -364,5 +364,37 @@ async fn sweep(inner: Weak<Mutex<Inner>>) {
             inner.sweeping = false;
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_without_subscriptions_waits_for_some_and_does_nothing_meanwhile() {
+        let residents = Residents::default();
+        // It had some, and told that they are gone.
+        let none = Told {
+            process: residents.process(),
+            sources: BTreeMap::new(),
+        };
+        let nothing = none.to_json().expect("writes");
+        residents.inner().told = Some((nothing, Instant::now()));
+        let mut telling = pin!(residents.tell());
+        let mut polls = 0;
+        let counted = poll_fn(|context| {
+            polls += 1;
+            assert!(polls < 1_000, "it asks itself over and over");
+            telling.as_mut().poll(context)
+        });
+        let minutes = Duration::from_secs(300);
+        assert!(
+            tokio::time::timeout(minutes, counted).await.is_err(),
+            "nothing to tell"
+        );
     }
 }
