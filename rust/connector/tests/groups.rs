@@ -24,19 +24,7 @@ const SHARDS: [&str; 3] = [
 ];
 
 fn task(shard: &str) -> ReadTask {
-    ReadTask {
-        source: "q".into(),
-        batch: 1,
-        shard: shard.into(),
-        start: Position::TrimHorizon,
-        hash_range: None,
-        tip_seen: false,
-        until: None,
-        consumer: None,
-        news: false,
-        holder: None,
-        asked: None,
-    }
+    ReadTask::new("q", 1, shard.into(), Position::TrimHorizon)
 }
 
 fn plan() -> TaskPlan {

@@ -24,19 +24,7 @@ use support::{Row, STREAM, World, assert_exact, read_all};
 const SHARD: &str = "shardId-000000000000";
 
 fn task() -> ReadTask {
-    ReadTask {
-        source: "q".into(),
-        batch: 1,
-        shard: SHARD.into(),
-        start: Position::TrimHorizon,
-        hash_range: None,
-        tip_seen: false,
-        until: None,
-        consumer: None,
-        news: false,
-        holder: None,
-        asked: None,
-    }
+    ReadTask::new("q", 1, SHARD.into(), Position::TrimHorizon)
 }
 
 async fn api(world: &World) -> Arc<dyn KinesisApi> {

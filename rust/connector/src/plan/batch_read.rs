@@ -40,17 +40,9 @@ pub async fn batch_read_tasks(engine: &Engine, config: &SourceConfig) -> Result<
     let tasks = shards
         .into_iter()
         .map(|shard| ReadTask {
-            source: SOURCE.to_owned(),
-            batch: 0,
             hash_range: Some(shard.hash_range()),
-            shard: shard.id,
-            start: start.clone(),
-            tip_seen: false,
             until: Some(until),
-            consumer: None,
-            news: false,
-            holder: None,
-            asked: None,
+            ..ReadTask::new(SOURCE, 0, shard.id, start.clone())
         })
         .collect();
     TaskPlan::group(tasks, config.options.shards_per_task)

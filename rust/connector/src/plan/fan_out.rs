@@ -29,8 +29,6 @@ pub(super) struct FanOut {
     _in_use: InUseByQuery,
     /// Shards in which the driver itself saw something new.
     seen: Mutex<BTreeSet<ShardId>>,
-    /// The source, once it is known: its subscriptions end with the planner.
-    source: Mutex<Option<String>>,
 }
 
 /// What the subscriptions know of the shards.
@@ -63,7 +61,6 @@ impl FanOut {
             consumer,
             _in_use: in_use,
             seen: Mutex::default(),
-            source: Mutex::default(),
         })
     }
 
@@ -72,13 +69,9 @@ impl FanOut {
         self.consumer.arn.clone()
     }
 
-    /// The query's source is this one: from now on news of it are heard.
+    /// From now on news of this source, the query's, are heard.
     pub(super) fn serve(&self, source: &str) {
-        let mut known = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.as_deref() != Some(source) {
-            *known = Some(source.to_owned());
-            self.residents.news(source);
-        }
+        self.residents.news(source);
     }
 
     /// Told when something arrived for the source.
@@ -121,17 +114,9 @@ impl FanOut {
         self.seen().contains(shard)
     }
 
-    /// The query ended for good: ends its subscriptions here, and deregisters the consumer if the query registered it.
+    /// The query ended for good: deregisters the consumer if the query registered it.
     pub(super) async fn release(&self, files: &dyn FileSystem, folder: &str) -> Result<()> {
-        self.close();
         self.consumer.release(&*self.api, files, folder).await
-    }
-
-    fn close(&self) {
-        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(source) = &*source {
-            self.residents.close(source);
-        }
     }
 
     fn seen(&self) -> MutexGuard<'_, BTreeSet<ShardId>> {
@@ -166,11 +151,5 @@ fn key(stream_arn: &str, choice: &ConsumerChoice) -> String {
             .rsplit_once(':')
             .map_or(arn.as_str(), |(key, _)| key)
             .to_owned(),
-    }
-}
-
-impl Drop for FanOut {
-    fn drop(&mut self) {
-        self.close();
     }
 }

@@ -469,11 +469,20 @@ impl Planner {
                 "the stream {name} was deleted and made again after the checkpoint was made"
             ));
         }
-        self.source.get_or_init(|| offset.source.clone());
-        if let Some(fan_out) = &self.fan_out {
-            fan_out.serve(&offset.source);
-        }
+        self.source.get_or_init(|| {
+            if let Some(fan_out) = &self.fan_out {
+                fan_out.serve(&offset.source);
+            }
+            offset.source.clone()
+        });
         Ok(offset)
+    }
+
+    /// What the readers in this process left for the next batch is of no use any more.
+    fn close(&self) {
+        if let Some(source) = self.source.get() {
+            self.memory.close(source);
+        }
     }
 
     fn at_tip(&self) -> MutexGuard<'_, (u64, BTreeSet<ShardId>)> {
@@ -486,11 +495,8 @@ impl Planner {
 }
 
 impl Drop for Planner {
-    /// What the readers in this process fetched ahead is of no use any more.
     fn drop(&mut self) {
-        if let Some(source) = self.source.get() {
-            self.memory.close(source);
-        }
+        self.close();
     }
 }
 

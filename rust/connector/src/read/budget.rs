@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::options::SourceOptions;
+
 /// Counts the bytes that wait in readers' queues and buffers. Cloning shares the count. The bound is the asking
 /// query's own (`kinesis.prefetch.maxBytesPerExecutor`), what counts against it is everybody's.
 #[derive(Clone, Debug)]
@@ -15,6 +17,27 @@ impl Default for Budget {
     fn default() -> Self {
         Self {
             used: Arc::new(watch::Sender::new(0)),
+        }
+    }
+}
+
+/// How many bytes may wait for the readers of a shard.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    /// Of the shard (`kinesis.prefetch.maxBytesPerShard`).
+    pub own: usize,
+    /// In all of the process (`kinesis.prefetch.maxBytesPerExecutor`).
+    pub all: usize,
+    pub budget: Budget,
+}
+
+impl Room {
+    pub(crate) fn new(options: &SourceOptions, budget: &Budget) -> Self {
+        let bytes = |option: u64| usize::try_from(option).unwrap_or(usize::MAX);
+        Self {
+            own: bytes(options.prefetch_max_bytes_per_shard),
+            all: bytes(options.prefetch_max_bytes_per_executor),
+            budget: budget.clone(),
         }
     }
 }

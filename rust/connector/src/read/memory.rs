@@ -114,8 +114,9 @@ impl ShardMemory {
             .map_or(0, |kept| kept.ahead.bytes())
     }
 
-    /// Drops what readers of a source left.
+    /// Drops what readers of a source left, and ends its subscriptions.
     pub(crate) fn close(&self, source: &str) {
+        self.residents.close(source);
         self.left().kept.retain(|(kept, _), _| kept != source);
     }
 

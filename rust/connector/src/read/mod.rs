@@ -33,6 +33,7 @@ pub use memory::ShardMemory;
 pub use task::{Asked, ReadTask, ShardReport, TaskPlan};
 
 use attempt::Attempt;
+use budget::Room;
 use polling::Progress;
 use queue::Queue;
 use rows::RowRules;
@@ -247,13 +248,8 @@ impl ShardReader {
         F: FnOnce(Arc<TaskPlan>, Arc<[Arc<Shared>]>, watch::Receiver<bool>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<()>> + Send,
     {
-        let bytes = |option: u64| usize::try_from(option).unwrap_or(usize::MAX);
-        let queue = Arc::new(Queue::new(
-            plan.tasks().len(),
-            bytes(options.prefetch_max_bytes_per_shard),
-            bytes(options.prefetch_max_bytes_per_executor),
-            memory.budget().clone(),
-        ));
+        let room = Room::new(options, memory.budget());
+        let queue = Arc::new(Queue::new(plan.tasks().len(), room));
         let shared = |(lane, task): (usize, &ReadTask)| {
             Arc::new(Shared {
                 progress: Mutex::new(Progress::at(task.start.clone())),

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::budget::{Budget, Reserved};
+use super::budget::{Reserved, Room};
 use crate::batch::RecordBatch;
 use crate::checkpoint::protocol::{has_passed, is_before};
 use crate::error::{Error, Result};
@@ -18,11 +18,8 @@ pub(super) struct Queue {
     state: Mutex<State>,
     filled: Notify,
     drained: Notify,
-    /// Bound of a lane.
-    max_bytes: usize,
-    /// What all readers of the process may hold together, by this query's option.
-    max_bytes_of_all: usize,
-    budget: Budget,
+    /// Of each lane.
+    room: Room,
 }
 
 #[derive(Debug, Default)]
@@ -78,16 +75,14 @@ pub(super) struct Truncated {
 
 impl Queue {
     /// A queue with so many lanes.
-    pub(super) fn new(lanes: usize, max_bytes: usize, max_bytes_of_all: usize, budget: Budget) -> Self {
+    pub(super) fn new(lanes: usize, room: Room) -> Self {
         let mut state = State::default();
         state.lanes.resize_with(lanes, Lane::default);
         Self {
             state: Mutex::new(state),
             filled: Notify::new(),
             drained: Notify::new(),
-            max_bytes,
-            max_bytes_of_all,
-            budget,
+            room,
         }
     }
 
@@ -101,10 +96,10 @@ impl Queue {
             let own_room = {
                 let mut state = self.state();
                 let used = state.lanes[lane].bytes;
-                let own_room = state.lanes[lane].batches.is_empty() || used + size <= self.max_bytes;
+                let own_room = state.lanes[lane].batches.is_empty() || used + size <= self.room.own;
                 let reserved = match state.is_awaited(lane) {
-                    true => Some(self.budget.reserve_anyway(size)),
-                    false if own_room => self.budget.try_reserve(size, self.max_bytes_of_all),
+                    true => Some(self.room.budget.reserve_anyway(size)),
+                    false if own_room => self.room.budget.try_reserve(size, self.room.all),
                     false => None,
                 };
                 if let Some(reserved) = reserved {
@@ -117,7 +112,7 @@ impl Queue {
             };
             tokio::select! {
                 () = drained => {}
-                () = self.budget.wait_for(size, self.max_bytes_of_all), if own_room => {}
+                () = self.room.budget.wait_for(size, self.room.all), if own_room => {}
             }
         }
         self.filled.notify_one();
@@ -197,6 +192,7 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use super::super::budget::Budget;
     use super::*;
     use crate::error::ErrorKind;
     use crate::service::RecordColumns;
@@ -216,8 +212,12 @@ mod tests {
         Position::After(number.to_string().parse().expect("number"))
     }
 
+    fn room(own: usize, all: usize, budget: Budget) -> Room {
+        Room { own, all, budget }
+    }
+
     fn queue(max_bytes: usize) -> Queue {
-        Queue::new(1, max_bytes, usize::MAX, Budget::default())
+        Queue::new(1, room(max_bytes, usize::MAX, Budget::default()))
     }
 
     async fn drain(queue: &Queue) -> Vec<String> {
@@ -252,7 +252,7 @@ mod tests {
     #[tokio::test]
     async fn the_process_is_full_before_the_queue_is_but_each_queue_holds_one_batch() {
         let budget = Budget::default();
-        let queue = || Arc::new(Queue::new(1, 1_000, 150, budget.clone()));
+        let queue = || Arc::new(Queue::new(1, room(1_000, 150, budget.clone())));
         let (left, right) = (queue(), queue());
         left.push(0, batch(&[1])).await;
         right.push(0, batch(&[1])).await;
@@ -323,7 +323,7 @@ mod tests {
 
     #[tokio::test]
     async fn lanes_fill_at_once_and_are_emptied_one_after_the_other() {
-        let queue = Arc::new(Queue::new(2, 150, usize::MAX, Budget::default()));
+        let queue = Arc::new(Queue::new(2, room(150, usize::MAX, Budget::default())));
         queue.push(1, batch(&[7, 8])).await;
         let popped = queue.clone();
         let first = tokio::spawn(async move { popped.pop().await });
@@ -348,7 +348,7 @@ mod tests {
     #[tokio::test]
     async fn a_lane_that_is_waited_for_gets_on_when_others_have_filled_the_process() {
         let budget = Budget::default();
-        let queue = Arc::new(Queue::new(3, 1_000, 150, budget.clone()));
+        let queue = Arc::new(Queue::new(3, room(1_000, 150, budget.clone())));
         queue.push(1, batch(&[1])).await;
         let other = queue.clone();
         let waits = tokio::spawn(async move { other.push(2, batch(&[5])).await });
@@ -367,7 +367,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_producer_that_waits_is_woken() {
-        let queue = Arc::new(Queue::new(2, 150, usize::MAX, Budget::default()));
+        let queue = Arc::new(Queue::new(2, room(150, usize::MAX, Budget::default())));
         queue.push(0, batch(&[1])).await;
         queue.push(1, batch(&[1])).await;
         let producers = [0, 1].map(|lane| {

@@ -177,6 +177,23 @@ impl Asked {
 }
 
 impl ReadTask {
+    /// A task of a shard from this start, of which nothing else is known: polled, without an end.
+    pub fn new(source: &str, batch: u64, shard: ShardId, start: Position) -> Self {
+        Self {
+            source: source.to_owned(),
+            batch,
+            shard,
+            start,
+            hash_range: None,
+            tip_seen: false,
+            until: None,
+            consumer: None,
+            news: false,
+            holder: None,
+            asked: None,
+        }
+    }
+
     /// Names the task's claim.
     pub fn claim_key(&self) -> ClaimKey {
         ClaimKey {
@@ -299,19 +316,7 @@ mod tests {
     use super::*;
 
     fn task(shard: &str) -> ReadTask {
-        ReadTask {
-            source: "q".into(),
-            batch: 3,
-            shard: shard.into(),
-            start: Position::TrimHorizon,
-            hash_range: None,
-            tip_seen: false,
-            until: None,
-            consumer: None,
-            news: false,
-            holder: None,
-            asked: None,
-        }
+        ReadTask::new("q", 3, shard.into(), Position::TrimHorizon)
     }
 
     #[test]

@@ -7,18 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::read::budget::{Budget, Reserved};
+use crate::read::budget::{Reserved, Room};
 use crate::service::Page;
-
-/// How many bytes may wait.
-#[derive(Clone, Debug)]
-pub(super) struct Room {
-    /// In this buffer.
-    pub own: usize,
-    /// In all of the process.
-    pub all: usize,
-    pub budget: Budget,
-}
 
 /// Who learns that something arrived.
 #[derive(Clone, Debug, Default)]

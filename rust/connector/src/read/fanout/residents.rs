@@ -9,13 +9,13 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::buffer::{Bell, Buffer, Room};
+use super::buffer::{Bell, Buffer};
 use super::remote::{Answer, REPEAT, Remote, Stand, Told};
 use super::subscriber::{Subscriber, in_use};
 use crate::error::Result;
 use crate::options::SourceOptions;
 use crate::read::ReadTask;
-use crate::read::budget::Budget;
+use crate::read::budget::{Budget, Room};
 use crate::service::{FanOutApi, RequestCounters};
 use crate::stream::{Position, ShardId};
 
@@ -230,11 +230,7 @@ impl Residents {
                 }
             }
         }
-        let room = Room {
-            own: usize::try_from(options.prefetch_max_bytes_per_shard).unwrap_or(usize::MAX),
-            all: usize::try_from(options.prefetch_max_bytes_per_executor).unwrap_or(usize::MAX),
-            budget: budget.clone(),
-        };
+        let room = Room::new(options, budget);
         let bell = Bell {
             driver_here: news,
             driver_elsewhere: self.inner().changed.clone(),

@@ -11,11 +11,11 @@ use futures_util::stream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::buffer::{Bell, Buffer, Found, Room};
+use super::buffer::{Bell, Buffer, Found};
 use super::subscriber::Subscriber;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::RetryOptions;
-use crate::read::budget::Budget;
+use crate::read::budget::{Budget, Room};
 use crate::service::{
     Consumer, ConsumerId, ConsumerStatus, FanOutApi, Page, RecordColumns, RequestCounters, ShardIterator,
     SubscribeAt, Subscription, SubscriptionConnection,

@@ -12,39 +12,13 @@ use tokio::time::Instant;
 use super::fetch::Fetch;
 use super::{is_tip, rest_of};
 use crate::options::SourceOptions;
-use crate::read::budget::{Budget, Reserved};
+use crate::read::budget::{Reserved, Room};
 use crate::service::{KinesisApi, Page, RequestCounters, ShardIterator};
 use crate::stream::{Position, ShardId};
 
 /// What follows a record that arrived this short a time ago can't have expired: half of the day that a stream keeps its
 /// records at least (AWS limit), so that clocks may differ by hours.
 const YOUNG: Duration = Duration::from_secs(12 * 3600);
-
-/// How many bytes may wait.
-#[derive(Clone, Debug)]
-pub(super) struct Room {
-    /// Of this shard.
-    pub own: usize,
-    /// In all of the process.
-    pub all: usize,
-    pub budget: Budget,
-}
-
-impl Room {
-    pub(super) fn new(options: &SourceOptions, budget: &Budget) -> Self {
-        let bytes = |option: u64| usize::try_from(option).unwrap_or(usize::MAX);
-        Self {
-            own: bytes(options.prefetch_max_bytes_per_shard),
-            all: bytes(options.prefetch_max_bytes_per_executor),
-            budget: budget.clone(),
-        }
-    }
-
-    /// The shard's bytes that are left beside so many.
-    pub(super) fn left(&self, bytes: usize) -> usize {
-        self.own.saturating_sub(bytes)
-    }
-}
 
 /// Pages that follow one another without a gap, and the fetch that may add to them. Dropping it ends the fetch and gives
 /// the bytes back.
@@ -218,7 +192,8 @@ impl Ahead {
         let known = pages.answer.as_ref();
         let bytes = self
             .room
-            .left(pages.bytes)
+            .own
+            .saturating_sub(pages.bytes)
             .min(self.room.budget.left(self.room.all));
         known.map_or(0, |answer| answer.records_in(bytes))
     }

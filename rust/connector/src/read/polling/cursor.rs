@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ahead::{Ahead, Answer, Room};
+use super::ahead::{Ahead, Answer};
 use super::retention::{Retention, expired_after};
 use super::{Fetcher, MAX_RECORDS, rest_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::Shared;
+use crate::read::budget::Room;
 use crate::service::{KinesisApi, Page, RecordColumns, ShardIterator};
 use crate::stream::{Position, SequenceNumber};
 

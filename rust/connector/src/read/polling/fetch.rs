@@ -7,11 +7,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::MAX_RECORDS;
-use super::ahead::{Answer, Room, Waiting};
+use super::ahead::{Answer, Waiting};
 use super::cursor::remove_read;
 use super::rest_of;
 use crate::error::Result;
-use crate::read::budget::Reserved;
+use crate::read::budget::{Reserved, Room};
 use crate::service::{KinesisApi, Page, RequestCounters, ShardIterator};
 use crate::stream::{Position, SequenceNumber, ShardId};
 
@@ -77,7 +77,7 @@ impl Fetch {
     fn question(&self) -> Option<Question> {
         let pages = self.waiting.lock();
         let answer = pages.answer.as_ref().filter(|answer| !answer.tip)?;
-        let left = self.room.left(pages.bytes);
+        let left = self.room.own.saturating_sub(pages.bytes);
         let most = answer.records_in(self.room.own).min(self.most_records as usize);
         let limit = answer.records_in(left).min(most);
         if limit == 0 || limit < most / 2 {
