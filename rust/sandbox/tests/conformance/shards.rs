@@ -1,5 +1,7 @@
 //! ListShards.
 
+use std::time::{Duration, SystemTime};
+
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType};
 
@@ -128,8 +130,8 @@ pub async fn filters_choose_shards(service: &Service) {
         .stream_description_summary
         .unwrap()
         .stream_creation_timestamp;
-    // So that the split is later than the creation by the clock.
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let just_after_creation = DateTime::from_millis(created.to_millis().unwrap() + 600);
+    more_than_a_second_after(just_after_creation).await;
     let split = client
         .split_shard()
         .stream_name(&name)
@@ -171,7 +173,6 @@ pub async fn filters_choose_shards(service: &Service) {
         .r#type(ShardFilterType::AfterShardId)
         .shard_id("shardId-000000000001");
     assert_eq!(listed(after.build().unwrap()).await, [2, 3]);
-    let just_after_creation = DateTime::from_millis(created.to_millis().unwrap() + 600);
     assert_eq!(
         listed(timed(ShardFilterType::AtTimestamp, just_after_creation)).await,
         [0, 1]
@@ -180,9 +181,18 @@ pub async fn filters_choose_shards(service: &Service) {
         listed(timed(ShardFilterType::FromTimestamp, just_after_creation)).await,
         [0, 1, 2, 3]
     );
-    let now = std::time::SystemTime::now() + std::time::Duration::from_millis(1);
+    more_than_a_second_after(DateTime::from(SystemTime::now())).await;
+    let now = DateTime::from(SystemTime::now());
     assert_eq!(
-        listed(timed(ShardFilterType::FromTimestamp, DateTime::from(now))).await,
+        listed(timed(ShardFilterType::FromTimestamp, now)).await,
         [1, 2, 3]
     );
+}
+
+/// Returns when `time` lies in an earlier second than the clock: kinesis-local compares whole seconds.
+async fn more_than_a_second_after(time: DateTime) {
+    let due = SystemTime::try_from(time).unwrap() + Duration::from_millis(1_001);
+    while let Ok(wait) = due.duration_since(SystemTime::now()) {
+        tokio::time::sleep(wait).await;
+    }
 }
