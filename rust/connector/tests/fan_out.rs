@@ -60,6 +60,16 @@ fn calls(world: &World, operation: &str) -> u64 {
     world.sandbox.stats().calls(operation)
 }
 
+/// Returns when the condition holds, in time.
+async fn until(holds: impl Fn() -> bool) {
+    let holding = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, holding).await.expect("in time");
+}
+
 /// Subscriptions that are open now.
 fn subscriptions(world: &World) -> u64 {
     let stats = world.sandbox.stats();
@@ -273,6 +283,41 @@ async fn whatever_befalls_an_open_subscription_nothing_is_lost_or_repeated() {
 }
 
 #[tokio::test]
+async fn a_shard_that_is_being_subscribed_again_holds_up_no_other_and_its_part_stays_empty() {
+    let world = world(2).await;
+    let mut query = query(&world, &[]).await;
+    world.put("r", 0..32).await;
+    rows(&mut query, 32).await;
+    let of_shard = |shard: &str| world.sandbox.stats().streams[STREAM][shard];
+    let of_other = of_shard(SHARD_1).records_in as usize;
+    assert!(0 < of_other && of_other < 32, "{of_other}");
+
+    world.knobs(json!({"subscriptions": {"exclusive_ms": 60_000}}));
+    let cut = json!({"fault": "cut", "open": true, "shard": SHARD_0, "count": 1});
+    world.knobs(json!({"subscription_faults": [cut]}));
+    until(|| of_shard(SHARD_0).subscribe_calls > 1).await;
+    world.put("r", 32..64).await;
+    let alone = rows(&mut query, of_other).await;
+    assert_eq!(alone.len(), of_other, "the other shard's rows");
+    assert_eq!(of_shard(SHARD_0).subscriptions, 1);
+
+    world.knobs(json!({"subscriptions": {"exclusive_ms": 0}}));
+    until(|| of_shard(SHARD_0).records_pushed == of_shard(SHARD_0).records_in).await;
+    for task in query.planner.partitions(&query.offset).expect("tasks") {
+        let again = query.reader(&task).expect("a reader");
+        for row in read_all(&again).await.expect("rows") {
+            assert!(
+                alone.contains(&row),
+                "a second action of the batch has {row:?}, too"
+            );
+        }
+        again.finish(true).await.expect("finished");
+    }
+    let later = rows(&mut query, 32 - of_other).await;
+    assert_exact(&[alone, later].concat(), "r", 32..64);
+}
+
+#[tokio::test]
 async fn records_that_expire_unread_are_noticed() {
     let world = world(1).await;
     let options = [
@@ -346,14 +391,7 @@ async fn a_query_that_ends_leaves_no_subscription() {
         assert_ne!(subscriptions(&world), 0);
         let Query { planner, engine, .. } = query;
         drop(planner);
-        let ended = async {
-            while subscriptions(&world) > 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, ended)
-            .await
-            .expect("ended in time");
+        until(|| subscriptions(&world) == 0).await;
         drop(engine);
     }
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use super::fanout::{FanOutCursor, Next};
+use super::fanout::{BatchEnd, FanOutCursor, Next};
 use super::polling::{Fetcher, PollingCursor};
 use crate::error::{ErrorKind, Result};
 use crate::service::{Page, RecordColumns, ShardIterator};
@@ -51,14 +49,14 @@ impl Cursor {
         ))
     }
 
-    /// Sets when the batch's time is over. A request is waited for all the same, an event is not.
-    pub(super) fn until(&mut self, deadline: Option<Instant>) {
+    /// Sets how far the batch goes. A request is waited for even when its time is over, an event is not.
+    pub(super) fn until(&mut self, end: BatchEnd) {
         if let Self::FanOut(cursor, _) = self {
-            cursor.until(deadline);
+            cursor.until(end);
         }
     }
 
-    /// The next records; none when the batch's time is over before they came. The cursor moves on only with
+    /// The next records; none when the batch waits no longer for them. The cursor moves on only with
     /// [`Self::stand_at`].
     /// `interval` is the least time between two requests where that matters.
     pub(super) async fn next_page(&mut self, limit: u32, interval: Duration) -> Result<Option<Page>> {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::budget::{Reserved, Room};
@@ -45,6 +46,8 @@ struct State {
     bytes: usize,
     /// How far the last event was behind the tip; none before a subscription's first event.
     behind: Option<i64>,
+    /// Since when a subscription that had events before is being opened again.
+    blind_since: Option<Instant>,
     /// Records before the first page have expired, as this tells.
     loss: Option<String>,
     failed: Option<Error>,
@@ -66,6 +69,8 @@ pub(super) enum Found {
     Tip,
     /// Something must still arrive.
     Nothing,
+    /// The subscription ended at this time, and the next one hasn't told of anything yet.
+    Blind(Instant),
 }
 
 impl Buffer {
@@ -90,7 +95,7 @@ impl Buffer {
                 let own_room = state.bytes + bytes <= self.room.own;
                 // Events without records only say how far the shard was read.
                 if page.records.is_empty() && !ends {
-                    state.behind = page.millis_behind_latest;
+                    state.see(page.millis_behind_latest);
                     break;
                 }
                 let reserved = match state.pages.is_empty() {
@@ -99,7 +104,7 @@ impl Buffer {
                     false => None,
                 };
                 if let Some(reserved) = reserved {
-                    state.behind = page.millis_behind_latest;
+                    state.see(page.millis_behind_latest);
                     state.add_last(page, bytes, reserved);
                     self.news.ring();
                     break;
@@ -127,10 +132,11 @@ impl Buffer {
             }
             return Ok(Found::Page(Box::new(page)));
         }
-        match (&state.failed, state.behind) {
-            (Some(error), _) => Err(error.clone()),
-            (None, Some(0)) => Ok(Found::Tip),
-            (None, _) => Ok(Found::Nothing),
+        match (&state.failed, state.behind, state.blind_since) {
+            (Some(error), ..) => Err(error.clone()),
+            (None, Some(0), _) => Ok(Found::Tip),
+            (None, None, Some(since)) => Ok(Found::Blind(since)),
+            (None, ..) => Ok(Found::Nothing),
         }
     }
 
@@ -164,7 +170,12 @@ impl Buffer {
 
     /// The subscription ended: until the next one's first event nobody knows what comes meanwhile.
     pub(super) fn lose_sight(&self) {
-        self.state().behind = None;
+        let mut state = self.state();
+        if state.behind.take().is_some() {
+            state.blind_since = Some(Instant::now());
+            // A reader that waits may not wait for long any more.
+            self.arrived.notify_one();
+        }
     }
 
     /// The subscriber gave up.
@@ -212,6 +223,11 @@ impl Buffer {
 }
 
 impl State {
+    fn see(&mut self, behind: Option<i64>) {
+        self.behind = behind;
+        self.blind_since = None;
+    }
+
     fn add_last(&mut self, page: Page, bytes: usize, reserved: Reserved) {
         self.bytes += bytes;
         self.pages.push_back(Waiting {

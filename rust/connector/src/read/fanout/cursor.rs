@@ -17,14 +17,27 @@ use crate::stream::Position;
 /// that doesn't bring them by then is one whose connection broke unnoticed.
 const AWAIT_NEWS: Duration = Duration::from_secs(5);
 
+/// How long a batch waits for a subscription that is being opened again, since the last one ended. One that is renewed
+/// is there by then; one that the service refuses for its five seconds (AWS limit) holds up no other shard.
+const AWAIT_RENEWAL: Duration = Duration::from_millis(500);
+
 /// What a subscription has for a reader.
 pub(in crate::read) enum Next {
     /// Records, or an empty page at the tip.
     Page(Box<Page>),
-    /// The batch's time is over before anything came.
+    /// Nothing came while the batch could wait for it.
     TimeIsOver,
     /// The subscription brings nothing, though there is something.
     Silent,
+}
+
+/// Where a shard's part of a batch ends.
+#[derive(Clone, Copy)]
+pub(in crate::read) enum BatchEnd {
+    /// Where an earlier claim says.
+    Claimed,
+    /// Where this reader says, by that time if there is one.
+    Open(Option<Instant>),
 }
 
 pub(in crate::read) struct FanOutCursor {
@@ -34,7 +47,7 @@ pub(in crate::read) struct FanOutCursor {
     retention: Retention,
     /// The driver has seen records that must come by then.
     news_until: Option<Instant>,
-    deadline: Option<Instant>,
+    end: BatchEnd,
     /// The page handed out last, without its records.
     last: Option<Page>,
 }
@@ -53,20 +66,24 @@ impl FanOutCursor {
             shared,
             retention,
             news_until,
-            deadline: None,
+            end: BatchEnd::Claimed,
             last: None,
         }
     }
 
-    /// Sets when the batch's time is over.
-    pub(in crate::read) fn until(&mut self, deadline: Option<Instant>) {
-        self.deadline = deadline;
+    /// Sets how far the batch goes.
+    pub(in crate::read) fn until(&mut self, end: BatchEnd) {
+        self.end = end;
     }
 
     /// What comes next. Dropping the future loses nothing.
     pub(in crate::read) async fn next_page(&mut self) -> Result<Next> {
         loop {
             let now = Instant::now();
+            let mut deadline = match self.end {
+                BatchEnd::Claimed => None,
+                BatchEnd::Open(deadline) => deadline,
+            };
             match self.resident.buffer.take()? {
                 Found::Page(page) => {
                     if let Some(loss) = self.resident.buffer.take_loss() {
@@ -78,12 +95,16 @@ impl FanOutCursor {
                 }
                 Found::Tip if self.news_until.is_none() => return Ok(Next::Page(Box::new(tip()))),
                 Found::Tip if self.news_until.is_some_and(|until| now >= until) => return Ok(Next::Silent),
-                Found::Tip | Found::Nothing => {}
+                Found::Blind(since) if self.goes_on_without_the_shard() => {
+                    let renewed = since + AWAIT_RENEWAL;
+                    deadline = Some(deadline.map_or(renewed, |deadline| deadline.min(renewed)));
+                }
+                Found::Tip | Found::Nothing | Found::Blind(_) => {}
             }
-            if self.deadline.is_some_and(|deadline| now >= deadline) {
+            if deadline.is_some_and(|deadline| now >= deadline) {
                 return Ok(Next::TimeIsOver);
             }
-            let wake = [self.news_until.filter(|until| *until > now), self.deadline];
+            let wake = [self.news_until.filter(|until| *until > now), deadline];
             match wake.into_iter().flatten().min() {
                 Some(wake) => {
                     let _ = tokio::time::timeout_at(wake, self.resident.buffer.arrival()).await;
@@ -91,6 +112,12 @@ impl FanOutCursor {
                 None => self.resident.buffer.arrival().await,
             }
         }
+    }
+
+    /// True if the shard's part of the batch may end before its subscription is opened again: nobody has seen records
+    /// there. Whatever comes, the next batch has it.
+    fn goes_on_without_the_shard(&self) -> bool {
+        matches!(self.end, BatchEnd::Open(_)) && self.news_until.is_none()
     }
 
     /// Moves to what follows a page; what the batch left of it waits for the next one.

@@ -10,5 +10,5 @@ mod subscriber;
 #[cfg(test)]
 mod tests;
 
-pub(super) use cursor::{FanOutCursor, Next};
+pub(super) use cursor::{BatchEnd, FanOutCursor, Next};
 pub(crate) use residents::{InUseByQuery, Residents, Standing};

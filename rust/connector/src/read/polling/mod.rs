@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::cursor::Cursor;
+use super::fanout::BatchEnd;
 use super::rows::{Bounds, Cut, LeftOut, Taken, take};
 use super::task::Asked;
 use super::{ShardMemory, Shared};
@@ -37,7 +38,7 @@ const PATIENCE_FOR_CLAIM: u32 = 25;
 pub(crate) struct Progress {
     /// The end of what was fetched for the batch.
     pub position: Position,
-    /// True once an answer was taken, records or none.
+    /// True once an answer was taken, records or none, or the batch waited for one as long as it may.
     pub fetched: bool,
     pub rows: u64,
     pub bytes: u64,
@@ -114,7 +115,7 @@ impl Fetcher<'_> {
             .max_fetch_time_per_shard
             .filter(|_| self.shared.task.until.is_none())
             .map(|time| Instant::now() + time);
-        cursor.until(deadline);
+        cursor.until(BatchEnd::Open(deadline));
         loop {
             let bounds = self.bounds();
             // A batch's last answer need not be a small one.
@@ -123,11 +124,13 @@ impl Fetcher<'_> {
                 u32::try_from(rows).unwrap_or(MAX_RECORDS)
             });
             let limit = limit.clamp(1, self.options.records_per_fetch);
-            let Some(page) = self
+            let asked = self
                 .or_stop(cursor.next_page(limit, self.options.fetch_interval))
-                .await?
-                .flatten()
-            else {
+                .await?;
+            let Some(answer) = asked else { return Ok(()) };
+            let Some(page) = answer else {
+                // The shard's part ends here for every attempt, rows or none.
+                self.shared.progress().fetched = true;
                 return Ok(());
             };
             let step = self.take_page(page, &bounds, cursor).await?;
@@ -155,7 +158,7 @@ impl Fetcher<'_> {
     /// claim stands already.
     pub(super) async fn read_to(&mut self, end: &Position, cursor: &mut Cursor) -> Result<()> {
         let mut tips = 0;
-        cursor.until(None);
+        cursor.until(BatchEnd::Claimed);
         while self.shared.progress().position != *end {
             let through = match end {
                 Position::After(number) => Some(number.clone()),
