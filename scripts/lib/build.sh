@@ -52,9 +52,6 @@ check_glibc() {
   say "the native library needs glibc $newest"
 }
 
-# run_gradle ARGUMENT... - Gradle, quiet about itself.
-run_gradle() { (cd "$ROOT" && gradle --no-daemon --console=plain --quiet "$@" </dev/null >&2); }
-
 # build_jars - both JARs with the release library.
 build_jars() {
   say "building the JARs"

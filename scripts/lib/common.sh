@@ -45,3 +45,6 @@ wait_until() {
     sleep 0.1
   done
 }
+
+# run_gradle ARGUMENT... - Gradle, quiet about itself.
+run_gradle() { (cd "$ROOT" && gradle --no-daemon --console=plain --quiet "$@" </dev/null >&2); }

@@ -21,9 +21,16 @@ as_root() {
 ensure_command() {
   have "$1" && return
   have apt-get || die "$1 is missing: install it, and run this again"
-  say "installing $2 (apt)"
-  { as_root apt-get update -qq && as_root apt-get install -y -qq "$2"; } </dev/null >&2 \
-    || die "$1 is missing and 'apt-get install $2' failed: install it, and run this again"
+  apt_install "$2" || die "$1 is missing and 'apt-get install $2' failed: install it, and run this again"
+}
+
+# apt_install PACKAGE - a Debian package; what apt says is shown only when it fails.
+apt_install() {
+  local told
+  say "installing $1 (apt)"
+  told="$({ as_root apt-get update -qq && as_root apt-get install -y -qq "$1"; } </dev/null 2>&1)" && return
+  printf '%s\n' "$told" >&2
+  return 1
 }
 
 # ensure_build_tools - Java, Gradle, Rust and the linker tools.
@@ -49,9 +56,7 @@ make_venv() {
 }
 
 ensure_python_venv() {
-  say "installing python3-venv (apt)"
-  { as_root apt-get update -qq && as_root apt-get install -y -qq python3-venv; } </dev/null >&2 \
-    || die "Python's venv module is missing: install python3-venv, and run this again"
+  apt_install python3-venv || die "Python's venv module is missing: install python3-venv, and run this again"
 }
 
 # ensure_venv NAME REQUIREMENT... - the virtual environment .venv/NAME holding these packages.
