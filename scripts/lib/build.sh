@@ -1,19 +1,22 @@
 # Building the native library and the JARs.
 # shellcheck shell=bash
 
-NATIVE_TARGET=x86_64-unknown-linux-gnu
+# The processors that a released JAR has a library for.
+PLATFORMS=(x86_64 aarch64)
 # The oldest C library supported: Amazon Linux 2 (EMR 6).
 NATIVE_GLIBC=2.26
 
-# build_native_release FILE - the library for the JAR, able to run on every glibc since NATIVE_GLIBC.
+# build_native_release PLATFORM FILE - the library for the JAR, able to run on every glibc since NATIVE_GLIBC.
 build_native_release() {
+  local target="$1-unknown-linux-gnu"
   ensure_native_tools
-  say "building the native library (release, glibc $NATIVE_GLIBC)"
+  ensure_target "$target"
+  say "building the native library for $1 (release, glibc $NATIVE_GLIBC)"
   (cd "$ROOT" && PATH="$VENVS/build/bin:$PATH" \
-    cargo zigbuild --locked --release --target "$NATIVE_TARGET.$NATIVE_GLIBC" -p spark-kinesis-jni >&2)
-  mkdir -p "$(dirname "$1")"
-  cp "$ROOT/target/$NATIVE_TARGET/release/libsparkkinesis.so" "$1"
-  check_glibc "$1"
+    cargo zigbuild --locked --release --target "$target.$NATIVE_GLIBC" -p spark-kinesis-jni >&2)
+  mkdir -p "$(dirname "$2")"
+  cp "$ROOT/target/$target/release/libsparkkinesis.so" "$2"
+  check_glibc "$2"
 }
 
 # The debug libraries are copied away, since both have the same place under cargo's target folder.
@@ -52,10 +55,16 @@ check_glibc() {
   say "the native library needs glibc $newest"
 }
 
-# build_jars - both JARs with the release library.
+# build_jars - both JARs with the release library for this machine's processor.
 build_jars() {
   say "building the JARs"
   run_gradle jars
+}
+
+# build_jars_for PLATFORM... - both JARs with a release library for each of these.
+build_jars_for() {
+  say "building the JARs for $*"
+  run_gradle jars "-Pplatforms=$(IFS=,; echo "$*")"
 }
 
 # build_jars_dev - both JARs with the debug library.

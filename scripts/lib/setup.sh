@@ -74,6 +74,14 @@ ensure_venv() {
 # ensure_native_tools - what links the native library against an old glibc.
 ensure_native_tools() { ensure_venv build "${ZIG_REQUIREMENTS[@]}"; }
 
+# ensure_target TARGET - Rust's standard library for it.
+ensure_target() {
+  [ ! -d "$(rustc --print sysroot)/lib/rustlib/$1/lib" ] || return 0
+  have rustup || die "Rust has no $1 here: install it, and run this again"
+  say "installing Rust's $1"
+  rustup --quiet target add "$1" >&2 || die "'rustup target add $1' failed"
+}
+
 # ensure_spark LINE - PySpark and the test tools for a Spark line (3.5 or 4.3), in .venv/spark-LINE.
 ensure_spark() {
   local requirements=() line

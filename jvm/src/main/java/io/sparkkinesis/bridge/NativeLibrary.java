@@ -62,7 +62,7 @@ final class NativeLibrary {
       String resource = resource(System.getProperty("os.name"), System.getProperty("os.arch"));
       if (NativeLibrary.class.getResource(resource) == null) {
         throw unsupported("this build of the connector has no native library for this platform (" + resource
-            + " is not in its JAR)");
+            + " is not in its JAR): take a JAR made by scripts/package");
       }
       loadCopy("the JAR's " + resource, () -> NativeLibrary.class.getResourceAsStream(resource));
     }
