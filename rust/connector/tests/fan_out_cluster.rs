@@ -9,6 +9,7 @@ mod support;
 use std::time::Duration;
 
 use kinesis_connector::Engine;
+use serde_json::json;
 use tokio::task::JoinHandle;
 
 use support::{Query, World, assert_exact};
@@ -101,6 +102,30 @@ async fn without_a_teller_the_driver_looks() {
     cluster.rows(0..20).await;
     cluster.await_a_look().await;
     cluster.rows(20..40).await;
+}
+
+#[tokio::test]
+async fn what_the_driver_saw_is_read_by_get_records_while_the_subscription_is_refused() {
+    let mut cluster = Cluster::start().await;
+    cluster.rows(0..20).await;
+    cluster
+        .world
+        .knobs(json!({"subscriptions": {"exclusive_ms": 60_000}}));
+    let cut = json!({"fault": "cut", "open": true, "shard": "shardId-000000000000", "count": 1});
+    cluster.world.knobs(json!({"subscription_faults": [cut]}));
+    let opened = |cluster: &Cluster| cluster.world.sandbox.stats().calls("SubscribeToShard");
+    let before = opened(&cluster);
+    let refused = async {
+        while opened(&cluster) == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, refused)
+        .await
+        .expect("refused in time");
+    cluster.rows(20..40).await;
+    cluster.world.knobs(json!({"subscriptions": {"exclusive_ms": 0}}));
+    cluster.rows(40..60).await;
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::service::{Page, RecordColumns, ShardIterator};
 use crate::stream::Position;
 
 /// How long records are awaited that the driver has seen: the service pushes them within a second. A subscription
-/// that doesn't bring them by then is one whose connection broke unnoticed.
+/// that doesn't bring them by then is one whose connection broke unnoticed, or can't be opened again.
 const AWAIT_NEWS: Duration = Duration::from_secs(5);
 
 /// How long a batch waits for a subscription that is being opened again, since the last one ended. One that is renewed
@@ -94,7 +94,9 @@ impl FanOutCursor {
                     return Ok(Next::Page(page));
                 }
                 Found::Tip if self.news_until.is_none() => return Ok(Next::Page(Box::new(tip()))),
-                Found::Tip if self.news_until.is_some_and(|until| now >= until) => return Ok(Next::Silent),
+                Found::Tip | Found::Blind(_) if self.news_until.is_some_and(|until| now >= until) => {
+                    return Ok(Next::Silent);
+                }
                 Found::Blind(since) if self.goes_on_without_the_shard() => {
                     let renewed = since + AWAIT_RENEWAL;
                     deadline = Some(deadline.map_or(renewed, |deadline| deadline.min(renewed)));
