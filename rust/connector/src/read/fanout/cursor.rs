@@ -117,9 +117,12 @@ impl FanOutCursor {
     }
 
     /// True if the shard's part of the batch may end before its subscription is opened again: nobody has seen records
-    /// there. Whatever comes, the next batch has it.
+    /// there. Whatever comes, the next batch has it. A subscription of this batch's own is waited for: it may have been
+    /// opened here for what another process received.
     fn goes_on_without_the_shard(&self) -> bool {
-        matches!(self.end, BatchEnd::Open(_)) && self.news_until.is_none()
+        matches!(self.end, BatchEnd::Open(_))
+            && self.news_until.is_none()
+            && self.shared.progress().prefetch_hit
     }
 
     /// Moves to what follows a page; what the batch left of it waits for the next one.
