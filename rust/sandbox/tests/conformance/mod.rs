@@ -56,6 +56,7 @@ macro_rules! suite {
 suite! { run cases
     streams {
         a_stream_is_created_described_and_deleted,
+        a_stream_is_not_created_twice,
         an_on_demand_stream_has_four_shards,
         a_stream_is_found_by_its_arn,
         lists_of_streams_come_in_pages,
