@@ -13,12 +13,11 @@ use kinesis_sandbox::{ErrorCode, Fault, Operation, Schedule, ShardStats, Trim};
 use serde_json::json;
 use tempfile::TempDir;
 
-use support::{FAN_OUT, NAMED, Query, Row, STREAM, World, assert_exact, read_all};
+use support::{FAN_OUT, NAMED, PATIENCE, Query, Row, STREAM, World, assert_exact, read_all, until};
 
 const LATEST: (&str, &str) = ("kinesis.startingPosition", "LATEST");
 const SHARD_0: &str = "shardId-000000000000";
 const SHARD_1: &str = "shardId-000000000001";
-const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn world(shards: i32) -> World {
     let world = World::with_shards(shards).await;
@@ -58,16 +57,6 @@ fn another_folder(world: &mut World) -> TempDir {
 
 fn calls(world: &World, operation: &str) -> u64 {
     world.sandbox.stats().calls(operation)
-}
-
-/// Returns when the condition holds, in time.
-async fn until(holds: impl Fn() -> bool) {
-    let holding = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, holding).await.expect("in time");
 }
 
 /// Subscriptions that are open now.

@@ -6,19 +6,16 @@
 
 mod support;
 
-use std::time::Duration;
-
 use kinesis_connector::Engine;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use support::{Query, World, assert_exact};
+use support::{PATIENCE, Query, World, assert_exact, until};
 
 const OPTIONS: [(&str, &str); 2] = [
     ("kinesis.consumerType", "SubscribeToShard"),
     ("kinesis.consumerName", "app"),
 ];
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A query and its one executor, each with an engine of its own.
 struct Cluster {
@@ -113,16 +110,9 @@ async fn what_the_driver_saw_is_read_by_get_records_while_the_subscription_is_re
         .knobs(json!({"subscriptions": {"exclusive_ms": 60_000}}));
     let cut = json!({"fault": "cut", "open": true, "shard": "shardId-000000000000", "count": 1});
     cluster.world.knobs(json!({"subscription_faults": [cut]}));
-    let opened = |cluster: &Cluster| cluster.world.sandbox.stats().calls("SubscribeToShard");
-    let before = opened(&cluster);
-    let refused = async {
-        while opened(&cluster) == before {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, refused)
-        .await
-        .expect("refused in time");
+    let opened = || cluster.world.sandbox.stats().calls("SubscribeToShard");
+    let before = opened();
+    until(|| opened() > before).await;
     cluster.rows(20..40).await;
     cluster.world.knobs(json!({"subscriptions": {"exclusive_ms": 0}}));
     cluster.rows(40..60).await;

@@ -6,14 +6,12 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use kinesis_connector::plan::Planner;
-use support::{LocalFiles, Query, Row, World, assert_exact};
+use support::{LocalFiles, Query, Row, World, assert_exact, until};
 
 const THIRTY: (&str, &str) = ("kinesis.maxFetchRecordsPerShard", "30");
 const NO_PREFETCH: (&str, &str) = ("kinesis.prefetch.maxBytesPerShard", "1");
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A stream with records 0 to 599, of which an answer has twenty at most.
 async fn backlog(shards: i32) -> World {
@@ -29,12 +27,7 @@ fn calls(world: &World, operation: &str) -> u64 {
 
 /// Waits until so many GetRecords were asked.
 async fn asked(world: &World, gets: u64) {
-    let all = async {
-        while calls(world, "GetRecords") < gets {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, all).await.expect("asked in time");
+    until(|| calls(world, "GetRecords") >= gets).await;
 }
 
 fn metric(query: &Query, name: &str) -> u64 {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind as IoErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
@@ -30,6 +31,21 @@ pub const FAN_OUT: (&str, &str) = ("kinesis.consumerType", "SubscribeToShard");
 pub const NAMED: (&str, &str) = ("kinesis.consumerName", "app");
 /// What a test that holds for both consumer types reads by, one after the other.
 pub const BOTH_CONSUMERS: [&[(&str, &str)]; 2] = [&[], &[FAN_OUT, NAMED]];
+
+/// How long a test waits for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Returns when the condition holds, which must be in time.
+pub async fn until(holds: impl Fn() -> bool) {
+    let holding = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, holding)
+        .await
+        .expect("the condition in time");
+}
 
 /// The store's file operations on the local disk.
 pub struct LocalFiles;
