@@ -44,22 +44,13 @@ pub(super) struct Buffer {
 struct State {
     pages: VecDeque<Waiting>,
     bytes: usize,
-    sight: Sight,
+    /// How far the last event was behind the tip; none before a subscription's first event.
+    behind: Option<i64>,
+    /// Since when a subscription that had events before is being opened again.
+    blind_since: Option<Instant>,
     /// Records before the first page have expired, as this tells.
     loss: Option<String>,
     failed: Option<Error>,
-}
-
-/// What is known of the shard's tip.
-#[derive(Debug, Default)]
-enum Sight {
-    /// No event came yet.
-    #[default]
-    None,
-    /// How many milliseconds the last event was behind it.
-    Behind(Option<i64>),
-    /// The subscription ended at this time, and the next one had no event yet.
-    Lost(Instant),
 }
 
 #[derive(Debug)]
@@ -104,7 +95,7 @@ impl Buffer {
                 let own_room = state.bytes + bytes <= self.room.own;
                 // Events without records only say how far the shard was read.
                 if page.records.is_empty() && !ends {
-                    state.sight = Sight::Behind(page.millis_behind_latest);
+                    state.see(page.millis_behind_latest);
                     break;
                 }
                 let reserved = match state.pages.is_empty() {
@@ -113,7 +104,7 @@ impl Buffer {
                     false => None,
                 };
                 if let Some(reserved) = reserved {
-                    state.sight = Sight::Behind(page.millis_behind_latest);
+                    state.see(page.millis_behind_latest);
                     state.add_last(page, bytes, reserved);
                     self.news.ring();
                     break;
@@ -141,11 +132,11 @@ impl Buffer {
             }
             return Ok(Found::Page(Box::new(page)));
         }
-        match (&state.failed, &state.sight) {
-            (Some(error), _) => Err(error.clone()),
-            (None, Sight::Behind(Some(0))) => Ok(Found::Tip),
-            (None, Sight::Lost(since)) => Ok(Found::Blind(*since)),
-            (None, Sight::None | Sight::Behind(_)) => Ok(Found::Nothing),
+        match (&state.failed, state.behind, state.blind_since) {
+            (Some(error), ..) => Err(error.clone()),
+            (None, Some(0), _) => Ok(Found::Tip),
+            (None, None, Some(since)) => Ok(Found::Blind(since)),
+            (None, ..) => Ok(Found::Nothing),
         }
     }
 
@@ -180,8 +171,8 @@ impl Buffer {
     /// The subscription ended: until the next one's first event nobody knows what comes meanwhile.
     pub(super) fn lose_sight(&self) {
         let mut state = self.state();
-        if let Sight::Behind(_) = state.sight {
-            state.sight = Sight::Lost(Instant::now());
+        if state.behind.take().is_some() {
+            state.blind_since = Some(Instant::now());
             // A reader that waits may not wait for long any more.
             self.arrived.notify_one();
         }
@@ -232,6 +223,11 @@ impl Buffer {
 }
 
 impl State {
+    fn see(&mut self, behind: Option<i64>) {
+        self.behind = behind;
+        self.blind_since = None;
+    }
+
     fn add_last(&mut self, page: Page, bytes: usize, reserved: Reserved) {
         self.bytes += bytes;
         self.pages.push_back(Waiting {
