@@ -19,6 +19,13 @@ build_native_release() {
   check_glibc "$2"
 }
 
+# One selection of packages and features for everything that is built for tests, so that each crate is compiled once:
+# cargo compiles a crate anew for another set of features, even of the crates that it depends on.
+TEST_FEATURES=(
+  kinesis-sandbox/kinesis-local kinesis-sandbox/ministack kinesis-connector/store-services
+)
+TEST_BUILD=(--locked --workspace --features "$(IFS=,; echo "${TEST_FEATURES[*]}"),spark-kinesis-jni/boundary-tests")
+
 # The debug libraries are copied away, since both have the same place under cargo's target folder.
 DEV_LIBRARY="$BUILD/native/dev/libsparkkinesis.so"
 BOUNDARY_LIBRARY="$BUILD/native/boundary/libsparkkinesis.so"
@@ -26,14 +33,17 @@ BOUNDARY_LIBRARY="$BUILD/native/boundary/libsparkkinesis.so"
 # build_native_dev - DEV_LIBRARY: as cargo builds it for this machine, quick to build.
 build_native_dev() {
   say "building the native library (debug, this machine only)"
-  (cd "$ROOT" && cargo build --locked -p spark-kinesis-jni >&2)
+  # With one small test, since without any the crates beneath are compiled anew, without what tests need of them.
+  (cd "$ROOT" && cargo build --locked --workspace --features "$(IFS=,; echo "${TEST_FEATURES[*]}")" \
+    --lib --bins --test options_page >&2)
   copy_changed "${CARGO_TARGET_DIR:-$ROOT/target}/debug/libsparkkinesis.so" "$DEV_LIBRARY"
 }
 
-# build_native_boundary - BOUNDARY_LIBRARY: the same with the exports that the tests of the bridge call.
-build_native_boundary() {
-  say "building the native library for the tests of the bridge"
-  (cd "$ROOT" && cargo build --locked -p spark-kinesis-jni --features boundary-tests --lib --examples >&2)
+# build_tests - everything that tests run: the Rust tests, the sandbox, and BOUNDARY_LIBRARY, the native library with
+# the exports that the tests of the bridge call.
+build_tests() {
+  say "building the tests, the sandbox and the native library for the tests of the bridge"
+  (cd "$ROOT" && cargo test "${TEST_BUILD[@]}" --no-run >&2)
   local debug="${CARGO_TARGET_DIR:-$ROOT/target}/debug"
   copy_changed "$debug/libsparkkinesis.so" "$BOUNDARY_LIBRARY"
   copy_changed "$debug/examples/libother_abi.so" "$(dirname "$BOUNDARY_LIBRARY")/examples/libother_abi.so"
