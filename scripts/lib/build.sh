@@ -43,7 +43,7 @@ build_native_dev() {
 # the exports that the tests of the bridge call.
 build_tests() {
   say "building the tests, the sandbox and the native library for the tests of the bridge"
-  (cd "$ROOT" && cargo test "${TEST_BUILD[@]}" --no-run >&2)
+  (cd "$ROOT" && cargo test "${TEST_BUILD[@]}" --no-run && cargo build "${TEST_BUILD[@]}" --lib --test options_page) >&2
   local debug="${CARGO_TARGET_DIR:-$ROOT/target}/debug"
   copy_changed "$debug/libsparkkinesis.so" "$BOUNDARY_LIBRARY"
   copy_changed "$debug/examples/libother_abi.so" "$(dirname "$BOUNDARY_LIBRARY")/examples/libother_abi.so"
