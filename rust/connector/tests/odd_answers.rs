@@ -189,10 +189,11 @@ async fn iterators_that_expire_again_and_again_end_no_look() {
 #[tokio::test]
 async fn a_run_for_what_is_there_ends_though_records_go_on_coming() {
     let world = World::with_shards(1).await;
-    world.put("r", 0..10).await;
+    // As much as two batches take, so that none of them comes to the tip.
+    world.put("r", 0..20).await;
     let mut query = world.query(&[("kinesis.maxFetchRecordsPerShard", "10")]).await;
     query.planner.prepare_for_available_now();
-    let mut put = 10;
+    let mut put = 20;
     let running = async {
         while query.batch().await.expect("a batch").is_some() {
             world.put("r", put..put + 10).await;
