@@ -49,6 +49,12 @@ build_tests() {
   copy_changed "$debug/examples/libother_abi.so" "$(dirname "$BOUNDARY_LIBRARY")/examples/libother_abi.so"
 }
 
+# build_test_sandbox - the sandbox that the Spark tests start, as build_tests builds it.
+build_test_sandbox() {
+  say "building kinesis-sandbox"
+  (cd "$ROOT" && cargo build "${TEST_BUILD[@]}" --bins --test options_page >&2)
+}
+
 # copy_changed FROM TO - leaves an equal file as it is, so that nothing is rebuilt for its date.
 copy_changed() {
   mkdir -p "$(dirname "$2")"
