@@ -312,6 +312,7 @@ impl Stream {
 
     fn close(&mut self, index: usize) -> Shard {
         self.shards[index].closed = Some(self.now);
+        self.shards[index].shard.closed = true;
         let shard = self.shards[index].shard.clone();
         self.missing.remove(&shard.id);
         shard
@@ -325,6 +326,7 @@ impl Stream {
                 parents: parents.iter().map(|parent| (*parent).clone()).collect(),
                 hash_start,
                 hash_end,
+                closed: false,
             },
             records: Vec::new(),
             created: self.now,
@@ -393,6 +395,7 @@ impl Stream {
                 false => Vec::new(),
             },
             request_id: None,
+            service_millis: None,
         };
         Ok((page, Place { index: to, time }))
     }
@@ -417,6 +420,7 @@ pub fn index_of(shard: &StreamShard, position: &Position) -> usize {
     let before = |record: &Record| match position {
         Position::TrimHorizon => false,
         Position::AtTimestamp(millis) => record.arrival < *millis,
+        Position::AfterQuiet(_, millis) => record.arrival < *millis,
         Position::After(last) => record
             .number
             .to_string()

@@ -117,6 +117,7 @@ impl KinesisApi for Altered {
                 millis_behind_latest: Some(i64::from(left) * 1_000),
                 child_shards: Vec::new(),
                 request_id: None,
+                service_millis: None,
             });
         }
         let mut page = self.service.get_records(shard, iterator, limit, counters).await?;
