@@ -35,7 +35,8 @@ const BATCHES: u32 = 300;
 const A_BATCH: Duration = Duration::from_secs(5);
 /// Runs of one batch each that may find nothing.
 const IDLE_RUNS: usize = 3;
-const LONG_TRIGGER: Duration = Duration::from_secs(30);
+/// Calls that may find nothing where there is something.
+const IDLE_CALLS: usize = 2;
 /// Triggers until a stream that was made again is noticed: its iterators expire in that time.
 const CALLS_TO_NOTICE: usize = 3_000;
 
@@ -189,7 +190,11 @@ impl Query {
             Finish::Running => self.run().await,
             Finish::AvailableNow { puts } => {
                 self.available_now(puts).await?;
-                if puts > 0 { self.run().await } else { Ok(()) }
+                if puts == 0 {
+                    return Ok(());
+                }
+                self.restart().await?;
+                self.run().await
             }
             Finish::Once => self.run_by_batches().await,
             Finish::AnotherStream { shards } => self.notice_another_stream(shards).await,
@@ -238,6 +243,8 @@ impl Query {
 
     /// Another stream has the name: the query ends and says so, and has no records of it.
     async fn notice_another_stream(&mut self, shards: u8) -> Checked {
+        // A position before all records is one of the other stream, too.
+        self.run().await?;
         {
             let mut stream = self.kinesis.stream();
             stream.make_again(shards);
@@ -309,12 +316,19 @@ impl Query {
         Ok(())
     }
 
-    /// Looks for a while, and fails if that makes a batch.
+    /// Looks for a while, and fails if that makes a batch; but a reader may walk through what follows the last record.
     pub async fn stay_idle(&mut self) -> Checked {
+        let slices = self.kinesis.stream().ways.slice_millis.is_some();
+        let mut batches = 0;
         for _ in 0..LOOKS {
-            if let Some(next) = self.plan().await? {
+            let Some(next) = self.plan().await? else { continue };
+            batches += 1;
+            if batches > u32::from(slices) {
                 return Err(format!("a batch of an idle stream: {next}"));
             }
+            self.ledger.planned(&offset(&next)?, &self.kinesis.stream())?;
+            self.read(&next, &[Reading::Whole { limit: 5 }]).await?;
+            self.commit(next).await?;
         }
         Ok(())
     }
@@ -324,8 +338,8 @@ impl Query {
         let complete = self.ledger.is_complete(&self.kinesis.stream());
         match complete {
             Ok(()) => LOOKS,
-            // A trigger of minutes or hours is not to wait for several of them.
-            Err(_) if self.trigger >= LONG_TRIGGER => LOOKS,
+            // Nothing is said to be new only after all shards were asked, and those that follow them.
+            Err(_) if self.fan_out.is_none() => IDLE_CALLS,
             Err(_) => self.looks_at_all(),
         }
     }

@@ -245,7 +245,15 @@ impl Stream {
             !shard.gone && !newest.contains(id) && (back || !self.missing.contains_key(id))
         });
         let closed = |shard: &StreamShard| shard.closed.filter(|_| !parents.contains(&shard.shard.id));
-        let listing = shown.map(|shard| (shard.shard.clone(), closed(shard))).collect();
+        let listing = shown.map(|found| {
+            let closed = closed(found);
+            let shard = Shard {
+                closed: closed.is_some(),
+                ..found.shard.clone()
+            };
+            (shard, closed)
+        });
+        let listing = listing.collect();
         self.back = self.back.saturating_sub(1);
         self.missing.retain(|_, listings| {
             *listings -= 1;
@@ -312,7 +320,6 @@ impl Stream {
 
     fn close(&mut self, index: usize) -> Shard {
         self.shards[index].closed = Some(self.now);
-        self.shards[index].shard.closed = true;
         let shard = self.shards[index].shard.clone();
         self.missing.remove(&shard.id);
         shard
@@ -379,8 +386,7 @@ impl Stream {
         };
         let behind = match (until, rest) {
             (None, false) => 0,
-            (None, true) => 1_000,
-            (Some(_), _) => (now - time).max(1),
+            _ => (now - time).max(1),
         };
         let children = self
             .shards
@@ -395,7 +401,7 @@ impl Stream {
                 false => Vec::new(),
             },
             request_id: None,
-            service_millis: None,
+            service_millis: Some(now - now.rem_euclid(1_000)),
         };
         Ok((page, Place { index: to, time }))
     }
@@ -420,8 +426,7 @@ pub fn index_of(shard: &StreamShard, position: &Position) -> usize {
     let before = |record: &Record| match position {
         Position::TrimHorizon => false,
         Position::AtTimestamp(millis) => record.arrival < *millis,
-        Position::AfterQuiet(_, millis) => record.arrival < *millis,
-        Position::After(last) => record
+        Position::After(last) | Position::AfterQuiet(last, _) => record
             .number
             .to_string()
             .parse()
@@ -433,9 +438,13 @@ pub fn index_of(shard: &StreamShard, position: &Position) -> usize {
 
 /// Where an iterator at this position begins.
 pub fn place_of(shard: &StreamShard, position: &Position) -> Place {
+    if let Position::AfterQuiet(_, millis) = position {
+        // The service knows no such position.
+        return place_of(shard, &Position::AtTimestamp(*millis));
+    }
     let index = index_of(shard, position);
     let time = match position {
-        Position::AtTimestamp(millis) => *millis,
+        Position::AtTimestamp(millis) | Position::AfterQuiet(_, millis) => *millis,
         Position::After(_) => index.checked_sub(1).map_or(0, |last| shard.records[last].arrival),
         Position::TrimHorizon | Position::ShardEnd => 0,
     };
