@@ -88,6 +88,10 @@ impl Question {
             let page = match asked {
                 Err(error) if error.kind() == ErrorKind::ExpiredIterator && expired < MOST_EXPIRED => {
                     expired += 1;
+                    if self.position.record().is_none() {
+                        // Another stream under the same name would take this position, too.
+                        self.same_stream().await?;
+                    }
                     continue;
                 }
                 page => self.without_what_was_read(page?)?,

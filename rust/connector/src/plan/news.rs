@@ -165,7 +165,11 @@ impl News {
         let shards = self.unended(positions, skip);
         if self.keeps_old_iterators() {
             // A stream made again under the same name takes some of the old positions without complaint.
-            same_stream(&**api, &self.stream.name, Some(self.stream.created_millis)).await?;
+            match same_stream(&**api, &self.stream.name, Some(self.stream.created_millis)).await {
+                Err(error) if !error.is_retryable() => return Err(error),
+                // Not known; whoever meets a refusal asks again.
+                _ => {}
+            }
         }
         self.iterators.retain(|shard, kept| {
             kept.is_fresh() && positions.get(shard).is_some_and(|at| *at == kept.position)

@@ -11,7 +11,7 @@ use super::{Fetcher, MAX_RECORDS, rest_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::Shared;
 use crate::read::budget::Room;
-use crate::service::{KinesisApi, Page, Presence, RecordColumns, ShardIterator, presence};
+use crate::service::{KinesisApi, Page, Presence, RecordColumns, ShardIterator, presence, same_stream};
 use crate::stream::{Position, SequenceNumber};
 
 /// Answers that are asked for again before the task fails with the last of them.
@@ -156,6 +156,10 @@ impl PollingCursor {
                         "the shard iterator expired, getting another"
                     );
                     odd.count(error.retryable(true))?;
+                    if self.position.record().is_none() {
+                        // Another stream under the same name would take this position, too.
+                        same_stream(&*self.api, self.retention.stream(), self.shared.task.created).await?;
+                    }
                     self.iterator = None;
                     continue;
                 }
