@@ -9,6 +9,10 @@ use crate::stream::KEYS;
 /// Executors that tasks run on.
 pub const EXECUTORS: usize = 3;
 
+/// One answer leads through so much of a stretch at least: readers begin a minute before the place they know, and the
+/// driver follows a hundred answers.
+const SHORTEST_SLICE: u64 = 5_000;
+
 /// A stream's and a query's life. What makes no sense at its place (a merge of a single shard) does nothing, so that any
 /// part of a history is a history.
 #[derive(Clone, Debug)]
@@ -392,9 +396,9 @@ fn histories(
             Step::Wait { millis } => *millis,
             _ => 0,
         });
-        // However long nothing comes, so many answers lead through it.
+        // However long nothing comes, about so many answers lead through it, but none through less than the shortest stretch.
         let longest = waits.max().unwrap_or_default().max(trigger_millis).max(1_000);
-        let slice_millis = pieces.map(|pieces| longest / pieces);
+        let slice_millis = pieces.map(|pieces| (longest / pieces).max(SHORTEST_SLICE));
         History {
             shards,
             ways: Ways {
@@ -436,6 +440,7 @@ fn steps(weights: Weights) -> impl Strategy<Value = Step> {
     ];
     let long = weighted([
         (weights.nothing * 3, (1..3_000_u64).boxed()),
+        (weights.stretches, (3_000..100_000_u64).boxed()),
         (weights.triggers, (3_000..9_000_000_u64).boxed()),
     ]);
     let odd = weights.odd().prop_map(|odd| odd.map_or(Step::Restart, Step::Odd));

@@ -117,6 +117,11 @@ impl Ledger {
         Ok(())
     }
 
+    /// How many records batches had so far.
+    pub fn records(&self) -> usize {
+        self.batches.len()
+    }
+
     /// Some shards expired.
     pub fn expired(&mut self, stream: &Stream) {
         for shard in stream.shards.iter().filter(|shard| shard.gone) {
