@@ -20,6 +20,8 @@ const LISTINGS_OF_A_START: u32 = 5;
 const LISTINGS_OF_A_LOSS: u32 = 3;
 /// Listings that may lack the children of a shard that ended: they are listed a moment later.
 const LISTINGS_OF_CHILDREN: u32 = 30;
+/// The children of a shard that ended are listed, and wait for another parent.
+const CHILDREN_LISTED: u32 = u32::MAX;
 /// Longest wait between two listings that are compared.
 const LIST_AGAIN: Duration = Duration::from_secs(5);
 
@@ -31,7 +33,7 @@ pub(super) struct Shards {
     ranges: HashRanges,
     /// What the planner's opening listed, until the first call that can use it.
     opening: Option<(Instant, Vec<Shard>)>,
-    /// Listings since a shard ended that don't show its children yet.
+    /// Listings since a shard ended that don't show its children yet; [`CHILDREN_LISTED`] once they do.
     childless: BTreeMap<ShardId, u32>,
 }
 
@@ -230,10 +232,15 @@ impl Shards {
         let ended = positions.iter().filter(|(_, at)| **at == Position::ShardEnd);
         let mut childless = BTreeMap::new();
         for (shard, _) in ended {
-            let listings = match lineage.lacks_children_of(shard) {
-                true => self.childless.get(shard).copied().unwrap_or_default() + 1,
-                // They wait for another parent.
-                false => LISTINGS_OF_CHILDREN,
+            let before = self.childless.get(shard).copied();
+            let listings = match (lineage.lacks_children_of(shard), before) {
+                (false, _) => {
+                    childless.insert(shard.clone(), CHILDREN_LISTED);
+                    continue;
+                }
+                // A listing may be older than the one before it.
+                (true, None | Some(CHILDREN_LISTED)) => 1,
+                (true, Some(listings)) => listings + 1,
             };
             if listings >= LISTINGS_OF_CHILDREN && lineage.is_open_without_children(shard) {
                 return Err(ended_but_open(stream, shard));

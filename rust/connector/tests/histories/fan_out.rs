@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::history::{FanOut, Fate};
-use crate::stream::{Kinesis, index_of, index_of_record};
+use crate::stream::{Kinesis, Place, index_of, index_of_record};
 
 const CONSUMER: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/events/consumer/app:1";
 /// How long a subscription lives (AWS limit).
@@ -210,10 +210,14 @@ impl Open {
 
     fn push_now(&mut self) -> Result<Page> {
         let mut stream = self.kinesis.stream();
-        let (page, place) = stream.page(&self.shard, self.place, usize::MAX)?;
-        self.place = place;
+        let from = Place {
+            index: self.place,
+            time: 0,
+        };
+        let (page, place) = stream.page(&self.shard, from, usize::MAX, None)?;
+        self.place = place.index;
         self.next_empty = Instant::now() + IDLE;
-        let number = stream.number_before(&self.shard, place);
+        let number = stream.number_before(&self.shard, self.place);
         let next = page.next.map(|_| ShardIterator(number.to_string()));
         Ok(Page { next, ..page })
     }

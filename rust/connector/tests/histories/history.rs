@@ -2,27 +2,87 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::strategy::Union;
 
 use crate::stream::KEYS;
 
 /// Executors that tasks run on.
 pub const EXECUTORS: usize = 3;
 
+/// One answer leads through so much of a stretch at least: readers begin a minute before the place they know, and the
+/// driver follows a hundred answers.
+const SHORTEST_SLICE: u64 = 5_000;
+
 /// A stream's and a query's life. What makes no sense at its place (a merge of a single shard) does nothing, so that any
 /// part of a history is a history.
 #[derive(Clone, Debug)]
 pub struct History {
     pub shards: u8,
-    pub page: usize,
-    pub sparse: bool,
+    pub ways: Ways,
     /// Before the query starts.
     pub before: Vec<Step>,
     pub start: Start,
+    /// Between two times that the driver is asked for a batch.
+    pub trigger_millis: u64,
+    /// `kinesis.maxFetchTimePerShardSec`
+    pub fetch_secs: Option<u64>,
     pub steps: Vec<Step>,
-    /// The rest is read with Trigger.AvailableNow.
-    pub available_now: bool,
+    pub finish: Finish,
     /// By enhanced fan-out, if so.
     pub fan_out: Option<FanOut>,
+}
+
+/// How the service answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Ways {
+    /// Most records in one answer.
+    pub page: usize,
+    /// Every other answer of a shard is empty, though more follows.
+    pub sparse: bool,
+    /// The answer at a shard's end names the shards that follow.
+    pub names_children: bool,
+    /// How long GetRecords takes.
+    pub answer_millis: u64,
+    /// The time that one answer leads through: what is longer without a record is a stretch of empty answers.
+    pub slice_millis: Option<u64>,
+}
+
+impl Ways {
+    pub fn slice(&self) -> Option<i64> {
+        self.slice_millis.map(|millis| millis as i64)
+    }
+}
+
+/// How the rest of the stream is read after the last step.
+#[derive(Clone, Copy, Debug)]
+pub enum Finish {
+    /// By a query that goes on.
+    Running,
+    /// With Trigger.AvailableNow, while a shard gets so many records in the time of each batch.
+    AvailableNow { puts: u8 },
+    /// By runs of one batch each, as with Trigger.Once.
+    Once,
+    /// Not at all: the stream is deleted, and another one of its name has so many shards.
+    AnotherStream { shards: u8 },
+}
+
+/// An answer that isn't wrong, and not what one expects.
+#[derive(Clone, Copy, Debug)]
+pub enum Odd {
+    /// A shard that is there isn't found, once.
+    NotFound { shard: u8, call: Call },
+    /// A number of the shard isn't taken, once.
+    Refused { shard: u8 },
+    /// So many calls of GetRecords are throttled, after all that their client tried.
+    Throttled { calls: u8 },
+    /// So many listings are as before the last reshard.
+    GoesBack { listings: usize },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    GetShardIterator,
+    GetRecords,
 }
 
 /// How subscriptions go, and where tasks run.
@@ -84,10 +144,14 @@ pub enum Step {
     Wait {
         millis: u64,
     },
-    /// The driver asks for a batch; if there is one, its tasks run, each as the reading in its turn says.
+    /// The service is about to answer oddly.
+    Odd(Odd),
+    /// The driver asks for a batch; if there is one, its tasks run, each as the reading in its turn says. The readers
+    /// are the first to get the odd answer.
     Batch {
         readings: Vec<Reading>,
         crash: Crash,
+        odd: Option<Odd>,
     },
 }
 
@@ -128,9 +192,156 @@ pub enum Crash {
     AfterTheCommit,
 }
 
+/// How often something odd is in a history, against [`Weights::nothing`] for each.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Weights {
+    pub nothing: u32,
+    pub not_found: u32,
+    pub refused: u32,
+    pub throttled: u32,
+    pub goes_back: u32,
+    /// Stretches without records.
+    pub stretches: u32,
+    /// Triggers of minutes and hours.
+    pub triggers: u32,
+    pub fetch_time: u32,
+    pub available_now: u32,
+    /// Those with AvailableNow in which records come all the time.
+    pub available_puts: u32,
+    pub once: u32,
+    pub another_stream: u32,
+}
+
+impl Weights {
+    /// The usual ones but those that are named, as in `once=5 stretches=0`. `only` before them: nothing else.
+    pub fn parse(text: &str) -> Self {
+        let mut weights = Self::polled();
+        for part in text.split_whitespace() {
+            if part == "only" {
+                let nothing = weights.nothing;
+                weights = Self {
+                    nothing,
+                    ..Self::default()
+                };
+                continue;
+            }
+            let (name, weight) = part.split_once('=').expect("name=weight");
+            let weight = weight.parse().expect("a weight is a number");
+            *weights.named(name) = weight;
+        }
+        weights
+    }
+
+    fn named(&mut self, name: &str) -> &mut u32 {
+        match name {
+            "nothing" => &mut self.nothing,
+            "not_found" => &mut self.not_found,
+            "refused" => &mut self.refused,
+            "throttled" => &mut self.throttled,
+            "goes_back" => &mut self.goes_back,
+            "stretches" => &mut self.stretches,
+            "triggers" => &mut self.triggers,
+            "fetch_time" => &mut self.fetch_time,
+            "available_now" => &mut self.available_now,
+            "available_puts" => &mut self.available_puts,
+            "once" => &mut self.once,
+            "another_stream" => &mut self.another_stream,
+            _ => panic!("there is no weight {name}"),
+        }
+    }
+
+    pub fn polled() -> Self {
+        Self {
+            nothing: 10,
+            not_found: 2,
+            refused: 2,
+            throttled: 2,
+            goes_back: 2,
+            stretches: 8,
+            triggers: 6,
+            fetch_time: 4,
+            available_now: 10,
+            available_puts: 3,
+            once: 3,
+            another_stream: 2,
+        }
+    }
+
+    /// Subscriptions have their own [`Fate`]s, and events in all the time that passes.
+    fn pushed() -> Self {
+        Self {
+            not_found: 0,
+            refused: 0,
+            throttled: 0,
+            stretches: 0,
+            triggers: 0,
+            fetch_time: 0,
+            available_puts: 0,
+            another_stream: 0,
+            ..Self::polled()
+        }
+    }
+
+    fn odd(self) -> BoxedStrategy<Option<Odd>> {
+        let shard = any::<u8>;
+        let call = prop_oneof![Just(Call::GetShardIterator), Just(Call::GetRecords)];
+        let not_found = (shard(), call).prop_map(|(shard, call)| Some(Odd::NotFound { shard, call }));
+        let refused = shard().prop_map(|shard| Some(Odd::Refused { shard }));
+        let throttled = (1..12_u8).prop_map(|calls| Some(Odd::Throttled { calls }));
+        let goes_back = (1..4_usize).prop_map(|listings| Some(Odd::GoesBack { listings }));
+        weighted([
+            (self.nothing * 3, Just(None).boxed()),
+            (self.not_found, not_found.boxed()),
+            (self.refused, refused.boxed()),
+            (self.throttled, throttled.boxed()),
+            (self.goes_back, goes_back.boxed()),
+        ])
+    }
+
+    fn slices(self) -> BoxedStrategy<Option<u64>> {
+        let slice = prop_oneof![1..12_u64, 1..4_u64].prop_map(Some);
+        weighted([
+            (self.nothing, Just(None).boxed()),
+            (self.stretches, slice.boxed()),
+        ])
+    }
+
+    fn trigger_millis(self) -> BoxedStrategy<u64> {
+        let some = prop_oneof![1_000..20_000_u64, 60_000..600_000_u64, 600_000..40_000_000_u64];
+        weighted([(self.nothing, Just(0).boxed()), (self.triggers, some.boxed())])
+    }
+
+    fn fetch_secs(self) -> BoxedStrategy<Option<u64>> {
+        let some = (1..4_u64).prop_map(Some);
+        weighted([
+            (self.nothing, Just(None).boxed()),
+            (self.fetch_time, some.boxed()),
+        ])
+    }
+
+    fn finish(self) -> BoxedStrategy<Finish> {
+        let available_now = Just(Finish::AvailableNow { puts: 0 });
+        let with_puts = (1..12_u8).prop_map(|puts| Finish::AvailableNow { puts });
+        let another = (1..4_u8).prop_map(|shards| Finish::AnotherStream { shards });
+        weighted([
+            (self.nothing, Just(Finish::Running).boxed()),
+            (self.available_now, available_now.boxed()),
+            (self.available_puts, with_puts.boxed()),
+            (self.once, Just(Finish::Once).boxed()),
+            (self.another_stream, another.boxed()),
+        ])
+    }
+}
+
+fn weighted<T: std::fmt::Debug + 'static>(
+    choices: impl IntoIterator<Item = (u32, BoxedStrategy<T>)>,
+) -> BoxedStrategy<T> {
+    Union::new_weighted(choices.into_iter().filter(|(weight, _)| *weight > 0).collect()).boxed()
+}
+
 /// Histories of queries that read by GetRecords.
-pub fn polled() -> impl Strategy<Value = History> {
-    histories(Just(None))
+pub fn polled(weights: Weights) -> impl Strategy<Value = History> {
+    histories(Just(None), weights)
 }
 
 /// Histories of queries that read by enhanced fan-out.
@@ -155,27 +366,54 @@ pub fn pushed() -> impl Strategy<Value = History> {
                 processes_stay,
             })
         }),
+        Weights::pushed(),
     )
 }
 
-fn histories(fan_out: impl Strategy<Value = Option<FanOut>>) -> impl Strategy<Value = History> {
+fn histories(
+    fan_out: impl Strategy<Value = Option<FanOut>>,
+    weights: Weights,
+) -> impl Strategy<Value = History> {
     let start = prop_oneof![
         4 => Just(Start::TrimHorizon),
         1 => Just(Start::Latest),
         2 => (0..4_usize).prop_map(Start::AfterStep),
     ];
-    let parts = (1..=3_u8, 1..=4_usize, any::<bool>(), vec(changes(), 0..6), start);
-    let rest = (vec(steps(), 0..24), any::<bool>(), fan_out);
-    (parts, rest).prop_map(|(parts, (steps, available_now, fan_out))| {
-        let (shards, page, sparse, before, start) = parts;
+    let answer_millis = prop_oneof![3 => Just(0), 1 => 1..400_u64];
+    let pace = (
+        weights.trigger_millis(),
+        weights.slices(),
+        weights.fetch_secs(),
+        answer_millis,
+    );
+    let ways = (1..=4_usize, any::<bool>(), prop::bool::weighted(0.8));
+    let parts = (1..=3_u8, ways, pace, vec(changes(), 0..6), start);
+    let rest = (vec(steps(weights), 0..24), weights.finish(), fan_out);
+    (parts, rest).prop_map(|(parts, (steps, finish, fan_out))| {
+        let (shards, (page, sparse, names_children), pace, before, start) = parts;
+        let (trigger_millis, pieces, fetch_secs, answer_millis) = pace;
+        let waits = steps.iter().map(|step| match step {
+            Step::Wait { millis } => *millis,
+            _ => 0,
+        });
+        // However long nothing comes, about so many answers lead through it, but none through less than the shortest stretch.
+        let longest = waits.max().unwrap_or_default().max(trigger_millis).max(1_000);
+        let slice_millis = pieces.map(|pieces| (longest / pieces).max(SHORTEST_SLICE));
         History {
             shards,
-            page,
-            sparse,
+            ways: Ways {
+                page,
+                sparse,
+                names_children,
+                answer_millis,
+                slice_millis,
+            },
             before,
             start,
+            trigger_millis,
+            fetch_secs,
             steps,
-            available_now,
+            finish,
             fan_out,
         }
     })
@@ -193,18 +431,25 @@ fn changes() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn steps() -> impl Strategy<Value = Step> {
+fn steps(weights: Weights) -> impl Strategy<Value = Step> {
     let crash = prop_oneof![
         5 => Just(Crash::Never),
         1 => Just(Crash::BeforeTheBatch),
         1 => Just(Crash::BeforeTheCommit),
         1 => Just(Crash::AfterTheCommit),
     ];
+    let long = weighted([
+        (weights.nothing * 3, (1..3_000_u64).boxed()),
+        (weights.stretches, (3_000..100_000_u64).boxed()),
+        (weights.triggers, (3_000..9_000_000_u64).boxed()),
+    ]);
+    let odd = weights.odd().prop_map(|odd| odd.map_or(Step::Restart, Step::Odd));
+    let batch = (vec(reading(), 1..4), crash, weights.odd());
     prop_oneof![
         5 => changes(),
-        1 => Just(Step::Restart),
-        1 => (1..3_000_u64).prop_map(|millis| Step::Wait { millis }),
-        5 => (vec(reading(), 1..4), crash).prop_map(|(readings, crash)| Step::Batch { readings, crash }),
+        2 => odd,
+        1 => long.prop_map(|millis| Step::Wait { millis }),
+        5 => batch.prop_map(|(readings, crash, odd)| Step::Batch { readings, crash, odd }),
     ]
 }
 

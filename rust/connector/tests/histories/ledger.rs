@@ -117,6 +117,11 @@ impl Ledger {
         Ok(())
     }
 
+    /// How many records batches had so far.
+    pub fn records(&self) -> usize {
+        self.batches.len()
+    }
+
     /// Some shards expired.
     pub fn expired(&mut self, stream: &Stream) {
         for shard in stream.shards.iter().filter(|shard| shard.gone) {
@@ -128,7 +133,13 @@ impl Ledger {
 
     /// Everything was in a batch.
     pub fn is_complete(&self, stream: &Stream) -> Checked {
-        let unread = |shard: &&StreamShard| !shard.records.iter().all(|record| self.is_done(record));
+        self.is_complete_until(i64::MAX, stream)
+    }
+
+    /// Everything that arrived before was in a batch.
+    pub fn is_complete_until(&self, end: i64, stream: &Stream) -> Checked {
+        let done = |record: &Record| record.arrival >= end || self.is_done(record);
+        let unread = |shard: &&StreamShard| !shard.records.iter().all(done);
         match stream.shards.iter().find(unread) {
             None => Ok(()),
             Some(shard) => Err(format!(

@@ -12,7 +12,9 @@
 mod fan_out;
 mod history;
 mod ledger;
+mod odd;
 mod query;
+mod service;
 mod stream;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +23,7 @@ use std::sync::{Arc, OnceLock};
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
-use history::{FanOut, History, Start, Step, polled, pushed};
+use history::{Finish, History, Start, Step, Weights, polled, pushed};
 use query::{Checked, Query, change, offset};
 use stream::{KEYS, Kinesis};
 
@@ -29,7 +31,7 @@ use stream::{KEYS, Kinesis};
 /// have expired, and half of them long ago.
 fn epoch(history: &History) -> i64 {
     static NOW: OnceLock<i64> = OnceLock::new();
-    match history.page % 2 {
+    match history.ways.page % 2 {
         0 => 1_700_000_000_000,
         _ => *NOW.get_or_init(|| chrono::Utc::now().timestamp_millis()),
     }
@@ -46,7 +48,8 @@ const PUSHED_HISTORIES: u32 = 400;
 
 #[test]
 fn every_history_is_read_exactly_once_and_in_order() {
-    live_through(polled(), HISTORIES);
+    let weights = std::env::var("HISTORIES").map_or(Weights::polled(), |text| Weights::parse(&text));
+    live_through(polled(weights), HISTORIES);
 }
 
 #[test]
@@ -83,7 +86,7 @@ fn live_through(histories: impl Strategy<Value = History>, count: u32) {
 
 /// Lives through a history, and then reads the rest of its stream.
 async fn live(history: &History) -> Checked {
-    let kinesis = Kinesis::new(history.shards, history.page, history.sparse, epoch(history));
+    let kinesis = Kinesis::new(history.shards, history.ways, epoch(history));
     let mut times = vec![epoch(history)];
     for step in &history.before {
         kinesis.stream().now += 10;
@@ -91,15 +94,14 @@ async fn live(history: &History) -> Checked {
         times.push(kinesis.stream().now);
     }
     kinesis.stream().now += 10;
-    let fan_out = history.fan_out.as_ref();
     let mut query = match history.start {
-        Start::TrimHorizon => Query::start(kinesis, "TRIM_HORIZON", fan_out).await?,
-        Start::Latest => latest(kinesis, fan_out).await?,
+        Start::TrimHorizon => Query::start(kinesis, "TRIM_HORIZON", history).await?,
+        Start::Latest => latest(kinesis, history).await?,
         Start::AfterStep(steps) => {
             let millis = times[steps % times.len()];
             let time = chrono::DateTime::from_timestamp_millis(millis).ok_or("no time")?;
             let position = format!("AT_TIMESTAMP {}", time.to_rfc3339());
-            let mut query = Query::start(kinesis, &position, fan_out).await?;
+            let mut query = Query::start(kinesis, &position, history).await?;
             query.ledger.from = Some(millis);
             query
         }
@@ -110,7 +112,10 @@ async fn live(history: &History) -> Checked {
     }
     query.kinesis.stream().settle();
     query.kinesis.stream().now += 10;
-    query.drain(history.available_now).await?;
+    query.drain(history.finish).await?;
+    if matches!(history.finish, Finish::AnotherStream { .. }) {
+        return Ok(());
+    }
     query.ledger.is_complete(&query.kinesis.stream())?;
     stands_in_open_shards(&mut query).await?;
     query.stay_idle().await?;
@@ -119,14 +124,17 @@ async fn live(history: &History) -> Checked {
     query.stay_idle().await
 }
 
-/// A query from LATEST: the time that it pins is the machine's, and becomes the stream's.
-async fn latest(kinesis: Arc<Kinesis>, fan_out: Option<&FanOut>) -> Checked<Query> {
-    let mut query = Query::start(kinesis, "LATEST", fan_out).await?;
+/// A query from LATEST: the time that it pins is about the stream's, and becomes that.
+async fn latest(kinesis: Arc<Kinesis>, history: &History) -> Checked<Query> {
+    let mut query = Query::start(kinesis, "LATEST", history).await?;
     let pinned = offset(&query.offset)?.initial;
     let Some(kinesis_connector::stream::Position::AtTimestamp(millis)) = pinned else {
         return Err(format!("LATEST became {pinned:?}"));
     };
-    query.kinesis.stream().now = millis;
+    {
+        let mut stream = query.kinesis.stream();
+        stream.now = stream.now.max(millis);
+    }
     query.ledger.from = Some(millis);
     Ok(query)
 }
@@ -139,7 +147,7 @@ async fn stands_in_open_shards(query: &mut Query) -> Checked {
     for key in 0..KEYS {
         query.step(&Step::Put { key, count: 1 }).await?;
     }
-    query.drain(false).await?;
+    query.drain(Finish::Running).await?;
     query.ledger.is_complete(&query.kinesis.stream())?;
     let standing: Vec<_> = offset(&query.offset)?.shards.into_keys().collect();
     let open: Vec<_> = query.kinesis.stream().open_ids().into_iter().collect();

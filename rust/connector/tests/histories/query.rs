@@ -16,9 +16,9 @@ use kinesis_connector::stream::{Offset, ShardId};
 use kinesis_connector::{ErrorKind, Result, SourceConfig};
 
 use crate::fan_out::Pushing;
-use crate::history::{Crash, EXECUTORS, FanOut, Reading, Step};
+use crate::history::{Crash, EXECUTORS, Finish, History, Odd, Reading, Step};
 use crate::ledger::{Ledger, Rows};
-use crate::stream::Kinesis;
+use crate::stream::{KEYS, Kinesis};
 
 /// Looks of an idle stream.
 const LOOKS: usize = 6;
@@ -31,6 +31,16 @@ const CALLS_PER_LOOK: usize = 15;
 const ATTEMPTS: usize = 4;
 /// More batches than any history needs to read the rest of its stream.
 const BATCHES: u32 = 300;
+/// How long a batch takes in which records come.
+const A_BATCH: Duration = Duration::from_secs(5);
+/// Runs of one batch each that may find nothing.
+const IDLE_RUNS: usize = 3;
+/// Answers without records that the driver follows itself, or nearly.
+const ANSWERS_FOLLOWED: usize = 90;
+/// Calls that may find nothing where there is something.
+const IDLE_CALLS: usize = 2;
+/// Triggers until a stream that was made again is noticed: its iterators expire in that time.
+const CALLS_TO_NOTICE: usize = 3_000;
 
 /// A history that goes wrong: what does not hold.
 pub type Checked<T = ()> = std::result::Result<T, String>;
@@ -42,6 +52,8 @@ pub struct Query {
     config: SourceConfig,
     fan_out: Option<Arc<Pushing>>,
     processes_stay: bool,
+    trigger: Duration,
+    fetch_time: Option<Duration>,
     /// What each executor keeps.
     memories: Vec<ShardMemory>,
     /// The executors that run one task after the other.
@@ -58,7 +70,8 @@ pub struct Query {
 
 impl Query {
     /// Starts a new query.
-    pub async fn start(kinesis: Arc<Kinesis>, position: &str, fan_out: Option<&FanOut>) -> Checked<Self> {
+    pub async fn start(kinesis: Arc<Kinesis>, position: &str, history: &History) -> Checked<Self> {
+        let fan_out = history.fan_out.as_ref();
         let mut options = vec![
             ("kinesis.streamName", "events".to_owned()),
             ("kinesis.region", "us-east-1".to_owned()),
@@ -87,6 +100,8 @@ impl Query {
             processes_stay: fan_out.is_some_and(|fan_out| fan_out.processes_stay),
             memories: (0..EXECUTORS).map(|_| ShardMemory::default()).collect(),
             executors: fan_out.map_or(vec![0], |fan_out| fan_out.executors.clone()),
+            trigger: Duration::from_millis(history.trigger_millis),
+            fetch_time: history.fetch_secs.map(Duration::from_secs),
             tasks: AtomicUsize::default(),
             prefetch_hits: AtomicU64::default(),
             planner: None,
@@ -133,7 +148,7 @@ impl Query {
         match step {
             Step::Restart => self.restart().await?,
             Step::Wait { millis } => tokio::time::sleep(Duration::from_millis(*millis)).await,
-            Step::Batch { readings, crash } => self.batch(readings, *crash).await?,
+            Step::Batch { readings, crash, odd } => self.batch(readings, *crash, *odd).await?,
             Step::Expire => {
                 change(&self.kinesis, step);
                 self.ledger.expired(&self.kinesis.stream());
@@ -144,7 +159,7 @@ impl Query {
         Ok(())
     }
 
-    async fn batch(&mut self, readings: &[Reading], crash: Crash) -> Checked {
+    async fn batch(&mut self, readings: &[Reading], crash: Crash, odd: Option<Odd>) -> Checked {
         let Some(mut next) = self.plan().await? else {
             return Ok(());
         };
@@ -156,6 +171,9 @@ impl Query {
             }
         }
         self.ledger.planned(&offset(&next)?, &self.kinesis.stream())?;
+        if let Some(odd) = odd {
+            self.kinesis.stream().answer_oddly(odd);
+        }
         self.read(&next, readings).await?;
         if matches!(crash, Crash::BeforeTheCommit) {
             self.restart().await?;
@@ -169,54 +187,162 @@ impl Query {
     }
 
     /// Reads what is left, as one who wants all of it.
-    pub async fn drain(&mut self, available_now: bool) -> Checked {
-        if available_now {
-            self.restart().await?;
-            self.planner().prepare_for_available_now();
-        }
-        let (mut idle, mut batches) = (0, 0);
-        while idle < self.patience(available_now) {
-            let Some(next) = self.plan().await? else {
-                idle += 1;
-                continue;
-            };
-            (idle, batches) = (0, batches + 1);
-            if batches > BATCHES {
-                return Err(format!("batches without end; the last is {next}"));
+    pub async fn drain(&mut self, finish: Finish) -> Checked {
+        match finish {
+            Finish::Running => self.run().await,
+            Finish::AvailableNow { puts } => {
+                self.available_now(puts).await?;
+                if puts == 0 {
+                    return Ok(());
+                }
+                self.restart().await?;
+                self.run().await
             }
-            self.ledger.planned(&offset(&next)?, &self.kinesis.stream())?;
+            Finish::Once => self.run_by_batches().await,
+            Finish::AnotherStream { shards } => self.notice_another_stream(shards).await,
+        }
+    }
+
+    async fn run(&mut self) -> Checked {
+        let (mut idle, mut batches) = (0, 0);
+        while idle < self.patience() {
+            idle = match self.read_batch(&mut batches).await? {
+                true => 0,
+                false => idle + 1,
+            };
+        }
+        Ok(())
+    }
+
+    /// A run with Trigger.AvailableNow, which ends when it says so: what was there at its start is read then.
+    async fn available_now(&mut self, puts: u8) -> Checked {
+        self.restart().await?;
+        self.planner().prepare_for_available_now();
+        let began = self.kinesis.stream().now;
+        let mut batches = 0;
+        while self.read_batch(&mut batches).await? {
+            if puts > 0 {
+                change(&self.kinesis, &Step::Put { key: 0, count: puts });
+                tokio::time::sleep(A_BATCH).await;
+            }
+        }
+        self.ledger.is_complete_until(began, &self.kinesis.stream())
+    }
+
+    /// Runs of one batch each.
+    async fn run_by_batches(&mut self) -> Checked {
+        let (mut idle, mut batches) = (0, 0);
+        while idle < IDLE_RUNS {
+            let before = (self.ledger.records(), offset(&self.offset)?.shards);
+            self.memories = (0..EXECUTORS).map(|_| ShardMemory::default()).collect();
+            self.restart().await?;
+            self.read_batch(&mut batches).await?;
+            let after = (self.ledger.records(), offset(&self.offset)?.shards);
+            // A run may find out that a stretch leads to nothing.
+            let moved = before.0 != after.0 || !before.1.keys().eq(after.1.keys());
+            idle = if moved { 0 } else { idle + 1 };
+        }
+        Ok(())
+    }
+
+    /// Another stream has the name: the query ends and says so, and has no records of it.
+    async fn notice_another_stream(&mut self, shards: u8) -> Checked {
+        // A position before all records is one of the other stream, too.
+        self.run().await?;
+        {
+            let mut stream = self.kinesis.stream();
+            stream.make_again(shards);
+            (0..KEYS).for_each(|key| stream.put(key));
+        }
+        self.kinesis.tell_change();
+        let last = self.kinesis.stream().before;
+        for _ in 0..CALLS_TO_NOTICE {
+            tokio::time::sleep(self.trigger).await;
+            let next = match self.planner().latest_offset(&self.offset).await {
+                Ok(Some(next)) => next,
+                Ok(None) => continue,
+                Err(error) if error.kind() == ErrorKind::StreamChanged => return Ok(()),
+                Err(error) => return Err(format!("of another stream the driver says: {error}")),
+            };
+            for task in self
+                .planner()
+                .partitions(&next)
+                .map_err(|error| error.to_string())?
+            {
+                let task = ReadTask::from_json(&task).map_err(|error| error.to_string())?;
+                match self.whole(&task, 4, true).await {
+                    Ok(rows) => {
+                        let of_another =
+                            |number: &String| number.parse().is_ok_and(|number: u64| number > last);
+                        if rows.numbers.iter().any(of_another) {
+                            return Err(format!("rows of another stream: {rows:?}"));
+                        }
+                    }
+                    Err(error) if error.kind() == ErrorKind::StreamChanged => return Ok(()),
+                    Err(error) => return Err(format!("of another stream a task says: {error}")),
+                }
+            }
+            let committed = self.planner().commit(&next).await;
+            committed.map_err(|error| error.to_string())?;
+            self.offset = next;
+        }
+        Err("another stream was not noticed".to_owned())
+    }
+
+    /// Asks for a batch and reads it; false if there is none.
+    async fn read_batch(&mut self, batches: &mut u32) -> Checked<bool> {
+        let Some(next) = self.plan().await? else {
+            return Ok(false);
+        };
+        *batches += 1;
+        if *batches > BATCHES {
+            return Err(format!("batches without end; the last is {next}"));
+        }
+        self.ledger.planned(&offset(&next)?, &self.kinesis.stream())?;
+        self.read(&next, &[Reading::Whole { limit: 5 }]).await?;
+        self.commit(next).await?;
+        Ok(true)
+    }
+
+    /// Walks through all generations of an idle stream.
+    pub async fn walk_through(&mut self) -> Checked {
+        self.look(self.looks_at_all()).await
+    }
+
+    /// Looks for a while.
+    pub async fn stay_idle(&mut self) -> Checked {
+        self.look(LOOKS).await
+    }
+
+    /// Looks at an idle stream. That makes a batch where the set of shards changes, and one whose readers walk through the
+    /// stretches behind the last records where the driver doesn't know of them, or not of so long ones; else none.
+    async fn look(&mut self, times: usize) -> Checked {
+        let slice = self.kinesis.stream().ways.slice_millis;
+        let answers = |slice: u64| times * (self.trigger.as_millis() as u64 / slice + 1) as usize;
+        let mut walks = slice.map_or(0, |slice| 1 + answers(slice) / ANSWERS_FOLLOWED);
+        for _ in 0..times {
+            let Some(next) = self.plan().await? else { continue };
+            let (before, after) = (offset(&self.offset)?, offset(&next)?);
+            if before.shards.keys().eq(after.shards.keys()) {
+                walks = walks
+                    .checked_sub(1)
+                    .ok_or_else(|| format!("a batch of an idle stream: {next}"))?;
+            }
+            self.ledger.planned(&after, &self.kinesis.stream())?;
             self.read(&next, &[Reading::Whole { limit: 5 }]).await?;
             self.commit(next).await?;
         }
         Ok(())
     }
 
-    /// Walks through all generations of an idle stream, and fails if that makes a batch.
-    pub async fn walk_through(&mut self) -> Checked {
-        self.look(self.looks_at_all()).await
-    }
-
-    /// Looks for a while, and fails if that makes a batch.
-    pub async fn stay_idle(&mut self) -> Checked {
-        self.look(LOOKS).await
-    }
-
-    async fn look(&mut self, times: usize) -> Checked {
-        for _ in 0..times {
-            if let Some(next) = self.plan().await? {
-                return Err(format!("a batch of an idle stream: {next}"));
-            }
-        }
-        Ok(())
-    }
-
     /// Looks without news after which the rest counts as read.
-    fn patience(&self, available_now: bool) -> usize {
-        let complete = self.ledger.is_complete(&self.kinesis.stream()).is_ok();
+    fn patience(&self) -> usize {
+        let complete = self.ledger.is_complete(&self.kinesis.stream());
         match complete {
-            _ if available_now => 1,
-            true => LOOKS,
-            false => self.looks_at_all(),
+            Ok(()) => LOOKS,
+            // Nothing is said to be new only after all shards were asked, and those that follow them.
+            Err(_) if self.fan_out.is_none() => IDLE_CALLS,
+            Err(_) => self.looks_at_all(),
         }
     }
 
@@ -226,6 +352,7 @@ impl Query {
     }
 
     async fn plan(&self) -> Checked<Option<String>> {
+        tokio::time::sleep(self.trigger).await;
         let planned = self.planner().latest_offset(&self.offset).await;
         planned.map_err(|error| format!("planning failed: {error}"))
     }
@@ -299,7 +426,9 @@ impl Query {
     async fn whole(&self, task: &ReadTask, limit: u64, reported: bool) -> Result<Rows> {
         for _ in 1..ATTEMPTS {
             match self.attempt(task, limit, reported).await {
-                Err(error) if matches!(error.kind(), ErrorKind::RefusedPosition | ErrorKind::InUse) => {}
+                Err(error)
+                    if error.is_retryable()
+                        || matches!(error.kind(), ErrorKind::RefusedPosition | ErrorKind::InUse) => {}
                 ended => return ended,
             }
         }
@@ -325,6 +454,7 @@ impl Query {
     fn reader(&self, task: &ReadTask, limit: u64) -> ShardReader {
         let mut options = self.config.options.clone();
         options.max_fetch_records_per_shard = limit;
+        options.max_fetch_time_per_shard = self.fetch_time;
         let memory = match self.fan_out {
             Some(_) => {
                 let turn = self.tasks.fetch_add(1, Ordering::Relaxed) % self.executors.len();
@@ -376,6 +506,7 @@ pub fn change(kinesis: &Kinesis, step: &Step) {
         Step::Double => stream.double(),
         Step::Halve => stream.halve(),
         Step::Expire => stream.expire(),
+        Step::Odd(odd) => stream.answer_oddly(odd),
         Step::Restart | Step::Wait { .. } | Step::Batch { .. } => {}
     }
     kinesis.tell_change();

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use async_trait::async_trait;
-use kinesis_connector::service::{
-    KinesisApi, Page, PutEntry, PutOutcome, RecordColumns, RequestCounters, ShardFilter, ShardIterator,
-    StreamSummary,
-};
+use kinesis_connector::service::{Page, RecordColumns, ShardIterator};
 use kinesis_connector::stream::{Position, SequenceNumber, Shard, ShardId};
 use kinesis_connector::{Error, ErrorKind, Result};
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::history::Ways;
+use crate::odd::OddAnswers;
 
 /// Partition keys; each is the top bits of its own hash key.
 pub const KEYS: u8 = 8;
@@ -30,6 +31,7 @@ pub struct Record {
 pub struct StreamShard {
     pub shard: Shard,
     pub records: Vec<Record>,
+    pub created: i64,
     pub closed: Option<i64>,
     /// Retention took it.
     pub gone: bool,
@@ -38,55 +40,74 @@ pub struct StreamShard {
 #[derive(Debug)]
 pub struct Stream {
     pub now: i64,
+    /// What of the time that passes `now` has already.
+    passed: Duration,
+    /// Tells this stream from those of the same name before it.
+    pub created: i64,
+    /// The last record of those.
+    pub before: u64,
     pub shards: Vec<StreamShard>,
     numbers: u64,
-    /// Most records in one answer.
-    page: usize,
-    /// Every other answer of a shard is empty, though more follows.
-    sparse: bool,
+    pub ways: Ways,
     /// Shards that are missing in so many listings to come. A listing that has a shard has its parents.
     missing: BTreeMap<ShardId, usize>,
+    /// The listings to come that go back to the time before the last reshard, and the first shard that it made.
+    back: usize,
+    newest: usize,
     answers: BTreeMap<ShardId, u64>,
+    pub odd: OddAnswers,
+}
+
+/// A place in a shard as an iterator has it: behind so many records, and at this time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub index: usize,
+    pub time: i64,
 }
 
 /// The stream as the engine reaches it.
 #[derive(Debug)]
 pub struct Kinesis {
     stream: Mutex<Stream>,
+    started: Instant,
     /// For subscriptions: the stream changed.
     changed: watch::Sender<()>,
 }
 
 impl Kinesis {
-    pub fn new(shards: u8, page: usize, sparse: bool, now: i64) -> Arc<Self> {
+    pub fn new(shards: u8, ways: Ways, now: i64) -> Arc<Self> {
         let mut stream = Stream {
             now,
+            passed: Duration::ZERO,
+            created: 1,
+            before: 0,
             shards: Vec::new(),
             numbers: 0,
-            page,
-            sparse,
+            ways,
             missing: BTreeMap::new(),
+            back: 0,
+            newest: 0,
             answers: BTreeMap::new(),
+            odd: OddAnswers::default(),
         };
-        let width = u128::MAX / u128::from(shards);
-        for index in 0..u128::from(shards) {
-            let end = if index + 1 == u128::from(shards) {
-                u128::MAX
-            } else {
-                (index + 1) * width - 1
-            };
-            stream.open(&[], index * width, end);
-        }
+        stream.make(shards);
         Arc::new(Self {
             stream: Mutex::new(stream),
+            started: Instant::now(),
             changed: watch::Sender::default(),
         })
     }
 
+    /// The stream as it is now.
     pub fn stream(&self) -> MutexGuard<'_, Stream> {
-        self.stream
+        let mut stream = self
+            .stream
             .lock()
-            .expect("no test panics while it holds the stream")
+            .expect("no test panics while it holds the stream");
+        let passed = self.started.elapsed();
+        stream.now += (passed.as_millis() - stream.passed.as_millis()) as i64;
+        stream.passed = passed;
+        stream
     }
 
     pub fn tell_change(&self) {
@@ -99,6 +120,28 @@ impl Kinesis {
 }
 
 impl Stream {
+    fn make(&mut self, shards: u8) {
+        let width = u128::MAX / u128::from(shards);
+        for index in 0..u128::from(shards) {
+            let end = if index + 1 == u128::from(shards) {
+                u128::MAX
+            } else {
+                (index + 1) * width - 1
+            };
+            self.open(&[], index * width, end);
+        }
+        self.newest = self.shards.len();
+    }
+
+    /// Deletes the stream and makes another one under its name.
+    pub fn make_again(&mut self, shards: u8) {
+        self.settle();
+        self.shards.clear();
+        self.answers.clear();
+        (self.created, self.before) = (self.created + 1, self.numbers);
+        self.make(shards);
+    }
+
     pub fn put(&mut self, key: u8) {
         let hash = u128::from(key) << (u128::BITS - 3);
         self.numbers += 1;
@@ -118,6 +161,7 @@ impl Stream {
 
     /// Splits an open shard; only `shown` of its children are listed at first.
     pub fn split(&mut self, which: u8, shown: usize) {
+        self.begin_reshard();
         let index = self.open_shard(which);
         self.split_at(index);
         self.hide(2 - shown.min(2));
@@ -127,6 +171,7 @@ impl Stream {
     pub fn merge(&mut self, which: u8, shown: usize) {
         let open = self.open_shards();
         if open.len() > 1 {
+            self.begin_reshard();
             let left = usize::from(which) % (open.len() - 1);
             self.merge_at(open[left], open[left + 1]);
             self.hide(1 - shown.min(1));
@@ -135,6 +180,7 @@ impl Stream {
 
     /// UpdateShardCount to twice as many.
     pub fn double(&mut self) {
+        self.begin_reshard();
         for index in self.open_shards() {
             self.split_at(index);
         }
@@ -142,6 +188,7 @@ impl Stream {
 
     /// UpdateShardCount to half as many.
     pub fn halve(&mut self) {
+        self.begin_reshard();
         for pair in self.open_shards().chunks_exact(2) {
             self.merge_at(pair[0], pair[1]);
         }
@@ -160,8 +207,59 @@ impl Stream {
         }
     }
 
+    /// From now on the service tells how things are.
     pub fn settle(&mut self) {
         self.missing.clear();
+        self.back = 0;
+        self.odd = OddAnswers::default();
+    }
+
+    /// The next so many listings show the stream as before its last reshard.
+    pub fn go_back(&mut self, listings: usize) {
+        self.back = listings;
+    }
+
+    fn begin_reshard(&mut self) {
+        self.newest = self.shards.len();
+    }
+
+    /// The shards that a listing shows, with the time at which it has them closed. A listing that goes back has the
+    /// last reshard's parents open.
+    pub fn list(&mut self) -> Vec<(Shard, Option<i64>)> {
+        let back = self.back > 0;
+        let newest: BTreeSet<ShardId> = match back {
+            true => self.shards[self.newest..]
+                .iter()
+                .map(|shard| shard.shard.id.clone())
+                .collect(),
+            false => BTreeSet::new(),
+        };
+        let parents: BTreeSet<&ShardId> = self
+            .shards
+            .iter()
+            .filter(|shard| newest.contains(&shard.shard.id))
+            .flat_map(|shard| &shard.shard.parents)
+            .collect();
+        let shown = self.shards.iter().filter(|shard| {
+            let id = &shard.shard.id;
+            !shard.gone && !newest.contains(id) && (back || !self.missing.contains_key(id))
+        });
+        let closed = |shard: &StreamShard| shard.closed.filter(|_| !parents.contains(&shard.shard.id));
+        let listing = shown.map(|found| {
+            let closed = closed(found);
+            let shard = Shard {
+                closed: closed.is_some(),
+                ..found.shard.clone()
+            };
+            (shard, closed)
+        });
+        let listing = listing.collect();
+        self.back = self.back.saturating_sub(1);
+        self.missing.retain(|_, listings| {
+            *listings -= 1;
+            *listings > 0
+        });
+        listing
     }
 
     pub fn find(&self, id: &ShardId) -> &StreamShard {
@@ -222,7 +320,6 @@ impl Stream {
 
     fn close(&mut self, index: usize) -> Shard {
         self.shards[index].closed = Some(self.now);
-        self.shards[index].shard.closed = true;
         let shard = self.shards[index].shard.clone();
         self.missing.remove(&shard.id);
         shard
@@ -239,21 +336,37 @@ impl Stream {
                 closed: false,
             },
             records: Vec::new(),
+            created: self.now,
             closed: None,
             gone: false,
         });
     }
 
-    /// What a reader at this place of a shard gets in one answer or event, and the place after it.
-    pub fn page(&mut self, shard: &ShardId, from: usize, limit: usize) -> Result<(Page, usize)> {
+    /// What a reader at this place of a shard gets in one answer or event, and the place after it. `slice`: the time
+    /// that one answer leads through, if not all of it.
+    pub fn page(
+        &mut self,
+        shard: &ShardId,
+        from: Place,
+        limit: usize,
+        slice: Option<i64>,
+    ) -> Result<(Page, Place)> {
         let answers = self.answers.entry(shard.clone()).or_default();
         *answers += 1;
-        let (sparse, page) = (self.sparse && answers.is_multiple_of(2), self.page);
+        let sparse = self.ways.sparse && answers.is_multiple_of(2);
+        let (page, now, names_children) = (self.ways.page, self.now, self.ways.names_children);
         let found = self.listed(shard)?;
+        let began = from.time.max(found.created);
         let most = if sparse { 0 } else { page.min(limit) };
-        let to = found.records.len().min(from + most);
-        let mut records = RecordColumns::with_capacity(to - from, 0);
-        for record in &found.records[from..to] {
+        // Nothing happens in a shard before it is made, nor after it is closed.
+        let until = slice.map(|slice| began + slice);
+        let until = until.filter(|until| *until < now && found.closed.is_none_or(|closed| *until <= closed));
+        let waiting = found.records[from.index..].iter();
+        let inside = waiting.take_while(|record| until.is_none_or(|until| record.arrival <= until));
+        let inside = inside.count();
+        let to = from.index + inside.min(most);
+        let mut records = RecordColumns::with_capacity(to - from.index, 0);
+        for record in &found.records[from.index..to] {
             let number = record.number.to_string();
             records.push(
                 number.as_bytes(),
@@ -263,16 +376,34 @@ impl Stream {
             )?;
         }
         let rest = to < found.records.len();
-        let end = !rest && found.closed.is_some();
+        let end = !rest && until.is_none() && found.closed.is_some();
+        let time = match until {
+            Some(until) if !sparse && inside <= most => until,
+            None if !rest => now,
+            _ => found.records[from.index..to]
+                .last()
+                .map_or(began, |last| last.arrival),
+        };
+        let behind = match (until, rest) {
+            (None, false) => 0,
+            _ => (now - time).max(1),
+        };
+        let children = self
+            .shards
+            .iter()
+            .filter(|child| child.shard.parents.contains(shard));
         let page = Page {
             records,
-            next: (!end).then(|| ShardIterator(to.to_string())),
-            millis_behind_latest: Some(if rest { 1_000 } else { 0 }),
-            child_shards: Vec::new(),
+            next: (!end).then(|| ShardIterator(String::new())),
+            millis_behind_latest: Some(behind),
+            child_shards: match end && names_children {
+                true => children.map(|child| child.shard.id.clone()).collect(),
+                false => Vec::new(),
+            },
             request_id: None,
-            service_millis: None,
+            service_millis: Some(now - now.rem_euclid(1_000)),
         };
-        Ok((page, to))
+        Ok((page, Place { index: to, time }))
     }
 
     /// A number between the record at this place of a shard and the one before it: a subscription may go on after it.
@@ -295,8 +426,7 @@ pub fn index_of(shard: &StreamShard, position: &Position) -> usize {
     let before = |record: &Record| match position {
         Position::TrimHorizon => false,
         Position::AtTimestamp(millis) => record.arrival < *millis,
-        Position::AfterQuiet(_, millis) => record.arrival < *millis,
-        Position::After(last) => record
+        Position::After(last) | Position::AfterQuiet(last, _) => record
             .number
             .to_string()
             .parse()
@@ -306,81 +436,25 @@ pub fn index_of(shard: &StreamShard, position: &Position) -> usize {
     shard.records.iter().take_while(|record| before(record)).count()
 }
 
+/// Where an iterator at this position begins.
+pub fn place_of(shard: &StreamShard, position: &Position) -> Place {
+    if let Position::AfterQuiet(_, millis) = position {
+        // The service knows no such position.
+        return place_of(shard, &Position::AtTimestamp(*millis));
+    }
+    let index = index_of(shard, position);
+    let time = match position {
+        Position::AtTimestamp(millis) | Position::AfterQuiet(_, millis) => *millis,
+        Position::After(_) => index.checked_sub(1).map_or(0, |last| shard.records[last].arrival),
+        Position::TrimHorizon | Position::ShardEnd => 0,
+    };
+    Place { index, time }
+}
+
 /// How many of the shard's records are before the one of this number.
 pub fn index_of_record(shard: &StreamShard, number: &SequenceNumber) -> usize {
     let records = shard.records.iter();
     records
         .take_while(|record| record.number.to_string() != number.as_str())
         .count()
-}
-
-#[async_trait]
-impl KinesisApi for Kinesis {
-    async fn describe_stream(&self) -> Result<StreamSummary> {
-        Ok(StreamSummary {
-            arn: "arn:aws:kinesis:us-east-1:123456789012:stream/events".into(),
-            created_millis: 1,
-            open_shards: self.stream().open_shards().len() as u32,
-            service_millis: None,
-        })
-    }
-
-    async fn list_shards(&self, filter: ShardFilter) -> Result<Vec<Shard>> {
-        let mut stream = self.stream();
-        let wanted = |shard: &&StreamShard| match filter {
-            ShardFilter::All => true,
-            ShardFilter::FromTimestamp(millis) => shard.closed.is_none_or(|closed| closed >= millis),
-        };
-        let listed = stream.shards.iter().filter(|shard| !shard.gone);
-        let shown = listed.filter(|shard| !stream.missing.contains_key(&shard.shard.id));
-        let listing = shown.filter(wanted).map(|shard| shard.shard.clone()).collect();
-        stream.missing.retain(|_, listings| {
-            *listings -= 1;
-            *listings > 0
-        });
-        Ok(listing)
-    }
-
-    async fn shard_iterator(
-        &self,
-        shard: &ShardId,
-        at: &Position,
-        _: &Arc<RequestCounters>,
-    ) -> Result<ShardIterator> {
-        if *at == Position::ShardEnd {
-            return Err(Error::new(ErrorKind::Internal, "an iterator at a shard's end"));
-        }
-        Ok(ShardIterator(
-            index_of(self.stream().listed(shard)?, at).to_string(),
-        ))
-    }
-
-    async fn shard_iterator_at_record(
-        &self,
-        shard: &ShardId,
-        number: &SequenceNumber,
-        _: &Arc<RequestCounters>,
-    ) -> Result<ShardIterator> {
-        let index = index_of_record(self.stream().listed(shard)?, number);
-        Ok(ShardIterator(index.to_string()))
-    }
-
-    async fn get_records(
-        &self,
-        shard: &ShardId,
-        iterator: &ShardIterator,
-        limit: u32,
-        _: &Arc<RequestCounters>,
-    ) -> Result<Page> {
-        let from: usize = iterator.0.parse().expect("one of our iterators");
-        let (page, _) = self.stream().page(shard, from, limit as usize)?;
-        Ok(page)
-    }
-
-    async fn put_records(&self, _: &[PutEntry], _: &Arc<RequestCounters>) -> Result<Vec<PutOutcome>> {
-        Err(Error::new(
-            ErrorKind::Internal,
-            "histories put their records themselves",
-        ))
-    }
 }

@@ -200,7 +200,7 @@ impl PollingCursor {
         self.asked = Some(asked);
         let mut page = self.api.get_records(shard, &iterator, limit, counters).await?;
         self.no_tip = page.records.len() >= limit as usize;
-        if let Position::AfterQuiet(number, _) = &self.position {
+        if let (None, Position::AfterQuiet(number, _)) = (&self.before, &self.position) {
             // Asked for by time.
             remove_read(number, &mut page.records)?;
         }
