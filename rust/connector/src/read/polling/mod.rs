@@ -17,6 +17,7 @@ use super::cursor::Cursor;
 use super::fanout::BatchEnd;
 use super::rows::{Bounds, Cut, LeftOut, Taken, take};
 use super::task::Asked;
+use super::turns::Waiters;
 use super::{ShardMemory, Shared};
 use crate::checkpoint::protocol::{Course, course};
 use crate::error::{Error, ErrorKind, Result};
@@ -96,6 +97,8 @@ pub(super) struct Fetcher<'a> {
     pub options: &'a SourceOptions,
     pub shared: Arc<Shared>,
     pub stop: watch::Receiver<bool>,
+    /// Other attempts of this process that wait for the batch's end.
+    pub waiters: Waiters,
 }
 
 impl Fetcher<'_> {
@@ -138,7 +141,7 @@ impl Fetcher<'_> {
                 return Ok(());
             }
             let timed_out = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if step.tip || timed_out || self.is_full() {
+            if step.tip || step.hurried || timed_out || self.is_full() {
                 return Ok(());
             }
             // An empty answer behind the tip is a stretch without records, to be walked through at the pace that
@@ -280,31 +283,29 @@ impl Fetcher<'_> {
             let next = page.next.filter(|_| cut.is_none());
             cursor.stand_at(progress.position.clone(), next, rest);
         }
-        for batch in batches {
-            if self
-                .or_stop(async {
-                    self.shared.queue.push(self.shared.lane, batch).await;
-                    Ok(())
-                })
-                .await?
-                .is_none()
-            {
-                return Ok(Step {
-                    stopped: true,
-                    cut,
-                    shard_end,
-                    tip,
-                    empty,
-                });
-            }
-        }
-        Ok(Step {
+        let mut step = Step {
             stopped: false,
+            hurried: false,
             cut,
             shard_end,
             tip,
             empty,
-        })
+        };
+        for batch in batches {
+            let push = async {
+                Ok(self
+                    .shared
+                    .queue
+                    .push(self.shared.lane, batch, &self.waiters)
+                    .await)
+            };
+            let Some(had_room) = self.or_stop(push).await? else {
+                step.stopped = true;
+                break;
+            };
+            step.hurried |= !had_room;
+        }
+        Ok(step)
     }
 
     /// What the batch may still take.
@@ -348,6 +349,9 @@ impl Fetcher<'_> {
 /// What one answer meant for the batch.
 struct Step {
     stopped: bool,
+    /// Others wait for this attempt, and there was no room for the records: the batch ends here, wherever its consumer
+    /// is.
+    hurried: bool,
     cut: Option<Cut>,
     shard_end: bool,
     tip: bool,

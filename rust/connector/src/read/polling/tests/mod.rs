@@ -4,6 +4,7 @@
 mod fetching;
 mod handing_over;
 mod losses;
+mod together;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,9 +13,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::checkpoint::memory::MemoryStore;
+use crate::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
-use crate::read::{ReadTask, ShardMemory, ShardReader, ShardReport};
+use crate::read::{ReadTask, ShardMemory, ShardReader, ShardReport, TaskPlan};
 use crate::service::{
     KinesisApi, Page, PutEntry, PutOutcome, RecordColumns, RequestCounters, ShardFilter, ShardIterator,
     StreamSummary,
