@@ -14,7 +14,7 @@ use super::{Asked, ShardMemory, Shared, TaskPlan};
 use crate::checkpoint::{CheckpointStore, Claim, PutResult};
 use crate::error::Result;
 use crate::options::SourceOptions;
-use crate::service::{FanOutApi, KinesisApi};
+use crate::service::{FanOutApi, KinesisApi, Patience};
 use crate::stream::Position;
 
 pub(super) struct Attempt<'a> {
@@ -93,6 +93,7 @@ impl<'a> Attempt<'a> {
             shared: shard.clone(),
             stop: self.stop.clone(),
             waiters: waiters.clone(),
+            patience: Patience::default(),
         };
         if let Some(asked) = &shard.task.asked {
             asked.count(&self.memory.residents().process(), &*self.api, &shard.task.shard);

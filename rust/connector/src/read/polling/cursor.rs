@@ -14,6 +14,12 @@ use crate::read::budget::Room;
 use crate::service::{KinesisApi, Page, RecordColumns, ShardIterator};
 use crate::stream::{Position, SequenceNumber};
 
+/// Iterators in a row that are too old when they are used. The next one may be in time: a request waits for its turn, and
+/// clocks differ.
+const MOST_RENEWALS: u32 = 30;
+/// Between two of them.
+const RENEWAL_INTERVAL: Duration = Duration::from_millis(500);
+
 pub(in crate::read) struct PollingCursor {
     api: Arc<dyn KinesisApi>,
     shared: Arc<Shared>,
@@ -143,7 +149,7 @@ impl PollingCursor {
             Some(_) => (limit + 1).min(MAX_RECORDS),
             None => limit,
         };
-        let mut renewed = false;
+        let mut renewals = 0;
         loop {
             let iterator = match self.iterator().await {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -151,14 +157,19 @@ impl PollingCursor {
                 }
                 iterator => iterator?,
             };
+            // It is of use whatever becomes of the request.
+            self.iterator = Some(iterator.clone());
             let (shard, counters) = (&self.shared.task.shard, &self.shared.counters);
             let asked = Instant::now();
             self.asked = Some(asked);
             match self.api.get_records(shard, &iterator, limit, counters).await {
-                Err(error) if error.kind() == ErrorKind::ExpiredIterator && !renewed => {
+                Err(error) if error.kind() == ErrorKind::ExpiredIterator && renewals < MOST_RENEWALS => {
                     tracing::info!(%shard, position = %self.position, "the shard iterator expired, getting another");
                     self.iterator = None;
-                    renewed = true;
+                    if renewals > 0 {
+                        rest_of(RENEWAL_INTERVAL, Some(asked)).await;
+                    }
+                    renewals += 1;
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     return self.end_of_gone_shard(error).await;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::cursor::Cursor;
+use super::cursor::{Answer, Cursor};
 use super::fanout::BatchEnd;
 use super::rows::{Bounds, Cut, LeftOut, Taken, take};
 use super::task::Asked;
@@ -22,7 +22,7 @@ use super::{ShardMemory, Shared};
 use crate::checkpoint::protocol::{Course, course};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
-use crate::service::{FanOutApi, KinesisApi, Page};
+use crate::service::{FanOutApi, KinesisApi, Page, Patience};
 use crate::stream::Position;
 
 pub(super) use ahead::Ahead;
@@ -99,6 +99,17 @@ pub(super) struct Fetcher<'a> {
     pub stop: watch::Receiver<bool>,
     /// Other attempts of this process that wait for the batch's end.
     pub waiters: Waiters,
+    /// With the limits that the shard's readers share.
+    pub patience: Patience,
+}
+
+/// What becomes of a shard's part of a batch while others use up the shard's limits.
+#[derive(Clone, Copy)]
+enum Throttled {
+    /// It waits.
+    Waits,
+    /// It ends, if it has got somewhere or this time has come.
+    Ends(Option<Instant>),
 }
 
 impl Fetcher<'_> {
@@ -119,6 +130,10 @@ impl Fetcher<'_> {
             .filter(|_| self.shared.task.until.is_none())
             .map(|time| Instant::now() + time);
         cursor.until(BatchEnd::Open(deadline));
+        let throttled = match self.shared.task.until {
+            Some(_) => Throttled::Waits,
+            None => Throttled::Ends(deadline),
+        };
         loop {
             let bounds = self.bounds();
             // A batch's last answer need not be a small one.
@@ -127,9 +142,7 @@ impl Fetcher<'_> {
                 u32::try_from(rows).unwrap_or(MAX_RECORDS)
             });
             let limit = limit.clamp(1, self.options.records_per_fetch);
-            let asked = self
-                .or_stop(cursor.next_page(limit, self.options.fetch_interval))
-                .await?;
+            let asked = self.next_page(cursor, limit, throttled).await?;
             let Some(answer) = asked else { return Ok(()) };
             let Some(page) = answer else {
                 // The shard's part ends here for every attempt, rows or none.
@@ -157,6 +170,41 @@ impl Fetcher<'_> {
         }
     }
 
+    /// The next answer, or none where the shard's part of the batch ends before it; nothing at all if told to stop.
+    /// Throttling is no failure: it asks again until its turn comes.
+    async fn next_page(
+        &mut self,
+        cursor: &mut Cursor,
+        limit: u32,
+        throttled: Throttled,
+    ) -> Result<Option<Option<Page>>> {
+        loop {
+            let asked = cursor.next_page(limit, self.options.fetch_interval);
+            let error = match self.or_stop(asked).await? {
+                None => return Ok(None),
+                Some(Answer::Page(page)) => {
+                    self.patience.answered();
+                    return Ok(Some(Some(*page)));
+                }
+                Some(Answer::TimeIsOver) => return Ok(Some(None)),
+                Some(Answer::Throttled(error)) => error,
+            };
+            let mut again = Instant::now() + self.patience.wait_after(error)?;
+            if let Throttled::Ends(deadline) = throttled {
+                let got_somewhere = self.shared.progress().position != self.shared.task.start;
+                if got_somewhere || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                    return Ok(Some(None));
+                }
+                again = deadline.map_or(again, |deadline| again.min(deadline));
+            }
+            let wait = async { Ok(tokio::time::sleep_until(again).await) };
+            if self.or_stop(wait).await?.is_none() {
+                return Ok(None);
+            }
+            self.shared.counters.count_retry();
+        }
+    }
+
     /// Reads exactly to a claim's end, whatever the limits say now. A reader told to stop leaves the rest: the
     /// claim stands already.
     pub(super) async fn read_to(&mut self, end: &Position, cursor: &mut Cursor) -> Result<()> {
@@ -173,11 +221,8 @@ impl Fetcher<'_> {
                 through,
                 ..Bounds::default()
             };
-            let Some(page) = self
-                .or_stop(cursor.next_page(MAX_RECORDS, self.options.fetch_interval))
-                .await?
-                .flatten()
-            else {
+            let asked = self.next_page(cursor, MAX_RECORDS, Throttled::Waits).await?;
+            let Some(page) = asked.flatten() else {
                 return Ok(());
             };
             let step = self.take_page(page, &bounds, cursor).await?;
