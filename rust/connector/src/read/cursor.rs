@@ -110,6 +110,14 @@ impl Cursor {
         }
     }
 
+    /// How many records have so many bytes of payload; none where that isn't known or doesn't matter.
+    pub(super) fn records_with(&self, data_bytes: u64) -> Option<u64> {
+        match self {
+            Self::Polling(cursor) => cursor.records_with(data_bytes),
+            Self::FanOut(..) => None,
+        }
+    }
+
     /// How many records beyond the batch's limit may be asked for.
     pub(super) fn room_for_rest(&self) -> usize {
         match self {

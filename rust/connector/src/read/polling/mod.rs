@@ -136,11 +136,17 @@ impl Fetcher<'_> {
         };
         loop {
             let bounds = self.bounds();
-            // A batch's last answer need not be a small one.
-            let limit = bounds.rows.map_or(MAX_RECORDS, |rows| {
-                let rows = rows.saturating_add(cursor.room_for_rest() as u64);
-                u32::try_from(rows).unwrap_or(MAX_RECORDS)
-            });
+            // A batch's last answer need not be a small one, where there is room for what is beyond the batch.
+            let by_bytes = bounds.bytes.and_then(|bytes| cursor.records_with(bytes));
+            let limit = bounds
+                .rows
+                .into_iter()
+                .chain(by_bytes)
+                .min()
+                .map_or(MAX_RECORDS, |rows| {
+                    let rows = rows.saturating_add(cursor.room_for_rest() as u64);
+                    u32::try_from(rows).unwrap_or(MAX_RECORDS)
+                });
             let limit = limit.clamp(1, self.options.records_per_fetch);
             let asked = self.next_page(cursor, limit, throttled).await?;
             let Some(answer) = asked else { return Ok(()) };
