@@ -73,11 +73,15 @@ impl ShardMemory {
         &self.turns
     }
 
-    /// Keeps what goes on at this position, where a task ended. What stands there already stays if it has records.
+    /// Keeps what goes on at this position, where a task ended. What stands there already stays if it has records, or if
+    /// this doesn't lead on.
     pub(super) fn keep(&self, task: &ReadTask, position: Position, ahead: Ahead) {
         let mut left = self.left();
         let key = key(&task.source, &task.shard);
-        let stays = |there: &Kept| there.position == position && there.is_fresh() && there.ahead.has_more();
+        let stays = |there: &Kept| {
+            let better = there.ahead.has_more() || !ahead.leads_on();
+            there.position == position && there.is_fresh() && better
+        };
         if left.kept.get(&key).is_some_and(stays) {
             return;
         }

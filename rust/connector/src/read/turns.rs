@@ -12,7 +12,7 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
 use crate::checkpoint::ClaimKey;
 
 /// Longest wait for another attempt's claim. That attempt doesn't wait for its consumer meanwhile, only for the services,
-/// and gives up by then itself. An attempt that has waited for so long goes on as if the other were in another process.
+/// and on each of them less long. An attempt that has waited for so long goes on as if the other were in another process.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
 
 /// The parts of batches whose ends attempts of this process are about to decide. Cloning shares them.

@@ -147,6 +147,11 @@ impl Ahead {
         self.is_fetching() || !self.pages().pages.is_empty()
     }
 
+    /// True if it has pages, may get some, or has the iterator for what follows.
+    pub(in crate::read) fn leads_on(&self) -> bool {
+        self.has_more() || self.pages().iterator.is_some()
+    }
+
     /// True if something was asked for between two batches.
     pub(super) fn was_fetched(&self) -> bool {
         self.fetching.is_some()
