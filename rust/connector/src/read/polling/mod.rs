@@ -203,7 +203,10 @@ impl Fetcher<'_> {
                 }
                 again = deadline.map_or(again, |deadline| again.min(deadline));
             }
-            let wait = async { Ok(tokio::time::sleep_until(again).await) };
+            let wait = async {
+                tokio::time::sleep_until(again).await;
+                Ok(())
+            };
             if self.or_stop(wait).await?.is_none() {
                 return Ok(None);
             }
