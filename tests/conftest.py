@@ -135,11 +135,11 @@ def stream(new_stream):
 
 @pytest.fixture
 def knobs(sandbox):
-    """Turns the sandbox's knobs, and turns them back after the test."""
+    """Turns the sandbox's knobs, and turns them back after the test. Listings and stretches go with their streams."""
     yield sandbox.knobs
     calm = {"rejected_keys": [], "empty_answers": 0, "arrival_offset_ms": 0, "shard_limits": False}
-    calm["subscriptions"] = {"idle_event_ms": 5_000}
-    sandbox.knobs(clear_faults=True, **calm, **environment.trouble())
+    calm |= {"iterator_max_age_ms": 300_000, "subscriptions": {"idle_event_ms": 5_000}}
+    sandbox.knobs(clear_faults=True, **calm | environment.trouble())
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,9 @@ use kinesis_connector::checkpoint::memory::MemoryStore;
 use kinesis_connector::plan::Planner;
 use kinesis_connector::read::{ShardReader, TaskPlan};
 use kinesis_connector::service::KinesisApi;
+use serde_json::json;
 use support::altered::{Altered, service};
-use support::{LocalFiles, Row, World, assert_exact, read_all};
+use support::{LocalFiles, Row, STREAM, World, assert_exact, read_all};
 
 /// Answers without records that each new iterator gives first.
 const STRETCH: u32 = 5;
@@ -102,4 +103,81 @@ async fn makes_one_empty_batch_at_most() {
     query.world.put("r", 10..11).await;
     assert_exact(&query.rows().await, "r", 10..11);
     assert_eq!(query.batches(3 * STRETCH).await, [[]; 0]);
+}
+
+/// Two hours without a record, between the ten there are and what comes from now on.
+async fn two_quiet_hours(world: &World, answers: u32) {
+    world.knobs(json!({"arrival_offset_ms": -7_200_000}));
+    world.put("r", 0..10).await;
+    world.knobs(json!({"arrival_offset_ms": 0}));
+    let rows = world.query(&[]).await.rows(10).await;
+    let last = &rows.last().expect("rows").sequence_number;
+    world.knobs(json!({
+        "stretches": [{"stream": STREAM, "shard": "shardId-000000000000", "answers": answers, "after": last}]
+    }));
+}
+
+/// A batch of a query that was restarted, on other executors; its rows and offset.
+async fn batch_elsewhere(world: &World, options: &[(&str, &str)], offset: &str) -> (Vec<Row>, String) {
+    let mut query = world.query(options).await.from(offset);
+    let rows = query.batch().await.expect("a batch").unwrap_or_default();
+    (rows, query.offset)
+}
+
+#[tokio::test]
+async fn a_time_limit_ends_no_batch_inside_it() {
+    let world = World::with_shards(1).await;
+    // It takes longer than the limit, at the pace of these tests.
+    two_quiet_hours(&world, 400).await;
+    world.put("r", 10..20).await;
+    let options = [("kinesis.maxFetchTimePerShardSec", "1")];
+    let mut offset = world.query(&options).await.offset;
+    let mut rows = Vec::new();
+    for _ in 0..3 {
+        let (more, next) = batch_elsewhere(&world, &options, &offset).await;
+        rows.extend(more);
+        offset = next;
+    }
+    assert_exact(&rows, "r", 0..20);
+}
+
+#[tokio::test]
+async fn is_not_walked_through_again_by_the_next_reader() {
+    const ANSWERS: u32 = 100;
+    let world = World::with_shards(1).await;
+    two_quiet_hours(&world, ANSWERS).await;
+    let (rows, offset) = batch_elsewhere(&world, &[], &world.query(&[]).await.offset).await;
+    assert_exact(&rows, "r", 0..10);
+    // To the tip, where the batch's end says how far the stretch was seen.
+    let (rows, offset) = batch_elsewhere(&world, &[], &offset).await;
+    assert_eq!(rows, []);
+    let calls = || world.sandbox.stats().calls("GetRecords");
+    let before = calls();
+    let (rows, offset) = batch_elsewhere(&world, &[], &offset).await;
+    assert_eq!(rows, []);
+    assert!(offset.contains("NOT_BEFORE"), "{offset}");
+    let walked = calls() - before;
+    assert!(walked < u64::from(ANSWERS / 4), "{walked} answers of {ANSWERS}");
+    world.put("r", 10..20).await;
+    let (rows, _) = batch_elsewhere(&world, &[], &offset).await;
+    assert_exact(&rows, "r", 10..20);
+}
+
+#[tokio::test]
+async fn a_wrong_answer_hides_no_record() {
+    let world = World::with_shards(1).await;
+    world.knobs(json!({"arrival_offset_ms": -7_200_000}));
+    world.put("r", 0..10).await;
+    // They come without records, and say that they are nearly at the tip.
+    world.knobs(json!({"empty_answers": 7}));
+    let options = [("kinesis.maxFetchRecordsPerShard", "4")];
+    let mut offset = world.query(&options).await.offset;
+    let mut rows = Vec::new();
+    for _ in 0..6 {
+        let (more, next) = batch_elsewhere(&world, &options, &offset).await;
+        rows.extend(more);
+        offset = next;
+        world.knobs(json!({"empty_answers": 3}));
+    }
+    assert_exact(&rows, "r", 0..10);
 }

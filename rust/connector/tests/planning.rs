@@ -251,11 +251,17 @@ async fn generations_of_shards_while_the_query_runs_and_while_it_is_down() {
 }
 
 #[tokio::test]
-async fn a_closed_shard_without_records_makes_no_batch() {
+async fn a_closed_shard_without_records_makes_one_batch_that_keeps_its_children() {
     let world = World::with_shards(1).await;
     let mut query = world.query(&[]).await;
     assert_eq!(query.batch().await.expect("a look"), None);
     world.split(SHARD_0).await;
+    assert_eq!(query.batch().await.expect("a look"), Some(Vec::new()));
+    assert!(
+        !query.offset.contains(SHARD_0) && query.offset.contains(SHARD_1),
+        "{}",
+        query.offset
+    );
     for _ in 0..5 {
         assert_eq!(query.batch().await.expect("a look"), None);
     }

@@ -1,14 +1,16 @@
 //! What a running sandbox consists of, whichever way it is asked.
 
+use std::sync::Arc;
+
 use crate::config::SandboxConfig;
 use crate::knobs::{
-    Fault, ForgetUpdate, KnobError, KnobUpdate, Knobs, LimitsUpdate, Settings, TrimUpdate, WaitingFault,
-    schedule,
+    Aim, Fault, FaultUpdate, ForgetUpdate, KnobError, KnobUpdate, Knobs, LimitsUpdate, ListingUpdate,
+    Settings, StretchUpdate, TrimUpdate, WaitingFault, schedule,
 };
 use crate::ops::Operation;
 use crate::protocol::ErrorCode;
 use crate::stats::{Counters, Stats};
-use crate::store::{ShardLimits, Streams};
+use crate::store::{ListingUntil, ShardLimits, Stream, Streams, Stretch, now_ms};
 
 /// The state shared by all connections.
 #[derive(Debug)]
@@ -41,14 +43,16 @@ impl Core {
         self.knobs.reset(initial(&self.config), self.config.seed);
     }
 
-    /// Turns knobs. What is wrong with the update is found before anything is changed, except that a trim
-    /// finds out about its sequence number by itself.
+    /// Turns knobs. What is wrong with the update is found before anything is changed, except that what
+    /// concerns a stream or shard finds out about that by itself.
     pub fn apply(&self, update: &KnobUpdate) -> Result<(), KnobError> {
         let mut faults = Vec::new();
         for fault in &update.faults {
             let kind = Fault::parse(&fault.error).ok_or_else(|| unknown("error", &fault.error))?;
+            let operation = operation(&fault.operation)?;
             faults.push((
-                operation(&fault.operation)?,
+                operation,
+                aim(operation, fault)?,
                 kind,
                 schedule(fault.count, fault.fraction)?,
             ));
@@ -70,6 +74,12 @@ impl Core {
         if let Some(trim) = &update.trim {
             self.trim(trim)?;
         }
+        for listing in &update.listings {
+            self.list_so(listing)?;
+        }
+        for stretch in &update.stretches {
+            self.stretch(stretch)?;
+        }
 
         if update.clear_faults {
             self.knobs.clear_faults();
@@ -77,8 +87,8 @@ impl Core {
         if let Some(seed) = update.seed {
             self.knobs.seed(seed);
         }
-        for (operation, fault, schedule) in faults {
-            self.knobs.add_fault(operation, fault, schedule);
+        for (operation, aim, fault, schedule) in faults {
+            self.knobs.add_fault(operation, aim, fault, schedule);
         }
         for (code, schedule) in entry_faults {
             self.knobs.add_entry_fault(code, schedule);
@@ -137,7 +147,7 @@ impl Core {
 
     /// Removes records; returns how many.
     pub fn trim(&self, trim: &TrimUpdate) -> Result<usize, KnobError> {
-        let stream = self.streams.get(&trim.stream).map_err(|e| KnobError(e.message))?;
+        let stream = self.stream(&trim.stream)?;
         let shards = match &trim.shard {
             Some(id) => vec![stream.shard(id).map_err(|e| KnobError(e.message))?],
             None => stream.read().listed().cloned().collect(),
@@ -158,10 +168,7 @@ impl Core {
 
     /// Unlists a closed shard.
     pub fn forget(&self, forget: &ForgetUpdate) -> Result<(), KnobError> {
-        let stream = self
-            .streams
-            .get(&forget.stream)
-            .map_err(|e| KnobError(e.message))?;
+        let stream = self.stream(&forget.stream)?;
         let shard = stream.shard(&forget.shard).map_err(|e| KnobError(e.message))?;
         let mut state = shard.state();
         if state.closed_ms.is_none() {
@@ -173,6 +180,80 @@ impl Core {
         state.unlisted = true;
         Ok(())
     }
+
+    /// Makes lists of a stream's shards tell of an earlier time.
+    pub fn list_so(&self, listing: &ListingUpdate) -> Result<(), KnobError> {
+        let until = match (listing.count, listing.for_ms) {
+            (Some(lists), None) => ListingUntil::Lists(lists),
+            (None, Some(ms)) => ListingUntil::Ms(now_ms().saturating_add_unsigned(ms)),
+            _ => return Err(KnobError("a listing needs either count or for_ms".into())),
+        };
+        self.stream(&listing.stream)?.show(listing.show, until);
+        Ok(())
+    }
+
+    /// Makes, or takes away, a stretch of a shard without records.
+    pub fn stretch(&self, update: &StretchUpdate) -> Result<(), KnobError> {
+        let stream = self.stream(&update.stream)?;
+        let shard = stream.shard(&update.shard).map_err(|e| KnobError(e.message))?;
+        let mut state = shard.state();
+        let Some(after) = &update.after else {
+            state.stretches.before_all = update.answers;
+            return Ok(());
+        };
+        let Some(index) = shard.index_of(&state, after) else {
+            return Err(KnobError(format!(
+                "the sequence number {after} was not given by shard {}",
+                shard.id
+            )));
+        };
+        if update.answers == 0 {
+            state.stretches.placed.remove(&(index + 1));
+            return Ok(());
+        }
+        let arrival = |index: u64| {
+            let record = state.records.get(index.checked_sub(state.first)? as usize);
+            record.map(|record| record.arrival_ms)
+        };
+        let from_ms = match index {
+            0 => shard.created_ms,
+            index => arrival(index).ok_or_else(|| KnobError(format!("the record {after} was trimmed")))?,
+        };
+        let to_ms = arrival(index + 1).unwrap_or_else(now_ms);
+        let stretch = Stretch::new(from_ms, to_ms, update.answers).ok_or_else(|| {
+            KnobError(format!(
+                "the stretch lasts {} ms, too short for {} answers; arrival_offset_ms shifts the arrival of records",
+                to_ms - from_ms,
+                update.answers
+            ))
+        })?;
+        state.stretches.placed.insert(index + 1, stretch);
+        Ok(())
+    }
+
+    fn stream(&self, name: &str) -> Result<Arc<Stream>, KnobError> {
+        self.streams.get(name).map_err(|e| KnobError(e.message))
+    }
+}
+
+/// Which calls a fault of calls is for.
+fn aim(operation: Operation, fault: &FaultUpdate) -> Result<Aim, KnobError> {
+    let of_shards = [
+        Operation::GetRecords,
+        Operation::GetShardIterator,
+        Operation::SubscribeToShard,
+    ];
+    if fault.shard.is_some() && !of_shards.contains(&operation) {
+        return Err(KnobError(format!(
+            "no call of {} is one of a shard; those of {} are",
+            operation.name(),
+            of_shards.map(Operation::name).join(", ")
+        )));
+    }
+    Ok(Aim {
+        stream: fault.stream.clone(),
+        shard: fault.shard.clone(),
+    })
 }
 
 /// The knobs as the configuration sets them.

@@ -51,6 +51,20 @@
 //! }
 //! ```
 //!
+//! Some answers of the service are right and odd. A [`FaultUpdate`] may be for the calls of one stream or shard, so that a
+//! live shard is once not found, or a position once refused; a [`ListingUpdate`] makes a list of shards lag or go back; a
+//! [`StretchUpdate`] is a time without records that readers go through answer by answer. A neighbour that polls the same
+//! shards is another client, with `shard_limits` on.
+//!
+//! ```json
+//! {
+//!   "faults": [{"operation": "GetRecords", "error": "ResourceNotFoundException", "count": 1,
+//!               "stream": "s", "shard": "shardId-000000000000"}],
+//!   "listings": [{"stream": "s", "show": "before_reshard", "count": 3}],
+//!   "stretches": [{"stream": "s", "shard": "shardId-000000000001", "answers": 20}]
+//! }
+//! ```
+//!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
 //! use kinesis_sandbox::{Sandbox, SandboxConfig};
@@ -78,8 +92,9 @@ mod wire;
 
 pub use config::SandboxConfig;
 pub use knobs::{
-    EntryFaultUpdate, Fault, FaultUpdate, ForgetUpdate, KnobError, KnobUpdate, LimitsUpdate, Schedule,
-    SubscriptionFault, SubscriptionFaultUpdate, SubscriptionUpdate, TrimUpdate,
+    EntryFaultUpdate, Fault, FaultUpdate, ForgetUpdate, KnobError, KnobUpdate, LimitsUpdate, Listing,
+    ListingUpdate, Schedule, StretchUpdate, SubscriptionFault, SubscriptionFaultUpdate, SubscriptionUpdate,
+    TrimUpdate,
 };
 pub use ops::Operation;
 pub use protocol::{ErrorCode, ServiceError};

@@ -12,7 +12,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::SandboxConfig;
 use crate::core::Core;
 use crate::knobs::{
-    Fault, ForgetUpdate, KnobError, KnobUpdate, Schedule, SubscriptionFault, TrimUpdate, WaitingFault,
+    Aim, Fault, ForgetUpdate, KnobError, KnobUpdate, Listing, ListingUpdate, Schedule, StretchUpdate,
+    SubscriptionFault, TrimUpdate, WaitingFault,
 };
 use crate::ops::Operation;
 use crate::protocol::ErrorCode;
@@ -130,7 +131,23 @@ impl Sandbox {
 
     /// Makes calls of this operation fail: the next so many, or a part of all. Adds to earlier faults.
     pub fn fail(&self, operation: Operation, fault: Fault, schedule: Schedule) {
-        self.core.knobs.add_fault(operation, fault, schedule);
+        let any = Aim::default();
+        self.core.knobs.add_fault(operation, any, fault, schedule);
+    }
+
+    /// Makes calls of GetShardIterator, GetRecords or SubscribeToShard for this shard fail. Adds to earlier faults.
+    pub fn fail_shard(
+        &self,
+        operation: Operation,
+        (stream, shard): (&str, &str),
+        fault: Fault,
+        schedule: Schedule,
+    ) {
+        let aim = Aim {
+            stream: Some(stream.to_owned()),
+            shard: Some(shard.to_owned()),
+        };
+        self.core.knobs.add_fault(operation, aim, fault, schedule);
     }
 
     /// Makes entries of PutRecords fail with this code, while the call succeeds. Adds to earlier faults.
@@ -177,6 +194,31 @@ impl Sandbox {
     /// Makes all iterators given so far expired.
     pub fn expire_iterators(&self) {
         self.core.knobs.change(|settings| settings.iterator_epoch += 1);
+    }
+
+    /// Makes the next so many lists of a stream's shards tell of the time before its last reshard; 0 ends that.
+    pub fn show_shards(&self, stream: &str, show: Listing, lists: u64) -> Result<(), KnobError> {
+        self.core.list_so(&ListingUpdate {
+            stream: stream.to_owned(),
+            show,
+            count: Some(lists),
+            for_ms: None,
+        })
+    }
+
+    /// Makes a stretch of a shard without records, everywhere or after a record; see [`StretchUpdate`].
+    pub fn stretch(
+        &self,
+        (stream, shard): (&str, &str),
+        after: Option<&str>,
+        answers: u32,
+    ) -> Result<(), KnobError> {
+        self.core.stretch(&StretchUpdate {
+            stream: stream.to_owned(),
+            shard: shard.to_owned(),
+            answers,
+            after: after.map(str::to_owned),
+        })
     }
 
     /// Removes records of a shard, or of all shards of a stream; returns how many.

@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::admin;
 use crate::core::Core;
-use crate::knobs::Fault;
+use crate::knobs::{Fault, Target};
 use crate::ops::{self, Answer, Operation};
 use crate::protocol::{EVENT_STREAM, ErrorCode, ServiceError};
 use crate::subscription::{Push, Subscription};
@@ -132,7 +132,11 @@ async fn handle(
     if let Some(delay) = core.knobs.delay(operation) {
         tokio::time::sleep(delay).await;
     }
-    let answer = match core.knobs.fault(operation) {
+    let target = match &body {
+        Ok(body) if core.knobs.aims_at(operation) => ops::target(&core, body),
+        _ => Target::default(),
+    };
+    let answer = match core.knobs.fault(operation, &target) {
         Some(Fault::DropConnection) => {
             core.counters.failed(operation, None);
             return Err(Dropped);

@@ -4,6 +4,8 @@
 
 #[path = "knobs/http.rs"]
 mod http;
+#[path = "knobs/odd.rs"]
+mod odd;
 
 use std::time::{Duration, Instant};
 

@@ -34,7 +34,7 @@ pub(crate) fn has_passed(delivered: Option<&SequenceNumber>, claim: &Position) -
 pub(crate) fn is_before(record: &SequenceNumber, end: &Position) -> bool {
     match end {
         Position::ShardEnd => true,
-        Position::After(last) => record <= last,
+        Position::After(last) | Position::AfterQuiet(last, _) => record <= last,
         Position::TrimHorizon | Position::AtTimestamp(_) => false,
     }
 }
@@ -53,11 +53,11 @@ pub(crate) fn stands_at<'a>(
 fn order(left: &Position, right: &Position) -> Ordering {
     let rank = |position: &Position| match position {
         Position::TrimHorizon | Position::AtTimestamp(_) => 0,
-        Position::After(_) => 1,
+        Position::After(_) | Position::AfterQuiet(..) => 1,
         Position::ShardEnd => 2,
     };
-    match (left, right) {
-        (Position::After(left), Position::After(right)) => left.cmp(right),
+    match (left.record(), right.record()) {
+        (Some(left), Some(right)) => left.cmp(right),
         _ => rank(left).cmp(&rank(right)),
     }
 }

@@ -341,7 +341,7 @@ rows! {
     MAX_FETCH_BYTES_PER_SHARD = ("kinesis.maxFetchBytesPerShard", Group::Source, Users::Streaming,
         Kind::Bytes { min: 1, max: NO_LIMIT }, "new: the same in bytes of data");
     MAX_FETCH_TIME_PER_SHARD = ("kinesis.maxFetchTimePerShardSec", Group::Source, Users::Streaming,
-        Kind::Whole { min: 1, max: INT_MAX }, "most seconds a shard is read in a micro-batch");
+        Kind::Whole { min: 1, max: INT_MAX }, "most seconds a shard is read in a micro-batch; its part ends in no case before a record or the tip was reached");
     RECORDS_PER_FETCH = ("kinesis.getRecords.numberOfRecordsPerFetch", Group::Source, Users::Reads,
         Kind::Whole { min: 1, max: 10_000 }, "the limit of a GetRecords request")
         .default("10000");

@@ -3,21 +3,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{MutexGuard, PoisonError};
 
-use super::Planner;
-use super::news::News;
-use super::shards::Shards;
+use super::news::Extent;
+use super::{Planner, State};
 use crate::error::Result;
+use crate::read::ShardReport;
 use crate::stream::{Position, ShardId};
 
-/// What a query with `Trigger.AvailableNow` has left: every shard is read until its tip was seen once.
+/// What a query with `Trigger.AvailableNow` has left: every shard is read until its tip was seen once,
+/// or a record that came later.
 #[derive(Debug, Default)]
 pub(super) struct AvailableNow {
     /// When it began, milliseconds since the epoch.
     pub since: i64,
+    /// A time that was surely after that by the service's clock: a shard that has a record of then, or later, to read
+    /// next has none of before.
+    pub surely_later: i64,
     pub done: BTreeSet<ShardId>,
 }
 
 impl AvailableNow {
+    fn so_far(&self) -> (BTreeSet<ShardId>, i64) {
+        (self.done.clone(), self.surely_later)
+    }
+
     /// Those of these shards that are open and have nothing left to read.
     pub(super) fn done_of(&self, positions: &BTreeMap<ShardId, Position>) -> BTreeSet<ShardId> {
         let open = |shard: &&ShardId| positions.get(*shard).is_some_and(|at| *at != Position::ShardEnd);
@@ -26,53 +34,85 @@ impl AvailableNow {
 }
 
 impl Planner {
-    /// Fixes what a query with `Trigger.AvailableNow` reads: every shard until its tip was seen.
+    /// Fixes what a query with `Trigger.AvailableNow` reads: every shard until its tip was seen, or a record that
+    /// arrived after this moment.
     pub fn prepare_for_available_now(&self) {
         *self.available() = Some(AvailableNow {
             since: self.clock.now_millis(),
+            surely_later: self.clock.surely_later_millis(),
             done: BTreeSet::new(),
         });
     }
 
     /// Looks at every shard that a query with `Trigger.AvailableNow` has not finished, and at those that follow
-    /// the ones it has. Those in `left_in` are known to have records, and need no look.
-    pub(super) async fn anything_left(
-        &self,
-        shards: &mut Shards,
-        news: &mut News,
-        positions: &mut BTreeMap<ShardId, Position>,
-        left_in: &BTreeSet<ShardId>,
-    ) -> Result<bool> {
+    /// the ones it has.
+    pub(super) async fn anything_left(&self, state: &mut State) -> Result<bool> {
         loop {
-            let done = self
-                .available()
-                .as_ref()
-                .map(|left| left.done.clone())
-                .unwrap_or_default();
-            let known = done.union(left_in).cloned().collect();
-            let mut quiet = news
-                .quiet_shards(&self.api, positions, &known, &self.counters)
+            let Some((done, surely_later)) = self.available().as_ref().map(AvailableNow::so_far) else {
+                return Ok(false);
+            };
+            // The shards in which the last batch left records are known to have some.
+            let known = &done | &state.left;
+            let asked: BTreeSet<ShardId> = state
+                .positions
+                .keys()
+                .filter(|shard| !known.contains(*shard))
+                .cloned()
+                .collect();
+            let looked = state
+                .news
+                .look(
+                    &self.api,
+                    &mut state.positions,
+                    &known,
+                    &self.counters,
+                    Extent::All,
+                )
                 .await?;
-            quiet.retain(|shard| !left_in.contains(shard));
+            let quiet = asked
+                .into_iter()
+                .filter(|shard| !looked.unknown.contains(shard))
+                .filter(|shard| match looked.news.get(shard) {
+                    Some(arrival) => arrival.is_some_and(|arrival| arrival > surely_later),
+                    None => true,
+                });
             if let Some(left) = &mut *self.available() {
                 left.done.extend(quiet);
                 let unread = |(shard, at): (&ShardId, &Position)| {
                     *at != Position::ShardEnd && !left.done.contains(shard)
                 };
-                if positions.iter().any(unread) {
+                if state.positions.iter().any(unread) {
                     return Ok(true);
                 }
             }
-            if positions.values().all(|position| *position != Position::ShardEnd) {
-                return Ok(false);
+            while state.shards.awaits_children(&state.positions) {
+                state.shards.wait_until_due().await;
+                if self.follow(state).await? {
+                    break;
+                }
             }
-            let before = positions.clone();
-            shards.wait_until_due().await;
-            self.follow(shards, positions).await?;
-            if *positions == before {
-                return Ok(false);
+            let fresh =
+                |(shard, at): (&ShardId, &Position)| *at != Position::ShardEnd && !self.is_finished(shard);
+            if !state.positions.iter().any(fresh) {
+                return Ok(state.shards_changed());
             }
         }
+    }
+
+    /// True if a query with `Trigger.AvailableNow` has nothing left to read in the shard.
+    fn is_finished(&self, shard: &ShardId) -> bool {
+        self.available()
+            .as_ref()
+            .is_some_and(|left| left.done.contains(shard))
+    }
+
+    /// Whether a reader that reported had read all that was there when the query began. GetRecords answers with what is
+    /// there; a subscription pushes it a moment later, so its last record tells, or that it waited for one in vain.
+    pub(super) fn is_done(&self, report: &ShardReport, available: &AvailableNow) -> bool {
+        let arrived_since = |time: i64| report.last_arrival.is_some_and(|arrival| arrival >= time);
+        let at_tip =
+            report.tip && (self.fan_out.is_none() || report.records == 0 || arrived_since(available.since));
+        at_tip || arrived_since(available.surely_later)
     }
 
     pub(super) fn is_available_now(&self) -> bool {

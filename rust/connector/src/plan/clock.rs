@@ -6,10 +6,15 @@ use crate::service::StreamSummary;
 /// it was asked.
 const TOLERANCE_MILLIS: i64 = 5_000;
 
+/// The service tells whole seconds, and its shards' clocks may differ a little.
+const UNCERTAINTY_MILLIS: i64 = 2_000;
+
 /// What must be added to the driver's clock to have the service's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ServiceClock {
     correction_millis: i64,
+    /// How far the service's clock was from the driver's when they were compared, if they were.
+    apart_millis: Option<i64>,
 }
 
 impl ServiceClock {
@@ -34,6 +39,16 @@ impl ServiceClock {
         let apart = service_millis.map_or(0, |service| service - driver_millis);
         Self {
             correction_millis: if apart.abs() > TOLERANCE_MILLIS { apart } else { 0 },
+            apart_millis: service_millis.map(|service| service - driver_millis),
+        }
+    }
+
+    /// A time that was not reached yet by any of the service's clocks; milliseconds since the epoch.
+    pub(super) fn surely_later_millis(self) -> i64 {
+        let driver = chrono::Utc::now().timestamp_millis();
+        match self.apart_millis {
+            Some(apart) => driver + apart + UNCERTAINTY_MILLIS,
+            None => driver + TOLERANCE_MILLIS,
         }
     }
 
@@ -50,10 +65,8 @@ mod tests {
     #[test]
     fn a_clock_that_is_nearly_right_is_left_alone() {
         for service in [None, Some(10_000_000), Some(9_995_000), Some(10_005_000)] {
-            assert_eq!(
-                ServiceClock::between(10_000_000, service),
-                ServiceClock::default()
-            );
+            let clock = ServiceClock::between(10_000_000, service);
+            assert_eq!(clock.correction_millis, 0, "{service:?}");
         }
     }
 
@@ -61,7 +74,7 @@ mod tests {
     fn a_clock_that_is_an_hour_off_is_corrected() {
         for correction_millis in [-3_600_000, 3_600_000] {
             let clock = ServiceClock::between(10_000_000, Some(10_000_000 + correction_millis));
-            assert_eq!(clock, ServiceClock { correction_millis });
+            assert_eq!(clock.correction_millis, correction_millis);
             let now = clock.now_millis() - correction_millis - chrono::Utc::now().timestamp_millis();
             assert!((-1_000..=0).contains(&now), "{now}");
         }

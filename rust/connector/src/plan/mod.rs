@@ -6,16 +6,11 @@ mod clock;
 mod consumer;
 mod ends;
 mod fan_out;
+mod look;
 mod news;
-mod push;
+mod next;
 mod shards;
 mod tips;
-
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use crate::checkpoint::CheckpointStore;
 use crate::checkpoint::hadoop::FileSystem;
@@ -24,8 +19,10 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{OutsideShard, StartingPosition};
 use crate::read::{Asked, ReadTask, ShardMemory, ShardReport, TaskPlan};
-use crate::service::{FanOutApi, KinesisApi, RequestCounters, StreamSummary};
-use crate::stream::{HashRange, Offset, Position, ShardId};
+use crate::service::{FanOutApi, KinesisApi, RequestCounters, StreamSummary, stream_changed};
+use crate::stream::{HashRange, Offset, Position, ShardId, offset_home};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use batch_read::batch_read_tasks;
 
@@ -33,7 +30,8 @@ use available::AvailableNow;
 use clock::ServiceClock;
 use ends::{Ends, Reports};
 use fan_out::FanOut;
-use news::{Looked, News, QUIET_INTERVAL};
+use look::Stream;
+use news::{News, QUIET_INTERVAL};
 use shards::{HashRanges, Shards};
 
 /// The file in the checkpoint location that keeps where the query started.
@@ -41,8 +39,6 @@ const INITIAL_OFFSET: &str = "initial-offset";
 /// Of so many questions that a shard allows the driver leaves one to the shard's reader, which has to fetch what the
 /// driver found.
 const READERS_SHARE: u32 = 4;
-/// Longest that [`Planner::latest_offset`] waits before it answers that nothing is new.
-const LONGEST_WAIT: Duration = Duration::from_millis(200);
 /// Old claims are removed once in so many batches: each removal lists a folder.
 const PURGE_EVERY: u64 = 10;
 
@@ -67,8 +63,8 @@ pub struct Planner {
     state: tokio::sync::Mutex<State>,
     /// Of the readers in this process.
     memory: ShardMemory,
-    /// The query source, once an offset told.
-    source: OnceLock<String>,
+    /// The query's sources, as its offsets named them.
+    sources: Mutex<BTreeSet<String>>,
 }
 
 /// What the planner remembers from one call to the next. All of it can be found again after a restart.
@@ -76,8 +72,12 @@ pub struct Planner {
 struct State {
     shards: Shards,
     news: News,
-    /// Where the batch of this number ended.
-    resolved: Option<(u64, BTreeMap<ShardId, Position>)>,
+    /// The last batch's number.
+    batch: Option<u64>,
+    /// Where it ended, as its claims keep it.
+    ends: BTreeMap<ShardId, Position>,
+    /// Where the next one starts: what looks and listings found since is not kept yet.
+    positions: BTreeMap<ShardId, Position>,
     /// Batches in a row that delivered records, without a look in between that found nothing.
     busy: u32,
     pace: Pace,
@@ -165,10 +165,16 @@ impl Planner {
             Some(_) => config.options.fetch_interval.max(QUIET_INTERVAL),
             None => config.options.fetch_interval + config.options.fetch_interval / READERS_SHARE,
         };
+        let stream = Stream {
+            name: config.options.stream.name.clone(),
+            created_millis: summary.created_millis,
+        };
         let state = State {
             shards,
-            news: News::new(interval, config.options.check_new_record_threads),
-            resolved: None,
+            news: News::new(stream, interval, config.options.check_new_record_threads),
+            batch: None,
+            ends: BTreeMap::new(),
+            positions: BTreeMap::new(),
             busy: 0,
             pace: Pace::Ask,
             left: BTreeSet::new(),
@@ -190,7 +196,7 @@ impl Planner {
             at_tip: Mutex::default(),
             state: tokio::sync::Mutex::new(state),
             memory: memory.clone(),
-            source: OnceLock::new(),
+            sources: Mutex::default(),
         })
     }
 
@@ -209,7 +215,7 @@ impl Planner {
         };
         let source = uuid::Uuid::new_v4().to_string();
         let stream = self.config.options.stream.name.clone();
-        let json = Offset::initial(source, stream, self.summary.created_millis, at).to_json()?;
+        let json = Offset::initial(source, stream, self.summary.created_millis, at, self.home()).to_json()?;
         if self
             .files
             .0
@@ -228,78 +234,6 @@ impl Planner {
         }
     }
 
-    /// The next batch's offset after `start`, or none when nothing is new. On an idle stream it waits for the
-    /// next look, so it may be called in a loop.
-    pub async fn latest_offset(&self, start: &str) -> Result<Option<String>> {
-        let start = self.own_offset(start)?;
-        let mut state = self.state.lock().await;
-        let state = &mut *state;
-        if state
-            .resolved
-            .as_ref()
-            .is_none_or(|(batch, _)| *batch != start.batch)
-        {
-            self.resolve(&start, state).await?;
-        }
-        let Some((_, positions)) = &mut state.resolved else {
-            return Ok(None);
-        };
-        self.follow(&mut state.shards, positions).await?;
-        if let Some(fan_out) = &self.fan_out {
-            fan_out.saw([]);
-        }
-        let planned = if self.is_available_now() {
-            self.anything_left(&mut state.shards, &mut state.news, positions, &state.left)
-                .await?
-        } else {
-            let deadline = Instant::now() + LONGEST_WAIT;
-            match (state.pace, &self.fan_out) {
-                (Pace::Backlog, _) => true,
-                (pace, Some(fan_out)) => {
-                    let busy = pace == Pace::Busy;
-                    let pushed = self
-                        .wait_for_push(fan_out, &start.source, &mut state.news, positions, busy, deadline)
-                        .await?;
-                    if !pushed {
-                        (state.busy, state.pace) = (0, Pace::Ask);
-                    }
-                    pushed
-                }
-                (Pace::Busy, None) => state.news.wait_until_readers_may_ask(deadline).await,
-                (Pace::Ask, None) => {
-                    let looked = match state.news.wait_until_due(deadline).await {
-                        true => {
-                            let none = BTreeSet::new();
-                            state
-                                .news
-                                .look(&self.api, positions, &none, &self.counters, deadline)
-                                .await?
-                        }
-                        false => Looked::Unfinished,
-                    };
-                    if looked == Looked::Nothing {
-                        state.busy = 0;
-                    }
-                    looked == Looked::News
-                }
-            }
-        };
-        if !planned {
-            return Ok(None);
-        }
-        state.news.batch_planned();
-        *self.at_tip() = (start.batch + 1, state.news.tips.seen_at(positions));
-        let skipped = self
-            .available()
-            .as_ref()
-            .map(|left| left.done_of(positions))
-            .unwrap_or_default();
-        start
-            .following(positions.clone(), self.config.options.shards_per_task, skipped)
-            .to_json()
-            .map(Some)
-    }
-
     /// The tasks of a batch, one JSON for each group of as many shards as the offset says.
     pub fn partitions(&self, offset: &str) -> Result<Vec<String>> {
         let offset = self.own_offset(offset)?;
@@ -316,6 +250,7 @@ impl Planner {
             shard: shard.clone(),
             start: start.clone(),
             hash_range: self.hash_range_for_task(shard),
+            created: Some(offset.created),
             tip_seen: at_tip.0 == offset.batch && at_tip.1.contains(shard),
             until: None,
             consumer: self.fan_out.as_ref().map(FanOut::consumer),
@@ -375,11 +310,12 @@ impl Planner {
     /// Finds where the batch of `start` ended, from the readers' reports, and from the store what they miss.
     async fn resolve(&self, start: &Offset, state: &mut State) -> Result<()> {
         if let Some(initial) = &start.initial {
-            let positions = state.shards.roots(&*self.api, initial).await?;
-            state.resolved = Some((start.batch, positions));
+            state.positions = state.shards.roots(&*self.api, initial).await?;
+            state.ends.clone_from(&state.positions);
+            state.batch = Some(start.batch);
             return Ok(());
         }
-        let restarted = state.resolved.is_none();
+        let restarted = state.batch.is_none();
         let reports = self.reports().of(start);
         let Ends {
             positions,
@@ -396,12 +332,9 @@ impl Planner {
             );
         }
         if let Some(left) = &mut *self.available() {
-            left.done.extend(
-                reports
-                    .iter()
-                    .filter(|(_, report)| report.tip && self.is_past(report, left.since))
-                    .map(|(id, _)| id.clone()),
-            );
+            let done = reports.iter().filter(|(_, report)| self.is_done(report, left));
+            let done: Vec<ShardId> = done.map(|(shard, _)| shard.clone()).collect();
+            left.done.extend(done);
         }
         for (shard, report) in reports.iter().filter(|(_, report)| report.tip) {
             state.news.tip_seen_in_batch(shard, &report.end);
@@ -415,38 +348,61 @@ impl Planner {
         state.news.batch_ended(!reports.is_empty(), delivered > 0);
         let left_in = reports.into_iter().filter(|(_, report)| report.left);
         state.left = left_in.map(|(shard, _)| shard).collect();
-        state.resolved = Some((start.batch, positions));
+        state.ends.clone_from(&positions);
+        state.positions = positions;
+        state.batch = Some(start.batch);
         Ok(())
     }
 
-    /// Puts the shards that follow in the place of those that ended.
-    async fn follow(&self, shards: &mut Shards, positions: &mut BTreeMap<ShardId, Position>) -> Result<()> {
-        let followed = shards.follow(&*self.api, positions).await?;
-        if let Some((shard, position)) = followed.lost.first() {
-            let message = format!(
-                "{} shard(s) of the stream went away with records that were not read; the first is {shard} at \
-                 {position}. Closed shards go when the stream's retention has passed",
-                followed.lost.len()
-            );
-            if self.config.options.fail_on_data_loss {
-                return Err(Error::new(
-                    ErrorKind::DataLoss,
-                    format!(
-                        "{message}. Lengthen the retention; to go on without those records set \
-                         kinesis.failOnDataLoss to false"
-                    ),
-                )
-                .with("stream", self.config.options.stream.name.clone())
-                .with("shard", shard.to_string())
-                .with("position", position.to_string()));
-            }
-            tracing::warn!(stream = %self.config.options.stream.name, "{message}; going on without them");
-            self.reports().lost_shards += followed.lost.len() as u64;
+    /// Shards went away with records that were not read: an error or a counted warning, as `kinesis.failOnDataLoss` says.
+    fn lost_shards(&self, lost: &[(ShardId, Position)]) -> Result<()> {
+        let Some((shard, position)) = lost.first() else {
+            return Ok(());
+        };
+        let message = format!(
+            "{} shard(s) of the stream went away with records that were not read; the first is {shard} at {position}. \
+             Closed shards go when the stream's retention has passed",
+            lost.len()
+        );
+        if self.config.options.fail_on_data_loss {
+            return Err(Error::new(
+                ErrorKind::DataLoss,
+                format!(
+                    "{message}. Lengthen the retention; to go on without those records set kinesis.failOnDataLoss to \
+                     false"
+                ),
+            )
+            .with("stream", self.config.options.stream.name.clone())
+            .with("shard", shard.to_string())
+            .with("position", position.to_string()));
         }
-        if let Some(followed) = followed.positions {
-            *positions = followed;
-        }
+        tracing::warn!(stream = %self.config.options.stream.name, "{message}; going on without them");
+        self.reports().lost_shards += lost.len() as u64;
         Ok(())
+    }
+
+    /// The query ended for good, not by a failure after which it starts again: ends what its readers left in this
+    /// process, and deregisters the consumer if the query registered it.
+    pub async fn release(&self) -> Result<()> {
+        self.close();
+        let folder = self.config.checkpoint_location.as_deref().unwrap_or_default();
+        match &self.fan_out {
+            Some(fan_out) => fan_out.release(&*self.files.0, folder).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The stream, as its checkpoint knows it.
+    fn stream(&self) -> Stream {
+        Stream {
+            name: self.config.options.stream.name.clone(),
+            created_millis: self.summary.created_millis,
+        }
+    }
+
+    /// Tells this checkpoint location from others: see [`Offset::home`].
+    fn home(&self) -> String {
+        offset_home(self.config.checkpoint_location.as_deref().unwrap_or_default())
     }
 
     /// Reads an offset and refuses one of another stream.
@@ -465,24 +421,25 @@ impl Planner {
             ));
         }
         if offset.created != self.summary.created_millis {
-            return refuse(format!(
-                "the stream {name} was deleted and made again after the checkpoint was made"
-            ));
+            return Err(stream_changed(name));
         }
-        self.source.get_or_init(|| {
-            if let Some(fan_out) = &self.fan_out {
-                fan_out.serve(&offset.source);
-            }
-            offset.source.clone()
-        });
+        if self.sources().insert(offset.source.clone())
+            && let Some(fan_out) = &self.fan_out
+        {
+            fan_out.serve(&offset.source);
+        }
         Ok(offset)
     }
 
     /// What the readers in this process left for the next batch is of no use any more.
     fn close(&self) {
-        if let Some(source) = self.source.get() {
+        for source in self.sources().iter() {
             self.memory.close(source);
         }
+    }
+
+    fn sources(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn at_tip(&self) -> MutexGuard<'_, (u64, BTreeSet<ShardId>)> {

@@ -7,81 +7,81 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
+use super::look::{Found, Question, Stream};
 use super::tips::Tips;
-use crate::error::{ErrorKind, Result};
-use crate::service::{KinesisApi, RequestCounters, ShardIterator};
+use crate::error::Result;
+use crate::service::{KinesisApi, RequestCounters, ShardIterator, same_stream};
 use crate::stream::{Position, ShardId};
 
 /// A quiet stream is asked less often after this time …
 const QUIET_AFTER: Duration = Duration::from_secs(60);
 /// … namely so often.
 pub(super) const QUIET_INTERVAL: Duration = Duration::from_secs(1);
-/// Records asked for: one is news enough.
-const LIMIT: u32 = 1;
+/// Younger than the five minutes that an iterator lives (AWS limit).
+const ITERATOR_AGE: Duration = Duration::from_secs(270);
+/// For so long a shard may stay unknown before the query fails.
+const UNKNOWN_FOR: Duration = Duration::from_secs(600);
+/// Between two warnings of the same.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// The driver's looks at a stream whose readers have nothing to do.
 #[derive(Debug)]
 pub(super) struct News {
+    stream: Stream,
     interval: Duration,
     at_once: usize,
     looked: Option<Instant>,
     /// How long the last look took.
     took: Duration,
-    /// The shards that the look under way has still to ask.
-    left: VecDeque<ShardId>,
     planned: Option<Instant>,
     opened: Instant,
     pub tips: Tips,
     last_news: Instant,
-    iterators: HashMap<ShardId, (Position, ShardIterator)>,
+    iterators: HashMap<ShardId, Kept>,
     /// The shard in which records were seen last; it is asked first.
     first: Option<ShardId>,
     /// The last look saw records in it.
     hit: bool,
+    /// Since when nothing could be learnt of a shard.
+    unknown: HashMap<ShardId, Instant>,
+    warned: Option<Instant>,
 }
 
-/// What came of a look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Looked {
-    /// A shard has something to read.
-    News,
-    /// No shard has.
-    Nothing,
-    /// Some shards are still to be asked: the next call goes on with them.
-    Unfinished,
-}
-
-/// What a look at one shard found.
+/// The iterator that goes on where a look ended.
 #[derive(Debug)]
-enum Look {
-    News,
-    Nothing(ShardIterator),
-    /// No records yet, in a part of the shard that is behind its tip: the service leads through it answer by answer.
-    Behind(ShardIterator),
-    /// The shard is closed and was read to its end.
-    End,
+struct Kept {
+    position: Position,
+    iterator: ShardIterator,
+    since: Instant,
 }
 
-impl Look {
-    /// True if a batch is to be made for it. A reader gets faster through a part without records than the looks do, but
-    /// where one did already, and came to the tip, the next batch would be as empty.
-    fn needs_reader(&self, tips: &Tips, shard: &ShardId, position: &Position) -> bool {
-        match self {
-            Self::News => true,
-            Self::Behind(_) => !tips.was_seen_at(shard, position),
-            Self::Nothing(_) | Self::End => false,
-        }
-    }
+/// What a look found.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// The shards that have something to read, and when its first record arrived (milliseconds since the epoch) where
+    /// that was seen. Only one of them where that was enough.
+    pub news: BTreeMap<ShardId, Option<i64>>,
+    /// The shards of which nothing could be learnt: a request failed in a way that passes.
+    pub unknown: BTreeSet<ShardId>,
+}
+
+/// How far a look goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Until one shard has news.
+    FirstNews,
+    /// Every shard is asked.
+    All,
 }
 
 impl News {
-    pub(super) fn new(interval: Duration, at_once: usize) -> Self {
+    pub(super) fn new(stream: Stream, interval: Duration, at_once: usize) -> Self {
         Self {
+            stream,
             interval,
             at_once: at_once.max(1),
             looked: None,
             took: Duration::ZERO,
-            left: VecDeque::new(),
             planned: None,
             opened: Instant::now(),
             tips: Tips::default(),
@@ -89,6 +89,8 @@ impl News {
             iterators: HashMap::new(),
             first: None,
             hit: false,
+            unknown: HashMap::new(),
+            warned: None,
         }
     }
 
@@ -98,7 +100,6 @@ impl News {
         if read {
             self.looked = Some(now);
         }
-        self.left.clear();
         if delivered {
             self.last_news = now;
         }
@@ -114,9 +115,9 @@ impl News {
         self.tips.saw(shard, end, self.planned.unwrap_or(self.opened));
     }
 
-    /// Waits until the driver may ask the shards again; false if that is not before the deadline.
-    pub(super) async fn wait_until_due(&self, deadline: Instant) -> bool {
-        wait_until(self.due(), deadline).await
+    /// Waits until the driver may ask the shards again.
+    pub(super) async fn wait_until_due(&self) {
+        wait_until(self.due()).await;
     }
 
     fn pace(&self) -> Duration {
@@ -129,8 +130,8 @@ impl News {
     }
 
     /// Waits until readers may ask the shards again, that is an interval after the last batch's did.
-    pub(super) async fn wait_until_readers_may_ask(&self, deadline: Instant) -> bool {
-        wait_until(self.planned.map(|planned| planned + self.interval), deadline).await
+    pub(super) async fn wait_until_readers_may_ask(&self) {
+        wait_until(self.planned.map(|planned| planned + self.interval)).await;
     }
 
     /// The shard in which the last look saw records, if it did.
@@ -143,63 +144,123 @@ impl News {
         self.looked
     }
 
-    /// When the driver may ask the shards again: at once where a look is under way.
+    /// When the driver may ask the shards again.
     pub(super) fn due(&self) -> Option<Instant> {
-        let pace = if self.left.is_empty() {
-            self.pace()
-        } else {
-            Duration::ZERO
-        };
-        self.looked.map(|looked| looked + pace)
+        self.looked.map(|looked| looked + self.pace())
     }
 
-    /// Asks the shards, but those in `skip`, until one has news, or until the deadline, when the next call goes on. A
-    /// closed shard that has nothing left is moved to its end on the way, without a batch of its own.
+    /// Asks the shards, but those in `skip`. A closed shard that has nothing left is moved to its end. What fails and
+    /// may pass leaves its shard unknown; an error is one that doesn't pass, or that lasted for minutes.
     pub(super) async fn look(
         &mut self,
         api: &Arc<dyn KinesisApi>,
         positions: &mut BTreeMap<ShardId, Position>,
         skip: &BTreeSet<ShardId>,
         counters: &Arc<RequestCounters>,
-        deadline: Instant,
+        extent: Extent,
     ) -> Result<Looked> {
-        if self.left.is_empty() {
-            self.looked = Some(Instant::now());
-            self.left = self.unended(positions, skip);
-        }
-        let until = Until {
-            deadline: Some(deadline),
-            first_news: true,
-        };
+        let began = Instant::now();
+        self.looked = Some(began);
         self.hit = false;
-        let with_news = self.ask(api, positions, counters, until).await?;
-        if !with_news.is_empty() {
-            self.left.clear();
+        let shards = self.unended(positions, skip);
+        if self.keeps_old_iterators() {
+            // A stream made again under the same name takes some of the old positions without complaint.
+            match same_stream(&**api, &self.stream.name, Some(self.stream.created_millis)).await {
+                Err(error) if !error.is_retryable() => return Err(error),
+                // Not known; whoever meets a refusal asks again.
+                _ => {}
+            }
+        }
+        self.iterators.retain(|shard, kept| {
+            kept.is_fresh() && positions.get(shard).is_some_and(|at| *at == kept.position)
+        });
+        let answers = self.ask(api, positions, shards, counters, extent).await;
+        let mut looked = Looked::default();
+        for (shard, position, found) in answers? {
+            self.take_in(shard, position, found, positions, began, &mut looked)?;
+        }
+        if !looked.news.is_empty() {
             self.last_news = Instant::now();
-            return Ok(Looked::News);
+        } else {
+            self.took = began.elapsed();
         }
-        if !self.left.is_empty() {
-            return Ok(Looked::Unfinished);
-        }
-        self.took = self.looked.map(|looked| looked.elapsed()).unwrap_or_default();
-        Ok(Looked::Nothing)
+        self.warn_of_unknown(&looked);
+        Ok(looked)
     }
 
-    /// Asks every shard but those in `skip`, and answers which have nothing to read now.
-    pub(super) async fn quiet_shards(
+    /// Notes what was found in a shard.
+    fn take_in(
         &mut self,
-        api: &Arc<dyn KinesisApi>,
+        shard: ShardId,
+        position: Position,
+        found: Found,
         positions: &mut BTreeMap<ShardId, Position>,
-        skip: &BTreeSet<ShardId>,
-        counters: &Arc<RequestCounters>,
-    ) -> Result<BTreeSet<ShardId>> {
-        self.left = self.unended(positions, skip);
-        let with_news = self.ask(api, positions, counters, Until::default()).await?;
-        Ok(positions
-            .keys()
-            .filter(|shard| !with_news.contains(*shard))
-            .cloned()
-            .collect())
+        began: Instant,
+        looked: &mut Looked,
+    ) -> Result<()> {
+        let error = match found {
+            Found::Unknown(error) => error,
+            known => {
+                self.unknown.remove(&shard);
+                match known {
+                    Found::News(arrival) => {
+                        (self.first, self.hit) = (Some(shard.clone()), true);
+                        looked.news.insert(shard, arrival);
+                    }
+                    Found::Behind(iterator) => {
+                        looked.news.insert(shard.clone(), None);
+                        self.keep(shard, position, iterator);
+                    }
+                    Found::Nothing(iterator) => {
+                        self.tips.saw(&shard, &position, began);
+                        self.keep(shard, position, iterator);
+                    }
+                    Found::End | Found::Unknown(_) => {
+                        positions.insert(shard, Position::ShardEnd);
+                    }
+                }
+                return Ok(());
+            }
+        };
+        let since = *self.unknown.entry(shard.clone()).or_insert(began);
+        if since.elapsed() >= UNKNOWN_FOR {
+            self.unknown.clear();
+            return Err(error.with("shard", shard.to_string()));
+        }
+        looked.unknown.insert(shard);
+        Ok(())
+    }
+
+    fn keep(&mut self, shard: ShardId, position: Position, iterator: ShardIterator) {
+        let since = Instant::now();
+        let kept = Kept {
+            position,
+            iterator,
+            since,
+        };
+        self.iterators.insert(shard, kept);
+    }
+
+    /// True after a time in which no look kept its iterators alive.
+    fn keeps_old_iterators(&self) -> bool {
+        self.iterators.values().any(|kept| !kept.is_fresh())
+    }
+
+    /// Says once a minute that shards can't be asked.
+    fn warn_of_unknown(&mut self, looked: &Looked) {
+        let Some(first) = looked.unknown.first() else {
+            return;
+        };
+        if self.warned.is_some_and(|warned| warned.elapsed() < WARN_EVERY) {
+            return;
+        }
+        self.warned = Some(Instant::now());
+        tracing::warn!(
+            stream = %self.stream.name,
+            "{} shard(s) could not be asked for news, the first is {first}; they are asked again. Where the stream's \
+             limits are exceeded, its other readers take the five GetRecords a second that a shard allows",
+            looked.unknown.len()
+        );
     }
 
     /// The shards that may be asked, the one first that had news last.
@@ -207,153 +268,70 @@ impl News {
         &self,
         positions: &BTreeMap<ShardId, Position>,
         skip: &BTreeSet<ShardId>,
-    ) -> VecDeque<ShardId> {
-        let mut open: VecDeque<ShardId> = positions
+    ) -> VecDeque<(ShardId, Position)> {
+        let mut open: VecDeque<(ShardId, Position)> = positions
             .iter()
             .filter(|(shard, position)| **position != Position::ShardEnd && !skip.contains(*shard))
-            .map(|(shard, _)| shard.clone())
+            .map(|(shard, position)| (shard.clone(), position.clone()))
             .collect();
-        if let Some(first) = open.iter().position(|shard| Some(shard) == self.first.as_ref()) {
+        if let Some(first) = open
+            .iter()
+            .position(|(shard, _)| Some(shard) == self.first.as_ref())
+        {
             open.swap(0, first);
         }
         open
     }
 
-    /// Asks the shards that are left, and answers those with news.
+    /// Asks these shards, several at once.
     async fn ask(
-        &mut self,
+        &self,
         api: &Arc<dyn KinesisApi>,
-        positions: &mut BTreeMap<ShardId, Position>,
+        positions: &BTreeMap<ShardId, Position>,
+        shards: VecDeque<(ShardId, Position)>,
         counters: &Arc<RequestCounters>,
-        until: Until,
-    ) -> Result<BTreeSet<ShardId>> {
-        self.iterators
-            .retain(|shard, (position, _)| positions.get(shard) == Some(position));
-        let asked = Instant::now();
+        extent: Extent,
+    ) -> Result<Vec<(ShardId, Position, Found)>> {
+        debug_assert!(shards.iter().all(|(shard, _)| positions.contains_key(shard)));
+        let questions = shards.into_iter().map(|(shard, position)| {
+            let question = Question {
+                api: api.clone(),
+                stream: self.stream.clone(),
+                kept: self.iterators.get(&shard).map(|kept| kept.iterator.clone()),
+                // A reader gets faster through a part without records than the looks do, but where one did already, and
+                // came to the tip, the next batch would be as empty.
+                follow: self.tips.was_seen_at(&shard, &position),
+                counters: counters.clone(),
+                shard,
+                position,
+            };
+            async move {
+                let found = question.ask().await?;
+                Ok((question.shard, question.position, found))
+            }
+        });
+        let mut asking = stream::iter(questions).buffer_unordered(self.at_once);
         let mut answers = Vec::new();
-        {
-            let (left, kept, standing) = (&mut self.left, &self.iterators, &*positions);
-            let mut first = true;
-            let questions = std::iter::from_fn(|| {
-                if !std::mem::take(&mut first) && until.is_past() {
-                    return None;
-                }
-                let shard = left.pop_front()?;
-                let position = standing.get(&shard)?.clone();
-                let iterator = kept.get(&shard).map(|(_, iterator)| iterator.clone());
-                let (api, counters) = (api.clone(), counters.clone());
-                Some(async move {
-                    let found = look_at(&*api, &shard, &position, iterator, &counters).await?;
-                    Ok((shard, position, found))
-                })
-            });
-            let mut asking = stream::iter(questions).buffer_unordered(self.at_once);
-            while let Some(answer) = asking.next().await {
-                let enough = match &answer {
-                    Ok((shard, position, found)) => {
-                        until.first_news && found.needs_reader(&self.tips, shard, position)
-                    }
-                    Err(_) => true,
-                };
-                answers.push(answer);
-                if enough {
-                    break;
-                }
+        while let Some(answer) = asking.next().await {
+            let answer: (ShardId, Position, Found) = answer?;
+            let enough = extent == Extent::FirstNews && matches!(answer.2, Found::News(_) | Found::Behind(_));
+            answers.push(answer);
+            if enough {
+                break;
             }
         }
-        let mut with_news = BTreeSet::new();
-        for answer in answers {
-            let (shard, position, found) = answer?;
-            if found.needs_reader(&self.tips, &shard, &position) {
-                with_news.insert(shard.clone());
-            }
-            match found {
-                Look::News => {
-                    (self.first, self.hit) = (Some(shard), true);
-                }
-                Look::Behind(iterator) => {
-                    self.iterators.insert(shard, (position, iterator));
-                }
-                Look::Nothing(iterator) => {
-                    self.tips.saw(&shard, &position, asked);
-                    self.iterators.insert(shard, (position, iterator));
-                }
-                Look::End => {
-                    positions.insert(shard, Position::ShardEnd);
-                }
-            }
-        }
-        Ok(with_news)
+        Ok(answers)
     }
 }
 
-/// When to stop asking before every shard was asked.
-#[derive(Clone, Copy, Debug, Default)]
-struct Until {
-    /// No shard but the first is asked after this time.
-    deadline: Option<Instant>,
-    /// True if one shard with news is enough.
-    first_news: bool,
-}
-
-impl Until {
-    fn is_past(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+impl Kept {
+    fn is_fresh(&self) -> bool {
+        self.since.elapsed() < ITERATOR_AGE
     }
 }
 
-/// Waits for a time, at most until the deadline; true if the time has come.
-async fn wait_until(due: Option<Instant>, deadline: Instant) -> bool {
-    let Some(due) = due else {
-        return true;
-    };
-    tokio::time::sleep_until(due.min(deadline)).await;
-    due <= deadline
-}
-
-async fn look_at(
-    api: &dyn KinesisApi,
-    shard: &ShardId,
-    position: &Position,
-    kept: Option<ShardIterator>,
-    counters: &Arc<RequestCounters>,
-) -> Result<Look> {
-    match ask_shard(api, shard, position, kept, counters).await {
-        // A reader sees to a position that the service doesn't take, and to a shard that is gone from its stream.
-        Err(error) if error.kind() == ErrorKind::RefusedPosition => Ok(Look::News),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            api.describe_stream().await?;
-            Ok(Look::News)
-        }
-        answer => answer,
-    }
-}
-
-async fn ask_shard(
-    api: &dyn KinesisApi,
-    shard: &ShardId,
-    position: &Position,
-    mut kept: Option<ShardIterator>,
-    counters: &Arc<RequestCounters>,
-) -> Result<Look> {
-    loop {
-        let renewable = kept.is_some();
-        let iterator = match kept.take() {
-            Some(iterator) => iterator,
-            None => api.shard_iterator(shard, position, counters).await?,
-        };
-        match api.get_records(shard, &iterator, LIMIT, counters).await {
-            Err(error) if error.kind() == ErrorKind::ExpiredIterator && renewable => {}
-            Err(error) => return Err(error),
-            Ok(page) => {
-                let behind = page.millis_behind_latest.is_some_and(|millis| millis > 0);
-                return Ok(match page.next {
-                    _ if !page.records.is_empty() => Look::News,
-                    None => Look::End,
-                    Some(next) if behind => Look::Behind(next),
-                    Some(next) => Look::Nothing(next),
-                });
-            }
-        }
+async fn wait_until(due: Option<Instant>) {
+    if let Some(due) = due {
+        tokio::time::sleep_until(due).await;
     }
 }

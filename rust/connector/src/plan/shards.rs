@@ -7,13 +7,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::look::Stream;
 use crate::error::{Error, ErrorKind, Result};
-use crate::service::{KinesisApi, ShardFilter};
+use crate::service::{KinesisApi, ShardFilter, same_stream};
 use crate::stream::{HashRange, Lineage, Position, Shard, ShardId};
 
 /// Listings until a new query goes on without a shard that a split or merge has just made. ListShards may show it a
 /// moment later than its parents' end.
 const LISTINGS_OF_A_START: u32 = 5;
+
+/// Listings that must lack a shard before it counts as gone.
+const LISTINGS_OF_A_LOSS: u32 = 3;
+/// Listings that may lack the children of a shard that ended: they are listed a moment later.
+const LISTINGS_OF_CHILDREN: u32 = 30;
+/// Longest wait between two listings that are compared.
+const LIST_AGAIN: Duration = Duration::from_secs(5);
 
 /// Lists shards, at most once in an interval.
 #[derive(Debug)]
@@ -23,6 +31,8 @@ pub(super) struct Shards {
     ranges: HashRanges,
     /// What the planner's opening listed, until the first call that can use it.
     opening: Option<(Instant, Vec<Shard>)>,
+    /// Listings since a shard ended that don't show its children yet.
+    childless: BTreeMap<ShardId, u32>,
 }
 
 /// The hash keys of the shards that were listed last. Clones share them.
@@ -63,6 +73,7 @@ impl Shards {
             listed: None,
             ranges: HashRanges::default(),
             opening: None,
+            childless: BTreeMap::new(),
         }
     }
 
@@ -141,6 +152,7 @@ impl Shards {
     pub(super) async fn follow(
         &mut self,
         api: &dyn KinesisApi,
+        stream: Stream,
         positions: &BTreeMap<ShardId, Position>,
     ) -> Result<Followed> {
         let ended = positions.values().any(|position| *position == Position::ShardEnd);
@@ -151,19 +163,104 @@ impl Shards {
         if !due {
             return Ok(Followed::default());
         }
-        let lineage = self.list(api).await?;
-        let lost: Vec<(ShardId, Position)> = positions
-            .iter()
-            .filter(|(shard, position)| **position != Position::ShardEnd && !lineage.lists(shard))
+        let Some(lineage) = self.list_with(api, &stream, positions).await? else {
+            return Ok(Followed::default());
+        };
+        let lost: Vec<(ShardId, Position)> = missing_from(&lineage, positions)
             .map(|(shard, position)| (shard.clone(), position.clone()))
             .collect();
         let mut standing = positions.clone();
         for (shard, _) in &lost {
             standing.insert(shard.clone(), Position::ShardEnd);
         }
+        let positions = lineage.advance(&standing);
+        self.count_childless(&stream, &lineage, &positions)?;
         Ok(Followed {
-            positions: Some(lineage.advance(&standing)),
+            positions: Some(positions),
             lost,
         })
     }
+
+    /// A listing that can be believed: one that lacks shards of the query is compared with others, since it may be older
+    /// than they are. None if all of them are.
+    async fn list_with(
+        &mut self,
+        api: &dyn KinesisApi,
+        stream: &Stream,
+        positions: &BTreeMap<ShardId, Position>,
+    ) -> Result<Option<Lineage>> {
+        for listing in 1.. {
+            let lineage = self.list(api).await?;
+            let older = positions.keys().any(|shard| lineage.is_older_than(shard));
+            if !older && (listing >= LISTINGS_OF_A_LOSS || missing_from(&lineage, positions).next().is_none())
+            {
+                return Ok(Some(lineage));
+            }
+            if listing == 1 {
+                same_stream(api, &stream.name, Some(stream.created_millis)).await?;
+            }
+            if listing >= LISTINGS_OF_A_START {
+                break;
+            }
+            tokio::time::sleep(self.interval.min(LIST_AGAIN)).await;
+        }
+        tracing::warn!(
+            stream = %stream.name,
+            "the stream's listing lacks its newest shards, which were listed before; going on without a new listing"
+        );
+        Ok(None)
+    }
+
+    /// True while the children of a shard that ended are expected in the listing.
+    pub(super) fn awaits_children(&self, positions: &BTreeMap<ShardId, Position>) -> bool {
+        let ended = positions.iter().filter(|(_, at)| **at == Position::ShardEnd);
+        ended
+            .map(|(shard, _)| self.childless.get(shard).copied().unwrap_or_default())
+            .any(|listings| listings < LISTINGS_OF_CHILDREN)
+    }
+
+    /// Counts for each shard that ended how often its children were missing from the listing. A shard that is open there
+    /// after all contradicts what the query keeps of it.
+    fn count_childless(
+        &mut self,
+        stream: &Stream,
+        lineage: &Lineage,
+        positions: &BTreeMap<ShardId, Position>,
+    ) -> Result<()> {
+        let ended = positions.iter().filter(|(_, at)| **at == Position::ShardEnd);
+        let mut childless = BTreeMap::new();
+        for (shard, _) in ended {
+            let listings = match lineage.lacks_children_of(shard) {
+                true => self.childless.get(shard).copied().unwrap_or_default() + 1,
+                // They wait for another parent.
+                false => LISTINGS_OF_CHILDREN,
+            };
+            if listings >= LISTINGS_OF_CHILDREN && lineage.is_open_without_children(shard) {
+                return Err(ended_but_open(stream, shard));
+            }
+            childless.insert(shard.clone(), listings.min(LISTINGS_OF_CHILDREN));
+        }
+        self.childless = childless;
+        Ok(())
+    }
+}
+
+/// The shards that are not read to their end and not listed.
+fn missing_from<'a>(
+    lineage: &Lineage,
+    positions: &'a BTreeMap<ShardId, Position>,
+) -> impl Iterator<Item = (&'a ShardId, &'a Position)> {
+    let unended = positions.iter().filter(|(_, at)| **at != Position::ShardEnd);
+    unended.filter(|(shard, _)| !lineage.lists(shard))
+}
+
+fn ended_but_open(stream: &Stream, shard: &ShardId) -> Error {
+    Error::new(
+        ErrorKind::CorruptCheckpoint,
+        "the checkpoint says that the shard was read to its end, but the stream lists it as open and without children: \
+         records that came since are not read. Start with a new checkpointLocation, and kinesis.startingPosition \
+         AT_TIMESTAMP with a time before the shard was read last",
+    )
+    .with("stream", stream.name.clone())
+    .with("shard", shard.to_string())
 }

@@ -8,6 +8,7 @@ mod memory;
 pub(crate) mod polling;
 mod queue;
 mod rows;
+mod stretch;
 mod task;
 mod turns;
 
@@ -39,6 +40,7 @@ pub use task::{Asked, ReadTask, ShardReport, TaskPlan};
 use attempt::Attempt;
 use budget::Room;
 use polling::Progress;
+pub(crate) use polling::remove_read;
 use queue::Queue;
 use rows::RowRules;
 

@@ -127,6 +127,10 @@ pub struct ReadTask {
     pub shard: ShardId,
     /// Where the batch starts.
     pub start: Position,
+    /// When the stream was created, milliseconds since the epoch: tells it from another one under the same name. None
+    /// where it isn't known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<i64>,
     /// The hash keys that the shard takes; none where they aren't known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash_range: Option<HashRange>,
@@ -184,6 +188,7 @@ impl ReadTask {
             batch,
             shard,
             start,
+            created: None,
             hash_range: None,
             tip_seen: false,
             until: None,

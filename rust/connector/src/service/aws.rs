@@ -133,16 +133,22 @@ impl AwsKinesis {
             parents: parents.into_iter().flatten().map(ShardId::from).collect(),
             hash_start,
             hash_end,
+            closed: shard
+                .sequence_number_range()
+                .is_some_and(|range| range.ending_sequence_number().is_some()),
         })
     }
 
     async fn get_page(&self, iterator: &ShardIterator, limit: u32) -> Result<Page> {
+        let date = AnswerDate::default();
         let answer = self
             .client
             .get_records()
             .shard_iterator(iterator.0.as_str())
             .set_stream_arn(self.arn())
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .customize()
+            .interceptor(date.clone())
             .send()
             .await
             .map_err(|error| classify("GetRecords", &self.stream.name, error))?;
@@ -156,6 +162,7 @@ impl AwsKinesis {
                 .map(|child| child.shard_id().into())
                 .collect(),
             next: answer.next_shard_iterator.map(ShardIterator),
+            service_millis: date.millis(),
         })
     }
 
@@ -264,7 +271,8 @@ impl KinesisApi for AwsKinesis {
     ) -> Result<ShardIterator> {
         let start = match at {
             Position::TrimHorizon => IteratorStart::of(ShardIteratorType::TrimHorizon),
-            Position::AtTimestamp(millis) => IteratorStart {
+            // The reader drops the records up to the position's own.
+            Position::AtTimestamp(millis) | Position::AfterQuiet(_, millis) => IteratorStart {
                 time: Some(DateTime::from_millis(*millis)),
                 ..IteratorStart::of(ShardIteratorType::AtTimestamp)
             },

@@ -317,6 +317,7 @@ fn page(event: SubscribeToShardEvent) -> Result<Page> {
         millis_behind_latest: Some(event.millis_behind_latest()),
         child_shards,
         request_id: None,
+        service_millis: None,
     })
 }
 
@@ -327,7 +328,7 @@ fn starting_position(at: &SubscribeAt) -> Result<StartingPosition> {
         SubscribeAt::Position(Position::AtTimestamp(millis)) => builder
             .r#type(ShardIteratorType::AtTimestamp)
             .timestamp(DateTime::from_millis(*millis)),
-        SubscribeAt::Position(Position::After(number)) => builder
+        SubscribeAt::Position(Position::After(number) | Position::AfterQuiet(number, _)) => builder
             .r#type(ShardIteratorType::AfterSequenceNumber)
             .sequence_number(number.as_str()),
         SubscribeAt::Record(number) => builder

@@ -9,6 +9,7 @@ mod failure;
 mod fan_out;
 mod pace;
 mod patience;
+mod presence;
 mod properties;
 mod retry;
 
@@ -28,6 +29,7 @@ pub use fan_out::{
 };
 pub use pace::Pace;
 pub(crate) use patience::Patience;
+pub(crate) use presence::{Presence, presence, same_stream, stream_changed};
 pub use properties::{SYSTEM_PROPERTIES, SystemProperties};
 pub use retry::RequestCounters;
 pub(crate) use retry::{backoff, with_retries};
@@ -76,6 +78,8 @@ pub struct Page {
     pub child_shards: Vec<ShardId>,
     /// The service's id of the request, for its support.
     pub request_id: Option<String>,
+    /// What the service's clock said when it answered, as in [`StreamSummary::service_millis`]; none in an event.
+    pub service_millis: Option<i64>,
 }
 
 impl Page {
@@ -87,6 +91,7 @@ impl Page {
             millis_behind_latest: self.millis_behind_latest,
             child_shards: self.child_shards.clone(),
             request_id: self.request_id.clone(),
+            service_millis: self.service_millis,
         }
     }
 }

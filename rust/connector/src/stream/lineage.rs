@@ -15,6 +15,8 @@ pub struct Shard {
     pub hash_start: u128,
     /// The last hash key it takes.
     pub hash_end: u128,
+    /// True if it takes no records any more: it was split or merged.
+    pub closed: bool,
 }
 
 impl Shard {
@@ -65,6 +67,23 @@ impl Lineage {
     /// True if the stream still lists this shard.
     pub fn lists(&self, shard: &ShardId) -> bool {
         self.shards.contains_key(shard)
+    }
+
+    /// True if the listing is one from before the shard was made. The service numbers shards in the order in which they
+    /// are made, and the newest are open: a shard that went with its retention has newer ones beside it.
+    pub fn is_older_than(&self, shard: &ShardId) -> bool {
+        self.shards.keys().all(|listed| listed < shard)
+    }
+
+    /// True if a listed shard's children are not all listed: they don't take all of its hash keys.
+    pub fn lacks_children_of(&self, shard: &ShardId) -> bool {
+        !self.is_replaced(shard, |_| true)
+    }
+
+    /// True if a shard is listed as one that takes records, without children.
+    pub fn is_open_without_children(&self, shard: &ShardId) -> bool {
+        let open = self.shards.get(shard).is_some_and(|shard| !shard.closed);
+        open && !self.children.contains_key(shard)
     }
 
     /// Where a new query starts: the shards whose parents are not listed, all at the same position. The others
@@ -176,6 +195,7 @@ mod tests {
             parents: parents.iter().map(|parent| ShardId::from(*parent)).collect(),
             hash_start,
             hash_end,
+            closed: false,
         }
     }
 

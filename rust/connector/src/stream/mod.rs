@@ -7,5 +7,5 @@ mod position;
 
 pub use hash_range::HashRange;
 pub use lineage::{Lineage, Shard};
-pub use offset::Offset;
+pub use offset::{Offset, offset_home};
 pub use position::{Position, SequenceNumber, ShardId};

@@ -24,6 +24,11 @@ pub struct Offset {
     pub created: i64,
     /// The batch's number, counted by the source.
     pub batch: u64,
+    /// Tells the checkpoint location that the offset was made for from others (see [`offset_home`]). In another one the
+    /// query gets a name of its own with its next batch: two queries that go on from copies of one checkpoint must not
+    /// share, and remove, each other's claims. None in offsets of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<String>,
     /// How many shards a task of the batch reads. Kept here, so that every attempt has the same tasks with the same
     /// claims, whatever the option says after a restart.
     #[serde(default = "one", skip_serializing_if = "is_one")]
@@ -42,13 +47,14 @@ pub struct Offset {
 
 impl Offset {
     /// The offset that a new query starts from.
-    pub fn initial(source: String, stream: String, created: i64, at: Position) -> Self {
+    pub fn initial(source: String, stream: String, created: i64, at: Position, home: String) -> Self {
         Self {
             version: VERSION,
             source,
             stream,
             created,
             batch: 0,
+            home: Some(home),
             shards_per_task: 1,
             initial: Some(at),
             shards: BTreeMap::new(),
@@ -57,14 +63,21 @@ impl Offset {
     }
 
     /// The offset of the batch that follows this one, with so many shards in a task, which doesn't read those in
-    /// `skipped`.
+    /// `skipped`. `home` is the checkpoint location that it is made in.
     pub fn following(
         &self,
         shards: BTreeMap<ShardId, Position>,
         shards_per_task: usize,
         skipped: BTreeSet<ShardId>,
+        home: String,
     ) -> Self {
+        let source = match &self.home {
+            Some(known) if *known != home => uuid::Uuid::new_v4().to_string(),
+            _ => self.source.clone(),
+        };
         Self {
+            source,
+            home: Some(home),
             batch: self.batch + 1,
             shards_per_task,
             initial: None,
@@ -123,6 +136,14 @@ impl Offset {
     }
 }
 
+/// A short name of a checkpoint location, for [`Offset::home`]: FNV-1a of its text, which stays the same for ever.
+pub fn offset_home(location: &str) -> String {
+    let hash = location.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
 fn one() -> usize {
     1
 }
@@ -137,14 +158,20 @@ mod tests {
 
     #[test]
     fn an_offset_survives_its_text() {
-        let initial = Offset::initial("s".into(), "orders".into(), 17, Position::AtTimestamp(42));
+        let initial = Offset::initial(
+            "s".into(),
+            "orders".into(),
+            17,
+            Position::AtTimestamp(42),
+            "h".into(),
+        );
         let shard = ShardId::from("shardId-000000000000");
         let shards = BTreeMap::from([(shard.clone(), Position::TrimHorizon)]);
-        let first = initial.following(shards.clone(), 1, BTreeSet::new());
+        let first = initial.following(shards.clone(), 1, BTreeSet::new(), "h".into());
         for offset in [
             initial,
             first.clone(),
-            first.following(shards, 8, BTreeSet::from([shard])),
+            first.following(shards, 8, BTreeSet::from([shard]), "h".into()),
         ] {
             let json = offset.to_json().expect("writes");
             assert_eq!(Offset::from_json(&json).expect("reads"), offset, "{json}");
@@ -155,9 +182,10 @@ mod tests {
     fn the_format_stays() {
         let shard = ShardId::from("shardId-000000000000");
         let shards = BTreeMap::from([(shard.clone(), Position::TrimHorizon)]);
-        let initial = Offset::initial("s".into(), "orders".into(), 17, Position::TrimHorizon);
-        let offset = initial.following(shards, 1, BTreeSet::new());
-        let expected = r#"{"version":1,"source":"s","stream":"orders","created":17,"batch":1,"#.to_owned()
+        let initial = Offset::initial("s".into(), "orders".into(), 17, Position::TrimHorizon, "h".into());
+        let offset = initial.following(shards, 1, BTreeSet::new(), "h".into());
+        let expected = r#"{"version":1,"source":"s","stream":"orders","created":17,"batch":1,"home":"h","#
+            .to_owned()
             + r#""shards":{"shardId-000000000000":"TRIM_HORIZON"}"#;
         assert_eq!(offset.to_json().expect("writes"), format!("{expected}}}"));
         let skipping = Offset {
@@ -166,10 +194,42 @@ mod tests {
         };
         let skipped = r#","skipped":["shardId-000000000000"]}"#;
         assert_eq!(skipping.to_json().expect("writes"), expected + skipped);
-        let grouped = offset.following(BTreeMap::new(), 8, BTreeSet::new());
-        let expected = r#"{"version":1,"source":"s","stream":"orders","created":17,"batch":2,"#.to_owned()
+        let grouped = offset.following(BTreeMap::new(), 8, BTreeSet::new(), "h".into());
+        let expected = r#"{"version":1,"source":"s","stream":"orders","created":17,"batch":2,"home":"h","#
+            .to_owned()
             + r#""shardsPerTask":8,"shards":{}}"#;
         assert_eq!(grouped.to_json().expect("writes"), expected);
+    }
+
+    #[test]
+    fn an_offset_of_an_older_version_is_read() {
+        let older =
+            r#"{"version":1,"source":"s","stream":"orders","created":17,"batch":1,"shards":{"a":"AFTER 5"}}"#;
+        let offset = Offset::from_json(older).expect("reads");
+        assert_eq!(offset.home, None);
+        let next = offset.following(offset.shards.clone(), 1, BTreeSet::new(), "h".into());
+        assert_eq!((next.source.as_str(), next.home.as_deref()), ("s", Some("h")));
+    }
+
+    #[test]
+    fn in_another_checkpoint_location_a_query_has_another_name() {
+        let home = offset_home("file:/checkpoints/a/sources/0");
+        assert_eq!(home, "56664cd54b70f70d", "it stays the same for ever");
+        let initial = Offset::initial(
+            "s".into(),
+            "orders".into(),
+            17,
+            Position::TrimHorizon,
+            home.clone(),
+        );
+        let next = |offset: &Offset, home: &str| {
+            offset.following(BTreeMap::new(), 1, BTreeSet::new(), home.to_owned())
+        };
+        let here = next(&initial, &home);
+        assert_eq!(here.source, "s");
+        let (copy, other) = (next(&here, "copy"), next(&here, "other"));
+        assert!(copy.source != "s" && other.source != copy.source);
+        assert_eq!(next(&copy, "copy").source, copy.source);
     }
 
     #[test]

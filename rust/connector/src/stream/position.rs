@@ -91,8 +91,39 @@ pub enum Position {
     AtTimestamp(i64),
     /// The record after this one.
     After(SequenceNumber),
+    /// The record after this one, of which is known that it didn't arrive before this time (milliseconds since the
+    /// epoch): the shard has a long stretch without records there, which need not be walked through again.
+    AfterQuiet(SequenceNumber, i64),
     /// The shard is closed and was read to its end.
     ShardEnd,
+}
+
+impl Position {
+    /// The last record before the position; none before the first one of the shard that is read, and at its end.
+    pub fn record(&self) -> Option<&SequenceNumber> {
+        match self {
+            Self::After(number) | Self::AfterQuiet(number, _) => Some(number),
+            Self::TrimHorizon | Self::AtTimestamp(_) | Self::ShardEnd => None,
+        }
+    }
+
+    /// True if the same records come before both positions, as far as the positions of one batch can tell: of those
+    /// without a record, nothing was read at either.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self.record() == other.record() && (*self == Self::ShardEnd) == (*other == Self::ShardEnd)
+    }
+
+    /// The position with what is known of the stretch without records behind it: nothing arrives before `millis`.
+    #[must_use]
+    pub fn not_before(&self, millis: i64) -> Self {
+        match self {
+            Self::TrimHorizon => Self::AtTimestamp(millis),
+            Self::AtTimestamp(known) => Self::AtTimestamp(millis.max(*known)),
+            Self::After(number) => Self::AfterQuiet(number.clone(), millis),
+            Self::AfterQuiet(number, known) => Self::AfterQuiet(number.clone(), millis.max(*known)),
+            Self::ShardEnd => Self::ShardEnd,
+        }
+    }
 }
 
 impl fmt::Display for Position {
@@ -101,6 +132,7 @@ impl fmt::Display for Position {
             Self::TrimHorizon => f.write_str("TRIM_HORIZON"),
             Self::AtTimestamp(millis) => write!(f, "AT_TIMESTAMP {millis}"),
             Self::After(number) => write!(f, "AFTER {number}"),
+            Self::AfterQuiet(number, millis) => write!(f, "AFTER {number} NOT_BEFORE {millis}"),
             Self::ShardEnd => f.write_str("SHARD_END"),
         }
     }
@@ -114,7 +146,13 @@ impl FromStr for Position {
             None if text == "TRIM_HORIZON" => Some(Self::TrimHorizon),
             None if text == "SHARD_END" => Some(Self::ShardEnd),
             Some(("AT_TIMESTAMP", millis)) => millis.parse().ok().map(Self::AtTimestamp),
-            Some(("AFTER", number)) => number.parse().ok().map(Self::After),
+            Some(("AFTER", rest)) => match rest.split_once(" NOT_BEFORE ") {
+                None => rest.parse().ok().map(Self::After),
+                Some((number, millis)) => number
+                    .parse()
+                    .ok()
+                    .and_then(|number| Some(Self::AfterQuiet(number, millis.parse().ok()?))),
+            },
             _ => None,
         };
         parsed.ok_or_else(|| {
@@ -122,7 +160,7 @@ impl FromStr for Position {
                 ErrorKind::CorruptCheckpoint,
                 format!(
                     "'{text}' is not a position: expected TRIM_HORIZON, AT_TIMESTAMP <millis>, \
-                     AFTER <sequence number> or SHARD_END"
+                     AFTER <sequence number> [NOT_BEFORE <millis>] or SHARD_END"
                 ),
             )
         })
@@ -171,6 +209,7 @@ mod tests {
             Position::TrimHorizon,
             Position::AtTimestamp(1_700_000_000_123),
             Position::After(number("42")),
+            Position::AfterQuiet(number("42"), 1_700_000_000_123),
             Position::ShardEnd,
         ] {
             assert_eq!(
@@ -181,8 +220,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_of_a_stretch_without_records_moves_no_record() {
+        let after = Position::After(number("42"));
+        let later = after.not_before(7);
+        assert_eq!(later, Position::AfterQuiet(number("42"), 7));
+        assert_eq!(later.not_before(5), later);
+        assert!(after.is_same_place(&later) && !after.is_same_place(&Position::After(number("43"))));
+        assert_eq!(Position::TrimHorizon.not_before(7), Position::AtTimestamp(7));
+        assert_eq!(Position::AtTimestamp(9).not_before(7), Position::AtTimestamp(9));
+        assert_eq!(Position::ShardEnd.not_before(7), Position::ShardEnd);
+        assert!(!Position::ShardEnd.is_same_place(&Position::TrimHorizon));
+    }
+
+    #[test]
     fn a_position_that_cannot_be_read_is_an_error() {
-        for text in ["LATEST", "AFTER", "AFTER x", "AT_TIMESTAMP today", ""] {
+        for text in [
+            "LATEST",
+            "AFTER",
+            "AFTER x",
+            "AFTER 5 NOT_BEFORE x",
+            "AFTER 5 6",
+            "AT_TIMESTAMP today",
+            "",
+        ] {
             let error = text.parse::<Position>().expect_err("refused");
             assert_eq!(error.kind(), ErrorKind::CorruptCheckpoint, "{text}");
         }

@@ -222,6 +222,7 @@ impl Stream {
 
     fn close(&mut self, index: usize) -> Shard {
         self.shards[index].closed = Some(self.now);
+        self.shards[index].shard.closed = true;
         let shard = self.shards[index].shard.clone();
         self.missing.remove(&shard.id);
         shard
@@ -235,6 +236,7 @@ impl Stream {
                 parents: parents.iter().map(|parent| (*parent).clone()).collect(),
                 hash_start,
                 hash_end,
+                closed: false,
             },
             records: Vec::new(),
             closed: None,
@@ -268,6 +270,7 @@ impl Stream {
             millis_behind_latest: Some(if rest { 1_000 } else { 0 }),
             child_shards: Vec::new(),
             request_id: None,
+            service_millis: None,
         };
         Ok((page, to))
     }
@@ -292,6 +295,7 @@ pub fn index_of(shard: &StreamShard, position: &Position) -> usize {
     let before = |record: &Record| match position {
         Position::TrimHorizon => false,
         Position::AtTimestamp(millis) => record.arrival < *millis,
+        Position::AfterQuiet(_, millis) => record.arrival < *millis,
         Position::After(last) => record
             .number
             .to_string()

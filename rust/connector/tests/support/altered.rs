@@ -1,6 +1,7 @@
 //! The sandbox with answers that other services give.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use kinesis_connector::service::{
@@ -17,6 +18,7 @@ pub struct Altered {
     apart_millis: i64,
     always_at_tip: bool,
     empty_stretch: u32,
+    false_ends: AtomicU32,
 }
 
 impl Altered {
@@ -26,6 +28,7 @@ impl Altered {
             apart_millis: 0,
             always_at_tip: false,
             empty_stretch: 0,
+            false_ends: AtomicU32::new(0),
         }
     }
 
@@ -38,6 +41,14 @@ impl Altered {
     pub fn always_at_tip(self) -> Self {
         Self {
             always_at_tip: true,
+            ..self
+        }
+    }
+
+    /// So many answers say that their shard ends, and name no children.
+    pub fn with_false_ends(self, answers: u32) -> Self {
+        Self {
+            false_ends: AtomicU32::new(answers),
             ..self
         }
     }
@@ -117,11 +128,18 @@ impl KinesisApi for Altered {
                 millis_behind_latest: Some(i64::from(left) * 1_000),
                 child_shards: Vec::new(),
                 request_id: None,
+                service_millis: None,
             });
         }
         let mut page = self.service.get_records(shard, iterator, limit, counters).await?;
         if self.always_at_tip {
             page.millis_behind_latest = Some(0);
+        }
+        let ends = self
+            .false_ends
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if ends.is_ok() {
+            page.next = None;
         }
         Ok(page)
     }

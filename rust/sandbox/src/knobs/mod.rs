@@ -1,5 +1,7 @@
 //! What a test may turn: errors, delays, limits and ages. Nothing here waits for a clock unless asked to.
 
+mod aimed;
+mod oddities;
 mod subscription_faults;
 mod subscriptions;
 
@@ -13,6 +15,8 @@ use crate::ops::Operation;
 use crate::protocol::ErrorCode;
 use crate::store::{ShardLimits, Trim, lock};
 
+pub(crate) use aimed::{Aim, Target};
+pub use oddities::{Listing, ListingUpdate, StretchUpdate};
 pub(crate) use subscription_faults::{PlannedFault, WaitingFault};
 pub use subscription_faults::{SubscriptionFault, SubscriptionFaultUpdate};
 pub(crate) use subscriptions::SubscriptionSettings;
@@ -91,6 +95,10 @@ pub struct KnobUpdate {
     pub trim: Option<TrimUpdate>,
     /// Unlists a closed shard.
     pub forget: Option<ForgetUpdate>,
+    /// Makes ListShards tell of an earlier time.
+    pub listings: Vec<ListingUpdate>,
+    /// Makes parts of shards that GetRecords leads through without records.
+    pub stretches: Vec<StretchUpdate>,
 }
 
 /// See [`KnobUpdate::shard_limits`].
@@ -115,6 +123,10 @@ pub struct FaultUpdate {
     pub count: Option<u64>,
     /// Or this part of all calls.
     pub fraction: Option<f64>,
+    /// Only calls that concern this stream. A further page of a list, which only has its token, concerns none.
+    pub stream: Option<String>,
+    /// Only calls of GetShardIterator, GetRecords and SubscribeToShard that concern a shard of this id.
+    pub shard: Option<String>,
 }
 
 /// See [`KnobUpdate::entry_faults`].
@@ -210,10 +222,19 @@ pub(crate) struct Knobs {
 #[derive(Debug)]
 struct State {
     settings: Settings,
-    faults: Vec<(Operation, Fault, Schedule)>,
+    faults: Vec<WaitingCallFault>,
     entry_faults: Vec<(ErrorCode, Schedule)>,
     subscription_faults: Vec<WaitingFault>,
     random: u64,
+}
+
+/// A fault that waits for its calls.
+#[derive(Debug)]
+struct WaitingCallFault {
+    operation: Operation,
+    aim: Aim,
+    fault: Fault,
+    schedule: Schedule,
 }
 
 impl State {
@@ -281,8 +302,14 @@ impl Knobs {
         lock(&self.state).random = seed;
     }
 
-    pub fn add_fault(&self, operation: Operation, fault: Fault, schedule: Schedule) {
-        lock(&self.state).faults.push((operation, fault, schedule));
+    pub fn add_fault(&self, operation: Operation, aim: Aim, fault: Fault, schedule: Schedule) {
+        let waiting = WaitingCallFault {
+            operation,
+            aim,
+            fault,
+            schedule,
+        };
+        lock(&self.state).faults.push(waiting);
     }
 
     pub fn add_entry_fault(&self, code: ErrorCode, schedule: Schedule) {
@@ -296,14 +323,21 @@ impl Knobs {
         state.subscription_faults.clear();
     }
 
+    /// Whether a fault waits for some of this operation's calls, so that it matters what a call concerns.
+    pub fn aims_at(&self, operation: Operation) -> bool {
+        let state = lock(&self.state);
+        let mut faults = state.faults.iter();
+        faults.any(|waiting| waiting.operation == operation && waiting.aim != Aim::default())
+    }
+
     /// The fault that meets this call, if any; uses it up.
-    pub fn fault(&self, operation: Operation) -> Option<Fault> {
+    pub fn fault(&self, operation: Operation, target: &Target) -> Option<Fault> {
         let State { faults, random, .. } = &mut *lock(&self.state);
-        faults.retain(|(_, _, schedule)| *schedule != Schedule::Next(0));
+        faults.retain(|waiting| waiting.schedule != Schedule::Next(0));
         faults
             .iter_mut()
-            .filter(|(op, _, _)| *op == operation)
-            .find_map(|(_, fault, schedule)| State::meets(random, schedule).then_some(*fault))
+            .filter(|waiting| waiting.operation == operation && waiting.aim.meets(target))
+            .find_map(|waiting| State::meets(random, &mut waiting.schedule).then_some(waiting.fault))
     }
 
     /// The faults that meet the next `count` entries of PutRecords; empty when no fault is set.
@@ -375,10 +409,12 @@ mod tests {
     fn next_calls_fail_and_then_no_more() {
         let knobs = knobs();
         let throttle = Fault::Error(ErrorCode::ProvisionedThroughputExceededException);
-        knobs.add_fault(Operation::GetRecords, throttle, Schedule::Next(2));
-        knobs.add_fault(Operation::GetRecords, Fault::DropConnection, Schedule::Next(1));
-        assert_eq!(knobs.fault(Operation::PutRecords), None);
-        let met: Vec<_> = (0..4).map(|_| knobs.fault(Operation::GetRecords)).collect();
+        let any = Target::default();
+        let add = |fault, schedule| knobs.add_fault(Operation::GetRecords, Aim::default(), fault, schedule);
+        add(throttle, Schedule::Next(2));
+        add(Fault::DropConnection, Schedule::Next(1));
+        assert_eq!(knobs.fault(Operation::PutRecords, &any), None);
+        let met: Vec<_> = (0..4).map(|_| knobs.fault(Operation::GetRecords, &any)).collect();
         assert_eq!(
             met,
             [Some(throttle), Some(throttle), Some(Fault::DropConnection), None]

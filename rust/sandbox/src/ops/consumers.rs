@@ -90,6 +90,7 @@ pub(super) fn list(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
             after: last.name.clone(),
             filter: None,
             issued_ms: now,
+            listing: None,
         };
         answer["NextToken"] = token.encode().into();
     }

@@ -27,17 +27,16 @@ pub(super) fn get(core: &Core, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
 
     let settings = core.knobs.settings();
     let now = now_ms();
-    let next = |index| {
+    let next = |place: Iterator| {
         let next = Iterator {
-            index,
             issued_ms: now,
             epoch: settings.iterator_epoch,
-            ..iterator
+            ..place
         };
         Some(next.encode())
     };
     if core.knobs.take_empty_answer() {
-        return Ok(answer(&Page::empty(1000), None, next(iterator.index)));
+        return Ok(answer(&Page::empty(1000), None, next(iterator)));
     }
 
     // The stream's lock is taken before the shard's, as everywhere.
@@ -50,16 +49,50 @@ pub(super) fn get(core: &Core, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
         return Err(ServiceError::shard_throttled(&shard.id, &stream.name));
     }
     let limit = settings.max_records_per_get.map_or(limit, |cap| limit.min(cap));
-    let page = Page::at(&lineage, &state, iterator.index, (limit, MAX_ANSWER), now);
+    if let Some((place, behind_ms)) = in_stretch(&state, iterator, now) {
+        return Ok(answer(&Page::empty(behind_ms), None, next(place)));
+    }
+    let index = iterator.index.max(state.first);
+    let stretch = state.stretches.placed.range(index + 1..).next();
+    let limit = stretch.map_or(limit, |(at, _)| limit.min((at - index) as usize));
+    let mut page = Page::at(&lineage, &state, index, (limit, MAX_ANSWER), now);
+    if let Some((_, stretch)) = stretch.filter(|(at, _)| **at == page.end) {
+        page.before_stretch((now - stretch.from_ms).max(1));
+    }
     state.allowance.took_read(page.size);
     let next = if page.children.is_none() {
-        next(page.end)
+        let last = page.end.checked_sub(state.first + 1);
+        let last = last.and_then(|last| state.records.get(last as usize));
+        let time_ms = match last.filter(|_| page.millis_behind_latest > 0) {
+            Some(last) => last.arrival_ms,
+            None => now,
+        };
+        next(Iterator {
+            index: page.end,
+            time_ms,
+            ..iterator
+        })
     } else {
         None
     };
     add(&shard.counters.records_out, page.count);
     add(&shard.counters.bytes_out, page.size);
     Ok(answer(&page, Some(&state), next))
+}
+
+/// For an iterator inside a stretch without records: where it goes on, and how long ago that is.
+fn in_stretch(state: &ShardState, iterator: Iterator, now: i64) -> Option<(Iterator, i64)> {
+    if let Some(empty) = iterator.empty.checked_sub(1) {
+        return Some((Iterator { empty, ..iterator }, i64::from(iterator.empty) * 1000));
+    }
+    let index = iterator.index.max(state.first);
+    let time_ms = state.stretches.placed.get(&index)?.next(iterator.time_ms)?;
+    let place = Iterator {
+        index,
+        time_ms,
+        ..iterator
+    };
+    Some((place, (now - time_ms).max(1)))
 }
 
 /// Reads an iterator and finds what it points to.

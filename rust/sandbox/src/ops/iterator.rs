@@ -35,7 +35,7 @@ pub(super) fn get(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
     )?;
     stream.require_created()?;
     let shard = stream.shard(shard_id)?;
-    let index = position.start(&stream, &shard)?;
+    let (index, time_ms) = (position.start(&stream, &shard)?, position.time(&shard));
     add(&shard.counters.iterators, 1);
     let iterator = Iterator {
         stream_uid: stream.uid,
@@ -43,6 +43,11 @@ pub(super) fn get(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
         index,
         issued_ms: now_ms(),
         epoch: core.knobs.settings().iterator_epoch,
+        time_ms,
+        empty: match position.require_kind()? {
+            "LATEST" => 0,
+            _ => shard.state().stretches.before_all,
+        },
     };
     Ok(json!({ "ShardIterator": iterator.encode() }))
 }

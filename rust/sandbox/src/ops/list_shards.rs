@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::token::Page;
 use super::{bounded, millis, stream_of, streams};
 use crate::core::Core;
+use crate::knobs::Listing;
 use crate::protocol::{ListShardsRequest, ServiceError, ShardFilter, parse};
 use crate::store::{Shard, Stream, StreamState, now_ms};
 
@@ -52,8 +53,7 @@ impl Filter {
         })
     }
 
-    fn takes(&self, shard: &Shard, state: &StreamState) -> bool {
-        let closed = shard.state().closed_ms;
+    fn takes(&self, shard: &Shard, closed: Option<i64>, state: &StreamState) -> bool {
         match self {
             Filter::All => true,
             Filter::AfterShardId(id) => shard.id > *id,
@@ -76,7 +76,7 @@ pub(super) fn list(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
     // The service takes up to 10,000 and gives 1,000 at most.
     let limit = bounded(request.max_results, "maxResults", (1, 10_000), 1000)?.min(1000);
     let now = now_ms();
-    let (stream, after, filter) = match &request.next_token {
+    let (stream, after, filter, listing) = match &request.next_token {
         Some(token) => continued(core, &request, token, now)?,
         None => {
             let stream = stream_of(
@@ -93,7 +93,13 @@ pub(super) fn list(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
                     stream.name
                 )));
             }
-            (stream, request.exclusive_start_shard_id, request.shard_filter)
+            let listing = stream.take_listing();
+            (
+                stream,
+                request.exclusive_start_shard_id,
+                request.shard_filter,
+                listing,
+            )
         }
     };
     let state = stream.read();
@@ -104,9 +110,14 @@ pub(super) fn list(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
     let mut rest = state
         .listed()
         .filter(|s| after.as_deref().is_none_or(|after| s.id.as_str() > after))
-        .filter(|s| chosen.takes(s, &state));
+        .filter(|s| listing.is_none() || s.index < state.newest)
+        .filter(|s| chosen.takes(s, shown_closed(s, &state, listing), &state));
     let page: Vec<&Arc<Shard>> = rest.by_ref().take(limit).collect();
-    let mut answer = json!({ "Shards": page.iter().map(|s| shard_json(s)).collect::<Vec<_>>() });
+    let shown = page.iter().map(|s| match shown_closed(s, &state, listing) {
+        Some(_) => shard_json(s),
+        None => open_json(s),
+    });
+    let mut answer = json!({ "Shards": shown.collect::<Vec<_>>() });
     if let (Some(last), true) = (page.last(), rest.next().is_some()) {
         let filter = filter.map(|f| {
             (
@@ -120,13 +131,23 @@ pub(super) fn list(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
             after: last.id.clone(),
             filter,
             issued_ms: now,
+            listing,
         };
         answer["NextToken"] = token.encode().into();
     }
     Ok(answer)
 }
 
-type Continued = (Arc<Stream>, Option<String>, Option<ShardFilter>);
+type Continued = (Arc<Stream>, Option<String>, Option<ShardFilter>, Option<Listing>);
+
+/// When a shard was closed, as the list shows it.
+fn shown_closed(shard: &Shard, state: &StreamState, listing: Option<Listing>) -> Option<i64> {
+    let shard = shard.state();
+    let by_newest = shard.children.iter().any(|child| *child >= state.newest);
+    shard
+        .closed_ms
+        .filter(|_| !(by_newest && listing == Some(Listing::BeforeReshard)))
+}
 
 /// A further page: the token says everything, and the members that it stands for must not come again.
 fn continued(
@@ -162,19 +183,24 @@ fn continued(
         shard_id: Some(shard_id),
         timestamp: Some(timestamp),
     });
-    Ok((stream, Some(page.after), filter))
+    Ok((stream, Some(page.after), filter, page.listing))
 }
 
 /// A shard as the lists and descriptions show it.
 pub(super) fn shard_json(shard: &Shard) -> Value {
-    let mut numbers = json!({ "StartingSequenceNumber": shard.starting_number().to_string() });
+    let mut out = open_json(shard);
     if let Some(ending) = shard.ending_number(&shard.state()) {
-        numbers["EndingSequenceNumber"] = ending.to_string().into();
+        out["SequenceNumberRange"]["EndingSequenceNumber"] = ending.to_string().into();
     }
+    out
+}
+
+/// A shard that is open, or was.
+fn open_json(shard: &Shard) -> Value {
     let mut out = json!({
         "ShardId": shard.id,
         "HashKeyRange": range_json(shard),
-        "SequenceNumberRange": numbers,
+        "SequenceNumberRange": { "StartingSequenceNumber": shard.starting_number().to_string() },
     });
     if let Some(parent) = shard.parent {
         out["ParentShardId"] = crate::store::shard_id(parent).into();

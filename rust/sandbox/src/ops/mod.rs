@@ -17,8 +17,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::core::Core;
+use crate::knobs::Target;
 use crate::protocol::ServiceError;
-use crate::store::{ACCOUNT, Stream};
+use crate::store::{ACCOUNT, Stream, shard_id};
 use crate::subscription::Subscription;
 
 pub(crate) use page::Page;
@@ -99,6 +100,28 @@ pub(crate) fn call(
         Operation::UpdateShardCount => resharding::update_count(core, body).map(json),
     };
     content.map(Answer::Body)
+}
+
+/// What a call concerns. A body that can't be read concerns nothing.
+pub(crate) fn target(core: &Core, body: &[u8]) -> Target {
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    let member = |name: &str| request[name].as_str();
+    if let Some(iterator) = member("ShardIterator").and_then(token::Iterator::decode) {
+        return Target {
+            stream: core
+                .streams
+                .by_uid(iterator.stream_uid)
+                .map(|stream| stream.name.clone()),
+            shard: Some(shard_id(iterator.shard)),
+        };
+    }
+    let arn = member("StreamARN").or_else(|| member("ConsumerARN"));
+    // The stream's name ends before the consumer's.
+    let in_arn = arn.and_then(|arn| arn.split('/').nth(1));
+    Target {
+        stream: member("StreamName").or(in_arn).map(str::to_owned),
+        shard: member("ShardId").map(str::to_owned),
+    }
 }
 
 /// The body of an answer without members, as the service sends it: nothing.

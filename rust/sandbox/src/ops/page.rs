@@ -67,6 +67,12 @@ impl Page {
         }
     }
 
+    /// More time without records follows than its records tell.
+    pub fn before_stretch(&mut self, millis_behind_latest: i64) {
+        self.children = None;
+        self.millis_behind_latest = millis_behind_latest;
+    }
+
     /// Begins an answer with the records; `state` is the shard's, still locked, unless the page is empty.
     pub fn push_records(&self, state: Option<&ShardState>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"Records\":[");

@@ -66,6 +66,25 @@ impl Position<'_> {
         }
     }
 
+    /// The time from which on a reader goes from here: what it skips of the time before the record that it starts at.
+    pub fn time(&self, shard: &Shard) -> i64 {
+        match self.kind.value {
+            Some("LATEST") => now_ms(),
+            Some("AT_TIMESTAMP") => self.timestamp.map_or(0, millis),
+            Some("AT_SEQUENCE_NUMBER") => {
+                let state = shard.state();
+                let index = self.number().ok().and_then(|number| {
+                    let index = shard.index_of(&state, number)?;
+                    (shard.start_at(&state, number) == Some(index)).then_some(index)
+                });
+                let record =
+                    index.and_then(|index| state.records.get(index.checked_sub(state.first)? as usize));
+                record.map_or(0, |record| record.arrival_ms)
+            }
+            _ => 0,
+        }
+    }
+
     fn at_timestamp(&self, state: &ShardState) -> Result<u64, ServiceError> {
         let at = self.timestamp.map(millis).ok_or_else(|| {
             ServiceError::invalid_argument(format!(

@@ -57,6 +57,7 @@ pub(super) fn split(core: &Core, body: &[u8]) -> Result<(), ServiceError> {
         )));
     }
     check_shard_limit(open_shards + 1, core.config.shard_limit)?;
+    state.begin_reshard();
     state.split(&shard, at);
     state.busy("UPDATING", core.knobs.settings().transition_ms);
     Ok(())
@@ -82,6 +83,7 @@ pub(super) fn merge(core: &Core, body: &[u8]) -> Result<(), ServiceError> {
             stream.name
         )));
     }
+    state.begin_reshard();
     state.merge(&shard, &adjacent);
     state.busy("UPDATING", core.knobs.settings().transition_ms);
     Ok(())
@@ -138,6 +140,7 @@ pub(super) fn update_count(core: &Core, body: &[u8]) -> Result<Value, ServiceErr
         open_shards.saturating_sub(current) + target,
         core.config.shard_limit,
     )?;
+    state.begin_reshard();
     state.make_uniform(target as u32);
     state.busy("UPDATING", core.knobs.settings().transition_ms);
     Ok(json!({

@@ -4,6 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use crate::knobs::Listing;
+
 /// A place in a shard, as a shard iterator carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Iterator {
@@ -13,11 +15,17 @@ pub(crate) struct Iterator {
     pub index: u64,
     pub issued_ms: i64,
     pub epoch: u32,
+    /// Where it stands in the time between the record before and this one.
+    pub time_ms: i64,
+    /// Empty answers before it gets on.
+    pub empty: u32,
 }
 
 /// As long as the service's usual ones, so that nobody relies on short ones.
 const ITERATOR_BYTES: usize = 150;
-const MAGIC: u32 = 0x4b53_4201;
+const MAGIC: u32 = 0x4b53_4202;
+/// The bytes that the checksum behind them is of.
+const SUMMED: usize = 48;
 
 impl Iterator {
     pub fn encode(&self) -> String {
@@ -28,6 +36,8 @@ impl Iterator {
         bytes.extend_from_slice(&self.index.to_be_bytes());
         bytes.extend_from_slice(&self.issued_ms.to_be_bytes());
         bytes.extend_from_slice(&self.epoch.to_be_bytes());
+        bytes.extend_from_slice(&self.time_ms.to_be_bytes());
+        bytes.extend_from_slice(&self.empty.to_be_bytes());
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum.to_be_bytes());
         bytes.resize(ITERATOR_BYTES, 0);
@@ -39,7 +49,7 @@ impl Iterator {
         let bytes: &[u8; ITERATOR_BYTES] = bytes.as_slice().try_into().ok()?;
         let u32_at = |at: usize| bytes[at..].first_chunk().copied().map(u32::from_be_bytes);
         let u64_at = |at: usize| bytes[at..].first_chunk().copied().map(u64::from_be_bytes);
-        if u32_at(0)? != MAGIC || u64_at(36)? != checksum(&bytes[..36]) {
+        if u32_at(0)? != MAGIC || u64_at(SUMMED)? != checksum(&bytes[..SUMMED]) {
             return None;
         }
         Some(Iterator {
@@ -48,6 +58,8 @@ impl Iterator {
             index: u64_at(16)?,
             issued_ms: u64_at(24)? as i64,
             epoch: u32_at(32)?,
+            time_ms: u64_at(36)? as i64,
+            empty: u32_at(44)?,
         })
     }
 }
@@ -68,6 +80,8 @@ pub(crate) struct Page {
     /// The filter of the first page.
     pub filter: Option<(String, String, f64)>,
     pub issued_ms: i64,
+    /// How the first page shows the shards.
+    pub listing: Option<Listing>,
 }
 
 impl Page {
@@ -92,6 +106,8 @@ mod tests {
             index: u64::MAX - 1,
             issued_ms: 1_700_000_000_123,
             epoch: 9,
+            time_ms: 1_600_000_000_456,
+            empty: 4,
         };
         let text = iterator.encode();
         assert_eq!(Iterator::decode(&text), Some(iterator));
@@ -108,6 +124,7 @@ mod tests {
             after: "shardId-000000000009".into(),
             filter,
             issued_ms: 5,
+            listing: Some(Listing::BeforeReshard),
         };
         assert_eq!(Page::decode(&page.encode()), Some(page));
         assert_eq!(Page::decode("garbage"), None);

@@ -13,6 +13,7 @@ mod sequence;
 mod shard;
 mod stream;
 mod streams;
+mod stretch;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -24,8 +25,9 @@ pub(crate) use record::Record;
 pub(crate) use sequence::SequenceNumber;
 pub use shard::Trim;
 pub(crate) use shard::{Shard, ShardState, shard_id};
-pub(crate) use stream::{Stream, StreamState};
+pub(crate) use stream::{ListingUntil, Stream, StreamState};
 pub(crate) use streams::{NewStream, Streams, check_shard_limit};
+pub(crate) use stretch::Stretch;
 
 /// The account that owns everything here.
 pub const ACCOUNT: &str = "000000000000";

@@ -65,7 +65,7 @@ impl StreamState {
         self.open
             .retain(|open| !parents.iter().any(|parent| parent.index == open.index));
         for (index, range) in (first..).zip(ranges) {
-            let child = Arc::new(Shard::new(index, *range, lineage, now));
+            let child = Arc::new(Shard::new(index, *range, lineage, now, 0));
             self.shards.push(Arc::clone(&child));
             self.open.push(child);
         }
@@ -80,10 +80,11 @@ impl StreamState {
 #[cfg(test)]
 mod tests {
     use super::super::Stream;
+    use super::super::stream::Earlier;
     use super::*;
 
     fn stream(shards: u32) -> Stream {
-        Stream::new(1, "s", "arn".into(), shards, false)
+        Stream::new(1, "s", "arn".into(), shards, false, Earlier::default())
     }
 
     fn covered(state: &StreamState) -> bool {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::limits::Allowance;
 use super::news::News;
+use super::stretch::Stretches;
 use super::{HashRange, Record, SequenceNumber, lock, now_ms};
 use crate::stats::ShardCounters;
 
@@ -50,6 +51,7 @@ pub(crate) struct ShardState {
     /// Forgotten by a knob, as the service forgets a shard whose records have all expired.
     pub unlisted: bool,
     pub allowance: Allowance,
+    pub stretches: Stretches,
 }
 
 /// The id of the shard with this index.
@@ -58,13 +60,19 @@ pub(crate) fn shard_id(index: u32) -> String {
 }
 
 impl Shard {
-    pub fn new(index: u32, range: HashRange, parents: [Option<&Shard>; 2], created_ms: i64) -> Shard {
+    /// `after_s`: what the creation as it stands in sequence numbers is not before, as it must not before the parents'.
+    pub fn new(
+        index: u32,
+        range: HashRange,
+        parents: [Option<&Shard>; 2],
+        created_ms: i64,
+        after_s: u64,
+    ) -> Shard {
         let after = parents
             .iter()
             .flatten()
             .map(|p| p.created_s + 1)
-            .max()
-            .unwrap_or(0);
+            .fold(after_s, u64::max);
         Shard {
             index,
             id: shard_id(index),
@@ -83,6 +91,7 @@ impl Shard {
                 children: Vec::new(),
                 unlisted: false,
                 allowance: Allowance::default(),
+                stretches: Stretches::default(),
             }),
         }
     }
@@ -199,6 +208,7 @@ mod tests {
             },
             [None, None],
             1_700_000_000_000,
+            0,
         )
     }
 
@@ -231,7 +241,7 @@ mod tests {
     #[test]
     fn numbers_of_another_shard_are_refused() {
         let one = shard();
-        let child = Shard::new(1, one.range, [Some(&one), None], one.created_ms);
+        let child = Shard::new(1, one.range, [Some(&one), None], one.created_ms, 0);
         let number = put(&one, 1_700_000_000_000);
         assert_eq!(child.index_of(&child.state(), &number), None);
         assert!(put(&child, 1_700_000_000_000) > number);

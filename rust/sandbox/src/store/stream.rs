@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use super::consumer::{Consumers, Ending};
 use super::{HashRange, Shard, lock, now_ms};
+use crate::knobs::Listing;
 use crate::protocol::ServiceError;
 
 /// One stream. A put holds the read lock and a reshard the write lock, so no record reaches a closed shard.
@@ -16,6 +17,30 @@ pub(crate) struct Stream {
     pub created_ms: i64,
     state: RwLock<StreamState>,
     consumers: Mutex<Consumers>,
+    listing: Mutex<Option<OddListing>>,
+}
+
+/// How lists show the stream, other than it is.
+#[derive(Debug)]
+struct OddListing {
+    show: Listing,
+    until: ListingUntil,
+}
+
+/// When lists show the stream as it is again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ListingUntil {
+    /// After so many lists.
+    Lists(u64),
+    /// At this time.
+    Ms(i64),
+}
+
+/// The latest times of streams that had the same name: those of a new one are behind them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Earlier {
+    pub created_ms: i64,
+    pub created_s: u64,
 }
 
 #[derive(Debug)]
@@ -30,15 +55,26 @@ pub(crate) struct StreamState {
     /// Until when a change is shown as under way.
     pub busy_until_ms: i64,
     pub busy_status: &'static str,
+    /// The index of the first shard that the last reshard made.
+    pub newest: u32,
 }
 
 impl Stream {
-    pub fn new(uid: u64, name: &str, arn: String, shard_count: u32, on_demand: bool) -> Stream {
-        let created_ms = now_ms();
+    pub fn new(
+        uid: u64,
+        name: &str,
+        arn: String,
+        shard_count: u32,
+        on_demand: bool,
+        earlier: Earlier,
+    ) -> Stream {
+        let created_ms = now_ms().max(earlier.created_ms + 1);
+        let after_s = earlier.created_s + 1;
         let shards: Vec<_> = HashRange::uniform(shard_count)
             .into_iter()
             .enumerate()
-            .map(|(index, range)| Arc::new(Shard::new(index as u32, range, [None, None], created_ms)))
+            .map(|(index, range)| Shard::new(index as u32, range, [None, None], created_ms, after_s))
+            .map(Arc::new)
             .collect();
         let state = StreamState {
             on_demand,
@@ -48,6 +84,7 @@ impl Stream {
             shards,
             busy_until_ms: 0,
             busy_status: "ACTIVE",
+            newest: shard_count,
         };
         Stream {
             uid,
@@ -56,7 +93,41 @@ impl Stream {
             created_ms,
             state: RwLock::new(state),
             consumers: Mutex::default(),
+            listing: Mutex::default(),
         }
+    }
+
+    /// What a stream made later under this name has to be behind.
+    pub fn latest(&self) -> Earlier {
+        let shards = &self.read().shards;
+        Earlier {
+            created_ms: self.created_ms,
+            created_s: shards.iter().map(|shard| shard.created_s).max().unwrap_or(0),
+        }
+    }
+
+    /// Makes lists show the stream so until then.
+    pub fn show(&self, show: Listing, until: ListingUntil) {
+        *lock(&self.listing) = Some(OddListing { show, until });
+    }
+
+    /// How a list that begins now shows the stream, if not as it is; counts it.
+    pub fn take_listing(&self) -> Option<Listing> {
+        let mut listing = lock(&self.listing);
+        let OddListing { show, until } = listing.as_mut()?;
+        let show = *show;
+        let over = match until {
+            ListingUntil::Lists(0) => true,
+            ListingUntil::Lists(left) => {
+                *left -= 1;
+                false
+            }
+            ListingUntil::Ms(ms) => now_ms() >= *ms,
+        };
+        if over {
+            *listing = None;
+        }
+        (!over).then_some(show)
     }
 
     /// The consumers that are registered now.
@@ -147,6 +218,11 @@ impl StreamState {
         for shard in &self.open {
             shard.news.tell();
         }
+    }
+
+    /// A reshard begins.
+    pub fn begin_reshard(&mut self) {
+        self.newest = self.shards.len() as u32;
     }
 
     /// The shards that are still listed.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::{ACCOUNT, Stream};
+use super::stream::Earlier;
+use super::{ACCOUNT, Stream, lock};
 use crate::protocol::{ErrorCode, ServiceError};
 
 /// The streams of all regions: one name space, whichever region a request is signed for.
@@ -12,6 +13,8 @@ use crate::protocol::{ErrorCode, ServiceError};
 pub(crate) struct Streams {
     by_name: RwLock<BTreeMap<String, Arc<Stream>>>,
     next_uid: AtomicU64,
+    /// Of streams that were deleted, by name.
+    deleted: Mutex<BTreeMap<String, Earlier>>,
 }
 
 /// What a stream is created with.
@@ -62,7 +65,8 @@ impl Streams {
         check_shard_limit(open + new.shard_count as usize, shard_limit)?;
         let uid = self.next_uid.fetch_add(1, Ordering::Relaxed);
         let arn = format!("arn:aws:kinesis:{}:{ACCOUNT}:stream/{}", new.region, new.name);
-        let stream = Stream::new(uid, new.name, arn, new.shard_count, new.on_demand);
+        let earlier = lock(&self.deleted).get(new.name).copied().unwrap_or_default();
+        let stream = Stream::new(uid, new.name, arn, new.shard_count, new.on_demand, earlier);
         {
             let mut state = stream.write();
             state.max_record_kib = new.max_record_kib.unwrap_or(1024);
@@ -74,12 +78,14 @@ impl Streams {
 
     pub fn delete(&self, name: &str) -> Result<(), ServiceError> {
         let stream = self.map_mut().remove(name).ok_or_else(|| no_stream(name))?;
+        lock(&self.deleted).insert(name.to_owned(), stream.latest());
         stream.end();
         Ok(())
     }
 
     pub fn clear(&self) {
-        for stream in std::mem::take(&mut *self.map_mut()).values() {
+        for (name, stream) in std::mem::take(&mut *self.map_mut()) {
+            lock(&self.deleted).insert(name, stream.latest());
             stream.end();
         }
     }

@@ -162,5 +162,6 @@ fn tip() -> Page {
         millis_behind_latest: Some(0),
         child_shards: Vec::new(),
         request_id: None,
+        service_millis: None,
     }
 }

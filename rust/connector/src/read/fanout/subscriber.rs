@@ -11,6 +11,7 @@ use super::buffer::Buffer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{RetryOptions, SourceOptions};
 use crate::read::polling::expired_after;
+use crate::read::polling::is_young;
 use crate::service::{
     ConsumerId, ConsumerStatus, FanOutApi, Page, RequestCounters, SubscribeAt, SubscriptionConnection,
     backoff,
@@ -89,6 +90,10 @@ impl Subscriber {
         let mut at = match &self.start {
             // That very record tells whether the shard still has what follows it.
             Position::After(number) if !self.tip_seen => SubscribeAt::Record(number.clone()),
+            Position::AfterQuiet(number, millis) if !self.tip_seen && !is_young(*millis) => {
+                SubscribeAt::Record(number.clone())
+            }
+            Position::AfterQuiet(number, _) => SubscribeAt::Position(Position::After(number.clone())),
             other => SubscribeAt::Position(other.clone()),
         };
         let mut before = match &at {

@@ -98,6 +98,7 @@ fn event(numbers: &[u32], continuation: u32) -> Result<Page> {
         millis_behind_latest: Some(0),
         child_shards: Vec::new(),
         request_id: None,
+        service_millis: None,
     })
 }
 

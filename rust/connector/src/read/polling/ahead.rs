@@ -118,12 +118,14 @@ impl Answer {
 
     /// True if nothing that follows can have expired unread.
     pub(super) fn is_fresh(&self) -> bool {
-        let young = |arrival: i64| {
-            let age = chrono::Utc::now().timestamp_millis().saturating_sub(arrival);
-            u128::try_from(age).is_ok_and(|age| age < YOUNG.as_millis()) || age < 0
-        };
-        (self.tip && !self.full) || self.arrival.is_some_and(young)
+        (self.tip && !self.full) || self.arrival.is_some_and(is_young)
     }
+}
+
+/// True if nothing that arrived at this time (milliseconds since the epoch), or later, can have expired.
+pub(in crate::read) fn is_young(arrival: i64) -> bool {
+    let age = chrono::Utc::now().timestamp_millis().saturating_sub(arrival);
+    u128::try_from(age).is_ok_and(|age| age < YOUNG.as_millis()) || age < 0
 }
 
 impl Ahead {

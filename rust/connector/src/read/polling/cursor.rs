@@ -5,20 +5,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ahead::{Ahead, Answer, leads_on};
+use super::ahead::{Ahead, Answer, is_young, leads_on};
 use super::retention::{Retention, expired_after};
 use super::{Fetcher, MAX_RECORDS, rest_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::Shared;
 use crate::read::budget::Room;
-use crate::service::{KinesisApi, Page, RecordColumns, ShardIterator};
+use crate::service::{KinesisApi, Page, Presence, RecordColumns, ShardIterator, presence, same_stream};
 use crate::stream::{Position, SequenceNumber};
 
-/// Iterators in a row that are too old when they are used. The next one may be in time: a request waits for its turn, and
-/// clocks differ.
-const MOST_RENEWALS: u32 = 30;
-/// Between two of them.
-const RENEWAL_INTERVAL: Duration = Duration::from_millis(500);
+/// Answers that are asked for again before the task fails with the last of them.
+const MOST_ODD_ANSWERS: u32 = 20;
+/// Until then.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 pub(in crate::read) struct PollingCursor {
     api: Arc<dyn KinesisApi>,
@@ -58,10 +57,7 @@ impl PollingCursor {
         let (shared, memory) = (&fetcher.shared, fetcher.memory);
         let task = &shared.task;
         let position = task.start.clone();
-        let before = match &position {
-            Position::After(number) if !task.tip_seen => Some(number.clone()),
-            _ => None,
-        };
+        let before = position_before(&position, task.tip_seen);
         let left = memory.take(task, claimed, &shared.counters);
         let ahead = left.unwrap_or_else(|| Ahead::nothing(Room::new(fetcher.options, memory.budget())));
         Self {
@@ -143,83 +139,124 @@ impl PollingCursor {
         }
     }
 
-    /// Asks the service.
+    /// Asks the service. An odd answer is asked for again: only what it repeats, or what the stream's listing confirms,
+    /// counts.
     async fn ask(&mut self, limit: u32) -> Result<Page> {
         let limit = match self.before {
             Some(_) => (limit + 1).min(MAX_RECORDS),
             None => limit,
         };
-        let mut renewals = 0;
+        let mut odd = OddAnswers::default();
         loop {
-            let iterator = match self.iterator().await {
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return self.end_of_gone_shard(error).await;
-                }
-                iterator => iterator?,
-            };
-            // It is of use whatever becomes of the request.
-            self.iterator = Some(iterator.clone());
-            let (shard, counters) = (&self.shared.task.shard, &self.shared.counters);
-            let asked = Instant::now();
-            self.asked = Some(asked);
-            match self.api.get_records(shard, &iterator, limit, counters).await {
-                Err(error) if error.kind() == ErrorKind::ExpiredIterator && renewals < MOST_RENEWALS => {
-                    tracing::info!(%shard, position = %self.position, "the shard iterator expired, getting another");
-                    self.iterator = None;
-                    if renewals > 0 {
-                        rest_of(RENEWAL_INTERVAL, Some(asked)).await;
+            let page = match self.ask_once(limit).await {
+                Err(error) if error.kind() == ErrorKind::ExpiredIterator => {
+                    tracing::info!(
+                        shard = %self.shared.task.shard,
+                        position = %self.position,
+                        "the shard iterator expired, getting another"
+                    );
+                    odd.count(error.retryable(true))?;
+                    if self.position.record().is_none() {
+                        // Another stream under the same name would take this position, too.
+                        same_stream(&*self.api, self.retention.stream(), self.shared.task.created).await?;
                     }
-                    renewals += 1;
+                    self.iterator = None;
+                    continue;
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return self.end_of_gone_shard(error).await;
+                    if self.presence().await? == Presence::Gone {
+                        return self.end_of_gone_shard(error);
+                    }
+                    odd.count(error.retryable(true))?;
+                    odd.wait().await;
+                    self.iterator = None;
+                    continue;
                 }
-                Err(error) => return Err(error),
-                Ok(mut page) => {
-                    self.no_tip = page.records.len() >= limit as usize;
-                    self.drop_what_was_read(&mut page)?;
-                    self.ahead.answered(&page, self.no_tip, asked);
-                    return Ok(page);
+                Err(error) if error.kind() == ErrorKind::RefusedPosition && self.stands_at_last_batch() => {
+                    self.presence().await?;
+                    match odd.is_first_refusal() {
+                        true => odd.wait().await,
+                        false => self.start_at_horizon(&error)?,
+                    }
+                    continue;
                 }
+                page => page?,
+            };
+            if page.next.is_none() && page.child_shards.is_empty() && self.presence().await? == Presence::Open
+            {
+                odd.count(self.open_shard_ended())?;
+                odd.wait().await;
+                self.iterator = None;
+                continue;
             }
+            return Ok(page);
         }
     }
 
-    async fn iterator(&mut self) -> Result<ShardIterator> {
+    async fn ask_once(&mut self, limit: u32) -> Result<Page> {
+        let iterator = self.iterator().await?;
+        // It is of use even if this request gets no turn.
+        self.iterator = Some(iterator.clone());
+        let (shard, counters) = (&self.shared.task.shard, &self.shared.counters);
+        let asked = Instant::now();
+        self.asked = Some(asked);
+        let mut page = self.api.get_records(shard, &iterator, limit, counters).await?;
+        self.no_tip = page.records.len() >= limit as usize;
+        if let Position::AfterQuiet(number, _) = &self.position {
+            // Asked for by time.
+            remove_read(number, &mut page.records)?;
+        }
+        self.drop_what_was_read(&mut page)?;
+        self.ahead.answered(&page, self.no_tip, asked);
+        Ok(page)
+    }
+
+    async fn iterator(&self) -> Result<ShardIterator> {
         if let Some(iterator) = &self.iterator {
             return Ok(iterator.clone());
         }
         let (shard, counters) = (&self.shared.task.shard, &self.shared.counters);
-        let answer = match &self.before {
+        match &self.before {
             Some(number) => self.api.shard_iterator_at_record(shard, number, counters).await,
             None => self.api.shard_iterator(shard, &self.position, counters).await,
-        };
-        match answer {
-            Err(error) if error.kind() == ErrorKind::RefusedPosition && self.stands_at_last_batch() => {
-                self.retention.lost(&format!(
-                    "the shard can't be read on from where the query stood in it, so records that were not read may \
-                     be lost: {}",
-                    error.message()
-                ))?;
-                self.position = Position::TrimHorizon;
-                self.before = None;
-                self.shared.progress().position = Position::TrimHorizon;
-                self.api.shard_iterator(shard, &self.position, counters).await
-            }
-            answer => answer,
         }
+    }
+
+    /// Whether the shard is there. A stream that is missing, or another one by now, is told as such.
+    async fn presence(&self) -> Result<Presence> {
+        let task = &self.shared.task;
+        presence(&*self.api, self.retention.stream(), task.created, &task.shard).await
+    }
+
+    /// The service doesn't take the position that the last batch ended at: what is left of the shard is read.
+    fn start_at_horizon(&mut self, error: &Error) -> Result<()> {
+        self.retention.lost(&format!(
+            "the shard can't be read on from where the query stood in it, so records that were not read may be lost: {}",
+            error.message()
+        ))?;
+        self.position = Position::TrimHorizon;
+        self.before = None;
+        self.shared.progress().position = Position::TrimHorizon;
+        Ok(())
+    }
+
+    fn open_shard_ended(&self) -> Error {
+        Error::new(
+            ErrorKind::Transport,
+            "the answer to GetRecords ends the shard, which the stream lists as open and without children",
+        )
+        .retryable(true)
+        .with("shard", self.shared.task.shard.to_string())
     }
 
     /// True at the end of an earlier batch, that is before anything of this one was read.
     fn stands_at_last_batch(&self) -> bool {
-        matches!(self.position, Position::After(_)) && self.position == self.shared.task.start
+        self.position.record().is_some() && self.position == self.shared.task.start
     }
 
-    /// The service doesn't find the shard. If there is the stream, the shard has expired: an answer like that at the
-    /// end of a closed shard then, so that the shards that follow it can be read.
-    async fn end_of_gone_shard(&self, error: Error) -> Result<Page> {
-        // A missing stream is told as such.
-        self.api.describe_stream().await?;
+    /// The shard has expired: an answer like that at the end of a closed shard then, so that the shards that follow it
+    /// can be read.
+    fn end_of_gone_shard(&self, error: Error) -> Result<Page> {
         self.retention.lost(&format!(
             "the stream doesn't have the shard any more, whose records were not all read: closed shards go when the \
              stream's retention has passed ({})",
@@ -231,6 +268,7 @@ impl PollingCursor {
             millis_behind_latest: None,
             child_shards: Vec::new(),
             request_id: None,
+            service_millis: None,
         })
     }
 
@@ -333,8 +371,46 @@ impl PollingCursor {
     }
 }
 
+/// The record before a position, which proves, if the shard still has it, that nothing after the position has expired.
+/// Not needed where that is known.
+fn position_before(position: &Position, tip_seen: bool) -> Option<SequenceNumber> {
+    match position {
+        _ if tip_seen => None,
+        Position::After(number) => Some(number.clone()),
+        Position::AfterQuiet(number, millis) if !is_young(*millis) => Some(number.clone()),
+        _ => None,
+    }
+}
+
+/// Answers to one question that can't be believed.
+#[derive(Debug, Default)]
+struct OddAnswers {
+    count: u32,
+    refused: bool,
+}
+
+impl OddAnswers {
+    /// Counts one, and fails with it when there were too many.
+    fn count(&mut self, error: Error) -> Result<()> {
+        self.count += 1;
+        match self.count > MOST_ODD_ANSWERS {
+            true => Err(error),
+            false => Ok(()),
+        }
+    }
+
+    fn is_first_refusal(&mut self) -> bool {
+        !std::mem::replace(&mut self.refused, true)
+    }
+
+    /// Waits before the next question.
+    async fn wait(&self) {
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
 /// Removes the records up to this one, which were read before, and answers how many those were.
-pub(super) fn remove_read(last: &SequenceNumber, records: &mut RecordColumns) -> Result<usize> {
+pub(crate) fn remove_read(last: &SequenceNumber, records: &mut RecordColumns) -> Result<usize> {
     let mut read = 0;
     while read < records.len() && records.sequence_number(read).parse::<SequenceNumber>()? <= *last {
         read += 1;

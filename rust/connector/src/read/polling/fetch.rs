@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::MAX_RECORDS;
-use super::ahead::{Answer, Waiting};
+use super::ahead::{Answer, Waiting, is_young};
 use super::cursor::remove_read;
 use super::rest_of;
 use crate::error::{ErrorKind, Result};
@@ -80,6 +80,7 @@ impl Fetch {
         }
         match pages.last_number().unwrap_or(end) {
             Position::After(number) => Some(number),
+            Position::AfterQuiet(number, millis) if !is_young(millis) => Some(number),
             _ => None,
         }
     }
@@ -119,6 +120,10 @@ impl Fetch {
             .api
             .get_records(&self.shard, &iterator, limit, &self.counters)
             .await?;
+        if page.next.is_none() && page.child_shards.is_empty() {
+            // An end that the next reader has to make sure of.
+            return Ok(false);
+        }
         let full = page.records.len() >= limit as usize;
         match before.take() {
             // Nothing is known yet; the next reader looks for the record itself.

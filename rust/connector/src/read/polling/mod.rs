@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::cursor::{Answer, Cursor};
 use super::fanout::BatchEnd;
 use super::rows::{Bounds, Cut, LeftOut, Taken, take};
+use super::stretch::Stretch;
 use super::task::Asked;
 use super::turns::Waiters;
 use super::{ShardMemory, Shared};
@@ -25,8 +26,9 @@ use crate::options::SourceOptions;
 use crate::service::{FanOutApi, KinesisApi, Page, Patience};
 use crate::stream::Position;
 
-pub(super) use ahead::Ahead;
+pub(super) use ahead::{Ahead, is_young};
 pub(super) use cursor::PollingCursor;
+pub(crate) use cursor::remove_read;
 pub(super) use retention::{Retention, expired_after};
 
 /// Most records in one GetRecords (AWS limit): what is asked for when a claim, not a limit, is the end.
@@ -59,6 +61,8 @@ pub(crate) struct Progress {
     pub prefetch_hit: bool,
     /// What that subscription held when the task left it.
     pub buffered_bytes: u64,
+    /// What the answers since the last record tell.
+    pub stretch: Stretch,
     /// How often the process asked for records lately.
     pub asked: Option<Asked>,
     pub millis_behind_latest: Option<i64>,
@@ -81,9 +85,17 @@ impl Progress {
             subscribed: false,
             prefetch_hit: false,
             buffered_bytes: 0,
+            stretch: Stretch::default(),
             asked: None,
             millis_behind_latest: None,
             claimed: None,
+        }
+    }
+
+    /// Moves the position on in a stretch without records, as far as its answers prove.
+    fn get_through_stretch(&mut self) {
+        if let Some(millis) = self.stretch.no_record_before() {
+            self.position = self.position.not_before(millis);
         }
     }
 }
@@ -159,8 +171,7 @@ impl Fetcher<'_> {
             if step.stopped || step.cut.is_some() || step.shard_end {
                 return Ok(());
             }
-            let timed_out = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if step.tip || step.hurried || timed_out || self.is_full() {
+            if step.tip || step.hurried || self.is_full() || self.is_over(deadline) {
                 return Ok(());
             }
             // An empty answer behind the tip is a stretch without records, to be walked through at the pace that
@@ -197,7 +208,11 @@ impl Fetcher<'_> {
             };
             let mut again = Instant::now() + self.patience.wait_after(error)?;
             if let Throttled::Ends(deadline) = throttled {
-                let got_somewhere = self.shared.progress().position != self.shared.task.start;
+                let got_somewhere = !self
+                    .shared
+                    .progress()
+                    .position
+                    .is_same_place(&self.shared.task.start);
                 if got_somewhere || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                     return Ok(Some(None));
                 }
@@ -219,15 +234,13 @@ impl Fetcher<'_> {
     pub(super) async fn read_to(&mut self, end: &Position, cursor: &mut Cursor) -> Result<()> {
         let mut tips = 0;
         cursor.until(BatchEnd::Claimed);
-        while self.shared.progress().position != *end {
-            let through = match end {
-                Position::After(number) => Some(number.clone()),
-                Position::ShardEnd => None,
-                // Nothing belongs to the batch, and nothing was taken: the start is the end.
-                Position::TrimHorizon | Position::AtTimestamp(_) => return Ok(()),
-            };
+        if end.record().is_none() && *end != Position::ShardEnd {
+            // Nothing belongs to the batch, and nothing was taken: the start is the end.
+            return Ok(());
+        }
+        while !self.shared.progress().position.is_same_place(end) {
             let bounds = Bounds {
-                through,
+                through: end.record().cloned(),
                 ..Bounds::default()
             };
             let asked = self.next_page(cursor, MAX_RECORDS, Throttled::Waits).await?;
@@ -241,7 +254,7 @@ impl Fetcher<'_> {
             let passed = step.cut == Some(Cut::Claim) || step.shard_end;
             tips += u32::from(step.tip);
             let position = self.shared.progress().position.clone();
-            if position != *end && (passed || tips > PATIENCE_FOR_CLAIM) {
+            if !position.is_same_place(end) && (passed || tips > PATIENCE_FOR_CLAIM) {
                 // A subscription that is being opened again knows nothing of what came meanwhile.
                 if passed || !cursor.poll_from(position, self) {
                     return self.claim_out_of_reach(end);
@@ -257,6 +270,7 @@ impl Fetcher<'_> {
                 return Ok(());
             }
         }
+        self.shared.progress().position = end.clone();
         Ok(())
     }
 
@@ -304,6 +318,7 @@ impl Fetcher<'_> {
     /// Moves an answer's records into the queue.
     async fn take_page(&mut self, page: Page, bounds: &Bounds, cursor: &mut Cursor) -> Result<Step> {
         let empty = page.records.is_empty();
+        self.shared.progress().stretch.saw(&page);
         let arrival = page.records.last_arrival_millis();
         let Taken {
             batches,
@@ -332,7 +347,7 @@ impl Fetcher<'_> {
             match last {
                 _ if shard_end => progress.position = Position::ShardEnd,
                 Some(number) => progress.position = Position::After(number),
-                None => {}
+                None => progress.get_through_stretch(),
             }
             let next = page.next.filter(|_| cut.is_none());
             cursor.stand_at(progress.position.clone(), next, rest);
@@ -381,6 +396,14 @@ impl Fetcher<'_> {
             until: None,
             first: progress.rows == 0,
         }
+    }
+
+    /// True if the batch's time is over. It doesn't end before a record was read, or the tip: the next batch would begin
+    /// where this one did, and get no farther.
+    fn is_over(&self, deadline: Option<Instant>) -> bool {
+        let start = &self.shared.task.start;
+        deadline.is_some_and(|deadline| Instant::now() >= deadline)
+            && !self.shared.progress().position.is_same_place(start)
     }
 
     fn is_full(&self) -> bool {

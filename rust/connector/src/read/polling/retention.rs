@@ -27,6 +27,11 @@ impl Retention {
         }
     }
 
+    /// The stream's name.
+    pub(in crate::read) fn stream(&self) -> &str {
+        &self.stream
+    }
+
     /// Records between the batch's start and what is left of the shard are gone, as `message` tells. Where the
     /// query goes on without them, the reader's report says so.
     pub(in crate::read) fn lost(&self, message: &str) -> Result<()> {

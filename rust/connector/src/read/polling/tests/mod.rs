@@ -143,12 +143,14 @@ impl KinesisApi for Fake {
         for number in from..to {
             records.push(&[7; 100], "k", &number.to_string(), state.arrival)?;
         }
+        let shard_end = to == end && state.closed;
         Ok(Page {
             records,
-            next: (to < end || !state.closed).then(|| ShardIterator(to.to_string())),
+            next: (!shard_end).then(|| ShardIterator(to.to_string())),
             millis_behind_latest: Some(i64::from(to < end)),
-            child_shards: Vec::new(),
+            child_shards: shard_end.then(|| ShardId::from("child")).into_iter().collect(),
             request_id: None,
+            service_millis: None,
         })
     }
 

@@ -1,0 +1,157 @@
+//! One question to one shard: is there anything to read after a position?
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::read::remove_read;
+use crate::service::{KinesisApi, Page, Presence, RequestCounters, ShardIterator, presence, same_stream};
+use crate::stream::{Position, ShardId};
+
+/// Records asked for: one is news enough.
+const LIMIT: u32 = 1;
+/// Answers without records that a question follows towards the tip. A longer stretch is a reader's to walk through.
+const MOST_FOLLOWED: u32 = 100;
+/// Expired iterators in a row until the shard is left for the next look.
+const MOST_EXPIRED: u32 = 5;
+
+/// The stream that is asked.
+#[derive(Clone, Debug)]
+pub(super) struct Stream {
+    pub name: String,
+    /// When it was created, milliseconds since the epoch.
+    pub created_millis: i64,
+}
+
+/// What is found in a shard.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Records, the first of which arrived at this time (milliseconds since the epoch), or something else that a reader
+    /// has to see to.
+    News(Option<i64>),
+    /// The tip, without a record before it.
+    Nothing(ShardIterator),
+    /// No records yet, in a part of the shard that is behind its tip: the service leads through it answer by answer.
+    Behind(ShardIterator),
+    /// The shard is closed and was read to its end.
+    End,
+    /// Nothing: the question failed in a way that may pass.
+    Unknown(Error),
+}
+
+/// A question to a shard.
+pub(super) struct Question {
+    pub api: Arc<dyn KinesisApi>,
+    pub stream: Stream,
+    pub shard: ShardId,
+    pub position: Position,
+    /// Goes on where the last question's answer ended.
+    pub kept: Option<ShardIterator>,
+    /// True if answers behind the tip are to be followed to it, without a reader.
+    pub follow: bool,
+    pub counters: Arc<RequestCounters>,
+}
+
+impl Question {
+    /// Asks. An error is one that doesn't pass.
+    pub(super) async fn ask(&self) -> Result<Found> {
+        match self.search().await {
+            // A reader sees to a position that the service doesn't take, and to a shard that is gone from its stream.
+            Err(error) if error.kind() == ErrorKind::RefusedPosition => {
+                self.same_stream().await?;
+                Ok(Found::News(None))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => match self.presence().await {
+                Ok(Presence::Gone) => Ok(Found::News(None)),
+                Ok(Presence::Open | Presence::Closed) => Ok(Found::Unknown(error)),
+                Err(error) => unknown_if_it_passes(error),
+            },
+            Err(error) => unknown_if_it_passes(error),
+            Ok(found) => Ok(found),
+        }
+    }
+
+    async fn search(&self) -> Result<Found> {
+        let (mut iterator, mut expired) = (self.kept.clone(), 0);
+        for followed in 0.. {
+            let at = match iterator.take() {
+                Some(iterator) => iterator,
+                None => {
+                    self.api
+                        .shard_iterator(&self.shard, &self.position, &self.counters)
+                        .await?
+                }
+            };
+            let asked = self
+                .api
+                .get_records(&self.shard, &at, LIMIT, &self.counters)
+                .await;
+            let page = match asked {
+                Err(error) if error.kind() == ErrorKind::ExpiredIterator && expired < MOST_EXPIRED => {
+                    expired += 1;
+                    if self.position.record().is_none() {
+                        // Another stream under the same name would take this position, too.
+                        self.same_stream().await?;
+                    }
+                    continue;
+                }
+                page => self.without_what_was_read(page?)?,
+            };
+            let behind = page.millis_behind_latest.is_some_and(|millis| millis > 0);
+            match page.next {
+                _ if !page.records.is_empty() => {
+                    return Ok(Found::News(Some(page.records.arrival_millis(0))));
+                }
+                None => return self.end(&page).await,
+                Some(next) if !behind => return Ok(Found::Nothing(next)),
+                Some(next) if !self.follow || followed >= MOST_FOLLOWED => return Ok(Found::Behind(next)),
+                Some(next) => iterator = Some(next),
+            }
+        }
+        Err(Error::new(ErrorKind::Internal, "a question without an answer"))
+    }
+
+    /// An iterator that begins at a time may lead over records that were read.
+    fn without_what_was_read(&self, mut page: Page) -> Result<Page> {
+        if let Position::AfterQuiet(number, _) = &self.position
+            && remove_read(number, &mut page.records)? > 0
+        {
+            // More may follow at once.
+            page.millis_behind_latest = page.millis_behind_latest.map(|millis| millis.max(1));
+        }
+        Ok(page)
+    }
+
+    /// The answer has no iterator for what follows. That is the shard's end only if it names the children, or if the
+    /// stream doesn't list the shard as open.
+    async fn end(&self, page: &Page) -> Result<Found> {
+        if page.child_shards.is_empty() && self.presence().await? == Presence::Open {
+            return Ok(Found::Unknown(
+                Error::new(
+                    ErrorKind::Transport,
+                    "the answer to GetRecords ends the shard, which the stream lists as open and without children",
+                )
+                .retryable(true),
+            ));
+        }
+        Ok(Found::End)
+    }
+
+    async fn presence(&self) -> Result<Presence> {
+        let created = Some(self.stream.created_millis);
+        presence(&*self.api, &self.stream.name, created, &self.shard).await
+    }
+
+    async fn same_stream(&self) -> Result<()> {
+        let created = Some(self.stream.created_millis);
+        same_stream(&*self.api, &self.stream.name, created)
+            .await
+            .map(|_| ())
+    }
+}
+
+fn unknown_if_it_passes(error: Error) -> Result<Found> {
+    match error.is_retryable() || error.kind() == ErrorKind::ExpiredIterator {
+        true => Ok(Found::Unknown(error)),
+        false => Err(error),
+    }
+}

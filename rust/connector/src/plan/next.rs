@@ -1,0 +1,206 @@
+//! The next batch: whether there is anything to read, and where its shards start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::fan_out::FanOut;
+use super::news::Extent;
+use super::{Pace, Planner, State};
+use crate::error::Result;
+use crate::stream::{Position, ShardId};
+
+/// How long a call waits for subscriptions to push something before it answers that nothing is new.
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
+/// How long after a batch its executors may take to tell of their subscriptions.
+const TELLING: Duration = Duration::from_millis(100);
+
+impl Planner {
+    /// The next batch's offset after `start`, or none when nothing is new: every shard was asked since the call began,
+    /// and those that follow shards that ended. On an idle stream it first waits until the shards may be asked, so it
+    /// may be called in a loop. Dropping the future loses nothing.
+    pub async fn latest_offset(&self, start: &str) -> Result<Option<String>> {
+        let start = self.own_offset(start)?;
+        let mut guard = self.state.lock().await;
+        let state = &mut *guard;
+        if state.batch != Some(start.batch) {
+            self.resolve(&start, state).await?;
+        }
+        self.follow(state).await?;
+        if let Some(fan_out) = &self.fan_out {
+            fan_out.saw([]);
+        }
+        let planned = match (self.is_available_now(), state.pace, &self.fan_out) {
+            (true, ..) => self.anything_left(state).await?,
+            (_, Pace::Backlog, _) => true,
+            (_, Pace::Busy, None) => {
+                state.news.wait_until_readers_may_ask().await;
+                true
+            }
+            (_, Pace::Ask, None) => self.anything_new(state).await?,
+            (_, pace, Some(fan_out)) => {
+                self.anything_pushed(fan_out, &start.source, state, pace == Pace::Busy)
+                    .await?
+            }
+        };
+        if !planned {
+            (state.busy, state.pace) = (0, Pace::Ask);
+            return Ok(None);
+        }
+        state.news.batch_planned();
+        *self.at_tip() = (start.batch + 1, state.news.tips.seen_at(&state.positions));
+        let skipped = self
+            .available()
+            .as_ref()
+            .map(|left| left.done_of(&state.positions))
+            .unwrap_or_default();
+        start
+            .following(
+                state.positions.clone(),
+                self.config.options.shards_per_task,
+                skipped,
+                self.home(),
+            )
+            .to_json()
+            .map(Some)
+    }
+
+    /// Asks all shards, and those that follow the ones that are found to have ended, until there is something to read
+    /// or nothing anywhere.
+    async fn anything_new(&self, state: &mut State) -> Result<bool> {
+        let none = BTreeSet::new();
+        // The shards of which nothing could be learnt in this call.
+        let mut unknown: Option<BTreeSet<ShardId>> = None;
+        let mut pause = true;
+        loop {
+            if std::mem::replace(&mut pause, true) {
+                state.news.wait_until_due().await;
+            }
+            let looked = state
+                .news
+                .look(
+                    &self.api,
+                    &mut state.positions,
+                    &none,
+                    &self.counters,
+                    Extent::FirstNews,
+                )
+                .await?;
+            if !looked.news.is_empty() {
+                return Ok(true);
+            }
+            let still = |earlier: BTreeSet<ShardId>| &earlier & &looked.unknown;
+            let left = unknown.map_or_else(|| looked.unknown.clone(), still);
+            if self.follow(state).await? {
+                // The new shards were not asked yet.
+                (unknown, pause) = (None, false);
+                continue;
+            }
+            let settled = left.is_empty() && !state.shards.awaits_children(&state.positions);
+            unknown = Some(left);
+            if settled {
+                return Ok(state.shards_changed());
+            }
+        }
+    }
+
+    /// Waits until a subscription has something to read, in this process or in one that tells it. Shards of which
+    /// nothing is told are asked for; while the stream is busy, their next batch follows without a question.
+    async fn anything_pushed(
+        &self,
+        fan_out: &FanOut,
+        source: &str,
+        state: &mut State,
+        busy: bool,
+    ) -> Result<bool> {
+        let deadline = Instant::now() + LONGEST_WAIT;
+        let pushed = fan_out.news(source);
+        // Whether all shards of which nothing is told were asked in this call.
+        let mut asked = false;
+        loop {
+            let known = fan_out.known(source, &state.positions);
+            for shard in known.ended {
+                fan_out.end(source, &shard);
+                state.positions.insert(shard, Position::ShardEnd);
+            }
+            let untold = |(shard, at): (&ShardId, &Position)| {
+                *at != Position::ShardEnd && !known.standing.contains(shard)
+            };
+            let elsewhere = state.positions.iter().any(untold);
+            let now = Instant::now();
+            // What is to happen of which nothing is told: in a busy stream the next batch, else a look.
+            let due = match busy {
+                false => state.news.due(),
+                // Just after a batch its executors are about to tell.
+                true if fan_out.told_of(source) => state.news.asked_last().map(|asked| asked + TELLING),
+                true => None,
+            };
+            let due = due.unwrap_or(now);
+            if known.news || (busy && elsewhere && due <= now) {
+                return Ok(true);
+            }
+            if elsewhere && due <= now {
+                let looked = state
+                    .news
+                    .look(
+                        &self.api,
+                        &mut state.positions,
+                        &known.standing,
+                        &self.counters,
+                        Extent::FirstNews,
+                    )
+                    .await?;
+                if !looked.news.is_empty() {
+                    fan_out.saw(state.news.hit());
+                    return Ok(true);
+                }
+                asked = looked.unknown.is_empty();
+            }
+            if self.follow(state).await? {
+                // The batch's readers subscribe to the new shards.
+                return Ok(true);
+            }
+            let awaits = state.shards.awaits_children(&state.positions);
+            let now = Instant::now();
+            if now >= deadline && !awaits && (asked || !elsewhere) {
+                return Ok(state.shards_changed());
+            }
+            let wake = match (elsewhere && !asked, now < deadline) {
+                (true, _) => state.news.due().unwrap_or(now),
+                (false, true) => deadline,
+                (false, false) => now + LONGEST_WAIT,
+            };
+            let _ = tokio::time::timeout_at(wake, pushed.notified()).await;
+        }
+    }
+
+    /// Puts the shards that follow in the place of those that ended, where the stream may be listed and can tell
+    /// something new. True if there are shards now that were not there before.
+    pub(super) async fn follow(&self, state: &mut State) -> Result<bool> {
+        let followed = state
+            .shards
+            .follow(&*self.api, self.stream(), &state.positions)
+            .await?;
+        if !followed.lost.is_empty() {
+            self.lost_shards(&followed.lost)?;
+        }
+        let Some(positions) = followed.positions else {
+            return Ok(false);
+        };
+        let grown = positions.keys().any(|shard| !state.positions.contains_key(shard));
+        state.positions = positions;
+        Ok(grown)
+    }
+}
+
+impl State {
+    /// True if the shards to be read are others than after the last batch. Only a batch keeps that.
+    pub(super) fn shards_changed(&self) -> bool {
+        let unread = |positions: &BTreeMap<ShardId, Position>| {
+            let unended = positions.iter().filter(|(_, at)| **at != Position::ShardEnd);
+            unended.map(|(shard, _)| shard.clone()).collect::<BTreeSet<_>>()
+        };
+        unread(&self.positions) != unread(&self.ends)
+    }
+}

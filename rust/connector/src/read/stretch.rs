@@ -1,0 +1,120 @@
+//! A stretch of a shard without records: its answers are empty, and say how far they are behind the shard's tip. Where
+//! they have come to is worth keeping, so that no other reader walks through the same stretch.
+
+use crate::service::Page;
+
+/// How much earlier than an answer says the next reader begins: the service's clocks may differ, and arrival times are
+/// approximate.
+const MARGIN_MILLIS: i64 = 60_000;
+/// Answers in a row that must fit together before the first of them is believed.
+const ANSWERS: usize = 3;
+
+/// The last answers of a stretch, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Stretch(Vec<Answer>);
+
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    /// The time that it had come to, milliseconds since the epoch.
+    reached: i64,
+    /// How far that is behind the tip, in milliseconds.
+    behind: i64,
+}
+
+impl Stretch {
+    /// Takes note of an answer. Records end the stretch, and so does an answer that doesn't tell where it is.
+    pub(crate) fn saw(&mut self, page: &Page) {
+        let told = page.millis_behind_latest.zip(page.service_millis);
+        let (Some((behind, now)), true) = (told, page.records.is_empty()) else {
+            self.0.clear();
+            return;
+        };
+        let answer = Answer {
+            reached: now - behind,
+            behind,
+        };
+        match self.0.last() {
+            Some(last) if last.behind == 0 && behind == 0 => return,
+            Some(last) if answer.behind < last.behind && answer.reached > last.reached => {}
+            _ => self.0.clear(),
+        }
+        self.0.push(answer);
+        if self.0.len() > ANSWERS {
+            self.0.remove(0);
+        }
+    }
+
+    /// A time before which the shard has no record that follows the stretch's beginning; none where the answers don't
+    /// prove one. A single wrong answer proves nothing.
+    pub(crate) fn no_record_before(&self) -> Option<i64> {
+        let first = self.0.first().filter(|_| self.0.len() == ANSWERS)?;
+        Some(first.reached - MARGIN_MILLIS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::{RecordColumns, ShardIterator};
+
+    const HOUR: i64 = 3_600_000;
+
+    fn empty(now: i64, behind: i64) -> Page {
+        Page {
+            records: RecordColumns::with_capacity(0, 0),
+            next: Some(ShardIterator("next".into())),
+            millis_behind_latest: Some(behind),
+            child_shards: Vec::new(),
+            request_id: None,
+            service_millis: Some(now),
+        }
+    }
+
+    fn after(answers: impl IntoIterator<Item = (i64, i64)>) -> Option<i64> {
+        let mut stretch = Stretch::default();
+        for (now, behind) in answers {
+            stretch.saw(&empty(now, behind));
+        }
+        stretch.no_record_before()
+    }
+
+    #[test]
+    fn the_first_of_three_that_fit_together_is_believed() {
+        let now = 100 * HOUR;
+        assert_eq!(after([(now, 5 * HOUR), (now, 4 * HOUR)]), None);
+        let walked = [(now, 5 * HOUR), (now, 4 * HOUR), (now, 3 * HOUR)];
+        assert_eq!(after(walked), Some(95 * HOUR - MARGIN_MILLIS));
+        let at_tip = walked
+            .into_iter()
+            .chain([(now, 0), (now + 200, 0), (now + 400, 0)]);
+        assert_eq!(after(at_tip), Some(96 * HOUR - MARGIN_MILLIS));
+    }
+
+    #[test]
+    fn answers_that_do_not_fit_together_prove_nothing() {
+        let now = 100 * HOUR;
+        assert_eq!(after([(now, 1_000); 9]), None, "it doesn't get on");
+        assert_eq!(after([(now, 0); 9]), None, "nor at the tip");
+        let odd = [(now, 9 * HOUR), (now, 1_000), (now, 8 * HOUR), (now, 7 * HOUR)];
+        assert_eq!(after(odd), None, "one is wrong");
+        let odd = [
+            (now, 9 * HOUR),
+            (now + HOUR, 8 * HOUR),
+            (now, 7 * HOUR),
+            (now, 6 * HOUR),
+        ];
+        assert_eq!(after(odd), None, "the time of one is wrong");
+    }
+
+    #[test]
+    fn records_end_a_stretch() {
+        let mut stretch = Stretch::default();
+        for behind in [5 * HOUR, 4 * HOUR, 3 * HOUR] {
+            stretch.saw(&empty(100 * HOUR, behind));
+        }
+        let mut page = empty(100 * HOUR, HOUR);
+        page.records.push(b"r", "key", "7", 99 * HOUR).expect("fits");
+        stretch.saw(&page);
+        assert_eq!(stretch.no_record_before(), None);
+    }
+}

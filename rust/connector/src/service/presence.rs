@@ -1,0 +1,94 @@
+//! Whether a shard is there, asked anew: a single answer that says "not found", or ends a shard without naming its
+//! children, may be wrong.
+
+use std::time::Duration;
+
+use super::{KinesisApi, ShardFilter, StreamSummary};
+use crate::error::{Error, ErrorKind, Result};
+use crate::stream::{Lineage, ShardId};
+
+/// Answers that must agree before something counts as gone.
+const ANSWERS: u32 = 3;
+/// Between two of them. ListShards may lag behind a split or merge by about this long.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// What the stream's listing says of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// It takes records.
+    Open,
+    /// It was split or merged, and its records are still there.
+    Closed,
+    /// The stream doesn't list it any more: its retention has passed.
+    Gone,
+}
+
+/// Finds out whether the shard is there, in the stream that was created at this time (milliseconds since the epoch;
+/// none where it isn't known). A stream that is missing, or another one under the same name, is an error.
+pub(crate) async fn presence(
+    api: &dyn KinesisApi,
+    stream: &str,
+    created_millis: Option<i64>,
+    shard: &ShardId,
+) -> Result<Presence> {
+    same_stream(api, stream, created_millis).await?;
+    for answer in 1.. {
+        let listing = api.list_shards(ShardFilter::All).await?;
+        if let Some(listed) = listing.iter().find(|listed| listed.id == *shard) {
+            return Ok(match listed.closed {
+                true => Presence::Closed,
+                false => Presence::Open,
+            });
+        }
+        if Lineage::new(listing).is_older_than(shard) {
+            return Err(Error::new(
+                ErrorKind::Transport,
+                "the stream's listing lacks the shard and all newer ones: it is older than what was listed before",
+            )
+            .retryable(true)
+            .with("stream", stream)
+            .with("shard", shard.to_string()));
+        }
+        if answer == ANSWERS {
+            break;
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+    Ok(Presence::Gone)
+}
+
+/// Makes sure that the stream is the one created at this time: an error where it was deleted, or deleted and made
+/// again.
+pub(crate) async fn same_stream(
+    api: &dyn KinesisApi,
+    stream: &str,
+    created_millis: Option<i64>,
+) -> Result<StreamSummary> {
+    for answer in 1.. {
+        let summary = match api.describe_stream().await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(error),
+            summary => Ok(summary?),
+        };
+        let same = |summary: StreamSummary| match created_millis {
+            Some(created) if created != summary.created_millis => Err(stream_changed(stream)),
+            _ => Ok(summary),
+        };
+        match summary.and_then(same) {
+            Err(_) if answer < ANSWERS => tokio::time::sleep(ASK_EVERY).await,
+            settled => return settled,
+        }
+    }
+    Err(stream_changed(stream))
+}
+
+/// The error of a query whose stream was deleted and made again.
+pub(crate) fn stream_changed(stream: &str) -> Error {
+    Error::new(
+        ErrorKind::StreamChanged,
+        format!(
+            "the stream {stream} was deleted and made again after the checkpoint was made: start with a new \
+             checkpointLocation, and kinesis.startingPosition as wanted"
+        ),
+    )
+    .with("stream", stream)
+}

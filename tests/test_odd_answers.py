@@ -1,0 +1,116 @@
+"""Odd answers of the service, and triggers that look rarely: nothing lost, nothing repeated, no query that stands still."""
+
+import pytest
+from local_kinesis import await_condition
+
+from support.queries import (
+    Batches,
+    await_looks,
+    await_rows,
+    drain,
+    events,
+    payloads,
+    read,
+    running,
+    source_options,
+    start,
+)
+
+SHARD = "shardId-000000000000"
+
+
+def run_once(frame, batches, checkpoint):
+    """One batch at most, as for a job that is started by a clock."""
+    query = start(frame, batches, checkpoint, once=True)
+    with running(query):
+        assert query.awaitTermination(60), "the query with Trigger.Once did not end"
+
+
+def not_found(stream, operation, count=1):
+    error = {"error": "ResourceNotFoundException", "count": count}
+    return {"operation": operation, "stream": stream.name, "shard": SHARD, **error}
+
+
+@pytest.mark.parametrize("operation", ["GetRecords", "GetShardIterator"])
+def test_a_live_shard_that_is_not_found_once(spark, sandbox, stream, knobs, checkpoint, operation):
+    stream.put(events(0, 200))
+    batches = Batches()
+
+    def write(frame, batch_id):
+        knobs(faults=[not_found(stream, operation)])
+        batches(frame, batch_id)
+
+    query = start(read(spark, source_options(sandbox, stream, maxFetchRecordsPerShard=50)), write, checkpoint)
+    with running(query):
+        await_rows(query, batches, 200)
+    assert sorted(batches.data) == payloads(events(0, 200))
+
+
+def test_runs_of_one_batch_get_over_resharding(spark, sandbox, stream, checkpoint):
+    """A shard that ended without records keeps no run from what follows it."""
+    stream.split(SHARD)
+    stream.split("shardId-000000000001")
+    stream.put(events(0, 100))
+    batches = Batches()
+    frame = read(spark, source_options(sandbox, stream))
+    run_once(frame, batches, checkpoint)
+    assert sorted(batches.data) == payloads(events(0, 100))
+    stream.split("shardId-000000000002")
+    run_once(frame, batches, checkpoint)
+    stream.put(events(100, 100))
+    run_once(frame, batches, checkpoint)
+    assert sorted(batches.data) == payloads(events(0, 200))
+
+
+def test_children_that_are_listed_late_end_no_run(spark, sandbox, stream, knobs, checkpoint):
+    stream.put(events(0, 50))
+    stream.split(SHARD)
+    stream.put(events(50, 50))
+    batches = Batches()
+
+    def write(frame, batch_id):
+        if batch_id == 0:
+            knobs(listings=[{"stream": stream.name, "show": "without_newest", "count": 1}])
+        batches(frame, batch_id)
+
+    drain(read(spark, source_options(sandbox, stream)), checkpoint, write)
+    assert sorted(batches.data) == payloads(events(0, 100))
+
+
+def test_a_run_for_what_is_there_ends_though_each_batch_is_full(spark, sandbox, stream, checkpoint):
+    # As much as two batches take, so that none of them comes to the tip.
+    stream.put(events(0, 20))
+    put = [20]
+
+    def write(_, batch_id):
+        stream.put(events(put[0], 10))
+        put[0] += 10
+
+    drain(read(spark, source_options(sandbox, stream, maxFetchRecordsPerShard=10)), checkpoint, write)
+
+
+def test_a_stream_made_again_ends_the_query(spark, sandbox, stream, checkpoint):
+    stream.put(events(0, 10))
+    batches = Batches()
+    query = start(read(spark, source_options(sandbox, stream)), batches, checkpoint)
+    with pytest.raises(Exception, match="deleted and made again"):
+        with running(query):
+            await_rows(query, batches, 10)
+            await_looks(sandbox, query, stream)
+            stream.delete()
+            type(stream).create(stream.client, stream.name, 1)
+            await_condition(lambda: not query.isActive, lambda: "the query to notice")
+
+
+def test_what_was_put_is_there_when_all_is_processed(spark, sandbox, stream, checkpoint):
+    batches = Batches()
+    options = source_options(sandbox, stream)
+    # Every other call of Spark would come before the next look is due.
+    options["kinesis.getRecords.fetchIntervalMs"] = "400"
+    query = start(read(spark, options), batches, checkpoint)
+    with running(query):
+        await_looks(sandbox, query, stream)
+        for run in range(5):
+            stream.put(events(10 * run, 10))
+            query.processAllAvailable()
+            assert sorted(batches.data) == payloads(events(0, 10 * (run + 1)))
