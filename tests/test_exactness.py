@@ -86,6 +86,34 @@ def test_tasks_that_fail_at_every_stage(sandbox, new_stream, checkpoint, tmp_pat
 
 
 @both_consumers
+def test_scans_of_a_batch_at_the_same_time(sandbox, new_stream, checkpoint, tmp_path):
+    stream, output = new_stream(), tmp_path / "output"
+    arguments = {
+        "options": source_options(sandbox, stream, **SMALL_STEPS),
+        "checkpoint": str(checkpoint),
+        "output": str(output),
+    }
+    sides = [output / side for side in ("left", "right")]
+
+    def written(count):
+        return all(sum(map(len, delivered_by_batch(side).values())) >= 2 * count for side in sides)
+
+    with (
+        Producer(stream, pause=0.3) as producer,
+        # A task that fails is not tried again.
+        Job("together", arguments, tmp_path / "job.log", master="local[2,1]") as job,
+    ):
+        job.await_condition(lambda: min(len(delivered_by_batch(side)) for side in sides) >= 8, "eight batches", interval=0.2)
+        producer.stop()
+        job.await_condition(lambda: written(producer.count), lambda: f"all of {producer.count} records", interval=0.2)
+    left, right = ({batch: sorted(texts) for batch, texts in delivered_by_batch(side).items()} for side in sides)
+    assert left == right
+    for texts in left.values():
+        assert texts[::2] == texts[1::2], "each row is there twice"
+    assert errors_of({batch: texts[::2] for batch, texts in left.items()}, producer.count) == {}
+
+
+@both_consumers
 @pytest.mark.parametrize("first_action", ["count", "isEmpty", "write"])
 def test_an_action_before_the_write(spark, sandbox, new_stream, checkpoint, tmp_path, first_action):
     stream = new_stream(2)

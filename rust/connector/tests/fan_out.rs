@@ -98,6 +98,44 @@ async fn everything_comes_once_and_the_subscriptions_stay() {
 }
 
 #[tokio::test]
+async fn scans_of_one_batch_at_the_same_time_share_its_end_and_the_subscription() {
+    let world = world(1).await;
+    world.knobs(json!({"subscriptions": {"max_records_per_event": 7}}));
+    world.put("r", 0..300).await;
+    let small = [
+        ("kinesis.maxFetchRecordsPerShard", "50"),
+        ("kinesis.prefetch.maxBytesPerShard", "1k"),
+    ];
+    let mut query = query(&world, &small).await;
+    let mut all = Vec::new();
+    let reading = async {
+        while all.len() < 300 {
+            let planned = query.planner.latest_offset(&query.offset).await;
+            let Some(offset) = planned.expect("planned") else {
+                continue;
+            };
+            let tasks = query.planner.partitions(&offset).expect("tasks");
+            let scans = [&tasks[0], &tasks[0]].map(|task| query.reader(task).expect("a reader"));
+            let (first, second) = tokio::join!(read_all(&scans[0]), read_all(&scans[1]));
+            let first = first.expect("rows");
+            assert_eq!(first, second.expect("rows"));
+            all.extend(first);
+            for scan in &scans {
+                let report = scan.finish(true).await.expect("finished").expect("a report");
+                query.planner.report(&report).expect("reported");
+            }
+            query.planner.commit(&offset).await.expect("committed");
+            query.offset = offset;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading)
+        .await
+        .expect("the rows in time");
+    assert_exact(&all, "r", 0..300);
+    assert_eq!(calls(&world, "SubscribeToShard"), 1);
+}
+
+#[tokio::test]
 async fn limits_cut_inside_what_was_pushed() {
     let world = world(2).await;
     world.put("r", 0..500).await;

@@ -7,13 +7,17 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use aws_sdk_kinesis::config::Config;
+use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::types::ShardIteratorType;
 use bytes::Bytes;
 use kinesis_aggregation::UserRecord;
 use kinesis_connector::ErrorKind;
 use kinesis_connector::checkpoint::memory::MemoryStore;
 use kinesis_connector::checkpoint::{CheckpointStore, Claim};
-use kinesis_connector::read::{ReadTask, ShardReader, ShardReport};
+use kinesis_connector::read::{ReadTask, ShardMemory, ShardReader, ShardReport};
 use kinesis_connector::service::{AwsKinesis, KinesisApi};
 use kinesis_connector::stream::Position;
 use kinesis_sandbox::{ErrorCode, Fault, Operation, Schedule};
@@ -270,16 +274,101 @@ async fn throttles_and_failures_of_the_service_are_retried_and_counted() {
 }
 
 #[tokio::test]
-async fn throttling_without_end_is_an_error_that_names_the_shard() {
+async fn more_throttles_than_failures_are_allowed_end_no_task() {
     let world = World::with_shards(1).await;
+    world.put("r", 0..10).await;
     let throttle = Fault::Error(ErrorCode::ProvisionedThroughputExceededException);
     world
         .sandbox
-        .fail(Operation::GetRecords, throttle, Schedule::Next(1_000));
+        .fail(Operation::GetRecords, throttle, Schedule::Next(8));
+    let reading = reader(&world, &memory(), &[]).await;
+    assert_exact(&read_all(&reading).await.expect("rows"), "r", 0..10);
+    assert_eq!(reading.metrics().throttles, 8);
+}
+
+/// Another application, that asks the shard so often a second.
+struct Neighbour(tokio::task::JoinHandle<()>);
+
+impl Neighbour {
+    async fn of(world: &World, calls_a_second: u64) -> Self {
+        let client = world.client.clone();
+        let iterator = client
+            .get_shard_iterator()
+            .stream_name(STREAM)
+            .shard_id(SHARD)
+            .shard_iterator_type(ShardIteratorType::TrimHorizon);
+        let iterator = iterator.send().await.expect("an iterator").shard_iterator;
+        Self(tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(Duration::from_millis(1_000 / calls_a_second));
+            loop {
+                ticks.tick().await;
+                let once = Config::builder().retry_config(RetryConfig::disabled());
+                let asking = client.get_records().set_shard_iterator(iterator.clone()).limit(1);
+                // Throttled or not.
+                let _ = asking.customize().config_override(once).send().await;
+            }
+        }))
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Reads some batches, each with ten records that were put just before, while a neighbour asks so often a second.
+/// Answers how many requests were throttled.
+async fn read_beside_a_neighbour(calls_a_second: u64) -> u64 {
+    let world = World::with_shards(1).await;
+    world.knobs(serde_json::json!({"shard_limits": true}));
+    let defaults = [
+        ("kinesis.clientRetryIntervalsMs", "1000"),
+        ("kinesis.clientMaxRetryIntervalMs", "10000"),
+        ("kinesis.getRecords.fetchIntervalMs", "200"),
+    ];
+    let options = world.config(&defaults).options;
+    let api = service(&world.config(&defaults)).await;
+    let (api, store, memory) = (Arc::new(api), memory(), ShardMemory::default());
+    let _neighbour = Neighbour::of(&world, calls_a_second).await;
+    let (mut task, mut rows, mut throttles) = (task(), Vec::new(), 0);
+    for batch in 0..4 {
+        world.put("r", batch * 10..batch * 10 + 10).await;
+        while rows.len() < batch * 10 + 10 {
+            let (api, store) = (api.clone(), store.clone());
+            let reading = ShardReader::with_memory(api, None, store, &options, task.clone(), &memory);
+            rows.extend(read_all(&reading).await.expect("rows"));
+            let ended = report(&reading).await;
+            throttles += ended.throttles;
+            task.batch += 1;
+            task.start = ended.end;
+        }
+    }
+    assert_exact(&rows, "r", 0..40);
+    throttles
+}
+
+#[tokio::test]
+async fn a_neighbour_that_takes_a_shard_s_calls_makes_no_task_fail() {
+    read_beside_a_neighbour(6).await;
+}
+
+#[tokio::test]
+async fn nor_does_one_that_takes_nearly_all_of_them() {
+    assert_ne!(read_beside_a_neighbour(20).await, 0);
+}
+
+#[tokio::test]
+async fn failures_without_end_are_an_error_that_names_the_shard() {
+    let world = World::with_shards(1).await;
+    let failure = Fault::Error(ErrorCode::InternalFailure);
+    world
+        .sandbox
+        .fail(Operation::GetRecords, failure, Schedule::Next(1_000));
     let error = read_all(&reader(&world, &memory(), &[]).await)
         .await
-        .expect_err("throttled");
-    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Throttled, true));
+        .expect_err("failing");
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Transport, true));
     let shown = error.to_string();
     for part in [SHARD, STREAM, "GetRecords", "requestId=", "batch=1"] {
         assert!(shown.contains(part), "{part} in: {shown}");

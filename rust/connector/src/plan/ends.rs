@@ -97,6 +97,11 @@ impl Reports {
             ("lostShards".to_owned(), self.lost_shards.to_string()),
             ("lostPositions".to_owned(), self.lost_positions.to_string()),
         ]);
+        let throttled = || self.shards.values().filter(|report| report.throttles > 0);
+        metrics.insert("throttledShards".to_owned(), throttled().count().to_string());
+        if let Some(most) = throttled().max_by_key(|report| report.throttles) {
+            metrics.insert("mostThrottledShard".to_owned(), most.shard.to_string());
+        }
         let behind = || {
             self.shards
                 .values()

@@ -9,11 +9,12 @@ use tokio::sync::watch;
 
 use super::cursor::Cursor;
 use super::polling::Fetcher;
+use super::turns::{Turn, Waiters};
 use super::{Asked, ShardMemory, Shared, TaskPlan};
 use crate::checkpoint::{CheckpointStore, Claim, PutResult};
 use crate::error::Result;
 use crate::options::SourceOptions;
-use crate::service::{FanOutApi, KinesisApi};
+use crate::service::{FanOutApi, KinesisApi, Patience};
 use crate::stream::Position;
 
 pub(super) struct Attempt<'a> {
@@ -38,16 +39,23 @@ struct Reading<'a> {
 impl<'a> Attempt<'a> {
     /// Reads the task's part of the batch into the queue and claims its end.
     pub(super) async fn run(self) -> Result<()> {
+        let Some(turn) = self.take_turn().await else {
+            return Ok(());
+        };
         let earlier = match &self.store {
             Some(store) => store.get(self.plan.claim_key()).await?,
             None => None,
         };
+        // What is claimed needs no decision any more.
+        let turn = turn.filter(|_| earlier.is_none());
+        let waiters = turn.as_ref().map(Turn::waiters).unwrap_or_default();
         let shards = self.shards.iter();
-        let mut readings = try_join_all(shards.map(|shard| self.read(shard, earlier.as_ref()))).await?;
+        let mut readings =
+            try_join_all(shards.map(|shard| self.read(shard, earlier.as_ref(), &waiters))).await?;
         let Some(store) = &self.store else { return Ok(()) };
         let (claim, own) = match earlier {
             Some(claim) => (Some(claim), false),
-            None => self.claim(&**store, &mut readings).await?,
+            None => self.claim(&**store, turn, &mut readings).await?,
         };
         for reading in readings {
             reading.leave(claim.as_ref(), own);
@@ -55,8 +63,28 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
+    /// Waits for its turn among the attempts of this process, if there is anything to decide; none if it was told to
+    /// stop meanwhile, with nothing read.
+    async fn take_turn(&self) -> Option<Option<Turn>> {
+        if self.store.is_none() {
+            return Some(None);
+        }
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            turn = self.memory.turns().take(self.plan.claim_key()) => Some(turn),
+            // The sender goes only with the reader, which aborts this task.
+            Ok(_) = stop.wait_for(|stop| *stop) => None,
+        }
+    }
+
     /// Reads a shard to where an earlier claim says, else as far as the batch goes.
-    async fn read(&self, shard: &Arc<Shared>, earlier: Option<&Claim>) -> Result<Reading<'a>> {
+    async fn read(
+        &self,
+        shard: &Arc<Shared>,
+        earlier: Option<&Claim>,
+        waiters: &Waiters,
+    ) -> Result<Reading<'a>> {
         let mut fetcher = Fetcher {
             api: self.api.clone(),
             fan_out: self.fan_out.clone(),
@@ -64,6 +92,8 @@ impl<'a> Attempt<'a> {
             options: self.options,
             shared: shard.clone(),
             stop: self.stop.clone(),
+            waiters: waiters.clone(),
+            patience: Patience::default(),
         };
         if let Some(asked) = &shard.task.asked {
             asked.count(&self.memory.residents().process(), &*self.api, &shard.task.shard);
@@ -82,10 +112,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// Puts the claim of what was fetched, and follows an earlier one if there is one. None if nothing was fetched at
-    /// all, by a task that needed no row. Says too whether the claim is this attempt's own.
+    /// all, by a task that needed no row. Says too whether the claim is this attempt's own. Others have their turn as
+    /// soon as the claim stands.
     async fn claim(
         &self,
         store: &dyn CheckpointStore,
+        turn: Option<Turn>,
         readings: &mut [Reading<'a>],
     ) -> Result<(Option<Claim>, bool)> {
         if !self.shards.iter().any(|shard| shard.progress().fetched) {
@@ -97,7 +129,9 @@ impl<'a> Attempt<'a> {
             .map(|shard| (shard.task.shard.clone(), shard.fetched_to()))
             .collect();
         let own = self.plan.claim(ends);
-        match store.put_if_absent(self.plan.claim_key(), &own).await? {
+        let put = store.put_if_absent(self.plan.claim_key(), &own).await?;
+        drop(turn);
+        match put {
             PutResult::Stored => Ok((Some(own), true)),
             PutResult::Exists(first) => {
                 let followed = readings.iter_mut().map(|reading| reading.follow(&first));
@@ -110,6 +144,8 @@ impl<'a> Attempt<'a> {
 
 impl Reading<'_> {
     async fn follow(&mut self, first: &Claim) -> Result<()> {
+        // They have their turn: this attempt may wait for its consumer again.
+        self.fetcher.waiters = Waiters::default();
         let shard = self.fetcher.shared.clone();
         self.fetcher
             .follow(&end_of(first, &shard), &mut self.cursor)

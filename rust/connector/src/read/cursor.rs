@@ -4,12 +4,21 @@ use std::time::Duration;
 
 use super::fanout::{BatchEnd, FanOutCursor, Next};
 use super::polling::{Fetcher, PollingCursor};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::service::{Page, RecordColumns, ShardIterator};
 use crate::stream::Position;
 
 /// Least wait for a subscription's next event where GetRecords would ask again.
 const EVENT_WAIT: Duration = Duration::from_millis(200);
+
+/// What comes next.
+pub(super) enum Answer {
+    Page(Box<Page>),
+    /// The batch waits no longer for it.
+    TimeIsOver,
+    /// Others had their turn at the shard. Asking again, a moment later, is the caller's.
+    Throttled(Error),
+}
 
 pub(super) enum Cursor {
     Polling(PollingCursor),
@@ -56,14 +65,13 @@ impl Cursor {
         }
     }
 
-    /// The next records; none when the batch waits no longer for them. The cursor moves on only with
-    /// [`Self::stand_at`].
+    /// The next records. The cursor moves on only with [`Self::stand_at`].
     /// `interval` is the least time between two requests where that matters.
-    pub(super) async fn next_page(&mut self, limit: u32, interval: Duration) -> Result<Option<Page>> {
+    pub(super) async fn next_page(&mut self, limit: u32, interval: Duration) -> Result<Answer> {
         if let Self::FanOut(cursor, polling) = self {
             let refusal = match cursor.next_page().await {
-                Ok(Next::Page(page)) => return Ok(Some(*page)),
-                Ok(Next::TimeIsOver) => return Ok(None),
+                Ok(Next::Page(page)) => return Ok(Answer::Page(page)),
+                Ok(Next::TimeIsOver) => return Ok(Answer::TimeIsOver),
                 Ok(Next::Silent) => None,
                 Err(error) if error.kind() == ErrorKind::RefusedPosition => Some(error),
                 Err(error) => return Err(error),
@@ -72,12 +80,16 @@ impl Cursor {
                 // It knows what to do about the position; the next batch's reader subscribes where it ends.
                 (Some(polling), _) => *self = Self::Polling(polling),
                 (None, Some(refusal)) => return Err(refusal),
-                (None, None) => return Ok(None),
+                (None, None) => return Ok(Answer::TimeIsOver),
             }
         }
-        match self {
-            Self::Polling(cursor) => cursor.next_page(limit, interval).await.map(Some),
-            Self::FanOut(..) => Ok(None),
+        let Self::Polling(cursor) = self else {
+            return Ok(Answer::TimeIsOver);
+        };
+        match cursor.next_page(limit, interval).await {
+            Ok(page) => Ok(Answer::Page(Box::new(page))),
+            Err(error) if error.kind() == ErrorKind::Throttled => Ok(Answer::Throttled(error)),
+            Err(error) => Err(error),
         }
     }
 
@@ -95,6 +107,14 @@ impl Cursor {
         match self {
             Self::Polling(cursor) => cursor.keeps_rest(),
             Self::FanOut(..) => true,
+        }
+    }
+
+    /// How many records have so many bytes of payload; none where that isn't known or doesn't matter.
+    pub(super) fn records_with(&self, data_bytes: u64) -> Option<u64> {
+        match self {
+            Self::Polling(cursor) => cursor.records_with(data_bytes),
+            Self::FanOut(..) => None,
         }
     }
 

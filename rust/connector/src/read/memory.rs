@@ -11,6 +11,7 @@ use super::ReadTask;
 use super::budget::Budget;
 use super::fanout::Residents;
 use super::polling::Ahead;
+use super::turns::Turns;
 use crate::service::RequestCounters;
 use crate::stream::{Position, ShardId};
 
@@ -24,12 +25,13 @@ const SWEEP: Duration = Duration::from_secs(20);
 type Key = (String, ShardId);
 
 /// What was left by source and shard. Only a short cut: nothing depends on finding it. And the bytes that all readers may
-/// fetch ahead together. Cloning shares it.
+/// fetch ahead together, and the turns of attempts at the same part of a batch. Cloning shares it.
 #[derive(Clone, Debug, Default)]
 pub struct ShardMemory {
     left: Arc<Mutex<Left>>,
     residents: Residents,
     budget: Budget,
+    turns: Turns,
 }
 
 #[derive(Debug, Default)]
@@ -66,11 +68,20 @@ impl ShardMemory {
         &self.budget
     }
 
-    /// Keeps what goes on at this position, where a task ended. What stands there already stays if it has records.
+    /// Lets one attempt at a time decide where a part of a batch ends.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    /// Keeps what goes on at this position, where a task ended. What stands there already stays if it has records, or if
+    /// this doesn't lead on.
     pub(super) fn keep(&self, task: &ReadTask, position: Position, ahead: Ahead) {
         let mut left = self.left();
         let key = key(&task.source, &task.shard);
-        let stays = |there: &Kept| there.position == position && there.is_fresh() && there.ahead.has_more();
+        let stays = |there: &Kept| {
+            let better = there.ahead.has_more() || !ahead.leads_on();
+            there.position == position && there.is_fresh() && better
+        };
         if left.kept.get(&key).is_some_and(stays) {
             return;
         }

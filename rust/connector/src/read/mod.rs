@@ -10,14 +10,18 @@ mod queue;
 mod rows;
 mod stretch;
 mod task;
+mod turns;
 
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, ready};
 
 use futures_util::FutureExt;
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::batch::RecordBatch;
 use crate::checkpoint::CheckpointStore;
@@ -296,32 +300,44 @@ impl ShardReader {
 
     /// Ends the reading. After the end, or when the task succeeded without reading to the end, answers the
     /// reports for [`crate::plan::Planner::report`]; an early end claims what was fetched, and nothing if nothing
-    /// was. A failed or killed task (`succeeded` false) claims nothing and has no report.
+    /// was. A failed or killed task (`succeeded` false) claims nothing and has no report. Dropping the future leaves the
+    /// end open: the reading goes on until the reader is finished again, or dropped, which ends it without a claim.
     pub async fn finish(&self, succeeded: bool) -> Result<Option<String>> {
-        let fetching = self
-            .fetching
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
         if !succeeded {
-            if let Some(fetching) = fetching {
+            if let Some(fetching) = self.fetching().take() {
                 fetching.abort();
             }
             return Ok(None);
         }
         self.stop.send_replace(true);
-        if let Some(fetching) = fetching {
-            fetching.await.map_err(|error| {
-                let error = Error::new(
-                    ErrorKind::Internal,
-                    format!("a shard's reading ended unexpectedly: {error}"),
-                );
-                named(error, &self.plan)
-            })?;
-        }
+        self.fetched().await.map_err(|error| {
+            let error = Error::new(
+                ErrorKind::Internal,
+                format!("a shard's reading ended unexpectedly: {error}"),
+            );
+            named(error, &self.plan)
+        })?;
         // What was not consumed is of no use any more, but how the fetching ended is.
         while self.queue.pop().await?.is_some() {}
         self.report()
+    }
+
+    /// Waits for the end of the fetching, which stays the reader's to abort meanwhile.
+    async fn fetched(&self) -> Result<(), JoinError> {
+        poll_fn(|context| {
+            let mut fetching = self.fetching();
+            let Some(handle) = fetching.as_mut() else {
+                return Poll::Ready(Ok(()));
+            };
+            let ended = ready!(Pin::new(handle).poll(context));
+            *fetching = None;
+            Poll::Ready(ended)
+        })
+        .await
+    }
+
+    fn fetching(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.fetching.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn report(&self) -> Result<Option<String>> {
@@ -361,12 +377,7 @@ fn named(error: Error, plan: &TaskPlan) -> Error {
 
 impl Drop for ShardReader {
     fn drop(&mut self) {
-        if let Some(fetching) = self
-            .fetching
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
+        if let Some(fetching) = self.fetching().take() {
             fetching.abort();
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::budget::{Reserved, Room};
+use super::turns::Waiters;
 use crate::batch::RecordBatch;
 use crate::checkpoint::protocol::{has_passed, is_before};
 use crate::error::{Error, Result};
@@ -87,9 +88,11 @@ impl Queue {
     }
 
     /// Appends a shard's rows, waiting for room in its lane and in the process. An empty lane takes a batch above its
-    /// bound, and one that the consumer waits for takes it whatever is left in the process.
-    pub(super) async fn push(&self, lane: usize, batch: RecordBatch) {
+    /// bound, and one that the consumer waits for takes it whatever is left in the process. Once `others` wait for
+    /// this reader there is no waiting for room: that may need them to go on first. False if there was none.
+    pub(super) async fn push(&self, lane: usize, batch: RecordBatch, others: &Waiters) -> bool {
         let size = batch.bytes();
+        let mut hurried = false;
         loop {
             // Made before the look at the state, so that nothing that is drained after it is missed.
             let drained = self.drained.notified();
@@ -97,7 +100,7 @@ impl Queue {
                 let mut state = self.state();
                 let used = state.lanes[lane].bytes;
                 let own_room = state.lanes[lane].batches.is_empty() || used + size <= self.room.own;
-                let reserved = match state.is_awaited(lane) {
+                let reserved = match hurried || state.is_awaited(lane) {
                     true => Some(self.room.budget.reserve_anyway(size)),
                     false if own_room => self.room.budget.try_reserve(size, self.room.all),
                     false => None,
@@ -113,9 +116,11 @@ impl Queue {
             tokio::select! {
                 () = drained => {}
                 () = self.room.budget.wait_for(size, self.room.all), if own_room => {}
+                () = others.arrive() => hurried = true,
             }
         }
         self.filled.notify_one();
+        !hurried
     }
 
     /// The shard's rows are all there, as far as is known.
@@ -220,6 +225,10 @@ mod tests {
         Queue::new(1, room(max_bytes, usize::MAX, Budget::default()))
     }
 
+    async fn push(queue: &Queue, lane: usize, batch: RecordBatch) {
+        assert!(queue.push(lane, batch, &Waiters::default()).await);
+    }
+
     async fn drain(queue: &Queue) -> Vec<String> {
         let mut numbers = Vec::new();
         while let Some(batch) = queue.pop().await.expect("rows") {
@@ -231,8 +240,8 @@ mod tests {
     #[tokio::test]
     async fn rows_come_out_in_order_and_then_the_end() {
         let queue = queue(1_000);
-        queue.push(0, batch(&[1, 2])).await;
-        queue.push(0, batch(&[3])).await;
+        push(&queue, 0, batch(&[1, 2])).await;
+        push(&queue, 0, batch(&[3])).await;
         queue.end(Ok(()));
         assert_eq!(drain(&queue).await, ["1", "2", "3"]);
     }
@@ -240,9 +249,9 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_makes_the_producer_wait() {
         let queue = Arc::new(queue(150));
-        queue.push(0, batch(&[1])).await;
+        push(&queue, 0, batch(&[1])).await;
         let producer = queue.clone();
-        let second = tokio::spawn(async move { producer.push(0, batch(&[2])).await });
+        let second = tokio::spawn(async move { push(&producer, 0, batch(&[2])).await });
         tokio::task::yield_now().await;
         assert!(!second.is_finished());
         assert!(queue.pop().await.expect("rows").is_some());
@@ -254,17 +263,17 @@ mod tests {
         let budget = Budget::default();
         let queue = || Arc::new(Queue::new(1, room(1_000, 150, budget.clone())));
         let (left, right) = (queue(), queue());
-        left.push(0, batch(&[1])).await;
-        right.push(0, batch(&[1])).await;
+        push(&left, 0, batch(&[1])).await;
+        push(&right, 0, batch(&[1])).await;
         assert!(budget.used() > 150, "{}", budget.used());
         let producer = right.clone();
-        let second = tokio::spawn(async move { producer.push(0, batch(&[2])).await });
+        let second = tokio::spawn(async move { push(&producer, 0, batch(&[2])).await });
         tokio::task::yield_now().await;
         assert!(!second.is_finished());
         assert!(right.pop().await.expect("rows").is_some());
         second.await.expect("an empty queue takes a batch");
         let producer = right.clone();
-        let third = tokio::spawn(async move { producer.push(0, batch(&[])).await });
+        let third = tokio::spawn(async move { push(&producer, 0, batch(&[])).await });
         tokio::task::yield_now().await;
         assert!(!third.is_finished());
         drop(left);
@@ -278,14 +287,14 @@ mod tests {
     #[tokio::test]
     async fn a_batch_above_the_bound_passes_alone() {
         let queue = queue(10);
-        queue.push(0, batch(&[1])).await;
+        push(&queue, 0, batch(&[1])).await;
         assert!(queue.pop().await.expect("rows").is_some());
     }
 
     #[tokio::test]
     async fn a_failure_hides_the_rows_that_wait() {
         let queue = queue(1_000);
-        queue.push(0, batch(&[1])).await;
+        push(&queue, 0, batch(&[1])).await;
         queue.end(Err(Error::new(ErrorKind::Transport, "lost")));
         assert_eq!(
             queue.pop().await.expect_err("failed").kind(),
@@ -296,8 +305,8 @@ mod tests {
     #[tokio::test]
     async fn rows_after_a_nearer_claim_are_taken_away() {
         let queue = queue(10_000);
-        queue.push(0, batch(&[1, 2])).await;
-        queue.push(0, batch(&[3, 4])).await;
+        push(&queue, 0, batch(&[1, 2])).await;
+        push(&queue, 0, batch(&[3, 4])).await;
         queue.pop().await.expect("rows");
         assert_eq!(queue.truncate(0, &after(1)), None, "2 was delivered");
         assert_eq!(
@@ -311,12 +320,12 @@ mod tests {
     #[tokio::test]
     async fn a_claim_of_nothing_takes_all_away_unless_something_was_delivered() {
         let queue = queue(10_000);
-        queue.push(0, batch(&[1, 2])).await;
+        push(&queue, 0, batch(&[1, 2])).await;
         assert_eq!(
             queue.truncate(0, &Position::TrimHorizon),
             Some(Truncated { rows: 2, bytes: 200 })
         );
-        queue.push(0, batch(&[1])).await;
+        push(&queue, 0, batch(&[1])).await;
         queue.pop().await.expect("rows");
         assert_eq!(queue.truncate(0, &Position::AtTimestamp(5)), None);
     }
@@ -324,14 +333,14 @@ mod tests {
     #[tokio::test]
     async fn lanes_fill_at_once_and_are_emptied_one_after_the_other() {
         let queue = Arc::new(Queue::new(2, room(150, usize::MAX, Budget::default())));
-        queue.push(1, batch(&[7, 8])).await;
+        push(&queue, 1, batch(&[7, 8])).await;
         let popped = queue.clone();
         let first = tokio::spawn(async move { popped.pop().await });
         tokio::task::yield_now().await;
         assert!(!first.is_finished(), "the first lane is not done");
-        queue.push(0, batch(&[1])).await;
+        push(&queue, 0, batch(&[1])).await;
         assert_eq!(first.await.expect("ran").expect("rows").expect("some").rows(), 1);
-        queue.push(0, batch(&[2])).await;
+        push(&queue, 0, batch(&[2])).await;
         assert_eq!(queue.truncate(0, &Position::TrimHorizon), None, "1 was delivered");
         assert_eq!(
             queue.truncate(1, &after(7)),
@@ -340,7 +349,7 @@ mod tests {
         queue.finish_lane(1);
         queue.finish_lane(0);
         assert_eq!(queue.pop().await.expect("rows").expect("some").rows(), 1);
-        queue.push(0, batch(&[3])).await;
+        push(&queue, 0, batch(&[3])).await;
         queue.end(Ok(()));
         assert_eq!(drain(&queue).await, ["3", "7"], "a farther claim brought 3");
     }
@@ -349,12 +358,12 @@ mod tests {
     async fn a_lane_that_is_waited_for_gets_on_when_others_have_filled_the_process() {
         let budget = Budget::default();
         let queue = Arc::new(Queue::new(3, room(1_000, 150, budget.clone())));
-        queue.push(1, batch(&[1])).await;
+        push(&queue, 1, batch(&[1])).await;
         let other = queue.clone();
-        let waits = tokio::spawn(async move { other.push(2, batch(&[5])).await });
+        let waits = tokio::spawn(async move { push(&other, 2, batch(&[5])).await });
         tokio::task::yield_now().await;
         assert!(!waits.is_finished(), "nobody waits for it yet");
-        queue.push(0, batch(&[1])).await;
+        push(&queue, 0, batch(&[1])).await;
         queue.finish_lane(0);
         queue.finish_lane(1);
         queue.pop().await.expect("rows");
@@ -368,11 +377,11 @@ mod tests {
     #[tokio::test]
     async fn every_producer_that_waits_is_woken() {
         let queue = Arc::new(Queue::new(2, room(150, usize::MAX, Budget::default())));
-        queue.push(0, batch(&[1])).await;
-        queue.push(1, batch(&[1])).await;
+        push(&queue, 0, batch(&[1])).await;
+        push(&queue, 1, batch(&[1])).await;
         let producers = [0, 1].map(|lane| {
             let queue = queue.clone();
-            tokio::spawn(async move { queue.push(lane, batch(&[2])).await })
+            tokio::spawn(async move { push(&queue, lane, batch(&[2])).await })
         });
         tokio::task::yield_now().await;
         queue.finish_lane(0);

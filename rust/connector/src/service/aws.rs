@@ -18,7 +18,8 @@ use super::clock::AnswerDate;
 use super::columns::{Encryption, RecordColumns};
 use super::failure::classify;
 use super::pace::Pace;
-use super::retry::{RequestCounters, with_retries};
+use super::patience::Starved;
+use super::retry::{RequestCounters, with_retries, with_retries_unless_throttled};
 use super::{KinesisApi, Page, PutEntry, PutOutcome, ShardFilter, ShardIterator, StreamSummary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{AccessOptions, RetryOptions, StreamId};
@@ -42,6 +43,7 @@ pub struct AwsKinesis {
     pub(super) retry: RetryOptions,
     pub(super) own_calls: Arc<RequestCounters>,
     pace: Pace,
+    starved: Starved,
 }
 
 impl AwsKinesis {
@@ -56,6 +58,7 @@ impl AwsKinesis {
             retry,
             own_calls: Arc::default(),
             pace: Pace::of_interval(GET_RECORDS_INTERVAL),
+            starved: Starved::default(),
         })
     }
 
@@ -169,7 +172,7 @@ impl AwsKinesis {
         start: &IteratorStart,
         counters: &Arc<RequestCounters>,
     ) -> Result<ShardIterator> {
-        let answer = with_retries(&self.retry, counters, || async {
+        let answer = with_retries_unless_throttled(&self.retry, counters, || async {
             self.client
                 .get_shard_iterator()
                 .set_stream_name(self.name())
@@ -315,9 +318,15 @@ impl KinesisApi for AwsKinesis {
             self.pace.turn(shard).await;
             self.get_page(iterator, limit).await
         };
-        with_retries(&self.retry, counters, asking)
-            .await
-            .map_err(|error| error.with("shard", shard.to_string()))
+        let answer = with_retries_unless_throttled(&self.retry, counters, asking).await;
+        match &answer {
+            Ok(_) => self.starved.answered(shard),
+            Err(error) if error.kind() == ErrorKind::Throttled => {
+                self.starved.throttled(&self.stream.name, shard);
+            }
+            Err(_) => {}
+        }
+        answer.map_err(|error| error.with("shard", shard.to_string()))
     }
 
     fn asked_lately(&self, shard: &ShardId) -> u32 {

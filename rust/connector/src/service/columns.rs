@@ -38,6 +38,11 @@ impl ByteColumn {
         self.offsets.iter_mut().for_each(|offset| *offset -= cut);
     }
 
+    fn truncate(&mut self, rows: usize) {
+        self.values.truncate(self.offsets[rows] as usize);
+        self.offsets.truncate(rows + 1);
+    }
+
     fn get(&self, row: usize) -> &[u8] {
         &self.values[self.offsets[row] as usize..self.offsets[row + 1] as usize]
     }
@@ -130,6 +135,16 @@ impl RecordColumns {
         self.encryptions.drain(..rows.min(self.encryptions.len()));
     }
 
+    /// Keeps the first so many records (all of them at most).
+    pub fn truncate(&mut self, rows: usize) {
+        let rows = rows.min(self.len());
+        self.data.truncate(rows);
+        self.partition_keys.truncate(rows);
+        self.sequence_numbers.truncate(rows);
+        self.arrival_millis.truncate(rows);
+        self.encryptions.truncate(rows);
+    }
+
     /// The number of records.
     pub fn len(&self) -> usize {
         self.arrival_millis.len()
@@ -149,6 +164,29 @@ impl RecordColumns {
     pub fn bytes(&self) -> usize {
         let columns = [&self.data, &self.partition_keys, &self.sequence_numbers];
         columns.iter().map(|column| column.values.len()).sum::<usize>() + self.len() * size_of::<i64>()
+    }
+
+    /// The bytes of the payloads.
+    pub fn data_bytes(&self) -> usize {
+        self.data.values.len()
+    }
+
+    /// How many records from the first one on take so many bytes at most.
+    pub fn fitting(&self, bytes: usize) -> usize {
+        let columns = [&self.data, &self.partition_keys, &self.sequence_numbers];
+        let taken = |rows: usize| {
+            let values = columns.iter().map(|column| column.offsets[rows] as usize);
+            values.sum::<usize>() + rows * size_of::<i64>()
+        };
+        let (mut fit, mut over) = (0, self.len() + 1);
+        while over - fit > 1 {
+            let middle = fit + (over - fit) / 2;
+            match taken(middle) <= bytes {
+                true => fit = middle,
+                false => over = middle,
+            }
+        }
+        fit
     }
 
     /// A copy of the records from this row on.

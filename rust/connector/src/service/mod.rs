@@ -8,6 +8,7 @@ mod columns;
 mod failure;
 mod fan_out;
 mod pace;
+mod patience;
 mod presence;
 mod properties;
 mod retry;
@@ -27,6 +28,7 @@ pub use fan_out::{
     Consumer, ConsumerId, ConsumerStatus, FanOutApi, SubscribeAt, Subscription, SubscriptionConnection,
 };
 pub use pace::Pace;
+pub(crate) use patience::Patience;
 pub(crate) use presence::{Presence, presence, same_stream, stream_changed};
 pub use properties::{SYSTEM_PROPERTIES, SystemProperties};
 pub use retry::RequestCounters;
@@ -130,7 +132,9 @@ pub enum PutOutcome {
 }
 
 /// Kinesis for one stream. Every call retries what is worth it as the options say, counts that in
-/// [`RequestCounters`], and fails with a classified error that names stream and request id.
+/// [`RequestCounters`], and fails with a classified error that names stream and request id. A throttled read of a shard
+/// ([`Self::shard_iterator`], [`Self::get_records`]) isn't tried again here: its limit is shared with everybody who reads
+/// the shard, so it is [`crate::ErrorKind::Throttled`] at once, and no failure.
 #[async_trait]
 pub trait KinesisApi: Debug + Send + Sync {
     /// DescribeStreamSummary.

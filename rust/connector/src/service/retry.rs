@@ -59,8 +59,13 @@ impl RequestCounters {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn count_failure(&self, error: &Error) {
+    /// Counts a request that is about to be sent again.
+    pub(crate) fn count_retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_failure(&self, error: &Error) {
+        self.count_retry();
         if error.kind() == ErrorKind::Throttled {
             self.count_throttle();
         }
@@ -87,6 +92,40 @@ pub fn backoff(options: &RetryOptions) -> ExponentialBuilder {
 pub async fn with_retries<T, F, Fut>(
     options: &RetryOptions,
     counters: &Arc<RequestCounters>,
+    attempt: F,
+) -> Result<T, Error>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, Error>>,
+{
+    retried_when(Error::is_retryable, options, counters, attempt).await
+}
+
+/// The same for requests whose limit is shared with others: one that is throttled fails at once, counted, and when to ask
+/// again is the caller's to say ([`super::Patience`]).
+pub async fn with_retries_unless_throttled<T, F, Fut>(
+    options: &RetryOptions,
+    counters: &Arc<RequestCounters>,
+    attempt: F,
+) -> Result<T, Error>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, Error>>,
+{
+    let failed = |error: &Error| error.is_retryable() && error.kind() != ErrorKind::Throttled;
+    retried_when(failed, options, counters, attempt)
+        .await
+        .inspect_err(|error| {
+            if error.kind() == ErrorKind::Throttled {
+                counters.count_throttle();
+            }
+        })
+}
+
+async fn retried_when<T, F, Fut>(
+    retryable: impl FnMut(&Error) -> bool,
+    options: &RetryOptions,
+    counters: &Arc<RequestCounters>,
     mut attempt: F,
 ) -> Result<T, Error>
 where
@@ -99,7 +138,7 @@ where
     };
     counted
         .retry(backoff(options))
-        .when(Error::is_retryable)
+        .when(retryable)
         .notify(|error, wait| {
             counters.count_failure(error);
             tracing::warn!(wait_ms = wait.as_millis() as u64, "trying again after: {error}");

@@ -168,8 +168,12 @@ pub enum Reading {
     Twice {
         limits: [u64; 2],
     },
-    /// Two attempts at the same time; one of them may fail over the claim, and is tried again.
+    /// Two attempts at the same time; one of them may fail over the claim, and is tried again. Not in one process.
     Raced {
+        limits: [u64; 2],
+    },
+    /// Two attempts at the same time, consumed by one thread: the second's rows are taken when the first's have begun.
+    Nested {
         limits: [u64; 2],
     },
     FailedFirst {
@@ -461,6 +465,7 @@ fn reading() -> impl Strategy<Value = Reading> {
         2 => limit().prop_map(|limit| Reading::Unreported { limit }),
         1 => limits().prop_map(|limits| Reading::Twice { limits }),
         2 => limits().prop_map(|limits| Reading::Raced { limits }),
+        2 => limits().prop_map(|limits| Reading::Nested { limits }),
         1 => limits().prop_map(|limits| Reading::FailedFirst { limits }),
         1 => limit().prop_map(|limit| Reading::ClosedEarly { limit }),
         1 => Just(Reading::Unread),

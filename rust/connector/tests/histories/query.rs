@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use kinesis_connector::batch::RecordBatch;
 use kinesis_connector::checkpoint::hadoop::FileSystem;
 use kinesis_connector::checkpoint::memory::MemoryStore;
 use kinesis_connector::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
@@ -385,20 +386,27 @@ impl Query {
                 self.whole(task, first, true).await?,
                 self.whole(task, second, true).await?,
             ]),
-            Reading::Raced {
-                limits: [left, right],
-            } => {
+            Reading::Raced { limits } => {
+                let [left, right] = limits;
                 let (left, right) = tokio::join!(self.whole(task, left, true), self.whole(task, right, true));
-                let mut rows = Vec::new();
-                for read in [left, right] {
-                    rows.push(match read {
-                        Err(error) if error.kind() == ErrorKind::ClaimConflict => {
-                            self.whole(task, 1, true).await?
-                        }
-                        read => read?,
-                    });
-                }
-                Ok(rows)
+                Ok(vec![
+                    self.or_again(task, limits, left).await?,
+                    self.or_again(task, limits, right).await?,
+                ])
+            }
+            Reading::Nested { limits } => {
+                let [outer, inner] = limits;
+                let outer = self.reader(task, outer);
+                let begun = outer.next().await;
+                let inner = self.attempt(task, inner, true).await;
+                let outer = match begun {
+                    Ok(begun) => self.rest(&outer, begun, true).await,
+                    Err(error) => Err(error),
+                };
+                Ok(vec![
+                    self.or_again(task, limits, outer).await?,
+                    self.or_again(task, limits, inner).await?,
+                ])
             }
             Reading::FailedFirst {
                 limits: [first, second],
@@ -435,15 +443,44 @@ impl Query {
         self.attempt(task, limit, reported).await
     }
 
+    /// What one of two attempts with these limits read, or what its retry reads. Attempts in one process have no reason to
+    /// fail over the claim.
+    async fn or_again(&self, task: &ReadTask, limits: [u64; 2], read: Result<Rows>) -> Result<Rows> {
+        let one_process = match self.fan_out {
+            Some(_) => self
+                .executors
+                .iter()
+                .all(|executor| *executor == self.executors[0]),
+            None => polling_process(limits[0]) == polling_process(limits[1]),
+        };
+        match read {
+            Err(error) if error.kind() == ErrorKind::ClaimConflict && !one_process => {
+                self.whole(task, 1, true).await
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::RefusedPosition | ErrorKind::InUse) => {
+                self.whole(task, 1, true).await
+            }
+            read => read,
+        }
+    }
+
     async fn attempt(&self, task: &ReadTask, limit: u64, reported: bool) -> Result<Rows> {
         let reader = self.reader(task, limit);
+        let begun = reader.next().await?;
+        self.rest(&reader, begun, reported).await
+    }
+
+    /// The rows that an attempt has begun with, and those that follow.
+    async fn rest(&self, reader: &ShardReader, begun: Option<RecordBatch>, reported: bool) -> Result<Rows> {
         let mut rows = Rows {
             whole: true,
             ..Rows::default()
         };
-        while let Some(batch) = reader.next().await? {
+        let mut next = begun;
+        while let Some(batch) = next {
             rows.numbers
                 .extend(batch.sequence_number.iter().flatten().map(str::to_owned));
+            next = reader.next().await?;
         }
         let report = reader.finish(true).await?;
         self.report(report.filter(|_| reported))?;
@@ -467,7 +504,7 @@ impl Query {
                     1 => 40,
                     _ => options.prefetch_max_bytes_per_shard,
                 };
-                &self.memories[usize::from(limit.is_multiple_of(3))]
+                &self.memories[polling_process(limit)]
             }
         };
         let (api, store) = (self.kinesis.clone(), self.store.clone());
@@ -494,6 +531,11 @@ impl Query {
         self.offset = next;
         Ok(())
     }
+}
+
+/// The process of a polling reader with this limit.
+fn polling_process(limit: u64) -> usize {
+    usize::from(limit.is_multiple_of(3))
 }
 
 /// Changes the stream.

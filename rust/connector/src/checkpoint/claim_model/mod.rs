@@ -11,6 +11,9 @@
 //! The properties are the sentences of the protocol. [`Rules`] can break one rule at a time: a test for each shows
 //! that the checker then finds the property that falls, so a sound protocol is not just a blind model.
 //!
+//! Attempts of one process decide about the end one after the other: the one that waits is one that begins later, so all of
+//! this holds for them, and what they have beyond it has rules of its own.
+//!
 //! The shard's log does not grow in the model. An attempt may stop after any record of it, and an attempt that sees a
 //! shorter log is one that stops there: growing adds nothing. Fetching several records at once is several steps.
 //!
@@ -50,8 +53,19 @@ enum Rules {
     EarlyEndClaimsNothing,
     /// After a restart the driver plans without the claims.
     RestartWithoutTheClaims,
+    /// All attempts are in one process, and decide one after the other. None dies while its put is under way, which no
+    /// process can wait for.
+    OneProcess,
+    /// The same, without waiting for one another.
+    OneProcessWithoutTurns,
     /// The store lets the last put win.
     LastPutWins,
+}
+
+impl Rules {
+    fn is_one_process(self) -> bool {
+        matches!(self, Self::OneProcess | Self::OneProcessWithoutTurns)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -114,6 +128,19 @@ fn the_protocol_is_sound() {
 #[test]
 fn a_batch_completes_whatever_happened_before() {
     assert_sound(Rules::Kept, 1);
+}
+
+#[test]
+fn attempts_of_one_process_never_fail_over_the_claim() {
+    assert_sound(Rules::OneProcess, 2);
+}
+
+#[test]
+fn attempts_of_one_process_that_do_not_wait_are_found_out() {
+    assert_found(
+        Rules::OneProcessWithoutTurns,
+        properties::NONE_FAILS_OVER_THE_CLAIM,
+    );
 }
 
 #[test]

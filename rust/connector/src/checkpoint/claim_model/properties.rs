@@ -15,6 +15,8 @@ pub(super) const NO_SUCCESS_PAST_THE_CLAIM: &str = "an attempt that delivered pa
 pub(super) const RETRY_IS_EXACT: &str = "an attempt that begins after the claim reads exactly to it";
 pub(super) const UNCLAIMED_STANDS: &str = "a shard without a claim stands where it stood";
 pub(super) const COMPLETES: &str = "once nothing fails any more, the batch completes";
+pub(super) const NONE_FAILS_OVER_THE_CLAIM: &str =
+    "no attempt fails because another one of its process has claimed a nearer end";
 pub(super) const FORWARD: &str = "offsets only go forward";
 
 /// What must hold, and what must be possible for that to mean anything.
@@ -34,13 +36,24 @@ pub(super) fn properties() -> Vec<Property<Protocol>> {
         Property::sometimes("all batches are done", |model: &Protocol, world| {
             model.is_done(world)
         }),
-        Property::sometimes("two attempts want to claim", |_, world| {
-            every(world, |phase| phase == Phase::Claiming)
-        }),
         Property::sometimes("two attempts read to a claim", |_, world| {
             every(world, |phase| matches!(phase, Phase::Bound(_)))
         }),
     ]
+}
+
+/// What attempts do that know nothing of each other.
+pub(super) fn claim_at_once() -> Property<Protocol> {
+    Property::sometimes("two attempts want to claim", |_, world| {
+        every(world, |phase| phase == Phase::Claiming)
+    })
+}
+
+/// What attempts of one process may rely on.
+pub(super) fn none_fails_over_the_claim() -> Property<Protocol> {
+    Property::always(NONE_FAILS_OVER_THE_CLAIM, |_, world| {
+        holds(world, Broken::FailedOverTheClaim)
+    })
 }
 
 /// What wiped claims cost.

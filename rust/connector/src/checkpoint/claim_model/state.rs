@@ -100,6 +100,7 @@ pub(super) enum Broken {
     EndedUnclaimed,
     SucceededPastClaim,
     RetryFailed,
+    FailedOverTheClaim,
     MovedUnclaimed,
     WentBack,
 }

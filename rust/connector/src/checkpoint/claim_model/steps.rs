@@ -2,7 +2,9 @@
 
 use stateright::{Model, Property};
 
-use super::properties::{completes, properties, repeated_after_wipe};
+use super::properties::{
+    claim_at_once, completes, none_fails_over_the_claim, properties, repeated_after_wipe,
+};
 use super::state::{Attempt, Broken, Driver, End, Phase, SHARD_END, World};
 use super::{Protocol, RECORDS, Rules};
 use crate::checkpoint::protocol::{Course, course, has_passed, stands_at};
@@ -123,6 +125,12 @@ impl Model for Protocol {
 
     fn properties(&self) -> Vec<Property<Self>> {
         let mut all = properties();
+        if self.rules != Rules::OneProcess {
+            all.push(claim_at_once());
+        }
+        if self.rules.is_one_process() {
+            all.push(none_fails_over_the_claim());
+        }
         if self.rules == Rules::ClaimsWiped {
             all.push(repeated_after_wipe());
         }
@@ -177,6 +185,7 @@ impl Protocol {
     fn attempt_steps(&self, world: &World, place: usize, attempt: &Attempt, steps: &mut Vec<Step>) {
         let more = attempt.fetched < SHARD_END;
         match attempt.phase {
+            Phase::Begin if self.rules == Rules::OneProcess && anyone_decides(world) => {}
             Phase::Begin => steps.push(Step::AskForClaim(place)),
             Phase::Unread => steps.push(Step::FetchNothing(place)),
             Phase::Reading => steps.push(Step::Stop(place)),
@@ -185,7 +194,7 @@ impl Protocol {
                 if attempt.wanted {
                     steps.push(Step::PutClaimAndLoseTheAnswer(place));
                 }
-                if world.late.len() < LATE_PUTS {
+                if world.late.len() < LATE_PUTS && !self.rules.is_one_process() {
                     steps.push(Step::DieWhilePutting(place));
                 }
             }
@@ -329,6 +338,9 @@ impl Protocol {
                 if attempt.after_claim {
                     world.broken.insert(Broken::RetryFailed);
                 }
+                if self.rules.is_one_process() {
+                    world.broken.insert(Broken::FailedOverTheClaim);
+                }
                 world.attempts[place] = None;
             }
         }
@@ -416,6 +428,13 @@ impl Protocol {
             ..World::new()
         };
     }
+}
+
+/// True if an attempt reads by its own rule, or is about to claim: it has its turn.
+fn anyone_decides(world: &World) -> bool {
+    let decides =
+        |attempt: &Attempt| matches!(attempt.phase, Phase::Unread | Phase::Reading | Phase::Claiming);
+    world.attempts.iter().flatten().any(decides)
 }
 
 /// On the way to the claim, or there.

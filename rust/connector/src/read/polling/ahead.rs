@@ -70,6 +70,18 @@ pub(super) struct Answer {
     pub arrival: Option<i64>,
     /// Bytes of a record, on average over the last answer with records; 0 before.
     pub record_bytes: usize,
+    /// Of those the payload's.
+    data_bytes: usize,
+}
+
+/// In the place of the iterator that follows a page of which the rest was dropped: it isn't the shard's end.
+fn nowhere() -> ShardIterator {
+    ShardIterator(String::new())
+}
+
+/// False for the iterator in whose place is nothing.
+pub(super) fn leads_on(iterator: &ShardIterator) -> bool {
+    !iterator.0.is_empty()
 }
 
 impl Answer {
@@ -77,6 +89,7 @@ impl Answer {
     pub(super) fn to(page: &Page, full: bool, asked: Instant, last: Option<&Self>) -> Self {
         let records = &page.records;
         let known = |bytes: usize| bytes.checked_div(records.len());
+        let data_bytes = known(records.data_bytes()).or(last.map(|last| last.data_bytes));
         Self {
             asked,
             tip: is_tip(page.millis_behind_latest, records.is_empty()),
@@ -87,12 +100,20 @@ impl Answer {
             record_bytes: known(records.bytes())
                 .or(last.map(|last| last.record_bytes))
                 .unwrap_or_default(),
+            data_bytes: data_bytes.unwrap_or_default(),
         }
     }
 
     /// How many records there is room for in so many bytes, by those of the last answer. Larger ones by a third fit, too.
     pub(super) fn records_in(&self, bytes: usize) -> usize {
         (bytes / 4 * 3).checked_div(self.record_bytes).unwrap_or_default()
+    }
+
+    /// How many records have so many bytes of payload, or a few more, by those of the last answer; none if nothing is
+    /// known of them.
+    fn records_with(&self, data_bytes: u64) -> Option<u64> {
+        let of_one = u64::try_from(self.data_bytes).ok().filter(|bytes| *bytes > 0)?;
+        Some(data_bytes.div_ceil(of_one).max(1))
     }
 
     /// True if nothing that follows can have expired unread.
@@ -126,6 +147,11 @@ impl Ahead {
     /// True if it has pages, or may get some.
     pub(in crate::read) fn has_more(&self) -> bool {
         self.is_fetching() || !self.pages().pages.is_empty()
+    }
+
+    /// True if it has pages, may get some, or has the iterator for what follows.
+    pub(in crate::read) fn leads_on(&self) -> bool {
+        self.has_more() || self.pages().iterator.is_some()
     }
 
     /// True if something was asked for between two batches.
@@ -163,17 +189,31 @@ impl Ahead {
         self.pages().pop()
     }
 
-    /// Puts back what a batch left of the page taken last. If there is no room for it, what follows is of no use either.
-    pub(super) fn put_back(&mut self, page: Page) {
-        let bytes = page.records.bytes();
-        let fits = self.pages().bytes.saturating_add(bytes) <= self.room.own;
-        let reserved = match fits {
-            true => self.room.budget.try_reserve(bytes, self.room.all),
+    /// Puts back what a batch left of the page taken last. Where there is no room for all of it, as much as fits is kept,
+    /// and what follows that is asked for again.
+    pub(super) fn put_back(&mut self, mut page: Page) {
+        let left = |ahead: &Self| ahead.room.own.saturating_sub(ahead.pages().bytes);
+        let reserve = |ahead: &Self, bytes: usize| match bytes <= left(ahead) {
+            true => ahead.room.budget.try_reserve(bytes, ahead.room.all),
             false => None,
         };
-        match reserved {
-            Some(reserved) => self.pages().put_first(page, reserved),
-            None => self.clear(),
+        if let Some(reserved) = reserve(self, page.records.bytes()) {
+            return self.pages().put_first(page, reserved);
+        }
+        self.clear();
+        if let Some(answer) = &mut self.pages().answer {
+            // Something follows what is kept, whatever the answer said of what followed it.
+            (answer.tip, answer.full) = (false, true);
+        }
+        let most = left(self).min(self.room.budget.left(self.room.all));
+        page.records.truncate(page.records.fitting(most));
+        if page.records.is_empty() {
+            return;
+        }
+        page.next = Some(nowhere());
+        page.millis_behind_latest = page.millis_behind_latest.map(|millis| millis.max(1));
+        if let Some(reserved) = reserve(self, page.records.bytes()) {
+            self.pages().put_first(page, reserved);
         }
     }
 
@@ -200,6 +240,11 @@ impl Ahead {
         known.map_or(0, |answer| answer.records_in(bytes))
     }
 
+    /// How many records have so many bytes of payload; none if that isn't known.
+    pub(super) fn records_with(&self, data_bytes: u64) -> Option<u64> {
+        self.pages().answer.as_ref()?.records_with(data_bytes)
+    }
+
     /// Notes the answer asked for last.
     pub(super) fn answered(&self, page: &Page, full: bool, asked: Instant) {
         let mut pages = self.pages();
@@ -216,13 +261,14 @@ impl Ahead {
         self.pages().iterator.take()
     }
 
-    /// Goes on with this iterator if no pages wait. True if there is anything for a later reader.
+    /// Goes on with this iterator if no pages wait. True if there is anything for a later reader, if only how large the
+    /// records are.
     pub(super) fn go_on_with(&self, iterator: Option<ShardIterator>) -> bool {
         let mut pages = self.pages();
         if pages.pages.is_empty() && pages.iterator.is_none() {
             pages.iterator = iterator;
         }
-        let anything = !pages.pages.is_empty() || pages.iterator.is_some();
+        let anything = !pages.pages.is_empty() || pages.iterator.is_some() || pages.answer.is_some();
         drop(pages);
         anything || self.is_fetching()
     }
@@ -283,7 +329,7 @@ impl Pages {
 
     fn put_first(&mut self, page: Page, reserved: Reserved) {
         if self.pages.is_empty() && self.iterator.is_none() {
-            self.iterator.clone_from(&page.next);
+            self.iterator = page.next.clone().filter(leads_on);
         }
         self.bytes += page.records.bytes();
         self.pages.push_front((page, reserved));

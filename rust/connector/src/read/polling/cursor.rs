@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ahead::{Ahead, Answer, is_young};
+use super::ahead::{Ahead, Answer, is_young, leads_on};
 use super::retention::{Retention, expired_after};
 use super::{Fetcher, MAX_RECORDS, rest_of};
 use crate::error::{Error, ErrorKind, Result};
@@ -195,6 +195,8 @@ impl PollingCursor {
 
     async fn ask_once(&mut self, limit: u32) -> Result<Page> {
         let iterator = self.iterator().await?;
+        // It is of use even if this request gets no turn.
+        self.iterator = Some(iterator.clone());
         let (shard, counters) = (&self.shared.task.shard, &self.shared.counters);
         let asked = Instant::now();
         self.asked = Some(asked);
@@ -301,6 +303,11 @@ impl PollingCursor {
         task.until.is_none() && task.consumer.is_none()
     }
 
+    /// How many records have so many bytes of payload; none if that isn't known.
+    pub(in crate::read) fn records_with(&self, data_bytes: u64) -> Option<u64> {
+        self.ahead.records_with(data_bytes)
+    }
+
     /// How many records beyond the batch's limit an answer may have, because they are kept for the next batch.
     pub(in crate::read) fn room_for_rest(&self) -> usize {
         match self.leaves_to_next() {
@@ -318,7 +325,7 @@ impl PollingCursor {
         rest: Option<RecordColumns>,
     ) {
         self.position = position;
-        self.iterator = iterator;
+        self.iterator = iterator.filter(leads_on);
         match (rest, self.last.take()) {
             (Some(records), Some(last)) => {
                 self.ahead.put_back(Page { records, ..last });

@@ -10,9 +10,9 @@ use super::MAX_RECORDS;
 use super::ahead::{Answer, Waiting, is_young};
 use super::cursor::remove_read;
 use super::rest_of;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::read::budget::{Reserved, Room};
-use crate::service::{KinesisApi, Page, RequestCounters, ShardIterator};
+use crate::service::{KinesisApi, Page, Patience, RequestCounters, ShardIterator};
 use crate::stream::{Position, SequenceNumber, ShardId};
 
 pub(super) struct Fetch {
@@ -39,6 +39,7 @@ impl Fetch {
     /// if no pages wait.
     pub(super) async fn run(self, end: Position, mut stop: watch::Receiver<bool>) {
         let mut before = self.to_be_looked_for(end);
+        let (mut patience, mut again) = (Patience::default(), None);
         loop {
             let asked = self.waiting.lock().answer.as_ref().map(|answer| answer.asked);
             tokio::select! {
@@ -47,10 +48,21 @@ impl Fetch {
                 _ = stop.wait_for(|stop| *stop) => return,
                 () = rest_of(self.interval, asked) => {}
             }
+            if let Some(wait) = again.take() {
+                tokio::select! {
+                    biased;
+                    _ = stop.wait_for(|stop| *stop) => return,
+                    () = tokio::time::sleep(wait) => self.counters.count_retry(),
+                }
+            }
             let Some(question) = self.question() else { return };
             match self.ask(question, &mut before).await {
-                Ok(true) => {}
+                Ok(true) => patience.answered(),
                 Ok(false) => return,
+                Err(error) if error.kind() == ErrorKind::Throttled => match patience.wait_after(error) {
+                    Ok(wait) => again = Some(wait),
+                    Err(_) => return,
+                },
                 // The next reader asks itself, and tells what is wrong if it still is.
                 Err(error) => {
                     tracing::debug!(shard = %self.shard, "nothing more is fetched ahead: {error}");

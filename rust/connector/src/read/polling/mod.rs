@@ -13,16 +13,17 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::cursor::Cursor;
+use super::cursor::{Answer, Cursor};
 use super::fanout::BatchEnd;
 use super::rows::{Bounds, Cut, LeftOut, Taken, take};
 use super::stretch::Stretch;
 use super::task::Asked;
+use super::turns::Waiters;
 use super::{ShardMemory, Shared};
 use crate::checkpoint::protocol::{Course, course};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
-use crate::service::{FanOutApi, KinesisApi, Page};
+use crate::service::{FanOutApi, KinesisApi, Page, Patience};
 use crate::stream::Position;
 
 pub(super) use ahead::{Ahead, is_young};
@@ -108,6 +109,19 @@ pub(super) struct Fetcher<'a> {
     pub options: &'a SourceOptions,
     pub shared: Arc<Shared>,
     pub stop: watch::Receiver<bool>,
+    /// Other attempts of this process that wait for the batch's end.
+    pub waiters: Waiters,
+    /// With the limits that the shard's readers share.
+    pub patience: Patience,
+}
+
+/// What becomes of a shard's part of a batch while others use up the shard's limits.
+#[derive(Clone, Copy)]
+enum Throttled {
+    /// It waits.
+    Waits,
+    /// It ends, if it has got somewhere or this time has come.
+    Ends(Option<Instant>),
 }
 
 impl Fetcher<'_> {
@@ -128,17 +142,25 @@ impl Fetcher<'_> {
             .filter(|_| self.shared.task.until.is_none())
             .map(|time| Instant::now() + time);
         cursor.until(BatchEnd::Open(deadline));
+        let throttled = match self.shared.task.until {
+            Some(_) => Throttled::Waits,
+            None => Throttled::Ends(deadline),
+        };
         loop {
             let bounds = self.bounds();
-            // A batch's last answer need not be a small one.
-            let limit = bounds.rows.map_or(MAX_RECORDS, |rows| {
-                let rows = rows.saturating_add(cursor.room_for_rest() as u64);
-                u32::try_from(rows).unwrap_or(MAX_RECORDS)
-            });
+            // A batch's last answer need not be a small one, where there is room for what is beyond the batch.
+            let by_bytes = bounds.bytes.and_then(|bytes| cursor.records_with(bytes));
+            let limit = bounds
+                .rows
+                .into_iter()
+                .chain(by_bytes)
+                .min()
+                .map_or(MAX_RECORDS, |rows| {
+                    let rows = rows.saturating_add(cursor.room_for_rest() as u64);
+                    u32::try_from(rows).unwrap_or(MAX_RECORDS)
+                });
             let limit = limit.clamp(1, self.options.records_per_fetch);
-            let asked = self
-                .or_stop(cursor.next_page(limit, self.options.fetch_interval))
-                .await?;
+            let asked = self.next_page(cursor, limit, throttled).await?;
             let Some(answer) = asked else { return Ok(()) };
             let Some(page) = answer else {
                 // The shard's part ends here for every attempt, rows or none.
@@ -149,7 +171,7 @@ impl Fetcher<'_> {
             if step.stopped || step.cut.is_some() || step.shard_end {
                 return Ok(());
             }
-            if step.tip || self.is_full() || self.is_over(deadline) {
+            if step.tip || step.hurried || self.is_full() || self.is_over(deadline) {
                 return Ok(());
             }
             // An empty answer behind the tip is a stretch without records, to be walked through at the pace that
@@ -162,6 +184,48 @@ impl Fetcher<'_> {
             {
                 return Ok(());
             }
+        }
+    }
+
+    /// The next answer, or none where the shard's part of the batch ends before it; nothing at all if told to stop.
+    /// Throttling is no failure: it asks again until its turn comes.
+    async fn next_page(
+        &mut self,
+        cursor: &mut Cursor,
+        limit: u32,
+        throttled: Throttled,
+    ) -> Result<Option<Option<Page>>> {
+        loop {
+            let asked = cursor.next_page(limit, self.options.fetch_interval);
+            let error = match self.or_stop(asked).await? {
+                None => return Ok(None),
+                Some(Answer::Page(page)) => {
+                    self.patience.answered();
+                    return Ok(Some(Some(*page)));
+                }
+                Some(Answer::TimeIsOver) => return Ok(Some(None)),
+                Some(Answer::Throttled(error)) => error,
+            };
+            let mut again = Instant::now() + self.patience.wait_after(error)?;
+            if let Throttled::Ends(deadline) = throttled {
+                let got_somewhere = !self
+                    .shared
+                    .progress()
+                    .position
+                    .is_same_place(&self.shared.task.start);
+                if got_somewhere || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                    return Ok(Some(None));
+                }
+                again = deadline.map_or(again, |deadline| again.min(deadline));
+            }
+            let wait = async {
+                tokio::time::sleep_until(again).await;
+                Ok(())
+            };
+            if self.or_stop(wait).await?.is_none() {
+                return Ok(None);
+            }
+            self.shared.counters.count_retry();
         }
     }
 
@@ -179,11 +243,8 @@ impl Fetcher<'_> {
                 through: end.record().cloned(),
                 ..Bounds::default()
             };
-            let Some(page) = self
-                .or_stop(cursor.next_page(MAX_RECORDS, self.options.fetch_interval))
-                .await?
-                .flatten()
-            else {
+            let asked = self.next_page(cursor, MAX_RECORDS, Throttled::Waits).await?;
+            let Some(page) = asked.flatten() else {
                 return Ok(());
             };
             let step = self.take_page(page, &bounds, cursor).await?;
@@ -291,31 +352,29 @@ impl Fetcher<'_> {
             let next = page.next.filter(|_| cut.is_none());
             cursor.stand_at(progress.position.clone(), next, rest);
         }
-        for batch in batches {
-            if self
-                .or_stop(async {
-                    self.shared.queue.push(self.shared.lane, batch).await;
-                    Ok(())
-                })
-                .await?
-                .is_none()
-            {
-                return Ok(Step {
-                    stopped: true,
-                    cut,
-                    shard_end,
-                    tip,
-                    empty,
-                });
-            }
-        }
-        Ok(Step {
+        let mut step = Step {
             stopped: false,
+            hurried: false,
             cut,
             shard_end,
             tip,
             empty,
-        })
+        };
+        for batch in batches {
+            let push = async {
+                Ok(self
+                    .shared
+                    .queue
+                    .push(self.shared.lane, batch, &self.waiters)
+                    .await)
+            };
+            let Some(had_room) = self.or_stop(push).await? else {
+                step.stopped = true;
+                break;
+            };
+            step.hurried |= !had_room;
+        }
+        Ok(step)
     }
 
     /// What the batch may still take.
@@ -367,6 +426,9 @@ impl Fetcher<'_> {
 /// What one answer meant for the batch.
 struct Step {
     stopped: bool,
+    /// Others wait for this attempt, and there was no room for the records: the batch ends here, wherever its consumer
+    /// is.
+    hurried: bool,
     cut: Option<Cut>,
     shard_end: bool,
     tip: bool,

@@ -26,14 +26,58 @@ async fn the_rest_of_a_page_is_handed_over_without_a_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rest_above_the_bound_is_dropped() {
+async fn of_a_rest_above_the_bound_as_much_as_fits_is_kept() {
     let mut query = Query::new(10);
     query.options.max_fetch_bytes_per_shard = Some(400);
     query.options.prefetch_max_bytes_per_shard = 6 * RECORD as u64 - 1;
-    assert_eq!(query.expect(100..104).await.buffered_bytes, 0);
+    let first = query.expect(100..104).await;
+    assert_eq!((first.left, first.buffered_bytes), (true, 5 * RECORD as u64));
     query.shard.asked();
-    query.expect(104..108).await;
-    assert_eq!(query.shard.asked(), ["at 103", "get 103"]);
+    let second = query.expect(104..108).await;
+    assert_eq!((second.left, second.buffered_bytes), (true, RECORD as u64));
+    assert_eq!(query.shard.asked(), [""; 0]);
+    let third = query.expect(108..110).await;
+    assert_eq!((third.left, third.tip), (false, true));
+    assert_eq!(query.shard.asked(), ["after 109", "get 109"]);
+    assert_eq!(query.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_shard_that_follows_a_dropped_rest_is_not_missed_nor_early() {
+    let mut query = Query::new(10);
+    query.shard.state().closed = true;
+    query.options.max_fetch_bytes_per_shard = Some(400);
+    query.options.prefetch_max_bytes_per_shard = 4 * RECORD as u64;
+    query.expect(100..104).await;
+    assert_eq!(query.expect(104..108).await.end.to_string(), "AFTER 107");
+    let last = query.expect(108..110).await;
+    assert_eq!((last.end, last.tip), (Position::ShardEnd, true));
+}
+
+/// Reads a backlog in batches of four records, and answers how many records the shard gave out for that.
+async fn given_for_a_backlog(prefetch_bytes: u64) -> u64 {
+    let mut query = Query::new(2_000);
+    query.shard.state().page = 500;
+    query.options.max_fetch_records_per_shard = 10_000;
+    query.options.max_fetch_bytes_per_shard = Some(400);
+    query.options.prefetch_max_bytes_per_shard = prefetch_bytes;
+    for from in (100..2_100).step_by(4) {
+        query.expect(from..from + 4).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    query.shard.state().given
+}
+
+#[tokio::test(start_paused = true)]
+async fn small_batches_do_not_fetch_the_same_answers_again() {
+    // The size of the records is known after the first answer.
+    let given = given_for_a_backlog(100 * RECORD as u64).await;
+    assert!(given <= 2_600, "{given} records for 2,000");
+    let given = given_for_a_backlog(1_000_000).await;
+    assert_eq!(given, 2_000);
+    // Each batch asks for the record before it.
+    let given = given_for_a_backlog(1).await;
+    assert!(given <= 500 + 2_000 / 4 * 5, "{given} records for 2,000");
 }
 
 #[tokio::test(start_paused = true)]

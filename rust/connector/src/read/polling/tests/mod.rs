@@ -4,17 +4,20 @@
 mod fetching;
 mod handing_over;
 mod losses;
+mod throttles;
+mod together;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::checkpoint::memory::MemoryStore;
+use crate::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
-use crate::read::{ReadTask, ShardMemory, ShardReader, ShardReport};
+use crate::read::{ReadTask, ShardMemory, ShardReader, ShardReport, TaskPlan};
 use crate::service::{
     KinesisApi, Page, PutEntry, PutOutcome, RecordColumns, RequestCounters, ShardFilter, ShardIterator,
     StreamSummary,
@@ -43,6 +46,14 @@ struct State {
     /// An answer takes so long.
     delay: Duration,
     asked: Vec<String>,
+    /// Records given out, however often.
+    given: u64,
+    /// Whether the next requests for records have their turn, or are throttled; then all have.
+    turns: VecDeque<bool>,
+    /// The same for those for an iterator.
+    iterator_turns: VecDeque<bool>,
+    /// So many iterators are too old when they are used.
+    too_old: u32,
 }
 
 impl Fake {
@@ -55,12 +66,21 @@ impl Fake {
         std::mem::take(&mut self.state().asked)
     }
 
-    fn iterator(&self, kind: &str, from: u64, counters: &RequestCounters) -> ShardIterator {
+    fn iterator(&self, kind: &str, from: u64, counters: &RequestCounters) -> Result<ShardIterator> {
         counters.count_request();
         let mut state = self.state();
         state.asked.push(format!("{kind} {from}"));
-        ShardIterator(from.to_string())
+        in_turn(&mut state.iterator_turns, counters)?;
+        Ok(ShardIterator(from.to_string()))
     }
+}
+
+fn in_turn(turns: &mut VecDeque<bool>, counters: &RequestCounters) -> Result<()> {
+    if turns.pop_front().unwrap_or(true) {
+        return Ok(());
+    }
+    counters.count_throttle();
+    Err(Error::new(ErrorKind::Throttled, "not now").retryable(true))
 }
 
 #[async_trait]
@@ -83,7 +103,7 @@ impl KinesisApi for Fake {
             Position::After(number) => number.as_str().parse::<u64>().expect("ours") + 1,
             _ => 100,
         };
-        Ok(self.iterator("after", from, counters))
+        self.iterator("after", from, counters)
     }
 
     async fn shard_iterator_at_record(
@@ -92,7 +112,7 @@ impl KinesisApi for Fake {
         number: &SequenceNumber,
         counters: &Arc<RequestCounters>,
     ) -> Result<ShardIterator> {
-        Ok(self.iterator("at", number.as_str().parse().expect("ours"), counters))
+        self.iterator("at", number.as_str().parse().expect("ours"), counters)
     }
 
     async fn get_records(
@@ -110,9 +130,15 @@ impl KinesisApi for Fake {
         if state.failing {
             return Err(Error::new(ErrorKind::Transport, "broken"));
         }
+        in_turn(&mut state.turns, counters)?;
+        if state.too_old > 0 {
+            state.too_old -= 1;
+            return Err(Error::new(ErrorKind::ExpiredIterator, "too old"));
+        }
         let from = iterator.0.parse::<u64>().expect("ours").max(100 + state.expired);
         let end = 100 + state.records;
         let to = end.min(from + state.page.min(limit.into()));
+        state.given += to.saturating_sub(from);
         let mut records = RecordColumns::with_capacity(0, 0);
         for number in from..to {
             records.push(&[7; 100], "k", &number.to_string(), state.arrival)?;

@@ -1,0 +1,173 @@
+//! Throttling of reads is no failure: a shard's limits are shared by all who read it (AWS limit: five GetRecords a second),
+//! whoever they are. Whoever is refused asks again soon, and not at the same time as the others, until it is its turn.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::stream::ShardId;
+
+/// Between two tries, in milliseconds; drawn anew each time. Waits that grow would lose to others that ask all the time.
+const WAIT_MILLIS: RangeInclusive<u64> = 200..=1_000;
+/// A reader that gets no answer at all for so long gives up. Its task's next attempt goes on.
+const LONGEST: Duration = Duration::from_secs(600);
+/// How often it is told which shards are starved.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+/// Shards after which those that were not throttled lately are forgotten.
+const FORGET_AT: usize = 1_000;
+
+/// What a reader knows of the requests that were throttled since its last answer.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    since: Option<Instant>,
+}
+
+impl Patience {
+    /// How long to wait before the next try; the error itself once it can't pass or has gone on for too long.
+    pub(crate) fn wait_after(&mut self, error: Error) -> Result<Duration> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if error.kind() != ErrorKind::Throttled {
+            return Err(error);
+        }
+        if since.elapsed() < LONGEST {
+            return Ok(Duration::from_millis(fastrand::u64(WAIT_MILLIS)));
+        }
+        let told = format!(
+            "every request was throttled for {} minutes: {}. Most likely others read the same shard all the time; \
+             enhanced fan-out (kinesis.consumerType SubscribeToShard) has a limit of its own",
+            LONGEST.as_secs() / 60,
+            error.message()
+        );
+        let gives_up = Error::new(ErrorKind::Throttled, told).retryable(true);
+        Err(error.context().iter().fold(gives_up, |gives_up, (key, value)| {
+            gives_up.with(key, value.clone())
+        }))
+    }
+
+    /// An answer came.
+    pub(crate) fn answered(&mut self) {
+        self.since = None;
+    }
+}
+
+/// Tells in the log which shards get no turn, once a minute.
+#[derive(Debug, Default)]
+pub(super) struct Starved(Mutex<HashMap<ShardId, Turns>>);
+
+/// A shard's requests since it was told of last.
+#[derive(Clone, Copy, Debug)]
+struct Turns {
+    since: Instant,
+    answered: u32,
+    throttled: u32,
+}
+
+impl Starved {
+    /// The shard answered.
+    pub(super) fn answered(&self, shard: &ShardId) {
+        let mut shards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turns) = shards.get_mut(shard) {
+            turns.answered += 1;
+        }
+    }
+
+    /// A request for the shard was throttled.
+    pub(super) fn throttled(&self, stream: &str, shard: &ShardId) {
+        if let Some(Turns {
+            answered, throttled, ..
+        }) = self.count(shard)
+        {
+            tracing::warn!(
+                stream,
+                %shard,
+                throttled,
+                answered,
+                "the shard is starved: most of its requests were throttled within the last minute. Others read it, \
+                 too, and a shard allows five GetRecords a second in all; reading goes on as its turn comes"
+            );
+        }
+    }
+
+    /// Counts a throttled request; what there is to tell, if there is.
+    fn count(&self, shard: &ShardId) -> Option<Turns> {
+        let mut shards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if shards.len() > FORGET_AT {
+            shards.retain(|_, turns| turns.since.elapsed() < TELL_EVERY);
+        }
+        let fresh = Turns {
+            since: Instant::now(),
+            answered: 0,
+            throttled: 0,
+        };
+        let turns = shards.entry(shard.clone()).or_insert(fresh);
+        turns.throttled += 1;
+        if turns.since.elapsed() < TELL_EVERY {
+            return None;
+        }
+        let told = std::mem::replace(turns, fresh);
+        (told.throttled > told.answered).then_some(told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn throttled() -> Error {
+        Error::new(ErrorKind::Throttled, "not now")
+            .retryable(true)
+            .with("shard", "s-1")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_differ_and_end_when_nothing_could_be_learnt_for_minutes() {
+        let mut patience = Patience::default();
+        let waits: Vec<Duration> = (0..20)
+            .map(|_| patience.wait_after(throttled()).expect("a wait"))
+            .collect();
+        assert!(waits.iter().all(|wait| (200..=1_000).contains(&wait.as_millis())));
+        assert!(waits.iter().any(|wait| *wait != waits[0]));
+        tokio::time::advance(LONGEST - Duration::from_secs(1)).await;
+        patience.wait_after(throttled()).expect("a wait");
+        patience.answered();
+        patience.wait_after(throttled()).expect("a wait");
+        tokio::time::advance(LONGEST).await;
+        let error = patience.wait_after(throttled()).expect_err("too long");
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Throttled, true));
+        assert!(error.to_string().contains("10 minutes: not now"), "{error}");
+        assert!(error.to_string().contains("shard=s-1"), "{error}");
+        let other = Patience::default().wait_after(Error::new(ErrorKind::Access, "no"));
+        assert_eq!(other.expect_err("can't pass").kind(), ErrorKind::Access);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn starved_shards_are_told_of_once_a_minute() {
+        let (starved, shard) = (Starved::default(), ShardId::from("s-1"));
+        let told = || {
+            starved
+                .count(&shard)
+                .map(|turns| (turns.throttled, turns.answered))
+        };
+        assert_eq!(told(), None);
+        starved.answered(&shard);
+        tokio::time::advance(TELL_EVERY).await;
+        assert_eq!(told(), Some((2, 1)));
+        assert_eq!(told(), None);
+        starved.answered(&shard);
+        starved.answered(&shard);
+        tokio::time::advance(TELL_EVERY).await;
+        assert_eq!(told(), None, "it gets its turns");
+        let old = starved.count(&shard);
+        assert!(old.is_none());
+        for number in 0..=FORGET_AT {
+            starved.count(&ShardId::from(format!("t-{number}").as_str()));
+        }
+        tokio::time::advance(TELL_EVERY).await;
+        starved.count(&"u".into());
+        assert_eq!(starved.0.lock().expect("counts").len(), 1);
+    }
+}
