@@ -9,9 +9,11 @@ mod fan_out;
 mod news;
 mod push;
 mod shards;
+mod start;
 mod tips;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -22,12 +24,12 @@ use crate::checkpoint::hadoop::FileSystem;
 use crate::config::SourceConfig;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{OutsideShard, StartingPosition};
+use crate::options::OutsideShard;
 use crate::read::{Asked, ReadTask, ShardMemory, ShardReport, TaskPlan};
 use crate::service::{FanOutApi, KinesisApi, RequestCounters, StreamSummary};
 use crate::stream::{HashRange, Offset, Position, ShardId};
 
-pub use batch_read::batch_read_tasks;
+pub use batch_read::{batch_read_tasks, batch_read_tasks_on};
 
 use available::AvailableNow;
 use clock::ServiceClock;
@@ -69,6 +71,8 @@ pub struct Planner {
     memory: ShardMemory,
     /// The query source, once an offset told.
     source: OnceLock<String>,
+    /// What its readers left in this process was ended. What stands there later is of the query's next start.
+    closed: AtomicBool,
 }
 
 /// What the planner remembers from one call to the next. All of it can be found again after a restart.
@@ -191,6 +195,7 @@ impl Planner {
             state: tokio::sync::Mutex::new(state),
             memory: memory.clone(),
             source: OnceLock::new(),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -202,11 +207,7 @@ impl Planner {
         if let Some(kept) = self.files.0.read(&path).await? {
             return kept_offset(&path, kept);
         }
-        let at = match self.config.options.starting_position {
-            StartingPosition::Latest => Position::AtTimestamp(self.clock.now_millis()),
-            StartingPosition::TrimHorizon => Position::TrimHorizon,
-            StartingPosition::AtTimestamp { millis } => Position::AtTimestamp(millis),
-        };
+        let at = start::of_query(&self.config.options, self.clock).await?;
         let source = uuid::Uuid::new_v4().to_string();
         let stream = self.config.options.stream.name.clone();
         let json = Offset::initial(source, stream, self.summary.created_millis, at).to_json()?;
@@ -478,8 +479,12 @@ impl Planner {
         Ok(offset)
     }
 
-    /// What the readers in this process left for the next batch is of no use any more.
+    /// What the readers in this process left for the next batch is of no use any more. Once: later it may be what the
+    /// query's next start reads from.
     fn close(&self) {
+        if self.closed.swap(true, Ordering::Relaxed) {
+            return;
+        }
         if let Some(source) = self.source.get() {
             self.memory.close(source);
         }

@@ -16,10 +16,19 @@ use crate::stream::{Position, ShardId};
 const TELLING: Duration = Duration::from_millis(100);
 
 impl Planner {
-    /// The query ended for good, not by a failure after which it starts again: ends what its readers left in this
-    /// process, and deregisters the consumer if the query registered it.
-    pub async fn release(&self) -> Result<()> {
+    /// The query stopped, for good or not: ends what its readers left in this process, and lets its next start, or
+    /// another query, have its consumer.
+    pub fn stop(&self) {
         self.close();
+        if let Some(fan_out) = &self.fan_out {
+            fan_out.stop();
+        }
+    }
+
+    /// The query ended for good, not by a failure after which it starts again: deregisters the consumer if the query
+    /// registered it, and nobody has taken it since the query [stopped](Self::stop).
+    pub async fn release(&self) -> Result<()> {
+        self.stop();
         let folder = self.config.checkpoint_location.as_deref().unwrap_or_default();
         match &self.fan_out {
             Some(fan_out) => fan_out.release(&*self.files.0, folder).await,
