@@ -4,6 +4,8 @@ mod available;
 mod batch_read;
 mod clock;
 mod consumer;
+#[cfg(test)]
+mod consumer_tests;
 mod ends;
 mod fan_out;
 mod news;
