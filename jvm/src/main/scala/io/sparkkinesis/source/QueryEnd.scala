@@ -17,7 +17,7 @@ import org.apache.spark.sql.streaming.StreamingQueryListener.QueryTerminatedEven
  * An application that ends in order ends for good what runs in it.
  */
 private[source] final class QueryEnd private (
-    context: SparkContext,
+    private val context: SparkContext,
     query: UUID,
     run: Option[UUID],
     ended: Boolean => Unit)
