@@ -1,7 +1,7 @@
 """spark.read: what lies between two positions."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -104,6 +104,12 @@ def test_an_end_is_refused_in_a_stream(spark, sandbox, stream, checkpoint):
     query = spark.readStream.format("aws-kinesis").options(**options).load().writeStream.format("noop")
     with pytest.raises(Exception, match="kinesis.endingPosition"):
         query.option("checkpointLocation", str(checkpoint)).start().awaitTermination()
+
+
+def test_an_end_in_the_future_is_refused(spark, sandbox, stream):
+    end = (datetime.now(UTC) + timedelta(hours=2)).isoformat(timespec="seconds")
+    with pytest.raises(Exception, match="kinesis.endingPosition is 7[12].. s in the future"):
+        batch(spark, sandbox, stream, endingPosition=f"AT_TIMESTAMP {end}").count()
 
 
 def test_a_missing_stream(spark, sandbox):

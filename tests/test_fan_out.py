@@ -176,6 +176,61 @@ def test_bad_options_are_told_at_once(spark, sandbox, stream):
         spark.read.format("aws-kinesis").options(**options).load()
 
 
+@pytest.mark.parametrize(
+    "ends", ["by spark.stop()", "SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)]
+)
+def test_restarts_wait_for_no_listener_and_the_consumer_goes_with_the_application(sandbox, stream, checkpoint, tmp_path, ends):
+    registered, deregistered = sandbox.calls("RegisterStreamConsumer"), sandbox.calls("DeregisterStreamConsumer")
+    stream.put(events(0, 10))
+    ready = tmp_path / "ready"
+    arguments = {
+        "options": fan_out_options(sandbox, stream),
+        "checkpoint": str(checkpoint),
+        "restarts": 3 if ends == "by spark.stop()" else 0,
+        "rows": 10,
+        "more_rows": 20,
+        "ready": str(ready),
+        "ends": ends,
+    }
+    with Job("restarted", arguments, tmp_path / "job.log") as job:
+        job.await_condition(ready.exists, "all starts")
+        assert list(stream.consumers()) == ["app"]
+        assert sandbox.calls("DeregisterStreamConsumer") == deregistered
+        stream.put(events(10, 10))
+        if ends != "by spark.stop()":
+            job.await_condition(ready.with_suffix(".again").exists, "the later rows")
+            job.signal(ends)
+        job.wait()
+        assert not stream.consumers(), job.tail()
+    assert sandbox.calls("RegisterStreamConsumer") == registered + 1
+
+
+def test_a_consumer_of_another_stream_is_refused(spark, sandbox, new_stream, checkpoint):
+    stream, other = new_stream(), new_stream()
+    arn = sandbox.client.register_stream_consumer(StreamARN=other.arn, ConsumerName="app")["Consumer"]["ConsumerARN"]
+    other.put(events(0, 10))
+    frame = read(spark, source_options(sandbox, stream, consumerType="SubscribeToShard", consumerArn=arn))
+    with pytest.raises(StreamingQueryException, match="names a consumer of another stream"):
+        drain(frame, checkpoint)
+
+
+def test_more_new_consumers_than_are_made_at_a_time(spark, sandbox, stream, knobs, tmp_path):
+    stream.put(events(0, 10))
+    knobs(transition_ms=500)
+    try:
+        queries = []
+        for number in range(7):
+            batches = Batches()
+            frame = read(spark, fan_out_options(sandbox, stream, f"app-{number}"))
+            queries.append((start(frame, batches, tmp_path / str(number)), batches))
+        for query, batches in queries:
+            with running(query):
+                await_rows(query, batches, 10)
+    finally:
+        knobs(transition_ms=0)
+    await_no_consumer(stream)
+
+
 @pytest.mark.slow
 def test_kill_9_of_the_driver(sandbox, new_stream, checkpoint, tmp_path):
     stream = new_stream(2)

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from pyspark.errors import StreamingQueryException
 
 from support.queries import (
     Batches,
@@ -128,3 +129,14 @@ def test_a_restart_goes_on_whatever_its_starting_position_says(spark, sandbox, s
     drain(read(spark, source_options(sandbox, stream, startingPosition="LATEST")), checkpoint, batches)
     drain(read(spark, source_options(sandbox, stream, startingPosition="TRIM_HORIZON")), checkpoint, batches)
     assert batches.data == payloads(events(0, 20))
+
+
+def test_a_start_in_the_future_is_refused_and_the_corrected_one_works(spark, sandbox, stream, checkpoint):
+    stream.put(events(0, 10))
+    soon = datetime.now(timezone.utc) + timedelta(hours=2)
+    options = source_options(sandbox, stream, startingPosition=f"AT_TIMESTAMP {soon.isoformat(timespec='seconds')}")
+    with pytest.raises(StreamingQueryException, match="kinesis.startingPosition is 7[12].. s in the future"):
+        drain(read(spark, options), checkpoint)
+    corrected = soon - timedelta(hours=4)
+    options = source_options(sandbox, stream, startingPosition=f"AT_TIMESTAMP {corrected.isoformat(timespec='seconds')}")
+    assert drain(read(spark, options), checkpoint).data == payloads(events(0, 10))

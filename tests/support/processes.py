@@ -54,6 +54,14 @@ class Job:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
+    def signal(self, name):
+        """Sends the driver a signal. Ctrl-C goes to all processes of a terminal's job."""
+        number = signal.Signals[name]
+        if number == signal.SIGINT:
+            os.killpg(self.pid, number)
+        else:
+            os.kill(self.pid, number)
+
     def wait(self, seconds=120):
         """Waits for its end; answers the exit code."""
         return self._process.wait(timeout=seconds)

@@ -8,9 +8,10 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kinesis_connector::plan::batch_read_tasks;
+use kinesis_connector::plan::{batch_read_tasks, batch_read_tasks_on};
 use kinesis_connector::read::ShardReader;
 use kinesis_connector::{Engine, ErrorKind, Result, SourceConfig};
+use support::altered::{Altered, service};
 use support::{LocalFiles, Row, STREAM, World, assert_exact, read_all};
 
 struct BatchRead {
@@ -20,7 +21,11 @@ struct BatchRead {
 }
 
 impl BatchRead {
-    async fn plan(world: &World, options: &[(&str, &str)]) -> Result<Self> {
+    fn config(world: &World, options: &[(&str, &str)]) -> SourceConfig {
+        Self::parse(world, options).expect("a configuration")
+    }
+
+    fn parse(world: &World, options: &[(&str, &str)]) -> Result<SourceConfig> {
         let mut all = BTreeMap::from([
             ("kinesis.streamName", STREAM.to_owned()),
             ("kinesis.region", "us-east-1".to_owned()),
@@ -30,7 +35,11 @@ impl BatchRead {
         ]);
         all.extend(options.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let json = serde_json::json!({ "version": 1, "options": all });
-        let (engine, config) = (Engine::new(), SourceConfig::parse(&json.to_string())?);
+        SourceConfig::parse(&json.to_string())
+    }
+
+    async fn plan(world: &World, options: &[(&str, &str)]) -> Result<Self> {
+        let (engine, config) = (Engine::new(), Self::parse(world, options)?);
         let tasks = batch_read_tasks(&engine, &config).await?;
         Ok(Self {
             engine,
@@ -164,4 +173,64 @@ async fn shards_share_tasks_if_that_is_wanted() {
     let mut expected: Vec<String> = (0..500).map(|number| format!("r{number}")).collect();
     expected.sort();
     assert_eq!(rows, expected);
+}
+
+fn at_timestamp(millis: i64) -> String {
+    let time = chrono::DateTime::from_timestamp_millis(millis).expect("a time");
+    format!("AT_TIMESTAMP {}", time.to_rfc3339())
+}
+
+#[tokio::test]
+async fn a_position_in_the_future_is_refused_by_name() {
+    let world = World::with_shards(1).await;
+    let later = chrono::Utc::now().timestamp_millis() + 60_000;
+    for (key, millis) in [
+        ("kinesis.endingPosition", later),
+        ("kinesis.startingPosition", later),
+        ("kinesis.endingPosition", later + 86_400_000),
+    ] {
+        let position = at_timestamp(millis);
+        let planned = BatchRead::plan(&world, &[(key, &position)]).await;
+        let error = planned.map(|_| ()).expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::InvalidOption, "{error}");
+        assert!(error.to_string().contains(key), "{error}");
+        assert!(error.to_string().contains("in the future"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_comes_soon_is_waited_for_and_the_rows_are_the_same_ever_after() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..50).await;
+    let end = chrono::Utc::now().timestamp_millis() + 1_500;
+    let read = BatchRead::plan(&world, &[("kinesis.endingPosition", &at_timestamp(end))]).await;
+    let read = read.expect("planned");
+    assert!(chrono::Utc::now().timestamp_millis() >= end, "its end has come");
+    world.put("late", 0..50).await;
+    assert_exact(&read.rows().await, "r", 0..50);
+}
+
+#[tokio::test]
+async fn latest_ends_in_the_services_past_whatever_the_drivers_clock_says() {
+    let world = World::with_shards(1).await;
+    let config = BatchRead::config(&world, &[]);
+    for apart in [-3_600_000, -4_000, 4_000, 3_600_000] {
+        let api = Altered::new(service(&config).await).with_clock(apart);
+        let before = chrono::Utc::now().timestamp_millis() + apart;
+        let tasks = batch_read_tasks_on(&api, &config.options).await.expect("planned");
+        let after = chrono::Utc::now().timestamp_millis() + apart;
+        let task: serde_json::Value = serde_json::from_str(&tasks[0]).expect("json");
+        let until = task["until"].as_i64().expect("an end");
+        assert!(
+            until <= after,
+            "{apart}: it ends {} ms in the future",
+            until - after
+        );
+        // The service's date may be a second old.
+        assert!(
+            until >= before - 1_000,
+            "{apart}: it ends {} ms before the read",
+            before - until
+        );
+    }
 }

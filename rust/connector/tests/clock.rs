@@ -7,12 +7,13 @@ mod support;
 
 use std::sync::Arc;
 
+use kinesis_connector::ErrorKind;
 use kinesis_connector::checkpoint::memory::MemoryStore;
 use kinesis_connector::plan::Planner;
 use kinesis_connector::service::KinesisApi;
 use kinesis_connector::stream::Position;
 use support::altered::{Altered, service};
-use support::{LocalFiles, World};
+use support::{LocalFiles, World, assert_exact};
 
 const HOUR_MILLIS: i64 = 3_600_000;
 
@@ -68,4 +69,54 @@ async fn latest_is_the_drivers_now_when_the_clocks_agree() {
     let before = now_millis();
     let off = latest_with_a_clock_apart(&world, 0).await;
     assert!((before - now_millis()..=0).contains(&off), "{off} ms");
+}
+
+#[tokio::test]
+async fn a_start_in_the_future_is_refused_by_name_and_the_corrected_one_works() {
+    let world = World::with_shards(1).await;
+    let in_two_hours = time(now_millis() + 2 * HOUR_MILLIS);
+    let refused = world
+        .try_query(&[("kinesis.startingPosition", &in_two_hours)])
+        .await;
+    let error = refused.err().expect("refused");
+    assert_eq!(error.kind(), ErrorKind::InvalidOption, "{error}");
+    assert!(!error.is_retryable());
+    let text = error.to_string();
+    for part in ["kinesis.startingPosition", "in the future", "nothing was written"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let kept = world.checkpoint.path().join("initial-offset");
+    assert!(!kept.exists());
+    world.put("r", 0..10).await;
+    let corrected = time(now_millis() - HOUR_MILLIS);
+    let mut query = world.query(&[("kinesis.startingPosition", &corrected)]).await;
+    assert_exact(&query.rows(10).await, "r", 0..10);
+    // What the checkpoint has counts from then on, whatever the option says.
+    drop(query);
+    drop(world.query(&[("kinesis.startingPosition", &in_two_hours)]).await);
+}
+
+#[tokio::test]
+async fn whether_a_start_is_in_the_future_goes_by_the_services_clock() {
+    let world = World::with_shards(1).await;
+    for (apart, start, refused) in [
+        (-HOUR_MILLIS, -HOUR_MILLIS / 2, true),
+        (-HOUR_MILLIS, -2 * HOUR_MILLIS, false),
+        (HOUR_MILLIS, HOUR_MILLIS / 2, false),
+        (HOUR_MILLIS, 2 * HOUR_MILLIS, true),
+    ] {
+        let start = time(now_millis() + start);
+        let config = world.config(&[("kinesis.startingPosition", &start)]);
+        let api = Altered::new(service(&config).await).with_clock(apart);
+        let store = Arc::new(MemoryStore::default());
+        let planner = Planner::on(Arc::new(api), store, config, Arc::new(LocalFiles)).await;
+        let offset = planner.expect("opens").initial_offset().await;
+        assert_eq!(offset.is_err(), refused, "{apart} {start}: {offset:?}");
+        let _ = std::fs::remove_file(world.checkpoint.path().join("initial-offset"));
+    }
+}
+
+fn time(millis: i64) -> String {
+    let time = chrono::DateTime::from_timestamp_millis(millis).expect("a time");
+    format!("AT_TIMESTAMP {}", time.to_rfc3339())
 }

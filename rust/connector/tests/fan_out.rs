@@ -509,18 +509,6 @@ async fn what_the_query_registered_goes_with_it_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_consumer_too_many_names_the_limit() {
-    let world = world(1).await;
-    world.knobs(json!({"subscriptions": {"most_consumers": 0}}));
-    let Err(error) = world.try_query(&[FAN_OUT, NAMED]).await else {
-        panic!("registered")
-    };
-    assert!(error.message().contains("20, AWS limit"), "{error}");
-    assert!(error.message().contains("kinesis.consumerArn"), "{error}");
-    assert_eq!(calls(&world, "RegisterStreamConsumer"), 1);
-}
-
-#[tokio::test]
 async fn a_consumer_that_is_not_there_or_goes_away_is_named() {
     let world = world(1).await;
     let gone = format!("arn:aws:kinesis:us-east-1:000000000000:stream/{STREAM}/consumer/gone:1");

@@ -6,11 +6,14 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use kinesis_connector::Engine;
+use kinesis_connector::plan::Planner;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use support::{PATIENCE, Query, World, assert_exact, until};
+use support::{LocalFiles, PATIENCE, Query, STREAM, World, assert_exact, until};
 
 const OPTIONS: [(&str, &str); 2] = [
     ("kinesis.consumerType", "SubscribeToShard"),
@@ -58,6 +61,18 @@ impl Cluster {
 
     fn looks(&self) -> u64 {
         self.world.sandbox.stats().calls("GetRecords")
+    }
+
+    /// Subscriptions that are open now, and that were opened so far.
+    fn subscriptions(&self) -> (u64, u64) {
+        let stats = self.world.sandbox.stats();
+        let shards = stats.streams[STREAM].values();
+        shards.fold((0, 0), |(active, opened), shard| {
+            (
+                active + shard.subscriptions_active(),
+                opened + shard.subscriptions,
+            )
+        })
     }
 
     /// Asks for a batch until the driver has asked the service.
@@ -130,6 +145,29 @@ async fn a_shards_end_is_told_and_its_children_follow() {
         .merge("shardId-000000000003", "shardId-000000000001")
         .await;
     cluster.rows(60..100).await;
+}
+
+#[tokio::test]
+async fn another_consumer_reads_by_subscriptions_of_its_own_and_those_of_the_first_end() {
+    for telling in [false, true] {
+        let mut cluster = Cluster::start().await;
+        let teller = telling.then(|| cluster.teller());
+        cluster.rows(0..20).await;
+        assert_eq!(cluster.subscriptions(), (2, 2));
+        let config = cluster
+            .world
+            .config(&[OPTIONS[0], ("kinesis.consumerName", "other")]);
+        let planner = Planner::open(&cluster.driver, config.clone(), Arc::new(LocalFiles)).await;
+        (cluster.query.planner, cluster.query.config) = (planner.expect("opens"), config);
+        cluster.rows(20..40).await;
+        assert_eq!(cluster.subscriptions().1, 4, "each shard is subscribed to anew");
+        until(|| cluster.subscriptions().0 == 2).await;
+        cluster.rows(40..60).await;
+        assert_eq!(cluster.subscriptions(), (2, 4));
+        if let Some(teller) = teller {
+            teller.abort();
+        }
+    }
 }
 
 #[tokio::test]

@@ -103,6 +103,10 @@ impl Plans for StandInPlanner {
         Ok(())
     }
 
+    fn stop(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn release(&self) -> Result<()> {
         Ok(())
     }

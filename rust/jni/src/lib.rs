@@ -39,7 +39,7 @@ use crate::guard::export;
 
 /// Changes with every change of the native methods or of what they mean. The Java side has the same number,
 /// and refuses a library with another one.
-const ABI_VERSION: jint = 5;
+const ABI_VERSION: jint = 6;
 
 /// Called by the JVM when it loads the library, with the class loader of the class that loads it: the one
 /// moment at which the connector's own classes can be found from here. A failure is kept, and reported by

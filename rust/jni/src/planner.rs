@@ -26,6 +26,7 @@ pub(crate) trait Plans: Send + Sync {
     fn report(&self, report: &str) -> Result<()>;
     async fn commit(&self, offset: &str) -> Result<()>;
     async fn prepare_for_available_now(&self) -> Result<()>;
+    fn stop(&self) -> Result<()>;
     async fn release(&self) -> Result<()>;
     fn metrics(&self) -> Result<String>;
 }
@@ -49,6 +50,10 @@ impl Plans for Planner {
     }
     async fn prepare_for_available_now(&self) -> Result<()> {
         Planner::prepare_for_available_now(self);
+        Ok(())
+    }
+    fn stop(&self) -> Result<()> {
+        Planner::stop(self);
         Ok(())
     }
     async fn release(&self) -> Result<()> {
@@ -244,6 +249,17 @@ export! {
             planner.prepare_for_available_now().await
         })?;
         Ok(done(&answer))
+    }
+}
+
+export! {
+    /// The query stopped: ends what its readers left in this process, and lets others have its consumer.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_plannerStop<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
+        let handle = TABLE.get::<PlannerHandle>(handle)?;
+        // What the stop interrupted must not go on.
+        handle.pending.cancel();
+        let _runtime = runtime::enter()?;
+        Ok(handle.planner()?.stop()?)
     }
 }
 

@@ -323,11 +323,11 @@ rows! {
         Kind::Text("LATEST, TRIM_HORIZON, EARLIEST, or AT_TIMESTAMP with a time and its offset \
                     as in AT_TIMESTAMP 2026-08-30T19:00:05Z or AT_TIMESTAMP 2026-08-30T21:00:05+02:00"),
         "where a new query starts; a query that goes on does so where it was. A batch read starts at TRIM_HORIZON unless \
-         this says otherwise, and never at LATEST")
+         this says otherwise, and never at LATEST. No time in the future")
         .default("LATEST");
     ENDING_POSITION = ("kinesis.endingPosition", Group::Source, Users::BatchRead,
         Kind::Text("LATEST, or AT_TIMESTAMP with a time and its offset as in AT_TIMESTAMP 2026-08-30T19:00:05Z"),
-        "new, batch reads: where to end; LATEST is the tip when the read starts")
+        "new, batch reads: where to end; LATEST is the tip when the read starts. No time in the future")
         .default("LATEST");
     FAIL_ON_DATA_LOSS = ("kinesis.failOnDataLoss", Group::Source, Users::Reads, Kind::Flag,
         "true: records or a shard that expired unread fail the query; false: a warning and a count")

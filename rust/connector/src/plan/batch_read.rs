@@ -2,24 +2,33 @@
 //! checkpoint and no claim: the end is a time, the same for every attempt at a task.
 
 use super::clock::ServiceClock;
+use super::start::await_past;
 use crate::config::SourceConfig;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{EndingPosition, StartingPosition};
+use crate::options::{EndingPosition, SourceOptions, StartingPosition, table};
 use crate::read::{ReadTask, TaskPlan};
-use crate::service::ShardFilter;
+use crate::service::{KinesisApi, ShardFilter};
 use crate::stream::Position;
 
 /// What stands in a task where a streaming query has its source's id.
 const SOURCE: &str = "batch-read";
 
 /// The tasks of a batch read, one JSON for each group of `kinesis.shardsPerTask` shards that can have records between
-/// the two positions. The ending position LATEST is the moment of this call, by the service's clock.
+/// the two positions. The ending position LATEST is the moment of this call, by the service's clock. No position is in the
+/// service's future.
 pub async fn batch_read_tasks(engine: &Engine, config: &SourceConfig) -> Result<Vec<String>> {
-    let api = engine.source_client(config).await?;
-    let (start, filter) = match config.options.starting_position {
+    batch_read_tasks_on(&*engine.source_client(config).await?, &config.options).await
+}
+
+/// The same on this client.
+#[doc(hidden)]
+pub async fn batch_read_tasks_on(api: &dyn KinesisApi, options: &SourceOptions) -> Result<Vec<String>> {
+    let clock = ServiceClock::compare(&options.stream.name, &api.describe_stream().await?);
+    let (start, filter) = match options.starting_position {
         StartingPosition::TrimHorizon => (Position::TrimHorizon, ShardFilter::All),
         StartingPosition::AtTimestamp { millis } => {
+            await_past(&table::STARTING_POSITION, millis, clock, "read again").await?;
             (Position::AtTimestamp(millis), ShardFilter::FromTimestamp(millis))
         }
         StartingPosition::Latest => {
@@ -29,11 +38,16 @@ pub async fn batch_read_tasks(engine: &Engine, config: &SourceConfig) -> Result<
             ));
         }
     };
-    let until = match config.options.ending_position {
-        Some(EndingPosition::AtTimestamp { millis }) => millis - 1,
+    let until = match options.ending_position {
+        Some(EndingPosition::AtTimestamp { millis }) => {
+            await_past(&table::ENDING_POSITION, millis, clock, "read again").await?;
+            millis - 1
+        }
         Some(EndingPosition::Latest) | None => {
-            let summary = api.describe_stream().await?;
-            ServiceClock::compare(&config.options.stream.name, &summary).now_millis()
+            let (_, latest) = clock.bounds();
+            // Where the clocks are apart, records with that time may yet arrive: not every attempt would see them.
+            clock.wait_for(latest).await;
+            latest
         }
     };
     let shards = api.list_shards(filter).await?;
@@ -45,7 +59,7 @@ pub async fn batch_read_tasks(engine: &Engine, config: &SourceConfig) -> Result<
             ..ReadTask::new(SOURCE, 0, shard.id, start.clone())
         })
         .collect();
-    TaskPlan::group(tasks, config.options.shards_per_task)
+    TaskPlan::group(tasks, options.shards_per_task)
         .map(|plan| plan.to_json())
         .collect()
 }

@@ -5,6 +5,9 @@ use crate::service::StreamSummary;
 /// A driver's clock this near the service's is taken for right: the service tells whole seconds, some time after
 /// it was asked.
 const TOLERANCE_MILLIS: i64 = 5_000;
+/// The service's clock is later than it told by no more than this: it tells whole seconds, and a server may tell a
+/// second again.
+const TOLD_WITHIN_MILLIS: i64 = 1_999;
 
 /// The service tells whole seconds, and its shards' clocks may differ a little.
 const UNCERTAINTY_MILLIS: i64 = 2_000;
@@ -15,6 +18,8 @@ pub(super) struct ServiceClock {
     correction_millis: i64,
     /// How far the service's clock was from the driver's when they were compared, if they were.
     apart_millis: Option<i64>,
+    /// The same, at least and at most; nothing where the driver's clock may be right.
+    bounds_millis: (i64, i64),
 }
 
 impl ServiceClock {
@@ -37,9 +42,14 @@ impl ServiceClock {
 
     fn between(driver_millis: i64, service_millis: Option<i64>) -> Self {
         let apart = service_millis.map_or(0, |service| service - driver_millis);
+        let may_be_right = (-TOLD_WITHIN_MILLIS..=0).contains(&apart);
         Self {
             correction_millis: if apart.abs() > TOLERANCE_MILLIS { apart } else { 0 },
             apart_millis: service_millis.map(|service| service - driver_millis),
+            bounds_millis: match may_be_right {
+                true => (0, 0),
+                false => (apart, apart + TOLD_WITHIN_MILLIS),
+            },
         }
     }
 
@@ -50,6 +60,12 @@ impl ServiceClock {
             Some(apart) => driver + apart + UNCERTAINTY_MILLIS,
             None => driver + TOLERANCE_MILLIS,
         }
+    }
+
+    /// Now by the service's clock, at the earliest and at the latest.
+    pub(super) fn bounds(self) -> (i64, i64) {
+        let (now, (least, most)) = (chrono::Utc::now().timestamp_millis(), self.bounds_millis);
+        (now + least, now + most)
     }
 
     /// Now, by the service's clock; milliseconds since the epoch.
@@ -65,8 +81,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_nearly_right_is_left_alone() {
         for service in [None, Some(10_000_000), Some(9_995_000), Some(10_005_000)] {
-            let clock = ServiceClock::between(10_000_000, service);
-            assert_eq!(clock.correction_millis, 0, "{service:?}");
+            assert_eq!(ServiceClock::between(10_000_000, service).correction_millis, 0);
         }
     }
 
@@ -78,5 +93,15 @@ mod tests {
             let now = clock.now_millis() - correction_millis - chrono::Utc::now().timestamp_millis();
             assert!((-1_000..=0).contains(&now), "{now}");
         }
+    }
+
+    #[test]
+    fn a_clock_is_believed_within_what_the_service_told() {
+        let bounds = |service| ServiceClock::between(10_000_000, service).bounds_millis;
+        for right in [None, Some(10_000_000), Some(9_999_000), Some(9_998_001)] {
+            assert_eq!(bounds(right), (0, 0), "{right:?}");
+        }
+        assert_eq!(bounds(Some(10_000_001)), (1, 2_000), "the driver's is behind");
+        assert_eq!(bounds(Some(9_996_000)), (-4_000, -2_001), "the driver's is ahead");
     }
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ConstantBackoff, ConstantBuilder};
 use tokio::time::Instant;
 
 use crate::checkpoint::hadoop::FileSystem;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::ConsumerChoice;
-use crate::service::{ConsumerId, ConsumerStatus, FanOutApi};
+use crate::service::{Consumer, ConsumerId, ConsumerStatus, FanOutApi};
 
 /// The file in the checkpoint location that names the consumer the query registered.
 const REGISTERED: &str = "registered-consumer";
@@ -15,6 +16,15 @@ const REGISTERED: &str = "registered-consumer";
 const BECOMES_ACTIVE: Duration = Duration::from_secs(120);
 /// Between two questions whether it has.
 const ASK_EVERY: Duration = Duration::from_millis(500);
+/// Longest wait for a consumer's turn to be registered: the service makes five at a time (AWS limit).
+const REGISTERED_WITHIN: Duration = Duration::from_secs(600);
+/// The wait before it is tried again, lengthened at random up to the double.
+const TRY_EVERY: Duration = Duration::from_secs(1);
+/// The least of the service's limits of a stream's consumers (AWS limit). The account's own can't be asked for.
+const LEAST_LIMIT: usize = 20;
+/// So often in a row the stream must be found full: a refusal may have another reason that has passed when the list
+/// comes.
+const FOUND_FULL: u32 = 3;
 
 /// A query's consumer, which is active.
 #[derive(Debug)]
@@ -25,12 +35,13 @@ pub(super) struct RegisteredConsumer {
 }
 
 impl RegisteredConsumer {
-    /// Finds the consumer, or registers it, and waits until it is active. `folder` is the source's own in the
-    /// checkpoint location.
+    /// Finds the consumer, or registers it, and waits until it is active. One with the ARN `inherited` was registered by
+    /// a query before, and is this one's from now on. `folder` is the source's own in the checkpoint location.
     pub(super) async fn prepare(
         api: &dyn FanOutApi,
         stream_arn: &str,
         choice: &ConsumerChoice,
+        inherited: Option<&str>,
         files: &dyn FileSystem,
         folder: &str,
     ) -> Result<Self> {
@@ -38,11 +49,20 @@ impl RegisteredConsumer {
             ConsumerChoice::Arn(arn) => (ConsumerId::Arn(arn), None),
             ConsumerChoice::Name(name) => (ConsumerId::Named { stream_arn, name }, Some(name.as_str())),
         };
-        let deadline = Instant::now() + BECOMES_ACTIVE;
+        let mut deadline = Instant::now() + BECOMES_ACTIVE;
+        let mut turn = Turn::new();
         loop {
             let status = match api.describe_consumer(id).await {
                 Ok(found) if found.status == ConsumerStatus::Active => {
-                    let ours = name.is_some() && registered(files, folder).await? == Some(found.arn.clone());
+                    let ours = match name {
+                        None => false,
+                        Some(_) if registered(files, folder).await?.as_ref() == Some(&found.arn) => true,
+                        Some(_) if inherited == Some(&found.arn) => {
+                            note(files, folder, &found.arn).await?;
+                            true
+                        }
+                        Some(_) => false,
+                    };
                     return Ok(Self { arn: found.arn, ours });
                 }
                 Ok(found) => Some(found.status),
@@ -50,12 +70,39 @@ impl RegisteredConsumer {
                 Err(error) => return Err(error),
             };
             match (status, name) {
-                (None, Some(name)) => register(api, stream_arn, name, files, folder).await?,
+                (None, Some(name)) => {
+                    match api.register_consumer(stream_arn, name).await {
+                        Ok(consumer) => {
+                            tracing::info!(consumer = %consumer.arn, "registered the consumer");
+                            note(files, folder, &consumer.arn).await?;
+                        }
+                        // Somebody else did just now.
+                        Err(error) if error.kind() == ErrorKind::InUse => {
+                            if Instant::now() >= deadline {
+                                return Err(error);
+                            }
+                            tokio::time::sleep(ASK_EVERY).await;
+                            continue;
+                        }
+                        Err(error) if error.kind() == ErrorKind::Throttled => {
+                            turn.wait_after(error, api, stream_arn)
+                                .await
+                                .map_err(|error| about(choice, error))?;
+                        }
+                        Err(error) => return Err(error),
+                    }
+                    deadline = Instant::now() + BECOMES_ACTIVE;
+                }
                 (None | Some(ConsumerStatus::Deleting), None) => return Err(no_such(choice)),
                 _ if Instant::now() >= deadline => return Err(not_active(choice)),
                 _ => tokio::time::sleep(ASK_EVERY).await,
             }
         }
+    }
+
+    /// The consumer's ARN if the query registered it, and so has to deregister it.
+    pub(super) fn to_deregister(&self) -> Option<&str> {
+        self.ours.then_some(self.arn.as_str())
     }
 
     /// Deregisters the consumer if the query registered it.
@@ -78,26 +125,64 @@ impl RegisteredConsumer {
     }
 }
 
-async fn register(
-    api: &dyn FanOutApi,
-    stream_arn: &str,
-    name: &str,
-    files: &dyn FileSystem,
-    folder: &str,
-) -> Result<()> {
-    let consumer = match api.register_consumer(stream_arn, name).await {
-        Ok(consumer) => consumer,
-        // Somebody else did just now.
-        Err(error) if error.kind() == ErrorKind::InUse => {
-            tokio::time::sleep(ASK_EVERY).await;
-            return Ok(());
+/// The wait for one's turn among consumers that are being registered.
+#[derive(Debug)]
+struct Turn {
+    until: Instant,
+    waits: ConstantBackoff,
+    found_full: u32,
+}
+
+impl Turn {
+    fn new() -> Self {
+        Self {
+            until: Instant::now() + REGISTERED_WITHIN,
+            waits: ConstantBuilder::default()
+                .with_delay(TRY_EVERY)
+                .without_max_times()
+                .with_jitter()
+                .build(),
+            found_full: 0,
         }
-        Err(error) => return Err(error),
-    };
-    tracing::info!(consumer = %consumer.arn, "registered the consumer");
+    }
+
+    /// Waits after a refusal. An error if the stream is full, which no wait mends, or the wait has been long enough.
+    async fn wait_after(&mut self, refusal: Error, api: &dyn FanOutApi, stream_arn: &str) -> Result<()> {
+        let listed = match api.list_consumers(stream_arn).await {
+            Ok(listed) => Some(listed),
+            // Who may not ask how many there are waits for what may pass.
+            Err(error) if error.kind() == ErrorKind::Access || error.is_retryable() => None,
+            Err(error) => return Err(error),
+        };
+        let (all, changing) = listed.as_ref().map_or((0, 0), |listed| {
+            let active = |consumer: &&Consumer| consumer.status == ConsumerStatus::Active;
+            (listed.len(), listed.len() - listed.iter().filter(active).count())
+        });
+        self.found_full = match all >= LEAST_LIMIT && changing == 0 {
+            true => self.found_full + 1,
+            false => 0,
+        };
+        if self.found_full >= FOUND_FULL {
+            return Err(limit_reached(all, refusal));
+        }
+        if Instant::now() >= self.until {
+            return Err(no_turn(listed.map(|_| (all, changing)), refusal));
+        }
+        tracing::info!(
+            consumers = all,
+            changing,
+            "waiting for the consumer's turn to be registered: {refusal}"
+        );
+        tokio::time::sleep(self.waits.next().unwrap_or(TRY_EVERY)).await;
+        Ok(())
+    }
+}
+
+/// Keeps which consumer the query registered.
+async fn note(files: &dyn FileSystem, folder: &str, arn: &str) -> Result<()> {
     let path = path(folder);
     files.delete(&path).await?;
-    files.put_if_absent(&path, consumer.arn.into_bytes()).await?;
+    files.put_if_absent(&path, arn.as_bytes().to_vec()).await?;
     Ok(())
 }
 
@@ -109,6 +194,45 @@ async fn registered(files: &dyn FileSystem, folder: &str) -> Result<Option<Strin
 
 fn path(folder: &str) -> String {
     format!("{folder}/{REGISTERED}")
+}
+
+fn limit_reached(consumers: usize, refusal: Error) -> Error {
+    refused(
+        format!(
+            "the stream has {consumers} consumers, and may have no more: the limit is 20, or 50 with On-demand Advantage \
+             (AWS limits). Deregister one that nothing uses (ListStreamConsumers names them), set kinesis.consumerArn to \
+             one that is there, or read with kinesis.consumerType GetRecords"
+        ),
+        refusal,
+    )
+}
+
+fn no_turn(listed: Option<(usize, usize)>, refusal: Error) -> Error {
+    let how_many = match listed {
+        Some((all, changing)) => {
+            format!("the stream has {all} consumers, {changing} of them being registered or deregistered")
+        }
+        None => {
+            "how many consumers the stream has could not be listed (kinesis:ListStreamConsumers)".to_owned()
+        }
+    };
+    refused(
+        format!(
+            "the consumer could not be registered within {} s: {how_many}, and the service makes five at a time, and 20 \
+             for a stream, or 50 with On-demand Advantage (AWS limits). Start again when fewer queries do, or deregister \
+             a consumer that nothing uses",
+            REGISTERED_WITHIN.as_secs()
+        ),
+        refusal,
+    )
+    .retryable(true)
+}
+
+/// The error with what the service said.
+fn refused(message: String, refusal: Error) -> Error {
+    let error = Error::new(refusal.kind(), format!("{message}. Told: {}", refusal.message()));
+    let context = refusal.context().iter();
+    context.fold(error, |error, (key, value)| error.with(key, value.clone()))
 }
 
 fn no_such(choice: &ConsumerChoice) -> Error {

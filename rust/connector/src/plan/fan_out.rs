@@ -11,13 +11,15 @@ use tokio::time::Instant;
 use super::consumer::RegisteredConsumer;
 use crate::checkpoint::hadoop::FileSystem;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::ConsumerChoice;
-use crate::read::{InUseByQuery, Residents, Standing};
+use crate::options::{ConsumerChoice, table};
+use crate::read::{Busy, InUseByQuery, Residents, Standing};
 use crate::service::FanOutApi;
 use crate::stream::{Position, ShardId};
 
 /// How long a query that ends just now may take to leave its consumer to the next.
 const OTHER_ENDS: Duration = Duration::from_secs(5);
+/// How long it may take to deregister it.
+const DEREGISTERED: Duration = Duration::from_secs(60);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// The fan-out part of a planner.
@@ -26,7 +28,7 @@ pub(super) struct FanOut {
     api: Arc<dyn FanOutApi>,
     residents: Residents,
     consumer: RegisteredConsumer,
-    _in_use: InUseByQuery,
+    in_use: InUseByQuery,
     /// Shards in which the driver itself saw something new.
     seen: Mutex<BTreeSet<ShardId>>,
 }
@@ -52,14 +54,18 @@ impl FanOut {
         files: &dyn FileSystem,
         folder: &str,
     ) -> Result<Self> {
+        refuse_other_stream(stream_arn, choice)?;
         // First this: a query that ends just now may be about to deregister what is described then.
         let in_use = claim(&residents, &key(stream_arn, choice)).await?;
-        let consumer = RegisteredConsumer::prepare(&*api, stream_arn, choice, files, folder).await?;
+        let inherited = in_use.inherited();
+        let consumer =
+            RegisteredConsumer::prepare(&*api, stream_arn, choice, inherited, files, folder).await?;
+        in_use.goes_on();
         Ok(Self {
             api,
             residents,
             consumer,
-            _in_use: in_use,
+            in_use,
             seen: Mutex::default(),
         })
     }
@@ -71,7 +77,7 @@ impl FanOut {
 
     /// From now on news of this source, the query's, are heard.
     pub(super) fn serve(&self, source: &str) {
-        self.residents.news(source);
+        self.residents.serve(source, &self.consumer.arn);
     }
 
     /// Told when something arrived for the source.
@@ -114,8 +120,20 @@ impl FanOut {
         self.seen().contains(shard)
     }
 
-    /// The query ended for good: deregisters the consumer if the query registered it.
+    /// The query stopped: the consumer may be another one's, or this query's again.
+    pub(super) fn stop(&self) {
+        self.in_use.leave(self.consumer.to_deregister());
+    }
+
+    /// The query ended for good: deregisters the consumer if the query registered it, and nobody has taken it since.
     pub(super) async fn release(&self, files: &dyn FileSystem, folder: &str) -> Result<()> {
+        let Some(arn) = self.consumer.to_deregister() else {
+            return Ok(());
+        };
+        if !self.in_use.may_deregister() {
+            tracing::info!(consumer = %arn, "the consumer stays: a query that started meanwhile reads with it");
+            return Ok(());
+        }
         self.consumer.release(&*self.api, files, folder).await
     }
 
@@ -124,22 +142,48 @@ impl FanOut {
     }
 }
 
+/// An ARN names its stream: of another one it would deliver the rows.
+fn refuse_other_stream(stream_arn: &str, choice: &ConsumerChoice) -> Result<()> {
+    let ConsumerChoice::Arn(consumer) = choice else {
+        return Ok(());
+    };
+    let key = table::CONSUMER_ARN.key;
+    match consumer.split_once("/consumer/") {
+        Some((named, _)) if named == stream_arn => Ok(()),
+        named => Err(Error::new(
+            ErrorKind::InvalidOption,
+            format!(
+                "{key} names a consumer of another stream: of {}, and the stream to read is {stream_arn}. Give the ARN of \
+                 one of its own consumers (ListStreamConsumers names them), or set {} instead",
+                named.map_or("none", |(stream, _)| stream),
+                table::CONSUMER_NAME.key,
+            ),
+        )
+        .with("option", key)
+        .with("consumer", consumer)),
+    }
+}
+
 /// Takes the consumer for one query of this process, as long as that lives.
 async fn claim(residents: &Residents, consumer: &str) -> Result<InUseByQuery> {
-    let deadline = Instant::now() + OTHER_ENDS;
+    let began = Instant::now();
     loop {
-        match residents.claim_consumer(consumer) {
-            Some(in_use) => return Ok(in_use),
-            None if Instant::now() >= deadline => {
-                return Err(Error::new(
-                    ErrorKind::InUse,
-                    "another query of this application, or another source of this query, reads with the same consumer: \
-                     one would take the shards from the other. Give each a kinesis.consumerName of its own",
-                )
-                .with("consumer", consumer));
-            }
-            None => tokio::time::sleep(ASK_EVERY).await,
+        let (patience, why) = match residents.claim_consumer(consumer) {
+            Ok(in_use) => return Ok(in_use),
+            Err(Busy::Read) => (
+                OTHER_ENDS,
+                "another query of this application, or another source of this query, reads with the same consumer: one \
+                 would take the shards from the other. Give each a kinesis.consumerName of its own",
+            ),
+            Err(Busy::Deregistered) => (
+                DEREGISTERED,
+                "a query of this application that ended is still deregistering the consumer: start again",
+            ),
+        };
+        if began.elapsed() >= patience {
+            return Err(Error::new(ErrorKind::InUse, why).with("consumer", consumer));
         }
+        tokio::time::sleep(ASK_EVERY).await;
     }
 }
 

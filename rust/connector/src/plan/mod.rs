@@ -4,27 +4,32 @@ mod available;
 mod batch_read;
 mod clock;
 mod consumer;
+#[cfg(test)]
+mod consumer_tests;
 mod ends;
 mod fan_out;
 mod look;
 mod news;
 mod next;
 mod shards;
+mod start;
 mod tips;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::checkpoint::CheckpointStore;
 use crate::checkpoint::hadoop::FileSystem;
 use crate::config::SourceConfig;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{OutsideShard, StartingPosition};
+use crate::options::OutsideShard;
 use crate::read::{Asked, ReadTask, ShardMemory, ShardReport, TaskPlan};
 use crate::service::{FanOutApi, KinesisApi, RequestCounters, StreamSummary, stream_changed};
 use crate::stream::{HashRange, Offset, Position, ShardId, offset_home};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use batch_read::batch_read_tasks;
+pub use batch_read::{batch_read_tasks, batch_read_tasks_on};
 
 use available::AvailableNow;
 use clock::ServiceClock;
@@ -65,6 +70,8 @@ pub struct Planner {
     memory: ShardMemory,
     /// The query's sources, as its offsets named them.
     sources: Mutex<BTreeSet<String>>,
+    /// What its readers left in this process was ended. What stands there later is of the query's next start.
+    closed: AtomicBool,
 }
 
 /// What the planner remembers from one call to the next. All of it can be found again after a restart.
@@ -197,6 +204,7 @@ impl Planner {
             state: tokio::sync::Mutex::new(state),
             memory: memory.clone(),
             sources: Mutex::default(),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -208,11 +216,7 @@ impl Planner {
         if let Some(kept) = self.files.0.read(&path).await? {
             return kept_offset(&path, kept);
         }
-        let at = match self.config.options.starting_position {
-            StartingPosition::Latest => Position::AtTimestamp(self.clock.now_millis()),
-            StartingPosition::TrimHorizon => Position::TrimHorizon,
-            StartingPosition::AtTimestamp { millis } => Position::AtTimestamp(millis),
-        };
+        let at = start::of_query(&self.config.options, self.clock).await?;
         let source = uuid::Uuid::new_v4().to_string();
         let stream = self.config.options.stream.name.clone();
         let json = Offset::initial(source, stream, self.summary.created_millis, at, self.home()).to_json()?;
@@ -381,10 +385,19 @@ impl Planner {
         Ok(())
     }
 
-    /// The query ended for good, not by a failure after which it starts again: ends what its readers left in this
-    /// process, and deregisters the consumer if the query registered it.
-    pub async fn release(&self) -> Result<()> {
+    /// The query stopped, for good or not: ends what its readers left in this process, and lets its next start, or
+    /// another query, have its consumer.
+    pub fn stop(&self) {
         self.close();
+        if let Some(fan_out) = &self.fan_out {
+            fan_out.stop();
+        }
+    }
+
+    /// The query ended for good, not by a failure after which it starts again: deregisters the consumer if the query
+    /// registered it, and nobody has taken it since the query [stopped](Self::stop).
+    pub async fn release(&self) -> Result<()> {
+        self.stop();
         let folder = self.config.checkpoint_location.as_deref().unwrap_or_default();
         match &self.fan_out {
             Some(fan_out) => fan_out.release(&*self.files.0, folder).await,
@@ -431,8 +444,12 @@ impl Planner {
         Ok(offset)
     }
 
-    /// What the readers in this process left for the next batch is of no use any more.
+    /// What the readers in this process left for the next batch is of no use any more. Once: later it may be what the
+    /// query's next start reads from.
     fn close(&self) {
+        if self.closed.swap(true, Ordering::Relaxed) {
+            return;
+        }
         for source in self.sources().iter() {
             self.memory.close(source);
         }

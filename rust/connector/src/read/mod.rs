@@ -33,7 +33,7 @@ use crate::options::SourceOptions;
 use crate::service::{FanOutApi, KinesisApi, RequestCounters};
 use crate::stream::Position;
 
-pub(crate) use fanout::{InUseByQuery, Residents, Standing};
+pub(crate) use fanout::{Busy, InUseByQuery, Residents, Standing};
 pub use memory::ShardMemory;
 pub use task::{Asked, ReadTask, ShardReport, TaskPlan};
 

@@ -98,11 +98,16 @@ pub struct SubscriptionConnection {
 #[async_trait]
 pub trait FanOutApi: Debug + Send + Sync {
     /// RegisterStreamConsumer. The consumer is not yet active. One that is there already is
-    /// [`ErrorKind::InUse`]; one too many (20 in a stream, AWS limit) is not tried again.
+    /// [`ErrorKind::InUse`]. One too many is [`ErrorKind::Throttled`], and not tried again here: of a stream's consumers
+    /// as of those that are being registered at a time, and of calls in a second, there is a limit (AWS), and
+    /// [`Self::list_consumers`] tells which it was.
     async fn register_consumer(&self, stream_arn: &str, name: &str) -> Result<Consumer>;
 
     /// DescribeStreamConsumer. One that is not there is [`ErrorKind::NotFound`].
     async fn describe_consumer(&self, consumer: ConsumerId<'_>) -> Result<Consumer>;
+
+    /// ListStreamConsumers, all pages.
+    async fn list_consumers(&self, stream_arn: &str) -> Result<Vec<Consumer>>;
 
     /// DeregisterStreamConsumer.
     async fn deregister_consumer(&self, arn: &str) -> Result<()>;
@@ -140,9 +145,8 @@ impl FanOutApi for AwsKinesis {
                         .is_some_and(RegisterStreamConsumerError::is_limit_exceeded_exception);
                     let error = classify("RegisterStreamConsumer", &self.stream.name, error);
                     match error.kind() {
-                        // Waiting doesn't make room for another consumer.
-                        _ if limit => too_many_consumers(&error),
                         ErrorKind::InUse => error.retryable(false),
+                        _ if limit => error.retryable(false),
                         _ => error,
                     }
                 })
@@ -184,6 +188,31 @@ impl FanOutApi for AwsKinesis {
             arn: consumer.consumer_arn().to_owned(),
             status: status(consumer.consumer_status()),
         })
+    }
+
+    async fn list_consumers(&self, stream_arn: &str) -> Result<Vec<Consumer>> {
+        let mut consumers = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let page = with_retries(&self.retry, &self.own_calls, || async {
+                self.client
+                    .list_stream_consumers()
+                    .stream_arn(stream_arn)
+                    .set_next_token(token.clone())
+                    .send()
+                    .await
+                    .map_err(|error| classify("ListStreamConsumers", &self.stream.name, error))
+            })
+            .await?;
+            consumers.extend(page.consumers().iter().map(|consumer| Consumer {
+                arn: consumer.consumer_arn().to_owned(),
+                status: status(consumer.consumer_status()),
+            }));
+            token = page.next_token().map(str::to_owned);
+            if token.is_none() {
+                return Ok(consumers);
+            }
+        }
     }
 
     async fn deregister_consumer(&self, arn: &str) -> Result<()> {
@@ -256,21 +285,6 @@ impl FanOutApi for AwsKinesis {
         let named = move |page: Result<Page>| page.map_err(|error| named(error, &stream, &shard, &consumer));
         Ok(pages.map(named).boxed())
     }
-}
-
-fn too_many_consumers(error: &Error) -> Error {
-    let message = format!(
-        "the stream has as many consumers as it may have (20, AWS limit), or five are being registered at this moment. \
-         Deregister one that nothing uses (ListStreamConsumers names them), set kinesis.consumerArn to one that is \
-         there, or read with kinesis.consumerType GetRecords. {}",
-        error.message()
-    );
-    error
-        .context()
-        .iter()
-        .fold(Error::new(error.kind(), message), |error, (key, value)| {
-            error.with(key, value.clone())
-        })
 }
 
 fn not_in_time(timeout: Duration) -> Error {

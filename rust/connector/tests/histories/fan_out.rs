@@ -92,6 +92,10 @@ impl FanOutApi for Pushing {
         })
     }
 
+    async fn list_consumers(&self, _: &str) -> Result<Vec<Consumer>> {
+        Err(Error::new(ErrorKind::Internal, "the consumer is there"))
+    }
+
     async fn deregister_consumer(&self, _: &str) -> Result<()> {
         Err(Error::new(ErrorKind::Internal, "the consumer is nobody's"))
     }

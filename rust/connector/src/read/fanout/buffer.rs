@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -10,6 +11,9 @@ use tokio::time::Instant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::budget::{Reserved, Room};
 use crate::service::Page;
+
+/// A subscription without sight for so long says nothing of its shard: a renewal is done by then.
+const BLIND: Duration = Duration::from_secs(1);
 
 /// Who learns that something arrived.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +52,8 @@ struct State {
     behind: Option<i64>,
     /// Since when a subscription that had events before is being opened again.
     blind_since: Option<Instant>,
+    /// Since when no subscription has told of anything, whether one did before or not.
+    unseen_since: Option<Instant>,
     /// Records before the first page have expired, as this tells.
     loss: Option<String>,
     failed: Option<Error>,
@@ -76,7 +82,10 @@ pub(super) enum Found {
 impl Buffer {
     pub(super) fn new(room: Room, news: Bell) -> Self {
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                unseen_since: Some(Instant::now()),
+                ..State::default()
+            }),
             arrived: Notify::new(),
             drained: Notify::new(),
             news,
@@ -173,6 +182,7 @@ impl Buffer {
         let mut state = self.state();
         if state.behind.take().is_some() {
             state.blind_since = Some(Instant::now());
+            state.unseen_since = state.blind_since;
             // A reader that waits may not wait for long any more.
             self.arrived.notify_one();
         }
@@ -203,6 +213,12 @@ impl Buffer {
         Some(first.page.records.is_empty() && first.page.next.is_none())
     }
 
+    /// True if it has been unknown for long whether the shard has something new.
+    pub(super) fn is_blind(&self) -> bool {
+        let since = self.state().unseen_since;
+        since.is_some_and(|since| since.elapsed() >= BLIND)
+    }
+
     /// The bytes that wait.
     pub(super) fn bytes(&self) -> usize {
         self.state().bytes
@@ -226,6 +242,7 @@ impl State {
     fn see(&mut self, behind: Option<i64>) {
         self.behind = behind;
         self.blind_since = None;
+        self.unseen_since = None;
     }
 
     fn add_last(&mut self, page: Page, bytes: usize, reserved: Reserved) {

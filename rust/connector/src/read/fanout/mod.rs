@@ -3,12 +3,16 @@
 //! into a bounded buffer, and the next batch's task takes it over.
 
 mod buffer;
+mod consumers;
 mod cursor;
+#[cfg(test)]
+mod idle_tests;
 mod remote;
 mod residents;
 mod subscriber;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use consumers::{Busy, InUseByQuery};
 pub(super) use cursor::{BatchEnd, FanOutCursor, Next};
-pub(crate) use residents::{InUseByQuery, Residents, Standing};
+pub(crate) use residents::{Residents, Standing};

@@ -27,12 +27,14 @@ pub(super) struct Told {
 pub(super) struct Stand {
     pub at: Position,
     pub found: Standing,
+    /// By which it was opened.
+    pub consumer: String,
 }
 
-/// What the driver answers: which of the sources it was told of are read by a query.
+/// What the driver answers: which of the sources it was told of are read by a query, each with its consumer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Answer {
-    pub served: Vec<String>,
+    pub served: BTreeMap<String, String>,
     pub ended: Vec<String>,
 }
 
@@ -79,11 +81,18 @@ impl Remote {
         self.processes.insert(told.process, heard);
     }
 
-    /// What came for the shard after this position, if a subscription stands there.
-    pub(super) fn standing(&self, source: &str, shard: &ShardId, at: &Position) -> Option<Standing> {
+    /// What came for the shard after this position, if a subscription by this consumer, where one is given, stands
+    /// there.
+    pub(super) fn standing(
+        &self,
+        source: &str,
+        shard: &ShardId,
+        at: &Position,
+        consumer: Option<&String>,
+    ) -> Option<Standing> {
         let stands = self.stands(source).filter_map(|stands| stands.get(shard));
         stands
-            .filter(|stand| stand.at == *at)
+            .filter(|stand| stand.at == *at && consumer.is_none_or(|consumer| stand.consumer == *consumer))
             .map(|stand| stand.found)
             .next()
     }
@@ -126,7 +135,8 @@ mod tests {
     use super::*;
 
     fn told(process: &str, source: &str, at: Position, found: Standing) -> Told {
-        let stands = BTreeMap::from([(ShardId::from("s-1"), Stand { at, found })]);
+        let consumer = "app:1".to_owned();
+        let stands = BTreeMap::from([(ShardId::from("s-1"), Stand { at, found, consumer })]);
         Told {
             process: process.into(),
             sources: BTreeMap::from([(source.into(), stands)]),
@@ -142,20 +152,23 @@ mod tests {
             .to_json()
             .expect("writes");
         remote.hear(Told::from_json(&json).expect("reads"));
-        assert_eq!(remote.standing("q", &shard, &after("5")), Some(Standing::News));
-        assert_eq!(remote.standing("q", &shard, &after("6")), None);
-        assert_eq!(remote.standing("other", &shard, &after("5")), None);
+        let by = |remote: &Remote, source: &str, at: &str, consumer: Option<&str>| {
+            let consumer = consumer.map(str::to_owned);
+            remote.standing(source, &shard, &after(at), consumer.as_ref())
+        };
+        assert_eq!(by(&remote, "q", "5", None), Some(Standing::News));
+        assert_eq!(by(&remote, "q", "5", Some("app:1")), Some(Standing::News));
+        assert_eq!(by(&remote, "q", "5", Some("other:1")), None);
+        assert_eq!(by(&remote, "q", "6", None), None);
+        assert_eq!(by(&remote, "other", "5", None), None);
         assert!(remote.tells_of("q") && !remote.tells_of("other"));
 
         remote.hear(told("p", "other", after("5"), Standing::Quiet));
-        assert_eq!(remote.standing("q", &shard, &after("5")), None);
-        assert_eq!(
-            remote.standing("other", &shard, &after("5")),
-            Some(Standing::Quiet)
-        );
+        assert_eq!(by(&remote, "q", "5", None), None);
+        assert_eq!(by(&remote, "other", "5", None), Some(Standing::Quiet));
 
         tokio::time::advance(BELIEVED).await;
-        assert_eq!(remote.standing("other", &shard, &after("5")), None);
+        assert_eq!(by(&remote, "other", "5", None), None);
         assert!(!remote.tells_of("other"));
     }
 }

@@ -1,6 +1,6 @@
 //! The subscriptions of this process that no task reads from right now.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::buffer::{Bell, Buffer};
+use super::consumers::{Busy, Consumers, InUseByQuery};
 use super::remote::{Answer, REPEAT, Remote, Stand, Told};
 use super::subscriber::{Subscriber, in_use};
 use crate::error::Result;
@@ -19,7 +20,8 @@ use crate::read::budget::{Budget, Room};
 use crate::service::{FanOutApi, RequestCounters};
 use crate::stream::{Position, ShardId};
 
-/// A subscription that no task took over for so long ends: its query did, or reads the shard elsewhere.
+/// A subscription that no task took over for so long ends: its query did, or reads the shard elsewhere. One of a query
+/// whose planner is in this process, or tells that it goes on, stays.
 const IDLE: Duration = Duration::from_secs(360);
 /// How often that is looked for.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -33,6 +35,7 @@ type Key = (String, ShardId);
 /// One shard's subscription with what it received, and where its next reader must start.
 #[derive(Debug)]
 pub(in crate::read) struct Resident {
+    consumer: String,
     pub(super) position: Position,
     pub(super) buffer: Arc<Buffer>,
     /// What the subscription asks of the service while no task counts it.
@@ -51,6 +54,7 @@ impl Drop for Resident {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Residents {
     inner: Arc<Mutex<Inner>>,
+    consumers: Consumers,
 }
 
 #[derive(Debug)]
@@ -60,14 +64,14 @@ struct Inner {
     /// How often in a row a shard's subscription was taken over between two tasks of this process.
     lost: HashMap<Key, u32>,
     news: HashMap<String, Arc<Notify>>,
+    /// The sources that planners in this process read, each with its consumer.
+    served: HashMap<String, String>,
     /// Told when the driver should be.
     changed: Arc<Notify>,
     /// The last message to the driver, and when it was made.
     told: Option<(String, Instant)>,
     /// What the subscriptions of other processes told this one, if it is the driver's.
     remote: Remote,
-    /// Consumers that queries of this process read with.
-    consumers: HashSet<String>,
     sweeping: bool,
 }
 
@@ -78,10 +82,10 @@ impl Default for Inner {
             kept: HashMap::new(),
             lost: HashMap::new(),
             news: HashMap::new(),
+            served: HashMap::new(),
             changed: Arc::default(),
             told: None,
             remote: Remote::default(),
-            consumers: HashSet::new(),
             sweeping: false,
         }
     }
@@ -99,13 +103,6 @@ pub(crate) enum Standing {
     End,
 }
 
-/// A consumer that a query of this process reads with, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct InUseByQuery {
-    residents: Residents,
-    consumer: String,
-}
-
 impl Residents {
     /// Names this process among those that read for a query.
     pub(crate) fn process(&self) -> String {
@@ -117,15 +114,24 @@ impl Residents {
         self.inner().news.entry(source.to_owned()).or_default().clone()
     }
 
-    /// What came for the shard after this position, if a subscription stands there, in this process or in one that
-    /// tells it.
+    /// A planner in this process reads the source, with this consumer, until [`Self::close`].
+    pub(crate) fn serve(&self, source: &str, consumer: &str) {
+        let mut inner = self.inner();
+        inner.served.insert(source.to_owned(), consumer.to_owned());
+        inner.news.entry(source.to_owned()).or_default();
+    }
+
+    /// What came for the shard after this position, if a subscription by the source's consumer stands there, in this
+    /// process or in one that tells it.
     pub(crate) fn standing(&self, source: &str, shard: &ShardId, at: &Position) -> Option<Standing> {
         let inner = self.inner();
+        let consumer = inner.served.get(source);
         let here = inner
             .kept
             .get(&(source.to_owned(), shard.clone()))
+            .filter(|(resident, _)| consumer.is_none_or(|consumer| resident.consumer == *consumer))
             .and_then(|(resident, _)| resident.standing().filter(|_| resident.position == *at));
-        here.or_else(|| inner.remote.standing(source, shard, at))
+        here.or_else(|| inner.remote.standing(source, shard, at, consumer))
     }
 
     /// True if another process tells this one of the source's subscriptions.
@@ -155,25 +161,34 @@ impl Residents {
     pub(crate) fn answered(&self, answer: &str) -> Result<()> {
         let Answer { served, ended } = Answer::from_json(answer)?;
         let mut inner = self.inner();
-        for ((source, _), (resident, since)) in &mut inner.kept {
-            if served.contains(source) && resident.is_of_use() {
-                *since = Instant::now();
-            }
-        }
-        inner.kept.retain(|(source, _), _| !ended.contains(source));
+        inner
+            .kept
+            .retain(|(source, _), (resident, since)| match served.get(source) {
+                Some(consumer) if resident.consumer != *consumer => false,
+                Some(_) => {
+                    if resident.is_of_use() {
+                        *since = Instant::now();
+                    }
+                    true
+                }
+                None => !ended.contains(source),
+            });
         Ok(())
     }
 
-    /// Takes, in the driver, what another process tells, and answers which of its sources a query reads.
+    /// Takes, in the driver, what another process tells, and answers which of its sources a query reads, and with which
+    /// consumer.
     pub(crate) fn hear(&self, message: &str) -> Result<String> {
         let told = Told::from_json(message)?;
         let mut answer = Answer::default();
         let mut inner = self.inner();
         for source in told.sources.keys() {
-            match inner.news.get(source) {
-                Some(news) => {
-                    news.notify_one();
-                    answer.served.push(source.clone());
+            match inner.served.get(source) {
+                Some(consumer) => {
+                    answer.served.insert(source.clone(), consumer.clone());
+                    if let Some(news) = inner.news.get(source) {
+                        news.notify_one();
+                    }
                 }
                 None => answer.ended.push(source.clone()),
             }
@@ -182,12 +197,13 @@ impl Residents {
         answer.to_json()
     }
 
-    /// Takes over the subscription that stands where the task starts.
+    /// Takes over the subscription by the task's consumer that stands where the task starts.
     pub(in crate::read) fn take(&self, task: &ReadTask) -> Option<Resident> {
         let mut inner = self.inner();
         let key = (task.source.clone(), task.shard.clone());
         let (kept, _) = inner.kept.get(&key)?;
-        if kept.position != task.start || kept.buffer.failure().is_some() {
+        let fits = kept.position == task.start && task.consumer.as_ref() == Some(&kept.consumer);
+        if !fits || kept.buffer.failure().is_some() {
             return None;
         }
         inner.lost.remove(&key);
@@ -196,7 +212,8 @@ impl Residents {
         Some(resident)
     }
 
-    /// Opens a subscription where the task starts. One that stands elsewhere ends: it is another batch's.
+    /// Opens a subscription where the task starts. One that stands elsewhere, or is by another consumer, ends: it is
+    /// another batch's.
     pub(in crate::read) fn open(
         &self,
         task: &ReadTask,
@@ -249,6 +266,7 @@ impl Residents {
             counters: counters.clone(),
         };
         Ok(Resident {
+            consumer: consumer.to_owned(),
             position: task.start.clone(),
             buffer,
             counters,
@@ -275,6 +293,7 @@ impl Residents {
         inner.kept.retain(|(kept, _), _| kept != source);
         inner.lost.retain(|(kept, _), _| kept != source);
         inner.news.remove(source);
+        inner.served.remove(source);
     }
 
     /// Ends the subscription of a shard.
@@ -282,15 +301,9 @@ impl Residents {
         self.inner().kept.remove(&(source.to_owned(), shard.clone()));
     }
 
-    /// Notes that a query reads with this consumer; none if another query of this process does already.
-    pub(crate) fn claim_consumer(&self, consumer: &str) -> Option<InUseByQuery> {
-        self.inner()
-            .consumers
-            .insert(consumer.to_owned())
-            .then(|| InUseByQuery {
-                residents: self.clone(),
-                consumer: consumer.to_owned(),
-            })
+    /// Takes the consumer for a query of this process.
+    pub(crate) fn claim_consumer(&self, consumer: &str) -> Result<InUseByQuery, Busy> {
+        self.consumers.claim(consumer)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -299,19 +312,21 @@ impl Residents {
 }
 
 impl Resident {
-    /// What came after its position; none from one that gave up.
+    /// What came after its position; none from one that gave up, or has been without sight for long.
     fn standing(&self) -> Option<Standing> {
-        let live = self.buffer.failure().is_none();
-        live.then(|| match self.buffer.waiting() {
-            None => Standing::Quiet,
-            Some(false) => Standing::News,
-            Some(true) => Standing::End,
-        })
+        if self.buffer.failure().is_some() {
+            return None;
+        }
+        match self.buffer.waiting() {
+            None => (!self.buffer.is_blind()).then_some(Standing::Quiet),
+            Some(false) => Some(Standing::News),
+            Some(true) => Some(Standing::End),
+        }
     }
 
     /// True if a batch may still read from it: not after a failure, and not at the shard's end.
     fn is_of_use(&self) -> bool {
-        matches!(self.standing(), Some(Standing::Quiet | Standing::News))
+        self.buffer.failure().is_none() && self.buffer.waiting() != Some(true)
     }
 }
 
@@ -324,9 +339,9 @@ impl Inner {
         };
         for ((source, shard), (resident, _)) in &self.kept {
             if let Some(found) = resident.standing() {
-                let at = resident.position.clone();
+                let (at, consumer) = (resident.position.clone(), resident.consumer.clone());
                 let stands = told.sources.entry(source.clone()).or_default();
-                stands.insert(shard.clone(), Stand { at, found });
+                stands.insert(shard.clone(), Stand { at, found, consumer });
             }
         }
         let nothing = told.sources.is_empty();
@@ -343,19 +358,17 @@ impl Inner {
     }
 }
 
-impl Drop for InUseByQuery {
-    fn drop(&mut self) {
-        self.residents.inner().consumers.remove(&self.consumer);
-    }
-}
-
 /// Ends what is idle for too long, while there is anything.
 async fn sweep(inner: Weak<Mutex<Inner>>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         let Some(inner) = inner.upgrade() else { return };
         let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.kept.retain(|_, (_, since)| since.elapsed() < IDLE);
+        let Inner { kept, served, .. } = &mut *inner;
+        kept.retain(|(source, _), (resident, since)| {
+            let counted_on = served.get(source) == Some(&resident.consumer) && resident.is_of_use();
+            counted_on || since.elapsed() < IDLE
+        });
         if inner.kept.is_empty() {
             inner.sweeping = false;
             return;

@@ -23,7 +23,7 @@ use crate::service::{
 use crate::stream::{Position, ShardId};
 
 /// What one subscription does.
-enum Script {
+pub(super) enum Script {
     Refused(Error),
     Pushes(Vec<Result<Page>>),
     /// Pushes, and then nothing more comes.
@@ -31,10 +31,20 @@ enum Script {
 }
 
 #[derive(Default)]
-struct Fake {
+pub(super) struct Fake {
     scripts: Mutex<VecDeque<Script>>,
     asked: Mutex<Vec<String>>,
     pulled: Arc<AtomicUsize>,
+}
+
+impl Fake {
+    /// A service whose subscriptions do this, one after the other.
+    pub(super) fn with(scripts: Vec<Script>) -> Self {
+        Self {
+            scripts: Mutex::new(scripts.into()),
+            ..Self::default()
+        }
+    }
 }
 
 impl std::fmt::Debug for Fake {
@@ -54,6 +64,10 @@ impl FanOutApi for Fake {
             arn: "app:1".into(),
             status: ConsumerStatus::Active,
         })
+    }
+
+    async fn list_consumers(&self, _: &str) -> Result<Vec<Consumer>> {
+        panic!("the consumers were listed")
     }
 
     async fn deregister_consumer(&self, arn: &str) -> Result<()> {
@@ -85,7 +99,7 @@ impl FanOutApi for Fake {
 }
 
 /// An event with these records.
-fn event(numbers: &[u32], continuation: u32) -> Result<Page> {
+pub(super) fn event(numbers: &[u32], continuation: u32) -> Result<Page> {
     let mut records = RecordColumns::with_capacity(0, 0);
     for number in numbers {
         records
@@ -106,7 +120,7 @@ fn end() -> Result<Page> {
     event(&[], 99).map(|page| Page { next: None, ..page })
 }
 
-fn broken() -> Error {
+pub(super) fn broken() -> Error {
     Error::new(ErrorKind::Transport, "broken").retryable(true)
 }
 
@@ -133,10 +147,7 @@ impl Fixture {
     }
 
     fn with_room(start: Position, scripts: Vec<Script>, room: Room) -> Self {
-        let fake = Arc::new(Fake {
-            scripts: Mutex::new(scripts.into()),
-            ..Fake::default()
-        });
+        let fake = Arc::new(Fake::with(scripts));
         let buffer = Arc::new(Buffer::new(room, Bell::default()));
         let counters: Arc<RequestCounters> = Arc::default();
         let subscriber = Subscriber {

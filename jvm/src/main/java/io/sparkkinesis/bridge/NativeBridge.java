@@ -13,7 +13,7 @@ final class NativeBridge {
   private NativeBridge() {}
 
   /** Changes with every change of these methods or of what they mean; the library has the same number. */
-  static final int ABI_VERSION = 5;
+  static final int ABI_VERSION = 6;
 
   /** Not done yet: call again with the same arguments. */
   static final int AGAIN = 0;
@@ -48,6 +48,8 @@ final class NativeBridge {
   static native int plannerCommit(long handle, String offset, int waitMs);
 
   static native int plannerPrepareForAvailableNow(long handle, int waitMs);
+
+  static native void plannerStop(long handle);
 
   static native int plannerRelease(long handle, int waitMs);
 

@@ -81,8 +81,17 @@ public final class Planner implements AutoCloseable {
   }
 
   /**
+   * The query stopped, for good or not: ends what its readers left in this process, and lets its next start, or another
+   * query, have its consumer. Waits for nothing.
+   */
+  public void stop() {
+    NativeBridge.plannerStop(handle.get());
+  }
+
+  /**
    * The query ended for good, and not by a failure after which it is started again: what it registered with the
-   * service is given back. Gives up after a while, since the query's end must not hang on it.
+   * service is given back, unless the query or another one uses it again. Gives up after a while, since the query's end
+   * must not hang on it.
    *
    * @return whether it was done
    */

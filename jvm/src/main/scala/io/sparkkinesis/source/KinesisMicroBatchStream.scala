@@ -45,6 +45,7 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
 
   // Opened by the first call that needs it, since Spark makes streams that it never asks anything.
   private var opened: Option[Planner] = None
+  private var end: Option[QueryEnd] = None
   private var stopped = false
 
   private def planner: Planner = synchronized {
@@ -52,6 +53,10 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
     opened.getOrElse {
       val planner = Planner.open(config.json, new HadoopCheckpointFiles(hadoopConf), TaskInterrupt.Driver)
       opened = Some(planner)
+      // What the query registers with the service goes when it ends for good, and stays for its next start otherwise.
+      if (options.consumerType == KinesisOptions.SubscribeToShard) {
+        end = QueryEnd.of(spark.sparkContext)(ended(planner, _))
+      }
       planner
     }
   }
@@ -97,24 +102,29 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
       case None => ju.Collections.emptyMap()
     }
 
-  override def stop(): Unit = {
-    val open = synchronized {
-      stopped = true
-      val open = opened
-      opened = None
-      open
-    }
-    open.foreach { planner =>
-      // What the query registered with the service goes when it ends for good, and stays for its next start otherwise.
-      if (options.consumerType == KinesisOptions.SubscribeToShard) {
-        QueryEnd.await(spark.sparkContext) { forGood =>
-          try if (forGood) release(planner)
-          finally planner.close()
-        }
-      } else {
-        planner.close()
+  override def stop(): Unit = takePlanner().foreach { planner =>
+    // At once: the query may be started again long before it is told how it ended.
+    try planner.stop()
+    finally
+      end match {
+        case Some(end) => end.streamStopped()
+        case None => planner.close()
       }
-    }
+  }
+
+  /** Told once, after [[stop]], or instead of it where the application ends. */
+  private def ended(planner: Planner, forGood: Boolean): Unit = {
+    takePlanner()
+    try if (forGood) release(planner)
+    finally planner.close()
+  }
+
+  /** The planner if nobody took it before. It is not to be had from now on. */
+  private def takePlanner(): Option[Planner] = synchronized {
+    stopped = true
+    val open = opened
+    opened = None
+    open
   }
 
   private def release(planner: Planner): Unit =

@@ -38,6 +38,7 @@ class PlannerBoundarySuite extends BoundarySuite with Eventually {
       assert(planner.partitions("20000").length === 20000)
       planner.report("{}")
       planner.prepareForAvailableNow()
+      planner.stop()
       assert(planner.release())
       assert(planner.metrics() === """{"one":"1"}""")
     }

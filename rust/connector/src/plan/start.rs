@@ -1,0 +1,70 @@
+//! Positions by time that users give. None may be in the service's future: it takes no start there, and what a read
+//! delivers that ends there depends on when it is read.
+
+use std::time::Duration;
+
+use super::clock::ServiceClock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::{OptionSpec, SourceOptions, StartingPosition, table};
+use crate::stream::Position;
+
+/// A time is later by less than this because clocks differ, and will soon be past.
+const MARGIN_MILLIS: i64 = 5_000;
+
+/// Where a new query starts.
+pub(super) async fn of_query(options: &SourceOptions, clock: ServiceClock) -> Result<Position> {
+    Ok(match options.starting_position {
+        StartingPosition::Latest => Position::AtTimestamp(clock.now_millis()),
+        StartingPosition::TrimHorizon => Position::TrimHorizon,
+        StartingPosition::AtTimestamp { millis } => {
+            let again = "start the query again: nothing was written to its checkpoint";
+            await_past(&table::STARTING_POSITION, millis, clock, again).await?;
+            Position::AtTimestamp(millis)
+        }
+    })
+}
+
+/// Waits until this time, an option's, is past by the service's clock. Refuses it if that takes longer than clocks may
+/// differ; `again` says how to come back with another one.
+pub(super) async fn await_past(
+    option: &OptionSpec,
+    millis: i64,
+    clock: ServiceClock,
+    again: &str,
+) -> Result<()> {
+    let (_, latest) = clock.bounds();
+    let ahead = millis - latest;
+    if ahead > MARGIN_MILLIS {
+        return Err(Error::new(
+            ErrorKind::InvalidOption,
+            format!(
+                "{} is {} s in the future: {}, and by the service's clock it is {} now. Give the time with its right \
+                 offset (Z is UTC), or a time that is past, and {again}",
+                option.key,
+                ahead / 1_000,
+                iso_8601(millis),
+                iso_8601(latest),
+            ),
+        )
+        .with("option", option.key));
+    }
+    clock.wait_for(millis).await;
+    Ok(())
+}
+
+fn iso_8601(millis: i64) -> String {
+    chrono::DateTime::from_timestamp_millis(millis).map_or_else(
+        || format!("{millis} ms after 1970"),
+        |time| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+    )
+}
+
+impl ServiceClock {
+    /// Waits until the service's clock certainly shows this time.
+    pub(super) async fn wait_for(self, millis: i64) {
+        let (earliest, _) = self.bounds();
+        if let Ok(wait @ 1..) = u64::try_from(millis - earliest) {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Subscriptions that no task reads from: how long they stay, and what a planner in their process is told of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::residents::{Residents, Standing};
+use super::tests::{Fake, Script, broken, event};
+use crate::error::{Error, ErrorKind};
+use crate::options::SourceOptions;
+use crate::read::ReadTask;
+use crate::read::budget::Budget;
+use crate::service::FanOutApi;
+use crate::stream::{Position, ShardId};
+
+const SOURCE: &str = "source";
+const CONSUMER: &str = "app:1";
+
+fn shard() -> ShardId {
+    "shardId-000000000000".into()
+}
+
+fn task(consumer: &str) -> ReadTask {
+    ReadTask {
+        consumer: Some(consumer.into()),
+        ..ReadTask::new(SOURCE, 1, shard(), Position::TrimHorizon)
+    }
+}
+
+fn options() -> SourceOptions {
+    let options = BTreeMap::from([
+        ("kinesis.streamName".to_owned(), "events".to_owned()),
+        ("kinesis.region".to_owned(), "us-east-1".to_owned()),
+        ("kinesis.clientRetryIntervalsMs".to_owned(), "1000".to_owned()),
+        ("kinesis.clientMaxRetryIntervalMs".to_owned(), "30000".to_owned()),
+        ("kinesis.subscribeToShard.maxRetries".to_owned(), "20".to_owned()),
+    ]);
+    crate::options::source(&options).expect("options").options
+}
+
+/// A subscription that brought this, and that no task reads from.
+async fn idle(scripts: Vec<Script>) -> Residents {
+    let residents = Residents::default();
+    let fake: Arc<dyn FanOutApi> = Arc::new(Fake::with(scripts));
+    let resident = residents
+        .open(&task(CONSUMER), CONSUMER, &options(), &Budget::default(), &fake)
+        .expect("opened");
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    residents.keep(SOURCE, &shard(), resident);
+    residents
+}
+
+fn standing(residents: &Residents) -> Option<Standing> {
+    residents.standing(SOURCE, &shard(), &Position::TrimHorizon)
+}
+
+/// As the service does on a quiet shard: an event now and then. The subscriber takes silence for a broken connection,
+/// and subscribes again.
+fn quiet_for_an_hour() -> Vec<Script> {
+    (10..110)
+        .map(|number| Script::Stalls(vec![event(&[], number)]))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_query_of_this_process_reads_stays_however_long_the_stream_is_quiet() {
+    let residents = idle(quiet_for_an_hour()).await;
+    residents.serve(SOURCE, CONSUMER);
+    for minute in 0..30 {
+        assert_eq!(
+            standing(&residents),
+            Some(Standing::Quiet),
+            "after {minute} minutes"
+        );
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_query_of_this_process_reads_ends() {
+    let residents = idle(quiet_for_an_hour()).await;
+    tokio::time::sleep(Duration::from_secs(480)).await;
+    assert_eq!(standing(&residents), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_subscription_that_cannot_be_renewed_nothing_is_known() {
+    let throttled = || Error::new(ErrorKind::Throttled, "throttled").retryable(true);
+    let mut scripts = vec![Script::Pushes(vec![event(&[], 10), Err(broken())])];
+    scripts.extend((0..10).map(|_| Script::Refused(throttled())));
+    scripts.push(Script::Stalls(vec![event(&[], 11)]));
+    let residents = idle(scripts).await;
+    residents.serve(SOURCE, CONSUMER);
+    assert_eq!(
+        standing(&residents),
+        Some(Standing::Quiet),
+        "a renewal is soon done"
+    );
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(standing(&residents), None, "the planner has to look");
+    let seeing = async {
+        while standing(&residents).is_none() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(600), seeing)
+        .await
+        .expect("renewed in the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_subscription_that_never_began_nothing_is_known() {
+    let residents = idle(Vec::new()).await;
+    residents.serve(SOURCE, CONSUMER);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(standing(&residents), None);
+}

@@ -1,0 +1,79 @@
+"""Starts a query again and again while Spark's listeners are slow to hear of its ends, and ends while it runs.
+
+`ends` says how: by `spark.stop()`, or `killed`, which waits for a signal.
+"""
+
+import json
+import sys
+import threading
+from pathlib import Path
+
+from pyspark.java_gateway import ensure_callback_server_started
+from pyspark.sql import SparkSession
+
+arguments = json.loads(sys.argv[1])
+spark = SparkSession.builder.getOrCreate()
+context = spark.sparkContext
+rows, more_rows = [0], threading.Condition()
+
+
+class SlowListener:
+    """A Spark listener that keeps whatever is told of the end of a query until it may go on."""
+
+    may_go_on = threading.Event()
+
+    def onOtherEvent(self, event):
+        if event.getClass().getName().endswith("QueryTerminatedEvent"):
+            self.may_go_on.wait()
+
+    def __getattr__(self, name):
+        return lambda *_: None
+
+    class Java:
+        implements = ["org.apache.spark.scheduler.SparkListenerInterface"]
+
+
+def count(frame, _):
+    found = frame.count()
+    with more_rows:
+        rows[0] += found
+        more_rows.notify_all()
+
+
+def start():
+    return (
+        spark.readStream.format("aws-kinesis")
+        .options(**arguments["options"])
+        .load()
+        .writeStream.foreachBatch(count)
+        .option("checkpointLocation", arguments["checkpoint"])
+        .start()
+    )
+
+
+def await_rows(query, wanted):
+    while not rows[0] >= wanted:
+        if not query.isActive:
+            raise query.exception()
+        with more_rows:
+            more_rows.wait(0.1)
+
+
+ensure_callback_server_started(context._gateway)
+context._jsc.sc().addSparkListener(SlowListener())
+for _ in range(arguments["restarts"]):
+    query = start()
+    await_rows(query, arguments["rows"])
+    query.stop()
+query = start()
+await_rows(query, arguments["rows"])
+SlowListener.may_go_on.set()
+# What is read from now on is read after the listeners heard of all ends.
+context._jsc.sc().listenerBus().waitUntilEmpty(60_000)
+Path(arguments["ready"]).touch()
+await_rows(query, arguments["more_rows"])
+if arguments["ends"] == "by spark.stop()":
+    spark.stop()
+else:
+    Path(arguments["ready"]).with_suffix(".again").touch()
+    query.awaitTermination()
