@@ -9,12 +9,14 @@ mod fan_out;
 mod news;
 mod push;
 mod shards;
+mod start;
 mod tips;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::checkpoint::CheckpointStore;
@@ -69,6 +71,8 @@ pub struct Planner {
     memory: ShardMemory,
     /// The query source, once an offset told.
     source: OnceLock<String>,
+    /// Set once the driver's mark is beside the claims.
+    marked: OnceCell<()>,
 }
 
 /// What the planner remembers from one call to the next. All of it can be found again after a restart.
@@ -121,7 +125,36 @@ impl Planner {
             Some(_) => Some(engine.fan_out_client(&config).await?),
             None => None,
         };
-        Self::with_memory(api, fan_out, store, config, files, engine.memory()).await
+        let planner = Self::with_memory(api, fan_out, store, config, files, engine.memory()).await?;
+        planner.warn_of_unused_start().await;
+        Ok(planner)
+    }
+
+    /// Says so, if the options give a start that doesn't count any more.
+    async fn warn_of_unused_start(&self) {
+        let options = &self.config.options;
+        if !options.starting_position_given {
+            return;
+        }
+        // A file that can't be read is an error where it is needed.
+        let kept = self
+            .files
+            .0
+            .read(&self.initial_offset_path())
+            .await
+            .ok()
+            .flatten();
+        let pinned = kept
+            .and_then(|json| Offset::from_json(&String::from_utf8(json).ok()?).ok())
+            .and_then(|offset| offset.initial);
+        if let Some(told) = pinned.and_then(|pinned| start::unused(options.starting_position, &pinned)) {
+            tracing::warn!(stream = %options.stream.name, "{told}");
+        }
+    }
+
+    fn initial_offset_path(&self) -> String {
+        let folder = self.config.checkpoint_location.as_deref().unwrap_or_default();
+        format!("{folder}/{INITIAL_OFFSET}")
     }
 
     /// A planner on these parts.
@@ -191,14 +224,14 @@ impl Planner {
             state: tokio::sync::Mutex::new(state),
             memory: memory.clone(),
             source: OnceLock::new(),
+            marked: OnceCell::new(),
         })
     }
 
     /// The offset a new query starts from, as JSON. Made once and kept in the checkpoint location, so that LATEST
     /// means the same moment however often the query is started before its first batch.
     pub async fn initial_offset(&self) -> Result<String> {
-        let folder = self.config.checkpoint_location.as_deref().unwrap_or_default();
-        let path = format!("{folder}/{INITIAL_OFFSET}");
+        let path = self.initial_offset_path();
         if let Some(kept) = self.files.0.read(&path).await? {
             return kept_offset(&path, kept);
         }
@@ -232,6 +265,9 @@ impl Planner {
     /// next look, so it may be called in a loop.
     pub async fn latest_offset(&self, start: &str) -> Result<Option<String>> {
         let start = self.own_offset(start)?;
+        // A batch that Spark runs again after a restart, before it asks for a next one, goes without it.
+        let mark = || self.store.leave_mark(&start.source);
+        self.marked.get_or_try_init(mark).await?;
         let mut state = self.state.lock().await;
         let state = &mut *state;
         if state
@@ -322,6 +358,7 @@ impl Planner {
             news: seen(shard),
             holder: reports.holder(&offset, shard),
             asked: Asked::lately(&self.process, &*self.api, shard),
+            marked: self.marked.initialized(),
         };
         TaskPlan::group(offset.read().map(task).collect(), offset.shards_per_task)
             .map(|plan| plan.to_json())
@@ -340,7 +377,7 @@ impl Planner {
             if let Some(asked) = &report.asked {
                 asked.count(&self.process, &*self.api, &report.shard);
             }
-            self.reports().add(report);
+            self.reports().add(report)?;
         }
         Ok(())
     }
