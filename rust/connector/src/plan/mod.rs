@@ -392,6 +392,10 @@ impl Planner {
             if let Err(error) = self.store.purge(&offset.source, before).await {
                 tracing::warn!(stream = %offset.stream, "old claims could not be removed: {error}");
             }
+            // Somebody may have removed old files, and executors that come later look for this one.
+            if let Err(error) = self.store.leave_mark(&offset.source).await {
+                tracing::warn!(stream = %offset.stream, "the mark beside the claims could not be written: {error}");
+            }
             state.purged = before;
         }
         Ok(())

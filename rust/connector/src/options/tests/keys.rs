@@ -55,7 +55,6 @@ fn a_key_that_is_like_none_names_none() {
         );
     }
     for (key, nearest) in [
-        ("kinesis.stream", "kinesis.streamName"),
         ("kinesis.endpoint", "kinesis.endpointUrl"),
         ("kinesis.initialPosition", "kinesis.startingPosition"),
         (

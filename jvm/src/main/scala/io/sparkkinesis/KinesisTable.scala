@@ -57,6 +57,7 @@ private[sparkkinesis] object KinesisTable {
 
   /** The schema of a read, if the options may be those of a read. Refuses those that are wrong in every case. */
   def inferSchema(options: CaseInsensitiveStringMap): StructType = {
+    Redaction.extend(options)
     val checked = KinesisOptions(options)
     checked.checkForReadOrWrite()
     checked.readSchema
