@@ -129,12 +129,16 @@ class KinesisSourceProviderSuite extends AnyFunSuite {
   }
 
   test("a table made with options reads and writes with them, and with those of the read in their place") {
-    val own = options(stream, region, "kinesis.extraColumns" -> "shardId", "kinesis.endpointUrl" -> "nowhere")
-    val table = new KinesisSourceProvider().getTable(KinesisTable.ReadSchema, Array.empty, own).asInstanceOf[SupportsRead]
+    def made(own: (String, String)*): SupportsRead =
+      new KinesisSourceProvider()
+        .getTable(KinesisTable.ReadSchema, Array.empty, options(own: _*))
+        .asInstanceOf[SupportsRead]
+    val table = made(stream, region, "kinesis.extraColumns" -> "shardId")
     assert(table.newScanBuilder(options()).build().readSchema().fieldNames.last == "shardId")
     val read = table.newScanBuilder(options("KINESIS.extracolumns" -> "encryptionType")).build()
     assert(read.readSchema().fieldNames.drop(5).toSeq == Seq("encryptionType"))
-    assert(intercept[IllegalArgumentException](read.toBatch()).getMessage.contains("kinesis.endpointUrl is \"nowhere\""))
+    val wrong = made(stream, region, "kinesis.endpointUrl" -> "nowhere").newScanBuilder(options()).build()
+    assert(intercept[IllegalArgumentException](wrong.toBatch()).getMessage.contains("kinesis.endpointUrl is \"nowhere\""))
   }
 
   test("a table of Spark 3.5's catalog can't be used, and the message says what can") {
