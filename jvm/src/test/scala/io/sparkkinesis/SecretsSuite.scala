@@ -70,7 +70,9 @@ class SecretsSuite extends AnyFunSuite with BeforeAndAfterAll with Eventually {
       "kinesis.stsRoleArn" -> "arn:aws:iam::123456789012:role/reader",
       "kinesis.stsSessionName" -> "session",
       "kinesis.StsExternalId" -> "between-us-only")
-    Seq(spark.readStream.format("aws-kinesis").options(role).load(), spark.read.format("aws-kinesis").options(role).load())
+    Seq(
+      spark.readStream.format("aws-kinesis").options(role).load(),
+      spark.read.format("aws-kinesis").options(role).load())
       .foreach { frame =>
         val plans = Seq(frame.queryExecution.logical, frame.queryExecution.analyzed).map(_.treeString(verbose = true))
         // Spark shows the options, with the spelling that it was given.

@@ -192,7 +192,8 @@ final class NativeLibrary {
     if (!Files.isDirectory(folder)) {
       Files.createDirectories(folder);
     }
-    Path copy = Files.createTempFile(folder, "libsparkkinesis-", ".so", PosixFilePermissions.asFileAttribute(OWNER_ONLY));
+    Path copy =
+        Files.createTempFile(folder, "libsparkkinesis-", ".so", PosixFilePermissions.asFileAttribute(OWNER_ONLY));
     boolean whole = false;
     // Into the file that was made with these rights: one put in its place would have those that the umask leaves.
     try (InputStream in = source.open();

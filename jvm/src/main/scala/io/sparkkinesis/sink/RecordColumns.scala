@@ -96,8 +96,8 @@ private[sink] object RecordColumns {
     val exact = schema.fieldNames.indices.filter(i => schema.fieldNames(i) == column)
     if (exact.size > 1) {
       throw new IllegalArgumentException(
-        s"The rows to be written to Kinesis have ${exact.size} columns named $column, and it isn't known which is meant. " +
-          "Select one of them, or rename the others.")
+        s"The rows to be written to Kinesis have ${exact.size} columns named $column, and it isn't known which is " +
+          "meant. Select one of them, or rename the others.")
     }
     if (exact.nonEmpty) {
       exact.headOption

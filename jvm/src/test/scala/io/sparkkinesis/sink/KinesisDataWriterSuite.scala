@@ -47,7 +47,7 @@ class KinesisDataWriterSuite extends AnyFunSuite {
     val refused = new RefusedRows(new TextAccumulator)
     def writer(recorder: Recorder): KinesisDataWriter = new KinesisDataWriter(columns, 3, refused, () => recorder)
 
-    /** The tasks succeed, and then the job, unless the driver refuses. Nothing but null goes through spark.serializer. */
+    /** The tasks succeed, and then the job, unless the driver refuses. Only null goes through spark.serializer. */
     def end(tasks: KinesisDataWriter*): Unit = {
       val messages = tasks.map(_.commit())
       assert(messages.forall(_ == null))
