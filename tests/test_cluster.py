@@ -1,42 +1,17 @@
 """Two executor processes beside the driver."""
 
 import pytest
-from local_kinesis import REGION
 
 from support.countries import copied, country_events, expected
 from support.delivery import EventLog
 from support.processes import Job
 from support.queries import sink_options
+from support.submitted import TypicalJob
 
 pytestmark = pytest.mark.slow
 
 
 PLUGIN = "spark.plugins=io.sparkkinesis.KinesisPlugin"
-
-
-class TypicalJob(Job):
-    """The typical job on two executors, which its stop file ends."""
-
-    def __init__(self, sandbox, source, sink, checkpoint, folder, consumer, conf):
-        self.sink = sink
-        self._stop = folder / "stop"
-        arguments = {
-            "source": source.name,
-            "sink": sink.name,
-            "region": REGION,
-            "endpoint": sandbox.endpoint,
-            "checkpoint": str(checkpoint),
-            "stop": str(self._stop),
-            "consumer": consumer,
-        }
-        super().__init__("typical", arguments, folder / "job.log", master="local-cluster[2,1,1024]", conf=conf)
-
-    def await_copied(self, count):
-        self.await_condition(lambda: len(self.sink.read()) >= count, f"{count} records", interval=0.2)
-
-    def stop(self):
-        self._stop.touch()
-        assert self.wait() == 0, self.tail()
 
 
 @pytest.mark.parametrize("consumer", [None, "typical"], ids=["GetRecords", "SubscribeToShard"])

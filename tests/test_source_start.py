@@ -122,13 +122,17 @@ def test_latest_stays_the_first_start_when_there_was_no_batch_before_the_restart
     assert sorted(batches.data) == payloads(events(10, 30))
 
 
-def test_a_restart_goes_on_whatever_its_starting_position_says(spark, sandbox, stream, checkpoint):
+def test_a_restart_goes_on_whatever_its_starting_position_says(spark, sandbox, stream, checkpoint, driver_log):
     stream.put(events(0, 10))
     batches = drain(read(spark, source_options(sandbox, stream)), checkpoint)
     stream.put(events(10, 10))
     drain(read(spark, source_options(sandbox, stream, startingPosition="LATEST")), checkpoint, batches)
     drain(read(spark, source_options(sandbox, stream, startingPosition="TRIM_HORIZON")), checkpoint, batches)
     assert batches.data == payloads(events(0, 20))
+    # Which is said where it is another one.
+    warnings = [line for line in driver_log.read_text().splitlines() if " WARN " in line and stream.name in line]
+    told = "kinesis.startingPosition is LATEST, but the query of this checkpointLocation started at TRIM_HORIZON once"
+    assert [told in line for line in warnings if "kinesis.startingPosition" in line] == [True]
 
 
 def test_a_start_in_the_future_is_refused_and_the_corrected_one_works(spark, sandbox, stream, checkpoint):

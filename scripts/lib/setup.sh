@@ -5,6 +5,10 @@ KINESIS_LOCAL_VERSION=0.6.2
 MINISTACK_VERSION=1.5.33
 DYNAMODB_LOCAL_VERSION=3.1.0
 HADOOP_VERSION=3.4.2
+CONNECT_REQUIREMENTS=(
+  grpcio==1.85.3 grpcio-status==1.85.3 googleapis-common-protos==1.76.0 protobuf==7.36.2
+  pandas==3.1.1 pyarrow==26.0.1 numpy==2.4.6 zstandard==0.25.0
+)
 ZIG_REQUIREMENTS=(ziglang==0.15.2 cargo-zigbuild==0.22.3)
 
 as_root() {
@@ -123,6 +127,19 @@ ensure_hdfs() {
   local module modules=()
   for module in minicluster api runtime; do modules+=("org.apache.hadoop:hadoop-client-$module:$HADOOP_VERSION"); done
   ensure_service hdfs "${modules[@]}"
+}
+
+# ensure_connect - what a client of Spark Connect needs, in .tools; not in a virtual environment, since the connector
+# and the other tests have to do without.
+ensure_connect() {
+  local dir="$TOOLS/connect"
+  stamped "$dir/.installed" "${CONNECT_REQUIREMENTS[*]}" && return
+  say "installing ${CONNECT_REQUIREMENTS[*]} into .tools/connect"
+  rm -rf "$dir"
+  mkdir -p "$dir"
+  "$VENVS/spark-4.3/bin/pip" install --quiet --no-cache-dir --target "$dir/packages" "${CONNECT_REQUIREMENTS[@]}" \
+    </dev/null >"$dir/pip.log" 2>&1 || { cat "$dir/pip.log" >&2; die "pip could not install: ${CONNECT_REQUIREMENTS[*]}"; }
+  printf '%s' "${CONNECT_REQUIREMENTS[*]}" >"$dir/.installed"
 }
 
 # ensure_service NAME MODULE... - a service's modules and what they need, from Maven Central, in .tools/NAME/lib.

@@ -18,6 +18,7 @@ query = typical_job.start(
     arguments["endpoint"],
     arguments["checkpoint"],
     consumer=arguments.get("consumer"),
+    python=arguments.get("python", False),
 )
 while not query.awaitTermination(0.2):
     if Path(arguments["stop"]).exists():

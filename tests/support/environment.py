@@ -4,6 +4,7 @@ SPARK_KINESIS_JAR   the connector's JAR for the Spark of this Python; else looke
 KINESIS_SANDBOX     the kinesis-sandbox program; else the debug build in target
 KINESIS_TROUBLED    set to 1, GetRecords is slow, and fails in one call of five
 KINESIS_LOCAL_PACKAGE  the folder of the npm package kinesis-local; else the one in .tools
+KINESIS_CONNECT_PACKAGES   the folder of the packages that a client of Spark Connect needs; else the one in .tools
 """
 
 import os
@@ -47,6 +48,10 @@ def sandbox_program():
 
 def kinesis_local_package():
     return os.environ.get("KINESIS_LOCAL_PACKAGE", str(ROOT / ".tools/kinesis-local/node_modules/kinesis-local"))
+
+
+def connect_packages():
+    return os.environ.get("KINESIS_CONNECT_PACKAGES", str(ROOT / ".tools/connect/packages"))
 
 
 def trouble():

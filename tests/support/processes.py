@@ -14,21 +14,13 @@ from . import environment
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
 
 
-class Job:
-    """A job of tests/jobs, submitted with spark-submit, as users do."""
+class Program:
+    """A program that is killed with all that it started."""
 
-    def __init__(self, name, arguments, log, master="local[2]", conf=()):
+    def __init__(self, command, log, path=(), cwd=None):
         self.log = Path(log)
         tests = JOBS.parent
-        path = os.pathsep.join([str(tests), str(tests.parent / "scripts/lib"), os.environ.get("PYTHONPATH", "")])
-        conf = ("spark.ui.enabled=false", "spark.sql.shuffle.partitions=2", *conf)
-        command = [
-            str(Path(sys.executable).with_name("spark-submit")),
-            "--master", master,
-            "--jars", environment.jar(),
-            *[part for setting in conf for part in ("--conf", setting)],
-            str(JOBS / f"{name}.py"), json.dumps(arguments),
-        ]
+        path = os.pathsep.join([str(tests), str(tests.parent / "scripts/lib"), *path, os.environ.get("PYTHONPATH", "")])
         with open(self.log, "ab") as log_file:
             self._process = subprocess.Popen(
                 command,
@@ -36,6 +28,7 @@ class Job:
                 stdout=log_file,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONPATH": path, "PYSPARK_PYTHON": sys.executable},
+                cwd=cwd,
                 # A process group of its own: driver, executors and Python are killed together.
                 start_new_session=True,
             )
@@ -83,3 +76,22 @@ class Job:
 
     def __exit__(self, *_):
         self.kill()
+
+
+def spark_submit(*arguments):
+    """The command that submits with the Spark of this Python."""
+    return [str(Path(sys.executable).with_name("spark-submit")), *arguments]
+
+
+class Job(Program):
+    """A job of tests/jobs, submitted with spark-submit, as users do."""
+
+    def __init__(self, name, arguments, log, master="local[2]", conf=()):
+        conf = ("spark.ui.enabled=false", "spark.sql.shuffle.partitions=2", *conf)
+        command = spark_submit(
+            "--master", master,
+            "--jars", environment.jar(),
+            *[part for setting in conf for part in ("--conf", setting)],
+            str(JOBS / f"{name}.py"), json.dumps(arguments),
+        )  # fmt: skip
+        super().__init__(command, log)

@@ -1,6 +1,6 @@
 """The job that this connector is for, spelt as its users spell it. Tests run it, and jobs/typical.py submits it."""
 
-from pyspark.sql.functions import col, from_json
+from pyspark.sql.functions import col, from_json, udf
 from pyspark.sql.types import LongType, StringType, StructField, StructType, TimestampType
 
 EVENT = StructType(
@@ -12,8 +12,11 @@ EVENT = StructType(
 )
 
 
-def start(spark, source, sink, region, endpoint, checkpoint, name="aws-kinesis", consumer=None):
-    """Starts it; the credentials are the environment's. With a consumer's name it reads by enhanced fan-out."""
+def start(spark, source, sink, region, endpoint, checkpoint, name="aws-kinesis", consumer=None, python=False):
+    """Starts it; the credentials are the environment's. With a consumer's name it reads by enhanced fan-out.
+
+    With `python`, a function in Python sees every row.
+    """
     fan_out = {"kinesis.consumerType": "SubscribeToShard", "kinesis.consumerName": consumer}
     kinesis = (
         spark.readStream.format(name)
@@ -29,6 +32,8 @@ def start(spark, source, sink, region, endpoint, checkpoint, name="aws-kinesis",
         .select(from_json(col("jsonData"), EVENT).alias("events"))
         .select("events.*")
     )
+    if python:
+        events = events.withColumn("data", udf(lambda text: text, "string")(col("data")))
     return (
         events.selectExpr("CAST(id AS STRING) as partitionKey", "data", "date")
         .writeStream.format(name)

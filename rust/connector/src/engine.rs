@@ -1,6 +1,6 @@
 //! What all queries and tasks of one process share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -13,6 +13,9 @@ use crate::error::Result;
 use crate::options::{AccessOptions, RetryOptions, StreamId};
 use crate::read::ShardMemory;
 use crate::service::{AwsKinesis, FanOutApi, KinesisApi, SystemProperties};
+
+/// Sources of which a process remembers that it saw the driver's mark; looking again costs one read.
+const MARKS_KEPT: usize = 1_000;
 
 /// The process-wide part of the connector: the clients' connection pools and what readers remember of shards.
 /// Cloning shares it. It must be used inside one tokio runtime only, since connections live in the runtime
@@ -27,6 +30,8 @@ struct Inner {
     clients: Mutex<BTreeMap<ClientKey, Arc<AwsKinesis>>>,
     stores: StoreClients,
     memory: ShardMemory,
+    /// The sources whose driver's mark was seen from this process.
+    marks_seen: std::sync::Mutex<BTreeSet<String>>,
     properties: RwLock<SystemProperties>,
 }
 
@@ -48,6 +53,26 @@ impl Engine {
     /// What earlier readers of this process left for the next.
     pub(crate) fn memory(&self) -> &ShardMemory {
         &self.inner.memory
+    }
+
+    /// Makes sure, once in this process, that it sees in the store what the driver of the source wrote.
+    pub(crate) async fn see_mark(&self, store: &dyn CheckpointStore, source: &str) -> Result<()> {
+        let seen = || {
+            self.inner
+                .marks_seen
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if seen().contains(source) {
+            return Ok(());
+        }
+        store.find_mark(source).await?;
+        let mut seen = seen();
+        if seen.len() >= MARKS_KEPT {
+            seen.clear();
+        }
+        seen.insert(source.to_owned());
+        Ok(())
     }
 
     /// The store of a source's claims; none for a batch read. `files` reaches the checkpoint location.

@@ -165,6 +165,11 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Somebody else's words as part of a sentence that goes on: without the full stop at their end.
+pub(crate) fn unstopped(words: &str) -> &str {
+    words.trim_end().trim_end_matches('.')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

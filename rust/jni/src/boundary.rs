@@ -117,7 +117,7 @@ impl Plans for StandInPlanner {
 }
 
 /// Gives `batches` batches of `rows` rows, then ends; with `block`, `panic` or `fail` does that instead. With `extra`,
-/// a batch has all extra columns.
+/// a batch has all extra columns, and with `unknownColumn` the reader says that it has that one too.
 struct StandInReader {
     wanted: Value,
     given: AtomicU64,
@@ -132,6 +132,7 @@ pub(crate) fn reader(config: &str) -> Result<Option<NamedReader>> {
             .iter()
             .filter(|_| wanted["extra"] == true)
             .map(|column| column.name().to_owned())
+            .chain(wanted["unknownColumn"].as_str().map(str::to_owned))
             .collect();
         let reader: Arc<dyn Reads> = Arc::new(StandInReader {
             wanted,

@@ -40,6 +40,7 @@ use crate::guard::export;
 /// Changes with every change of the native methods or of what they mean. The Java side has the same number,
 /// and refuses a library with another one.
 const ABI_VERSION: jint = 6;
+// [`sparkkinesis_abi_6`] is named after it.
 
 /// Called by the JVM when it loads the library, with the class loader of the class that loads it: the one
 /// moment at which the connector's own classes can be found from here. A failure is kept, and reported by
@@ -64,6 +65,12 @@ pub unsafe extern "system" fn JNI_OnLoad(vm: *mut jni::sys::JavaVM, _reserved: *
         Ok(Ok(())) => JNI_VERSION_1_8,
         _ => JNI_ERR,
     }
+}
+
+/// Tells which interface version a file has without loading it, by its name, which is in the file's table of symbols.
+#[unsafe(no_mangle)]
+pub extern "C" fn sparkkinesis_abi_6() -> jint {
+    ABI_VERSION
 }
 
 export! {

@@ -83,6 +83,15 @@ thread_local! {
     static DELIVERING: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Ends an event's way into the queue.
+struct Delivered;
+
+impl Drop for Delivered {
+    fn drop(&mut self) {
+        DELIVERING.set(false);
+    }
+}
+
 struct Forward {
     queue: SyncSender<Entry>,
     lost: AtomicU64,
@@ -108,6 +117,8 @@ impl Subscriber for Forward {
         if DELIVERING.replace(true) {
             return;
         }
+        // Dropped by a panic of what is shown, too: the thread's next events are heard.
+        let _delivered = Delivered;
         let metadata = event.metadata();
         let mut message = Message::default();
         event.record(&mut message);
@@ -119,7 +130,6 @@ impl Subscriber for Forward {
         if self.queue.try_send(entry).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
-        DELIVERING.set(false);
     }
 
     // Spans are not recorded.
@@ -230,6 +240,32 @@ mod tests {
             logger("kinesis_connectors"),
             "io.sparkkinesis.native.lib.kinesis_connectors"
         );
+    }
+
+    /// Panics when it is shown.
+    struct Unshowable;
+
+    impl Debug for Unshowable {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("it can't be shown")
+        }
+    }
+
+    #[test]
+    fn a_panic_while_an_event_is_made_silences_nobody() {
+        let (sender, receiver) = sync_channel(QUEUE);
+        let forward = Forward {
+            queue: sender,
+            lost: AtomicU64::new(0),
+        };
+        LEVEL.store(5, Ordering::Relaxed);
+        tracing::subscriber::with_default(forward, || {
+            let panicked = std::panic::catch_unwind(|| tracing::warn!("odd: {Unshowable:?}"));
+            assert!(panicked.is_err());
+            tracing::warn!("the next one");
+        });
+        let heard: Vec<String> = receiver.try_iter().map(|entry| entry.message).collect();
+        assert_eq!(heard, ["the next one"]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The process's one tokio runtime, whose threads the JVM knows as daemons, and the engine that runs in it.
+//! The process's one tokio runtime, whose threads the JVM knows as daemons, and the engine that runs in it. Threads for
+//! up-calls, which block for as long as a file system takes, are apart from it.
 
 use std::ffi::{CString, c_void};
 use std::sync::OnceLock;
@@ -8,12 +9,17 @@ use jni::JavaVM;
 use jni::sys::{JNI_OK, JNI_VERSION_1_8, JavaVMAttachArgs};
 use kinesis_connector::{Engine, Error, ErrorKind, Result};
 use tokio::runtime::{Builder, EnterGuard, Runtime};
+use tokio::task::JoinHandle;
 
 /// Up-calls that may run at once; more wait for a thread.
 const UP_CALL_THREADS: usize = 32;
 
+/// What else blocks: the resolution of names, for one, without which no connection is made.
+const BLOCKING_THREADS: usize = 32;
+
 struct Process {
     runtime: Runtime,
+    up_calls: Runtime,
     engine: Engine,
 }
 
@@ -22,20 +28,21 @@ static PROCESS: OnceLock<std::result::Result<Process, String>> = OnceLock::new()
 fn process() -> Result<&'static Process> {
     let process = PROCESS.get_or_init(|| {
         let workers = std::thread::available_parallelism().map_or(2, usize::from).min(4);
-        let number = AtomicUsize::new(0);
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(workers)
-            .max_blocking_threads(UP_CALL_THREADS)
-            .thread_name_fn(move || format!("kinesis-{}", number.fetch_add(1, Ordering::Relaxed)))
-            // Every thread, not just those that call Java: freeing a global reference needs an attached thread,
-            // and jni would attach it as a non-daemon, for which the JVM waits when it ends.
-            .on_thread_start(attach_as_daemon)
-            .on_thread_stop(detach)
-            .enable_all()
-            .build()
-            .map_err(|error| error.to_string())?;
+        let runtime = build(
+            Builder::new_multi_thread()
+                .worker_threads(workers)
+                .max_blocking_threads(BLOCKING_THREADS)
+                .enable_all(),
+            "kinesis",
+        )?;
+        // Nothing runs in it: it lends its blocking threads.
+        let up_calls = build(
+            Builder::new_current_thread().max_blocking_threads(UP_CALL_THREADS),
+            "kinesis-files",
+        )?;
         Ok(Process {
             runtime,
+            up_calls,
             engine: Engine::new(),
         })
     });
@@ -45,6 +52,25 @@ fn process() -> Result<&'static Process> {
             format!("the threads of the native library could not be started: {why}"),
         )
     })
+}
+
+fn build(builder: &mut Builder, name: &'static str) -> std::result::Result<Runtime, String> {
+    let number = AtomicUsize::new(0);
+    builder
+        .thread_name_fn(move || format!("{name}-{}", number.fetch_add(1, Ordering::Relaxed)))
+        // Every thread, not just those that call Java: freeing a global reference needs an attached thread,
+        // and jni would attach it as a non-daemon, for which the JVM waits when it ends.
+        .on_thread_start(attach_as_daemon)
+        .on_thread_stop(detach)
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+/// Starts an up-call on a thread that may block, of which there is a bounded number.
+pub(crate) fn spawn_up_call<T: Send + 'static>(
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>> {
+    Ok(process()?.up_calls.spawn_blocking(run))
 }
 
 /// The runtime. Made at the first call.
@@ -96,5 +122,36 @@ pub(crate) fn detach() {
     // its stack and no local reference left; on a thread that isn't attached the call does nothing.
     unsafe {
         ((**raw).v1_1.DetachCurrentThread)(raw);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Condvar, Mutex};
+    use std::time::Duration;
+
+    #[test]
+    fn up_calls_that_hang_leave_names_to_be_resolved() {
+        let runtime = get().unwrap();
+        let gate = Arc::new((Mutex::new(false), Condvar::new()));
+        let hang = || {
+            let gate = Arc::clone(&gate);
+            spawn_up_call(move || {
+                let (open, opened) = &*gate;
+                let open = opened.wait_while(open.lock().unwrap(), |open| !*open);
+                drop(open.unwrap());
+            })
+        };
+        let calls: Vec<_> = (0..UP_CALL_THREADS).map(|_| hang().unwrap()).collect();
+        // As the resolution of names runs.
+        let other = runtime.spawn_blocking(|| 7);
+        let answer = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), other).await });
+        *gate.0.lock().unwrap() = true;
+        gate.1.notify_all();
+        for call in calls {
+            runtime.block_on(call).unwrap();
+        }
+        assert_eq!(answer.expect("in time").unwrap(), 7);
     }
 }

@@ -9,7 +9,7 @@ use kinesis_connector::{Error, ErrorKind, Result};
 use std::sync::Arc;
 
 use crate::errors::{BoundaryError, internal, invalid_argument};
-use crate::{causes, classes, panics};
+use crate::{causes, classes, panics, runtime};
 
 /// Local references one up-call may need before the JVM has to grow the frame.
 const FRAME: usize = 16;
@@ -117,7 +117,7 @@ pub(crate) struct Files(pub(crate) Arc<JavaFiles>);
 
 /// Runs an up-call on a thread that may block.
 async fn blocking<T: Send + 'static>(run: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(move || panics::guarded(run)).await {
+    match runtime::spawn_up_call(move || panics::guarded(run))?.await {
         Ok(result) => result,
         Err(error) => Err(internal(format!("an up-call did not run: {error}"))),
     }

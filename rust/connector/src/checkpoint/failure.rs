@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, unstopped};
 use crate::service::{chain, credentials_failed};
 
 /// A store's service, as messages name it.
@@ -60,6 +60,7 @@ impl Service {
 
     /// The service did not answer, or not to the end.
     pub fn unreachable(self, operation: &str, why: &str) -> Error {
+        let why = unstopped(why);
         Error::new(
             ErrorKind::Store,
             format!(
@@ -76,7 +77,7 @@ impl Service {
         let told = if message.is_empty() {
             code.to_owned()
         } else {
-            format!("{code}: {message}")
+            format!("{code}: {}", unstopped(message))
         };
         let make = |kind, advice: &str| {
             let message = format!("{operation} of the checkpoint store failed with {told}. {advice}");
@@ -171,6 +172,8 @@ mod tests {
                 "{error}"
             );
         }
+        let stopped = service.refusal("PutObject", "SlowDown", "Please reduce your request rate.", 503);
+        assert!(stopped.message().contains("request rate. The limit"), "{stopped}");
         let denied = service.refusal("PutObject", "AccessDenied", "", 403);
         assert!(denied.message().contains("need s3:GetObject"), "{denied}");
     }

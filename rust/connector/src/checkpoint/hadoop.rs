@@ -1,5 +1,5 @@
 //! The store on a Hadoop file system, reached through an up-call: one file for each claim,
-//! `<folder>/<source>/<batch>/<shard>`.
+//! `<folder>/<source>/<batch>/<shard>`, and beside the batches the driver's mark.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,12 +8,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{CheckpointStore, Claim, ClaimKey, PutResult};
+use super::{CheckpointStore, Claim, ClaimKey, PutResult, not_shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::RetryOptions;
 use crate::service::{RequestCounters, with_retries};
 use crate::stream::ShardId;
 
+/// The file beside a source's batches by which executors see that they look into the driver's folder.
+const MARK: &str = "driver";
 /// Claims of one batch read at once.
 const READS_AT_ONCE: usize = 16;
 
@@ -66,6 +68,10 @@ impl HadoopStore {
         format!("{}/{source}/{batch}", self.folder)
     }
 
+    fn mark(&self, source: &str) -> String {
+        format!("{}/{source}/{MARK}", self.folder)
+    }
+
     fn path(&self, key: &ClaimKey) -> String {
         format!("{}/{}", self.batch_folder(&key.source, key.batch), key.shard)
     }
@@ -81,6 +87,24 @@ impl HadoopStore {
 
 #[async_trait]
 impl CheckpointStore for HadoopStore {
+    async fn leave_mark(&self, source: &str) -> Result<()> {
+        let path = self.mark(source);
+        // One of an earlier start will do.
+        self.retried(|| self.files.put_if_absent(&path, source.as_bytes().to_vec()))
+            .await?;
+        Ok(())
+    }
+
+    async fn find_mark(&self, source: &str) -> Result<()> {
+        let path = self.mark(source);
+        match self.retried(|| self.files.read(&path)).await? {
+            Some(_) => Ok(()),
+            None => Err(not_shared(&format!(
+                "this executor doesn't find {path}, which the driver wrote"
+            ))),
+        }
+    }
+
     async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult> {
         let (path, content) = (self.path(key), claim.to_json()?);
         // A put whose answer was lost finds its own claim on the second try; that is a claim like any other.

@@ -119,6 +119,19 @@ impl Claim {
     }
 }
 
+/// The error of processes that don't see each other's claims.
+pub(crate) fn not_shared(what: &str) -> Error {
+    Error::new(
+        ErrorKind::Store,
+        format!(
+            "{what}: the claims' folder isn't shared by the executors, so a batch could have different rows for each \
+             of them. Put checkpointLocation, or kinesis.metadataPath, on a file system that the driver and all \
+             executors share (HDFS, S3, a mounted network file system), or set kinesis.metadataCommitterType to \
+             DYNAMODB; a folder on each machine's own disk serves local[…] only"
+        ),
+    )
+}
+
 /// What became of an attempt to claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PutResult {
@@ -135,6 +148,17 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync {
     /// Makes what is missing, and finds out early what would fail later. The planner does this when it opens; the
     /// other operations work without it.
     async fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Leaves a mark for [`Self::find_mark`]. For the driver, before it plans a batch of the source.
+    async fn leave_mark(&self, _source: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Fails if the mark that the driver has left isn't seen from here: claims of other processes aren't, then, either.
+    /// Stores that all processes reach by nature have no need of it.
+    async fn find_mark(&self, _source: &str) -> Result<()> {
         Ok(())
     }
 

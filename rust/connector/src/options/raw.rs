@@ -13,6 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 const PREFIX: &str = "kinesis.";
 const INTERNAL_PREFIX: &str = "kinesis.internal.";
+/// How like a known key an unknown one must be to be taken for a slip, without their common prefix: 1 is the same key.
+const NEAR: f64 = 0.6;
 /// How much of a refused value an error message shows, in characters.
 const SHOWN: usize = 256;
 
@@ -294,21 +296,22 @@ pub(super) fn unsupported(spec: &OptionSpec, what: &str, instead: &str) -> Error
 }
 
 fn unknown(key: &str, folded: &str, user: User) -> Error {
+    let rest = folded.strip_prefix(PREFIX).unwrap_or(folded);
+    let likeness = |known: &str| {
+        let known = known.to_ascii_lowercase();
+        strsim::normalized_damerau_levenshtein(rest, known.strip_prefix(PREFIX).unwrap_or(&known))
+    };
     let nearest = table::table()
         .iter()
         .filter(|spec| spec.users.admit(user))
-        .map(|spec| {
-            (
-                strsim::normalized_damerau_levenshtein(folded, &spec.key.to_ascii_lowercase()),
-                spec.key,
-            )
-        })
+        .map(|spec| (likeness(spec.key), spec.key))
+        .filter(|(likeness, _)| *likeness >= NEAR)
         .max_by(|(a, _), (b, _)| a.total_cmp(b));
     let message = match nearest {
         Some((_, nearest)) => {
             format!("{key} is not an option of this connector; the nearest one is {nearest}")
         }
-        None => format!("{key} is not an option of this connector"),
+        None => format!("{key} is not an option of this connector; docs/options.md lists those there are"),
     };
     Error::new(ErrorKind::InvalidOption, message).with("option", key)
 }

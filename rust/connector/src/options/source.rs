@@ -40,6 +40,7 @@ pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions
         subscribe_timeout: Duration::from_secs(raw.number_or_default(&t::SUBSCRIBE_TIMEOUT)?),
         subscribe_max_retries: raw.number_or_default(&t::SUBSCRIBE_MAX_RETRIES)?,
         starting_position,
+        starting_position_given: raw.has(&t::STARTING_POSITION),
         ending_position,
         fail_on_data_loss: raw.flag(&t::FAIL_ON_DATA_LOSS)?,
         describe_shard_interval: raw.time(&t::DESCRIBE_SHARD_INTERVAL)?,

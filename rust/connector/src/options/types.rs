@@ -267,6 +267,8 @@ pub struct SourceOptions {
     pub subscribe_max_retries: u32,
     /// Where a new query starts.
     pub starting_position: StartingPosition,
+    /// Whether that was said, or is the default.
+    pub starting_position_given: bool,
     /// Where a batch read ends; `None` for a streaming query.
     pub ending_position: Option<EndingPosition>,
     /// Whether an expired or missing shard with unread records fails the query.

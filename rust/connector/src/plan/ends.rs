@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::checkpoint::CheckpointStore;
-use crate::checkpoint::protocol::stands_at;
+use crate::checkpoint::protocol::{Course, course, stands_at};
+use crate::checkpoint::{CheckpointStore, not_shared};
 use crate::error::Result;
 use crate::read::ShardReport;
 use crate::stream::{Offset, Position, ShardId};
@@ -22,18 +22,26 @@ pub(super) struct Reports {
 
 impl Reports {
     /// Adds a report. Several attempts and actions may read the same shard of a batch: their ends are the same,
-    /// their requests add up.
-    pub(super) fn add(&mut self, report: ShardReport) {
+    /// their requests add up. Ends that differ show that not all of them saw the claim.
+    pub(super) fn add(&mut self, report: ShardReport) -> Result<()> {
         if report.batch > self.batch || report.source != self.source {
             self.source.clone_from(&report.source);
             self.batch = report.batch;
             self.shards.clear();
         }
         if report.batch < self.batch {
-            return;
+            return Ok(());
         }
         match self.shards.get_mut(&report.shard) {
             Some(known) => {
+                if course(&known.end, &report.end) != Course::Accept {
+                    return Err(not_shared(&format!(
+                        "two attempts at one shard's part of a batch ended at {} and at {}",
+                        known.end, report.end
+                    ))
+                    .with("shard", report.shard.to_string())
+                    .with("batch", report.batch.to_string()));
+                }
                 self.lost_positions += u64::from(report.lost && !known.lost);
                 known.lost |= report.lost;
                 known.tip |= report.tip;
@@ -56,6 +64,7 @@ impl Reports {
                 self.shards.insert(report.shard.clone(), report);
             }
         }
+        Ok(())
     }
 
     /// The reports of this offset's batch.
@@ -157,4 +166,35 @@ pub(super) async fn resolve(
         delivered: reports.values().map(|report| report.records).sum(),
         left: unreported || reports.values().any(|report| report.left),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn report(end: &str) -> ShardReport {
+        let json = serde_json::json!({
+            "source": "q", "batch": 3, "shard": "s", "end": end, "tip": true, "left": false, "lost": false,
+            "records": 1, "bytes": 1, "requests": 1, "retries": 0, "throttles": 0, "millisBehindLatest": 0,
+        });
+        ShardReport::from_json(&json.to_string()).expect("a report")
+    }
+
+    #[test]
+    fn attempts_that_ended_differently_did_not_share_their_claims() {
+        let mut reports = Reports::default();
+        for _ in 0..2 {
+            reports.add(report("AFTER 5")).expect("the same end");
+        }
+        for other in ["AFTER 6", "SHARD_END"] {
+            let error = reports.add(report(other)).expect_err("refused");
+            assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Store, false));
+            assert!(
+                error.message().contains("isn't shared by the executors")
+                    && error.message().contains("AFTER 5"),
+                "{error}"
+            );
+        }
+    }
 }

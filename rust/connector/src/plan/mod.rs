@@ -11,6 +11,7 @@ mod fan_out;
 mod look;
 mod news;
 mod next;
+mod pinned;
 mod shards;
 mod start;
 mod tips;
@@ -72,6 +73,8 @@ pub struct Planner {
     sources: Mutex<BTreeSet<String>>,
     /// What its readers left in this process was ended. What stands there later is of the query's next start.
     closed: AtomicBool,
+    /// The sources beside whose claims the driver left its mark.
+    marked: tokio::sync::Mutex<BTreeSet<String>>,
 }
 
 /// What the planner remembers from one call to the next. All of it can be found again after a restart.
@@ -128,7 +131,36 @@ impl Planner {
             Some(_) => Some(engine.fan_out_client(&config).await?),
             None => None,
         };
-        Self::with_memory(api, fan_out, store, config, files, engine.memory()).await
+        let planner = Self::with_memory(api, fan_out, store, config, files, engine.memory()).await?;
+        planner.warn_of_unused_start().await;
+        Ok(planner)
+    }
+
+    /// Says so, if the options give a start that doesn't count any more.
+    async fn warn_of_unused_start(&self) {
+        let options = &self.config.options;
+        if !options.starting_position_given {
+            return;
+        }
+        // A file that can't be read is an error where it is needed.
+        let kept = self
+            .files
+            .0
+            .read(&self.initial_offset_path())
+            .await
+            .ok()
+            .flatten();
+        let pinned = kept
+            .and_then(|json| Offset::from_json(&String::from_utf8(json).ok()?).ok())
+            .and_then(|offset| offset.initial);
+        if let Some(told) = pinned.and_then(|pinned| pinned::unused(options.starting_position, &pinned)) {
+            tracing::warn!(stream = %options.stream.name, "{told}");
+        }
+    }
+
+    fn initial_offset_path(&self) -> String {
+        let folder = self.config.checkpoint_location.as_deref().unwrap_or_default();
+        format!("{folder}/{INITIAL_OFFSET}")
     }
 
     /// A planner on these parts.
@@ -205,14 +237,14 @@ impl Planner {
             memory: memory.clone(),
             sources: Mutex::default(),
             closed: AtomicBool::new(false),
+            marked: tokio::sync::Mutex::default(),
         })
     }
 
     /// The offset a new query starts from, as JSON. Made once and kept in the checkpoint location, so that LATEST
     /// means the same moment however often the query is started before its first batch.
     pub async fn initial_offset(&self) -> Result<String> {
-        let folder = self.config.checkpoint_location.as_deref().unwrap_or_default();
-        let path = format!("{folder}/{INITIAL_OFFSET}");
+        let path = self.initial_offset_path();
         if let Some(kept) = self.files.0.read(&path).await? {
             return kept_offset(&path, kept);
         }
@@ -261,6 +293,7 @@ impl Planner {
             news: seen(shard),
             holder: reports.holder(&offset, shard),
             asked: Asked::lately(&self.process, &*self.api, shard),
+            marked: self.marked.initialized(),
         };
         TaskPlan::group(offset.read().map(task).collect(), offset.shards_per_task)
             .map(|plan| plan.to_json())
@@ -279,7 +312,7 @@ impl Planner {
             if let Some(asked) = &report.asked {
                 asked.count(&self.process, &*self.api, &report.shard);
             }
-            self.reports().add(report);
+            self.reports().add(report)?;
         }
         Ok(())
     }
@@ -293,6 +326,10 @@ impl Planner {
             // What stays is removed the next time, and is no reason to end the query.
             if let Err(error) = self.store.purge(&offset.source, before).await {
                 tracing::warn!(stream = %offset.stream, "old claims could not be removed: {error}");
+            }
+            // Somebody may have removed old files, and executors that come later look for this one.
+            if let Err(error) = self.store.leave_mark(&offset.source).await {
+                tracing::warn!(stream = %offset.stream, "the mark beside the claims could not be written: {error}");
             }
             state.purged = before;
         }
@@ -403,6 +440,17 @@ impl Planner {
             Some(fan_out) => fan_out.release(&*self.files.0, folder).await,
             None => Ok(()),
         }
+    }
+
+    /// Leaves the driver's mark beside the claims of a source, once. A batch that Spark runs again after a restart,
+    /// before it asks for a next one, goes without it.
+    async fn mark(&self, source: &str) -> Result<()> {
+        let mut marked = self.marked.lock().await;
+        if !marked.contains(source) {
+            self.store.leave_mark(source).await?;
+            marked.insert(source.to_owned());
+        }
+        Ok(())
     }
 
     /// The stream, as its checkpoint knows it.

@@ -55,15 +55,14 @@ impl Planner {
             .as_ref()
             .map(|left| left.done_of(&state.positions))
             .unwrap_or_default();
-        start
-            .following(
-                state.positions.clone(),
-                self.config.options.shards_per_task,
-                skipped,
-                self.home(),
-            )
-            .to_json()
-            .map(Some)
+        let next = start.following(
+            state.positions.clone(),
+            self.config.options.shards_per_task,
+            skipped,
+            self.home(),
+        );
+        self.mark(&next.source).await?;
+        next.to_json().map(Some)
     }
 
     /// Asks all shards, and those that follow the ones that are found to have ended, until there is something to read

@@ -189,6 +189,11 @@ impl ShardReader {
             &options,
             &memory,
             |plan, shards, stop| async move {
+                if let (Some(store), [task, ..]) = (&store, plan.tasks())
+                    && task.marked
+                {
+                    engine.see_mark(&**store, &task.source).await?;
+                }
                 let api = engine.source_client(&config).await?;
                 let fan_out = match shards.iter().any(|shard| shard.task.consumer.is_some()) {
                     true => Some(engine.fan_out_client(&config).await?),

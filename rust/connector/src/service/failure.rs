@@ -9,7 +9,7 @@ use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::event_stream::RawMessage;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, unstopped};
 
 /// What a failed call of `operation` on `stream` means.
 pub fn classify<E>(operation: &'static str, stream: &str, error: SdkError<E, HttpResponse>) -> Error
@@ -32,7 +32,7 @@ where
             format!(
                 "no AWS credentials for {operation}: {}. Set kinesis.awsAccessKeyId and kinesis.awsSecretKey, \
                  or kinesis.stsRoleArn, or give the process a profile, a role or environment variables",
-                chain(&error)
+                unstopped(&chain(&error))
             ),
         ),
         SdkError::TimeoutError(_) => unreachable(operation, "no answer in time"),
@@ -84,6 +84,7 @@ fn event_code(error: &SubscribeToShardEventStreamError) -> &str {
 }
 
 fn unreachable(operation: &str, why: &str) -> Error {
+    let why = unstopped(why);
     Error::new(
         ErrorKind::Transport,
         format!(
@@ -126,7 +127,7 @@ fn refusal(operation: &str, code: &str, message: &str, status: u16) -> Error {
     let told = if message.is_empty() {
         code.to_owned()
     } else {
-        format!("{code}: {message}")
+        format!("{code}: {}", unstopped(message))
     };
     let make = |kind, advice: &str| Error::new(kind, format!("{operation} failed with {told}. {advice}"));
     match code {
@@ -227,6 +228,16 @@ mod tests {
                 "{error}"
             );
         }
+        let stopped = refusal(
+            "GetRecords",
+            "ResourceNotFoundException",
+            "Stream s not found.",
+            400,
+        );
+        assert!(
+            stopped.message().contains("Stream s not found. Check"),
+            "{stopped}"
+        );
         let refused = refusal("GetShardIterator", "InvalidArgumentException", "told", 400);
         assert_eq!(
             (refused.kind(), refused.is_retryable()),

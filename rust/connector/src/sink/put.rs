@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::connect::Connection;
 use super::writer::{Phase, reached};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, unstopped};
 use crate::options::RetryOptions;
 use crate::service::{PutEntry, PutOutcome, RequestCounters, backoff};
 
@@ -139,6 +139,7 @@ impl Putter {
             code,
             message,
         } = failure;
+        let message = unstopped(message);
         let cure = if *throttled {
             "A shard takes 1,000 records and 1 MiB a second: add shards or switch the stream to on-demand capacity, \
              spread the partition keys, write with fewer tasks"

@@ -46,6 +46,31 @@ fn an_unknown_key_names_the_nearest() {
 }
 
 #[test]
+fn a_key_that_is_like_none_names_none() {
+    for key in ["kinesis.foo", "kinesis.bootstrap.servers", "kinesis.x"] {
+        assert_refused(
+            &read_error(&[(key, "1")]),
+            key,
+            &format!("{key} is not an option of this connector; docs/options.md lists those there are"),
+        );
+    }
+    for (key, nearest) in [
+        ("kinesis.endpoint", "kinesis.endpointUrl"),
+        ("kinesis.initialPosition", "kinesis.startingPosition"),
+        (
+            "kinesis.getRecords.fetchInterval",
+            "kinesis.getRecords.fetchIntervalMs",
+        ),
+    ] {
+        let message = read_error(&[(key, "1")]).message().to_owned();
+        assert!(
+            message.ends_with(&format!("the nearest one is {nearest}")),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn the_nearest_key_is_one_the_asker_may_use() {
     let error = write_error(&[("kinesis.endingPositon", "LATEST")]);
     assert!(!error.message().contains("endingPosition"), "{error}");

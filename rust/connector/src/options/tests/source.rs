@@ -25,6 +25,7 @@ fn defaults() {
             subscribe_timeout: Duration::from_secs(60),
             subscribe_max_retries: 10,
             starting_position: StartingPosition::Latest,
+            starting_position_given: false,
             ending_position: None,
             fail_on_data_loss: false,
             describe_shard_interval: Duration::from_secs(1),

@@ -23,6 +23,9 @@ private[sparkkinesis] object Json {
   def strings(json: String, field: String): Seq[String] =
     Option(mapper.readTree(json).get(field)).toSeq.flatMap(_.elements().asScala.map(_.asText()))
 
+  /** The strings of an array. */
+  def texts(json: String): Seq[String] = mapper.readTree(json).elements().asScala.map(_.asText()).toList
+
   /** Two strings of each object of an array in an object; none if it is missing. */
   def pairs(json: String, field: String, first: String, second: String): Seq[(String, String)] =
     Option(mapper.readTree(json).get(field)).toSeq

@@ -14,7 +14,7 @@ import org.slf4j.LoggerFactory
  * The `kinesis.*` options of one read or write, as the user spelt them. What they mean is the
  * engine's business. Some are secrets, so `toString` shows none.
  */
-private[sparkkinesis] final class KinesisOptions private (values: Map[String, String])
+private[sparkkinesis] final class KinesisOptions private (private val values: Map[String, String])
     extends Serializable {
   import KinesisOptions._
 
@@ -34,11 +34,21 @@ private[sparkkinesis] final class KinesisOptions private (values: Map[String, St
   /** The options as the engine takes them. Holds secrets. */
   def json: String = Json.write(values.asJava)
 
+  /** These options, and in the place of some of them others. */
+  def updated(more: KinesisOptions): KinesisOptions = {
+    val replaced = more.keys
+    new KinesisOptions(values.filterNot { case (key, _) => replaced(key.toLowerCase(Locale.ROOT)) } ++ more.values)
+  }
+
+  private def keys: Set[String] = values.keySet.map(_.toLowerCase(Locale.ROOT))
+
   /** Lets the engine check the options, and logs each of its warnings once. */
-  def check(kind: String): Unit =
-    Json.strings(ConnectorOptions.check(kind, json), "warnings").foreach { warning =>
+  def check(kind: String): Unit = {
+    val answer = answered(kind).fold(error => throw refusal(error), identity)
+    Json.strings(answer, "warnings").foreach { warning =>
       if (warned.add(s"$kind $stream $warning")) log.warn(s"$stream: $warning")
     }
+  }
 
   /** What a read with these options delivers. Options that aren't those of a read add no column. */
   def readSchema: StructType = {
@@ -55,10 +65,10 @@ private[sparkkinesis] final class KinesisOptions private (values: Map[String, St
    */
   def checkForReadOrWrite(): Unit =
     for (readError <- failure(Source); batchError <- failure(BatchRead); writeError <- failure(Sink)) {
-      if (!values.keys.exists(isSinkOption)) throw if (isBatchRead) batchError else readError
+      if (!values.keys.exists(isSinkOption)) throw refusal(if (isBatchRead) batchError else readError)
       // Reading and writing options together: which are misplaced isn't known yet, but a sink's
       // option that the sink refuses is wrong.
-      if (Option(writeError.context().get("option")).exists(isSinkOption)) throw writeError
+      if (Option(writeError.context().get("option")).exists(isSinkOption)) throw refusal(writeError)
     }
 
   /** Only a batch read has an end. */
@@ -98,6 +108,16 @@ private[sparkkinesis] object KinesisOptions {
       case (lower, key) if lower.startsWith("kinesis.") => key -> options.get(lower)
     }
     new KinesisOptions(values)
+  }
+
+  /**
+   * What is wrong with options is the caller's mistake, so it comes as such: PySpark makes an exception of its own of
+   * an IllegalArgumentException. The engine's exception is its cause.
+   */
+  private def refusal(error: KinesisConnectorException): RuntimeException = {
+    import KinesisConnectorException.{INVALID_OPTION, NOT_SUPPORTED}
+    val ofOption = error.kind() == NOT_SUPPORTED && error.context().containsKey("option")
+    if (error.kind() == INVALID_OPTION || ofOption) new IllegalArgumentException(error.getMessage, error) else error
   }
 
   private def isSinkOption(key: String): Boolean = key.toLowerCase(Locale.ROOT).startsWith("kinesis.sink.")

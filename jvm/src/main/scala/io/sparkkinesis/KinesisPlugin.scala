@@ -14,7 +14,11 @@ import org.slf4j.LoggerFactory
  * driver of a cluster finds out by asking the service, at most once a second.
  */
 final class KinesisPlugin extends SparkPlugin {
-  override def driverPlugin(): DriverPlugin = new KinesisDriverPlugin
+  override def driverPlugin(): DriverPlugin = {
+    Compatibility.check()
+    new KinesisDriverPlugin
+  }
+
   override def executorPlugin(): ExecutorPlugin = new KinesisExecutorPlugin
 }
 

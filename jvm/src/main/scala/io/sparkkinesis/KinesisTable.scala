@@ -10,13 +10,17 @@ import org.apache.spark.sql.connector.write.{LogicalWriteInfo, WriteBuilder}
 import org.apache.spark.sql.types._
 import org.apache.spark.sql.util.CaseInsensitiveStringMap
 
-/** One stream. Its name and description appear in plans, progress and logs, so they hold no option values. */
-private[sparkkinesis] class KinesisTable(stream: String, readSchema: StructType)
+/**
+ * One stream. Its name and description appear in plans, progress and logs, so they hold no option values.
+ *
+ * @param own the options that the table was made with; a read or a write may add its own
+ */
+private[sparkkinesis] class KinesisTable(own: KinesisOptions, readSchema: StructType)
     extends Table
     with SupportsRead
     with SupportsWrite {
 
-  override def name(): String = s"KinesisTable[$stream]"
+  override def name(): String = s"KinesisTable[${own.stream}]"
 
   override def schema(): StructType = readSchema
 
@@ -29,10 +33,10 @@ private[sparkkinesis] class KinesisTable(stream: String, readSchema: StructType)
 
   // The scan checks the options, since it knows whether it is one of a stream or of a batch.
   override def newScanBuilder(options: CaseInsensitiveStringMap): ScanBuilder =
-    () => new KinesisScan(KinesisOptions(options))
+    () => new KinesisScan(own.updated(KinesisOptions(options)))
 
   override def newWriteBuilder(info: LogicalWriteInfo): WriteBuilder = {
-    val checked = KinesisOptions(info.options())
+    val checked = own.updated(KinesisOptions(info.options()))
     checked.check(KinesisOptions.Sink)
     new KinesisWriteBuilder(checked, info.schema())
   }
@@ -50,4 +54,16 @@ private[sparkkinesis] object KinesisTable {
       StructField("partitionKey", StringType),
       StructField("sequenceNumber", StringType),
       StructField("approximateArrivalTimestamp", TimestampType)))
+
+  /** The schema of a read, if the options may be those of a read. Refuses those that are wrong in every case. */
+  def inferSchema(options: CaseInsensitiveStringMap): StructType = {
+    Redaction.extend(options)
+    val checked = KinesisOptions(options)
+    checked.checkForReadOrWrite()
+    checked.readSchema
+  }
+
+  /** A table with this schema; the options among the properties are those of every read and write. */
+  def of(schema: StructType, properties: ju.Map[String, String]): Table =
+    new KinesisTable(KinesisOptions(new CaseInsensitiveStringMap(properties)), schema)
 }

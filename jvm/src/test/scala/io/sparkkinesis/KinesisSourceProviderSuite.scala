@@ -53,7 +53,7 @@ class KinesisSourceProviderSuite extends AnyFunSuite {
     val end = options(stream, region, "kinesis.extraColumns" -> "shardId", "kinesis.endingPosition" -> "LATEST")
     assert(provider.inferSchema(end).fieldNames.last == "shardId")
     val twice = options(stream, region, "kinesis.extraColumns" -> "shardId,shardid")
-    assert(intercept[KinesisConnectorException](provider.inferSchema(twice)).getMessage.contains("named twice"))
+    assert(intercept[IllegalArgumentException](provider.inferSchema(twice)).getMessage.contains("named twice"))
   }
 
   test("options of a read and of a write are both accepted before it is known which it is") {
@@ -64,16 +64,17 @@ class KinesisSourceProviderSuite extends AnyFunSuite {
   }
 
   test("a wrong option is refused at load(), by name") {
-    val error = intercept[KinesisConnectorException] {
+    val error = intercept[IllegalArgumentException] {
       new KinesisSourceProvider().inferSchema(options(stream, region, "kinesis.startingPositoin" -> "LATEST"))
     }
-    assert(error.kindName() == "InvalidOption")
+    val cause = error.getCause.asInstanceOf[KinesisConnectorException]
+    assert(cause.kindName() == "InvalidOption" && cause.context().get("option") == "kinesis.startingPositoin")
     assert(error.getMessage.contains("kinesis.startingPositoin"))
     assert(error.getMessage.contains("kinesis.startingPosition"))
   }
 
   test("a wrong value of a sink's option is refused as the sink's") {
-    val error = intercept[KinesisConnectorException] {
+    val error = intercept[IllegalArgumentException] {
       new KinesisSourceProvider().inferSchema(options(stream, region, "kinesis.sink.aggregationEnabled" -> "perhaps"))
     }
     assert(error.getMessage.contains("kinesis.sink.aggregationEnabled"))
@@ -88,13 +89,13 @@ class KinesisSourceProviderSuite extends AnyFunSuite {
     val table = provider.getTable(KinesisTable.ReadSchema, Array.empty, both).asInstanceOf[SupportsRead]
     val scan = table.newScanBuilder(both).build()
     Seq(() => scan.toMicroBatchStream("/unused"), () => scan.toBatch()).foreach { read =>
-      val error = intercept[KinesisConnectorException](read())
+      val error = intercept[IllegalArgumentException](read())
       assert(error.getMessage.contains("kinesis.sink.aggregationEnabled"))
     }
   }
 
   test("a missing stream name is refused") {
-    val error = intercept[KinesisConnectorException](new KinesisSourceProvider().inferSchema(options(region)))
+    val error = intercept[IllegalArgumentException](new KinesisSourceProvider().inferSchema(options(region)))
     assert(error.getMessage.contains("kinesis.streamName"))
   }
 
@@ -121,9 +122,29 @@ class KinesisSourceProviderSuite extends AnyFunSuite {
   test("an option that is wrong for streams and batches alike is refused when the schema is asked for") {
     val end = "kinesis.endingPosition" -> "AT_TIMESTAMP 2026-08-30T19:00:05Z"
     assert(new KinesisSourceProvider().inferSchema(options(stream, region, end)) == KinesisTable.ReadSchema)
-    val error = intercept[KinesisConnectorException] {
+    val error = intercept[IllegalArgumentException] {
       new KinesisSourceProvider().inferSchema(options(stream, region, "kinesis.endingPosition" -> "soon"))
     }
     assert(error.getMessage.contains("kinesis.endingPosition is \"soon\""))
+  }
+
+  test("a table made with options reads and writes with them, and with those of the read in their place") {
+    def made(own: (String, String)*): SupportsRead =
+      new KinesisSourceProvider()
+        .getTable(KinesisTable.ReadSchema, Array.empty, options(own: _*))
+        .asInstanceOf[SupportsRead]
+    val table = made(stream, region, "kinesis.extraColumns" -> "shardId")
+    assert(table.newScanBuilder(options()).build().readSchema().fieldNames.last == "shardId")
+    val read = table.newScanBuilder(options("KINESIS.extracolumns" -> "encryptionType")).build()
+    assert(read.readSchema().fieldNames.drop(5).toSeq == Seq("encryptionType"))
+    val wrong = made(stream, region, "kinesis.endpointUrl" -> "nowhere").newScanBuilder(options()).build()
+    val told = intercept[IllegalArgumentException](wrong.toBatch()).getMessage
+    assert(told.contains("kinesis.endpointUrl is \"nowhere\""))
+  }
+
+  test("a table of Spark 3.5's catalog can't be used, and the message says what can") {
+    val provider = new KinesisNativeSourceProvider
+    val error = intercept[UnsupportedOperationException](provider.createRelation(null, null))
+    assert(error.getMessage.contains("CREATE TEMPORARY VIEW … USING `aws-kinesis-native`"))
   }
 }

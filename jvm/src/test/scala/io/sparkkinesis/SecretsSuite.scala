@@ -65,6 +65,22 @@ class SecretsSuite extends AnyFunSuite with BeforeAndAfterAll with Eventually {
     assertClean(frame.queryExecution.logical.treeString(verbose = true))
   }
 
+  test("an external id in plans of streams and batches") {
+    val role = options ++ Map(
+      "kinesis.stsRoleArn" -> "arn:aws:iam::123456789012:role/reader",
+      "kinesis.stsSessionName" -> "session",
+      "kinesis.StsExternalId" -> "between-us-only")
+    Seq(
+      spark.readStream.format("aws-kinesis").options(role).load(),
+      spark.read.format("aws-kinesis").options(role).load())
+      .foreach { frame =>
+        val plans = Seq(frame.queryExecution.logical, frame.queryExecution.analyzed).map(_.treeString(verbose = true))
+        // Spark shows the options, with the spelling that it was given.
+        assert(plans.exists(_.contains("stsRoleArn".toLowerCase)) || plans.exists(_.contains("stsRoleArn")), plans)
+        plans.foreach(plan => assert(!plan.contains("between-us-only"), plan))
+      }
+  }
+
   test("the plan of a batch write, and its failure") {
     plans.clear()
     val result = Try {

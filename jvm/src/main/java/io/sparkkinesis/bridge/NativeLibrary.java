@@ -1,42 +1,74 @@
 package io.sparkkinesis.bridge;
 
 import io.sparkkinesis.KinesisConnectorException;
+import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
-import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.EnumSet;
 import java.util.Locale;
+import java.util.Set;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
- * Loads the native library, once for each class loader. It is copied to a file of its own first: the JVM
- * refuses to load one file for two class loaders, and Spark may have two of them with the connector in each.
+ * Loads the native library, once for each class loader: a file that the system property {@value #OVERRIDE} names, else
+ * one that is installed in a folder of {@code java.library.path}, else the JAR's.
+ *
+ * <p>The JAR's is copied to a file of its own first: the JVM refuses to load one file for two class loaders, and Spark
+ * may have two of them with the connector in each.
  */
 final class NativeLibrary {
   private NativeLibrary() {}
 
   /** A system property with the path of a library to load instead of the one in the JAR. */
   static final String OVERRIDE = "io.sparkkinesis.library";
+  /** A system property with the folder to copy to; {@code java.io.tmpdir} without it. */
+  static final String TEMP_DIR = "io.sparkkinesis.tempdir";
+  /** What the library is called in the JAR and in a folder of {@code java.library.path}. */
+  static final String FILE = "libsparkkinesis.so";
 
+  private static final Logger LOG = LoggerFactory.getLogger(NativeLibrary.class);
+  private static final Set<PosixFilePermission> OWNER_ONLY =
+      EnumSet.of(PosixFilePermission.OWNER_READ, PosixFilePermission.OWNER_WRITE);
+  private static final int PART = 1 << 20;
+
+  private static boolean linked;
   private static boolean loaded;
-  private static KinesisConnectorException failure;
+  private static KinesisConnectorException misfit;
 
-  /** Makes the native methods callable, or throws why that can't be; the same again at every call. */
+  /**
+   * Makes the native methods callable, or throws why that can't be. What may pass (no room, no folder, no right to
+   * write) is tried again by the next call.
+   */
   static synchronized void load() {
-    if (!loaded) {
-      if (failure != null) {
-        throw new KinesisConnectorException(
-            failure.kind(), failure.kindName(), false, failure.getMessage(), new String[0], failure);
-      }
-      try {
-        loadFirst();
-        loaded = true;
-      } catch (KinesisConnectorException e) {
-        failure = e;
-        throw e;
-      }
+    if (loaded) {
+      return;
     }
+    if (misfit != null) {
+      throw new KinesisConnectorException(
+          misfit.kind(), misfit.kindName(), false, misfit.getMessage(), new String[0], misfit);
+    }
+    if (!linked) {
+      link();
+      linked = true;
+    }
+    try {
+      checkVersion();
+    } catch (KinesisConnectorException e) {
+      // This class loader has its library now, and can't have another.
+      misfit = e;
+      throw e;
+    }
+    NativeBridge.initialize(UpCalls.logLevel());
+    loaded = true;
   }
 
   /** As {@link #load}, and lets native code follow what may have changed: the log's level, system properties. */
@@ -50,7 +82,7 @@ final class NativeLibrary {
         System.getProperty("aws.sessionToken"));
   }
 
-  private static void loadFirst() {
+  private static void link() {
     String override = System.getProperty(OVERRIDE);
     if (override != null && !override.isEmpty()) {
       Path path = Paths.get(override);
@@ -58,7 +90,7 @@ final class NativeLibrary {
         throw internal("the system property " + OVERRIDE + " names " + path + ", which is no file", null);
       }
       loadCopy(override, () -> Files.newInputStream(path));
-    } else {
+    } else if (!linkInstalled()) {
       String resource = resource(System.getProperty("os.name"), System.getProperty("os.arch"));
       if (NativeLibrary.class.getResource(resource) == null) {
         throw unsupported("this build of the connector has no native library for this platform (" + resource
@@ -66,8 +98,46 @@ final class NativeLibrary {
       }
       loadCopy("the JAR's " + resource, () -> NativeLibrary.class.getResourceAsStream(resource));
     }
-    checkVersion();
-    NativeBridge.initialize(UpCalls.logLevel());
+  }
+
+  /** Loads what an administrator has put into a folder of {@code java.library.path}; false if nothing there fits. */
+  private static boolean linkInstalled() {
+    for (String folder : System.getProperty("java.library.path", "").split(File.pathSeparator)) {
+      File file = new File(folder, FILE).getAbsoluteFile();
+      if (folder.isEmpty() || !file.isFile()) {
+        continue;
+      }
+      try {
+        if (fits(file.toPath(), NativeBridge.ABI_VERSION)) {
+          System.load(file.getPath());
+          return true;
+        }
+        LOG.warn("{} is not used: it comes from another release of the Kinesis connector than this JAR", file);
+      } catch (IOException | UnsatisfiedLinkError e) {
+        LOG.warn("{} is not used: {}", file, e.toString());
+      }
+    }
+    return false;
+  }
+
+  /** Whether a library has this interface version, told without loading it: one of its symbols is named after it. */
+  static boolean fits(Path library, int version) throws IOException {
+    String symbol = "\0sparkkinesis_abi_" + version + "\0";
+    try (InputStream in = Files.newInputStream(library)) {
+      byte[] part = new byte[PART];
+      int kept = 0;
+      int length;
+      while ((length = in.read(part, kept, part.length - kept)) >= 0) {
+        int filled = kept + length;
+        if (new String(part, 0, filled, StandardCharsets.ISO_8859_1).contains(symbol)) {
+          return true;
+        }
+        // The symbol may begin in this part and end in the next.
+        kept = Math.min(filled, symbol.length() - 1);
+        System.arraycopy(part, filled - kept, part, 0, kept);
+      }
+      return false;
+    }
   }
 
   /** Where the JAR has the library for this platform. */
@@ -88,32 +158,57 @@ final class NativeLibrary {
       default:
         throw unsupported("the connector has no native library for the processor architecture " + arch);
     }
-    return "/io/sparkkinesis/native/linux-" + cpu + "/libsparkkinesis.so";
+    return "/io/sparkkinesis/native/linux-" + cpu + "/" + FILE;
   }
 
-  private interface Source {
+  /** Opens what is to be copied. */
+  @FunctionalInterface
+  interface Source {
     InputStream open() throws IOException;
   }
 
   private static void loadCopy(String name, Source source) {
-    String folder = System.getProperty("java.io.tmpdir");
+    String own = System.getProperty(TEMP_DIR, "");
+    String folder = own.isEmpty() ? System.getProperty("java.io.tmpdir") : own;
     Path copy = null;
     try {
-      copy = Files.createTempFile("libsparkkinesis-", ".so");
-      try (InputStream in = source.open()) {
-        Files.copy(in, copy, StandardCopyOption.REPLACE_EXISTING);
-      }
+      copy = copy(source, Paths.get(folder));
       System.load(copy.toAbsolutePath().toString());
     } catch (IOException e) {
       throw internal("the native library could not be unpacked to " + folder + ": " + e
-          + ". Is there room, and may this user write there? The system property java.io.tmpdir chooses another"
-          + " folder.", e);
+          + ". Is there room, and may this user write there? The system property " + TEMP_DIR + " (or java.io.tmpdir)"
+          + " chooses another folder", e);
     } catch (UnsatisfiedLinkError e) {
       throw internal("the native library (" + name + ") could not be loaded from its copy in " + folder + ": "
-          + e.getMessage() + ". If that folder is mounted noexec, choose another one with the system property"
-          + " java.io.tmpdir; the library needs glibc (not musl).", e);
+          + e.getMessage() + ". If that folder is mounted noexec, choose another one with the system property "
+          + TEMP_DIR + " (or java.io.tmpdir); the library needs glibc (not musl)", e);
     } finally {
       deleteQuietly(copy);
+    }
+  }
+
+  /** Copies to a new file that nobody else can write, so that what is loaded is what was copied. */
+  static Path copy(Source source, Path folder) throws IOException {
+    if (!Files.isDirectory(folder)) {
+      Files.createDirectories(folder);
+    }
+    Path copy =
+        Files.createTempFile(folder, "libsparkkinesis-", ".so", PosixFilePermissions.asFileAttribute(OWNER_ONLY));
+    boolean whole = false;
+    // Into the file that was made with these rights: one put in its place would have those that the umask leaves.
+    try (InputStream in = source.open();
+        OutputStream out = Files.newOutputStream(copy, StandardOpenOption.WRITE)) {
+      byte[] part = new byte[PART];
+      int length;
+      while ((length = in.read(part)) >= 0) {
+        out.write(part, 0, length);
+      }
+      whole = true;
+      return copy;
+    } finally {
+      if (!whole) {
+        deleteQuietly(copy);
+      }
     }
   }
 
@@ -138,7 +233,7 @@ final class NativeLibrary {
     if (version != NativeBridge.ABI_VERSION) {
       throw internal("the native library has interface version " + version + ", but the connector's classes need "
           + NativeBridge.ABI_VERSION + ". They come from different releases: put one connector JAR only on the"
-          + " class path, and don't set " + OVERRIDE + ".", null);
+          + " class path, and don't set " + OVERRIDE, null);
     }
   }
 

@@ -45,9 +45,18 @@ public final class ShardReader implements AutoCloseable {
     Objects.requireNonNull(files, "files");
     boolean poison = "1".equals(System.getenv(POISON)) || "1".equals(System.getProperty(POISON));
     long handle = NativeBridge.readerOpen(configJson, taskJson, files, poison);
-    UTF8String streamName = UTF8String.fromString(NativeBridge.readerStreamName(handle));
-    NativeBatch batch = new NativeBatch(streamName, NativeBridge.readerExtraColumns(handle));
-    return new ShardReader(handle, interrupt == null ? Interrupt.THREAD : interrupt, batch);
+    boolean open = false;
+    try {
+      UTF8String streamName = UTF8String.fromString(NativeBridge.readerStreamName(handle));
+      NativeBatch batch = new NativeBatch(streamName, NativeBridge.readerExtraColumns(handle));
+      ShardReader reader = new ShardReader(handle, interrupt == null ? Interrupt.THREAD : interrupt, batch);
+      open = true;
+      return reader;
+    } finally {
+      if (!open) {
+        NativeBridge.readerClose(handle);
+      }
+    }
   }
 
   /** Loads the next rows into {@link #batch}; false at the end of the batch, whose claim is then stored. */

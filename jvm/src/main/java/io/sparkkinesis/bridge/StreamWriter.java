@@ -25,6 +25,8 @@ public final class StreamWriter implements AutoCloseable {
   private ByteBuffer buffer;
   private int rows;
   private boolean lost;
+  /** While native code may look at the buffer. */
+  private volatile boolean handingOver;
 
   private StreamWriter(long handle, Interrupt interrupt) {
     this.handle = new AtomicLong(handle);
@@ -93,7 +95,7 @@ public final class StreamWriter implements AutoCloseable {
   @Override
   public void close() {
     long closing = handle.getAndSet(0);
-    buffer = null;
+    dropBuffer();
     if (closing != 0) {
       NativeBridge.writerClose(closing);
     }
@@ -104,6 +106,7 @@ public final class StreamWriter implements AutoCloseable {
       handOver();
     }
     if (buffer == null || buffer.remaining() < needed) {
+      dropBuffer();
       buffer = ByteBuffer.allocateDirect(Math.max(needed, BUFFER_BYTES)).order(ByteOrder.LITTLE_ENDIAN);
     }
   }
@@ -122,19 +125,33 @@ public final class StreamWriter implements AutoCloseable {
     int count = rows;
     // Until the engine has taken the rows they count as lost: a later flush must not succeed without them.
     lost = true;
-    Await.done(
-        interrupt,
-        current,
-        NativeBridge::writerCancel,
-        waitMs -> NativeBridge.writerWrite(current, full, full.position(), count, waitMs));
+    handingOver = true;
+    try {
+      Await.done(
+          interrupt,
+          current,
+          NativeBridge::writerCancel,
+          waitMs -> NativeBridge.writerWrite(current, full, full.position(), count, waitMs));
+    } finally {
+      handingOver = false;
+    }
     lost = false;
     rows = 0;
     if (full.capacity() > BUFFER_BYTES) {
       // One large row is no reason to keep so much memory.
-      buffer = null;
+      dropBuffer();
     } else {
       // Through the superclass: the method's signature differs between Java 8 and later ones.
       ((java.nio.Buffer) full).clear();
+    }
+  }
+
+  /** Frees the buffer, unless native code may look at it: closed by another thread, it is the garbage collector's. */
+  private void dropBuffer() {
+    ByteBuffer dropped = buffer;
+    buffer = null;
+    if (dropped != null && !handingOver) {
+      DirectMemory.free(dropped);
     }
   }
 

@@ -9,14 +9,18 @@ import org.apache.spark.sql.connector.write.{DataWriter, WriterCommitMessage}
 import org.slf4j.LoggerFactory
 
 /**
- * Writes one partition's rows.
+ * Writes one partition's rows. Its commit message is null: what the driver has to know goes with `refusedRows`.
  *
  * A row that can't become a record won't become one by repeating the task either, and repeating
  * would put its neighbours into the stream again. So such a row doesn't fail the task: the writer
  * takes no further rows, waits for what it has sent already, and tells the driver, which fails the
  * job. All other failures are thrown, for Spark to repeat the task.
  */
-private[sink] final class KinesisDataWriter(columns: RecordColumns, partitionId: Int, open: () => RecordWriter)
+private[sink] final class KinesisDataWriter(
+    columns: RecordColumns,
+    partitionId: Int,
+    refusedRows: RefusedRows,
+    open: () => RecordWriter)
     extends DataWriter[InternalRow] {
   import KinesisDataWriter._
 
@@ -44,8 +48,11 @@ private[sink] final class KinesisDataWriter(columns: RecordColumns, partitionId:
       try opened.foreach(_.flush())
       catch { case e: KinesisConnectorException if e.kind() == KinesisConnectorException.INVALID_ROW => refuse(e) }
     }
-    if (refused.nonEmpty) settle()
-    KinesisCommitMessage(refused)
+    refused.foreach { row =>
+      settle()
+      refusedRows.add(row)
+    }
+    null
   }
 
   override def abort(): Unit = close()

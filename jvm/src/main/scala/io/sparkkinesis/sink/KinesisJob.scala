@@ -7,20 +7,21 @@ import org.apache.spark.sql.connector.write.streaming.{StreamingDataWriterFactor
  * The driver's side of a batch write. Records are in the stream as soon as Kinesis accepts them,
  * so there is nothing to commit or undo; what is left to do is to fail if a row was refused.
  */
-private[sink] class KinesisBatchWrite(description: String, factory: KinesisWriterFactory) extends BatchWrite {
+private[sink] class KinesisBatchWrite(description: String, refused: RefusedRows, factory: KinesisWriterFactory)
+    extends BatchWrite {
   override def createBatchWriterFactory(info: PhysicalWriteInfo): DataWriterFactory = factory
   override def useCommitCoordinator(): Boolean = false
-  override def commit(messages: Array[WriterCommitMessage]): Unit = KinesisCommitMessage.failIfRefused(messages)
+  override def commit(messages: Array[WriterCommitMessage]): Unit = refused.failIfAny()
   override def abort(messages: Array[WriterCommitMessage]): Unit = ()
   override def toString: String = description
 }
 
-/** The same for a streaming query's batches. */
-private[sink] class KinesisStreamingWrite(description: String, factory: KinesisWriterFactory) extends StreamingWrite {
+/** The same for a streaming query's batches, one after the other. */
+private[sink] class KinesisStreamingWrite(description: String, refused: RefusedRows, factory: KinesisWriterFactory)
+    extends StreamingWrite {
   override def createStreamingWriterFactory(info: PhysicalWriteInfo): StreamingDataWriterFactory = factory
   override def useCommitCoordinator(): Boolean = false
-  override def commit(epochId: Long, messages: Array[WriterCommitMessage]): Unit =
-    KinesisCommitMessage.failIfRefused(messages)
+  override def commit(epochId: Long, messages: Array[WriterCommitMessage]): Unit = refused.failIfAny()
   override def abort(epochId: Long, messages: Array[WriterCommitMessage]): Unit = ()
   override def toString: String = description
 }

@@ -1,6 +1,7 @@
 package io.sparkkinesis.sink
 
-import io.sparkkinesis.{EngineConfig, KinesisOptions}
+import io.sparkkinesis.{EngineConfig, KinesisOptions, TextAccumulator}
+import org.apache.spark.sql.SparkSession
 import org.apache.spark.sql.connector.write._
 import org.apache.spark.sql.connector.write.streaming.StreamingWrite
 import org.apache.spark.sql.internal.connector.SupportsStreamingUpdateAsAppend
@@ -25,11 +26,19 @@ private[sink] class KinesisWrite(options: KinesisOptions, columns: RecordColumns
 
   override def description(): String = s"KinesisWrite[${options.stream}]"
 
-  override def toBatch: BatchWrite = new KinesisBatchWrite(description(), factory)
+  override def toBatch: BatchWrite = {
+    val refused = newRefusedRows()
+    new KinesisBatchWrite(description(), refused, factory(refused))
+  }
 
-  override def toStreaming: StreamingWrite = new KinesisStreamingWrite(description(), factory)
+  override def toStreaming: StreamingWrite = {
+    val refused = newRefusedRows()
+    new KinesisStreamingWrite(description(), refused, factory(refused))
+  }
 
   override def toString: String = description()
 
-  private def factory = new KinesisWriterFactory(EngineConfig.sink(options), columns)
+  private def newRefusedRows() = new RefusedRows(TextAccumulator.registered(SparkSession.active.sparkContext))
+
+  private def factory(refused: RefusedRows) = new KinesisWriterFactory(EngineConfig.sink(options), columns, refused)
 }

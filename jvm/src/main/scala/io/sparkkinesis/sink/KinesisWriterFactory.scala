@@ -8,12 +8,12 @@ import org.apache.spark.sql.connector.write.{DataWriter, DataWriterFactory}
 import org.apache.spark.sql.connector.write.streaming.StreamingDataWriterFactory
 
 /** Makes the writers of a job's tasks. */
-private[sink] final class KinesisWriterFactory(config: EngineConfig, columns: RecordColumns)
+private[sink] final class KinesisWriterFactory(config: EngineConfig, columns: RecordColumns, refused: RefusedRows)
     extends DataWriterFactory
     with StreamingDataWriterFactory {
 
   override def createWriter(partitionId: Int, taskId: Long): DataWriter[InternalRow] =
-    new KinesisDataWriter(columns, partitionId, () => new EngineRecordWriter(open()))
+    new KinesisDataWriter(columns, partitionId, refused, () => new EngineRecordWriter(open()))
 
   override def createWriter(partitionId: Int, taskId: Long, epochId: Long): DataWriter[InternalRow] =
     createWriter(partitionId, taskId)

@@ -93,9 +93,14 @@ private[sink] object RecordColumns {
 
   /** The column of exactly this name, else the one whose name differs in case only. */
   private def find(schema: StructType, column: String): Option[Int] = {
-    val exact = schema.fieldNames.indexOf(column)
-    if (exact >= 0) {
-      Some(exact)
+    val exact = schema.fieldNames.indices.filter(i => schema.fieldNames(i) == column)
+    if (exact.size > 1) {
+      throw new IllegalArgumentException(
+        s"The rows to be written to Kinesis have ${exact.size} columns named $column, and it isn't known which is " +
+          "meant. Select one of them, or rename the others.")
+    }
+    if (exact.nonEmpty) {
+      exact.headOption
     } else {
       val alike = schema.fieldNames.indices.filter(i => schema.fieldNames(i).equalsIgnoreCase(column))
       if (alike.size > 1) {

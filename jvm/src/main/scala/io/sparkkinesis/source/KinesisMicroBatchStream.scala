@@ -5,12 +5,13 @@ import java.util.Optional
 
 import scala.util.control.NonFatal
 
-import io.sparkkinesis.{EngineConfig, Json, KinesisOptions, TaskInterrupt}
+import io.sparkkinesis.{EngineConfig, Json, KinesisOptions, TaskInterrupt, TextAccumulator}
 import io.sparkkinesis.bridge.{HadoopCheckpointFiles, Planner}
 import org.apache.hadoop.conf.Configuration
 import org.apache.spark.sql.SparkSession
 import org.apache.spark.sql.connector.read.{InputPartition, PartitionReaderFactory}
 import org.apache.spark.sql.connector.read.streaming._
+import org.apache.spark.util.SerializableConfiguration
 import org.slf4j.LoggerFactory
 
 /**
@@ -35,11 +36,11 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
   }
 
   private lazy val readerFactory: KinesisReaderFactory = {
-    val files = spark.sparkContext.broadcast(new HadoopConfBroadcast(hadoopConf))
+    val files = spark.sparkContext.broadcast(new SerializableConfiguration(hadoopConf))
     new KinesisReaderFactory(config, files, reports)
   }
 
-  private lazy val reports = ReportAccumulator.registered(spark.sparkContext)
+  private lazy val reports = TextAccumulator.registered(spark.sparkContext)
 
   private val placement = new Placement
 

@@ -1,5 +1,6 @@
 package io.sparkkinesis.source
 
+import io.sparkkinesis.TextAccumulator
 import org.apache.spark.TaskContext
 import org.apache.spark.sql.connector.metric.CustomTaskMetric
 import org.apache.spark.sql.connector.read.PartitionReader
@@ -11,15 +12,16 @@ import org.apache.spark.util.TaskFailureListener
  * engine when it has read to the end, and else here, when a task closes the reader early because
  * it needs no more rows. A task that fails or is killed claims nothing.
  */
-private[source] final class KinesisPartitionReader(open: TaskContext => RecordReader, reports: ReportAccumulator)
+private[source] final class KinesisPartitionReader(open: TaskContext => RecordReader, reports: TextAccumulator)
     extends PartitionReader[ColumnarBatch] {
   import KinesisPartitionReader._
 
   private val context = TaskContext.get()
   @volatile private var failed = false
   @volatile private var consumer: Thread = _
+  private val ending = new Object
   private var reported = false
-  private var closed = false
+  @volatile private var closed = false
   private var finalMetrics = Array.empty[CustomTaskMetric]
 
   // Spark tells failure listeners before the completion listener that closes this reader.
@@ -56,10 +58,14 @@ private[source] final class KinesisPartitionReader(open: TaskContext => RecordRe
   private def succeeded: Boolean =
     !failed && !(context != null && context.isInterrupted()) && !Thread.currentThread().isInterrupted
 
-  private def report(succeeded: Boolean): Unit = if (!reported) {
-    val report = reader.finish(succeeded)
-    reported = true
-    if (report != null) reports.add(report)
+  // A thread of its own may feed rows to another process, and come to their end while the task closes the reader:
+  // the end is decided and reported once, and whoever comes second waits for it.
+  private def report(succeeded: Boolean): Unit = ending.synchronized {
+    if (!reported) {
+      val report = reader.finish(succeeded)
+      reported = true
+      if (report != null) reports.add(report)
+    }
   }
 
   /**

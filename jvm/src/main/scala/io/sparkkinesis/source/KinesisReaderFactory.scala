@@ -1,12 +1,13 @@
 package io.sparkkinesis.source
 
-import io.sparkkinesis.{EngineConfig, TaskInterrupt}
+import io.sparkkinesis.{EngineConfig, TaskInterrupt, TextAccumulator}
 import io.sparkkinesis.bridge.{HadoopCheckpointFiles, ShardReader}
 import org.apache.spark.{SparkContext, TaskContext}
 import org.apache.spark.broadcast.Broadcast
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.connector.read.{InputPartition, PartitionReader, PartitionReaderFactory}
 import org.apache.spark.sql.vectorized.ColumnarBatch
+import org.apache.spark.util.SerializableConfiguration
 
 /** One task's part of one batch. The text is the engine's, opaque here; it holds no secrets. */
 private[source] final class KinesisInputPartition(val task: String, location: Option[String] = None)
@@ -15,11 +16,16 @@ private[source] final class KinesisInputPartition(val task: String, location: Op
   override def toString: String = s"KinesisInputPartition($task)"
 }
 
-/** Makes the readers of a query's tasks. The same one serves all of a streaming query's batches. */
+/**
+ * Makes the readers of a query's tasks. The same one serves all of a streaming query's batches.
+ *
+ * @param hadoopConf broadcast in Spark's own class: what is broadcast goes through `spark.serializer`,
+ *   and Kryo knows how to write that class, also where it takes registered ones only
+ */
 private[source] final class KinesisReaderFactory(
     config: EngineConfig,
-    hadoopConf: Broadcast[HadoopConfBroadcast],
-    reports: ReportAccumulator)
+    hadoopConf: Broadcast[SerializableConfiguration],
+    reports: TextAccumulator)
     extends PartitionReaderFactory {
 
   override def supportColumnarReads(partition: InputPartition): Boolean = true
@@ -46,7 +52,7 @@ private[source] object KinesisReaderFactory {
 
   /** For a batch read, whose readers keep no claims and report nothing. */
   def forBatch(context: SparkContext, config: EngineConfig): KinesisReaderFactory = {
-    val files = context.broadcast(new HadoopConfBroadcast(context.hadoopConfiguration))
-    new KinesisReaderFactory(config, files, ReportAccumulator.registered(context))
+    val files = context.broadcast(new SerializableConfiguration(context.hadoopConfiguration))
+    new KinesisReaderFactory(config, files, TextAccumulator.registered(context))
   }
 }

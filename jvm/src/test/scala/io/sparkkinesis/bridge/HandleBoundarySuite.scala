@@ -69,6 +69,8 @@ class HandleBoundarySuite extends BoundarySuite {
     failure(Planner.open("""{"version":1}""", NoFiles, null))
     failure(ShardReader.open("no json", "{}", NoFiles, null))
     failure(StreamWriter.open("[]", null))
+    // What comes after the native open may fail, too.
+    intercept[IllegalStateException](ShardReader.open(config(""""unknownColumn":"odd""""), "{}", NoFiles, null))
     assert(BoundaryTests.openHandles() === before)
   }
 

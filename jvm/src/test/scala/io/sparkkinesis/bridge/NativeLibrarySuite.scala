@@ -1,6 +1,8 @@
 package io.sparkkinesis.bridge
 
+import java.nio.charset.StandardCharsets.UTF_8
 import java.nio.file.{Files, Path}
+import java.nio.file.attribute.PosixFilePermissions
 
 import io.sparkkinesis.KinesisConnectorException
 
@@ -17,14 +19,19 @@ class NativeLibrarySuite extends BoundarySuite {
     (isolated, intercept[RuntimeException](withLibrary(library)(isolated.call(Options, "check", "source", Good))))
   }
 
-  private def withLibrary[T](library: String)(body: => T): T = {
-    val before = System.setProperty(NativeLibrary.OVERRIDE, library)
+  private def withLibrary[T](library: String)(body: => T): T = withProperty(NativeLibrary.OVERRIDE, library)(body)
+
+  private def withProperty[T](name: String, value: String)(body: => T): T = {
+    val before = System.setProperty(name, value)
     try body
     finally {
-      if (before == null) System.clearProperty(NativeLibrary.OVERRIDE)
-      else System.setProperty(NativeLibrary.OVERRIDE, before)
+      if (before == null) System.clearProperty(name)
+      else System.setProperty(name, before)
     }
   }
+
+  private def check(isolated: IsolatedLoader): Unit =
+    assert(isolated.call(Options, "check", "source", Good).toString.contains(""""streamName":"s""""))
 
   test("platforms map to resources, and others are refused with their name") {
     assert(NativeLibrary.resource("Linux", "amd64") === "/io/sparkkinesis/native/linux-x86_64/libsparkkinesis.so")
@@ -88,5 +95,50 @@ class NativeLibrarySuite extends BoundarySuite {
     val before = copies
     loader().call(Options, "check", "source", Good)
     assert((copies -- before) === Set.empty)
+  }
+
+  test("what could not be unpacked is tried again") {
+    val place = Files.createTempDirectory("unpacked").resolve("folder")
+    Files.write(place, "in its way".getBytes(UTF_8))
+    val isolated = loader()
+    withProperty(NativeLibrary.TEMP_DIR, place.toString) {
+      (1 to 2).foreach { _ =>
+        val error = intercept[RuntimeException](isolated.call(Options, "check", "source", Good))
+        assert(error.getMessage.contains(s"could not be unpacked to $place"))
+        assert(error.getMessage.contains("io.sparkkinesis.tempdir (or java.io.tmpdir) chooses another folder"))
+      }
+      Files.delete(place)
+      check(isolated)
+      assert(Files.list(place).count() == 0, "the folder was made, and the copy removed")
+    }
+  }
+
+  test("nobody else may write to the copy that is loaded") {
+    val folder = Files.createTempDirectory("copies")
+    val content = Array.tabulate[Byte](3 << 20)(i => (i % 251).toByte)
+    val copy = NativeLibrary.copy(() => new java.io.ByteArrayInputStream(content), folder)
+    assert(PosixFilePermissions.toString(Files.getPosixFilePermissions(copy)) == "rw-------")
+    assert(Files.readAllBytes(copy) sameElements content)
+    intercept[java.io.IOException](NativeLibrary.copy(() => throw new java.io.IOException("gone"), folder))
+    assert(Files.list(folder).count() == 1)
+  }
+
+  test("a library in a folder of java.library.path is loaded from there, if it is the release's") {
+    val built = java.nio.file.Paths.get(System.getProperty(NativeLibrary.OVERRIDE))
+    assert(NativeLibrary.fits(built, NativeBridge.ABI_VERSION))
+    assert(!NativeLibrary.fits(built, NativeBridge.ABI_VERSION + 1))
+    val (right, wrong) = (Files.createTempDirectory("right"), Files.createTempDirectory("wrong"))
+    Files.createSymbolicLink(right.resolve(NativeLibrary.FILE), built)
+    Files.copy(libraryPath("examples").resolve("libother_abi.so"), wrong.resolve(NativeLibrary.FILE))
+    val unusable = Files.createTempFile("no", "folder").toString
+    withLibrary("") {
+      withProperty(NativeLibrary.TEMP_DIR, unusable) {
+        withProperty("java.library.path", s"$wrong::/nowhere:$right")(check(loader()))
+        withProperty("java.library.path", wrong.toString) {
+          val error = intercept[RuntimeException](check(loader()))
+          assert(error.getMessage.contains("could not be unpacked"), "then it is the JAR's")
+        }
+      }
+    }
   }
 }

@@ -122,4 +122,22 @@ class WriterBoundarySuite extends BoundarySuite {
     try assert(failure(writer.flush()).kind() === KinesisConnectorException.PUT_FAILED)
     finally writer.close()
   }
+
+  test("a writer's memory outside the heap goes when it is closed") {
+    val direct = java.lang.management.ManagementFactory
+      .getPlatformMXBeans(classOf[java.lang.management.BufferPoolMXBean])
+      .stream()
+      .filter(_.getName == "direct")
+      .findFirst()
+      .get()
+    val writer = StreamWriter.open(config(), null)
+    writer.write(UTF8String.fromString("k"), new Array[Byte](3 * StreamWriter.BUFFER_BYTES), null)
+    val large = direct.getMemoryUsed
+    writer.write(UTF8String.fromString("k"), Array[Byte](1), null)
+    writer.flush()
+    val small = direct.getMemoryUsed
+    assert(small < large, "one large row keeps no large buffer")
+    writer.close()
+    assert(direct.getMemoryUsed <= large - 3 * StreamWriter.BUFFER_BYTES)
+  }
 }

@@ -2,9 +2,8 @@ package io.sparkkinesis.sink
 
 import scala.collection.mutable.ArrayBuffer
 
-import io.sparkkinesis.{KinesisConnectorException, Serialization}
+import io.sparkkinesis.{KinesisConnectorException, TextAccumulator}
 import org.apache.spark.sql.catalyst.InternalRow
-import org.apache.spark.sql.connector.write.WriterCommitMessage
 import org.apache.spark.sql.types._
 import org.apache.spark.unsafe.types.UTF8String
 import org.scalatest.funsuite.AnyFunSuite
@@ -43,40 +42,48 @@ class KinesisDataWriterSuite extends AnyFunSuite {
     override def close(): Unit = closes += 1
   }
 
-  private def writer(recorder: Recorder): KinesisDataWriter = new KinesisDataWriter(columns, 3, () => recorder)
+  /** A job whose tasks' accumulators reach the driver at once. */
+  private class Job {
+    val refused = new RefusedRows(new TextAccumulator)
+    def writer(recorder: Recorder): KinesisDataWriter = new KinesisDataWriter(columns, 3, refused, () => recorder)
 
-  private def driver(messages: WriterCommitMessage*): Unit =
-    new KinesisBatchWrite("test", null).commit(messages.map(Serialization.roundTrip(_)).toArray)
+    /** The tasks succeed, and then the job, unless the driver refuses. Only null goes through spark.serializer. */
+    def end(tasks: KinesisDataWriter*): Unit = {
+      val messages = tasks.map(_.commit())
+      assert(messages.forall(_ == null))
+      new KinesisBatchWrite("test", refused, null).commit(messages.toArray)
+    }
+  }
+
+  private def writer(recorder: Recorder): KinesisDataWriter = new Job().writer(recorder)
 
   test("rows are written, and accepted before the task ends") {
-    val recorder = new Recorder
-    val task = writer(recorder)
+    val (job, recorder) = (new Job, new Recorder)
+    val task = job.writer(recorder)
     task.write(row("a", "k1"))
     task.write(row("b", "k2"))
-    val message = task.commit()
+    job.end(task)
     task.close()
     assert(recorder.written == Seq("k1=a", "k2=b"))
     assert(recorder.flushes == 1 && recorder.closes == 1)
-    driver(message)
   }
 
   test("a partition without rows opens no writer") {
-    val task = new KinesisDataWriter(columns, 0, () => fail("opened"))
-    driver(task.commit())
+    val job = new Job
+    val task = new KinesisDataWriter(columns, 0, job.refused, () => fail("opened"))
+    job.end(task)
     task.close()
   }
 
   test("a bad row doesn't fail the task: what was sent is settled, the rows after it are skipped, the driver fails") {
-    val recorder = new Recorder
-    val task = writer(recorder)
+    val (job, recorder) = (new Job, new Recorder)
+    val task = job.writer(recorder)
     task.write(row("a", "k1"))
     task.write(row("secret payload", null))
     task.write(row("c", "k3"))
-    val message = task.commit()
+    val error = intercept[KinesisConnectorException](job.end(job.writer(new Recorder), task))
     assert(recorder.written == Seq("k1=a"))
     assert(recorder.flushes == 0 && recorder.settles == 1)
-
-    val error = intercept[KinesisConnectorException](driver(KinesisCommitMessage(None), message))
     assert(error.kind() == KinesisConnectorException.INVALID_ROW)
     assert(error.getMessage.contains("Row 2 of partition 3"))
     assert(error.getMessage.contains("partitionKey is null"))
@@ -84,17 +91,18 @@ class KinesisDataWriterSuite extends AnyFunSuite {
   }
 
   test("the streaming write's driver side fails too") {
-    val task = writer(new Recorder)
+    val job = new Job
+    val write = new KinesisStreamingWrite("test", job.refused, null)
+    write.commit(4, Array(job.writer(new Recorder).commit()))
+    val task = job.writer(new Recorder)
     task.write(row(null, "k"))
-    val error = intercept[KinesisConnectorException] {
-      new KinesisStreamingWrite("test", null).commit(5, Array(task.commit(), null))
-    }
+    val error = intercept[KinesisConnectorException](write.commit(5, Array(task.commit(), null)))
     assert(error.getMessage.contains("data is null"))
   }
 
   test("a record that the engine refuses is a bad row, at write and at flush") {
-    val atWrite = new Recorder
-    val first = writer(atWrite)
+    val (job, atWrite) = (new Job, new Recorder)
+    val first = job.writer(atWrite)
     atWrite.onWrite = Some(failure(15))
     first.write(row("a", "k"))
     atWrite.onWrite = None
@@ -102,11 +110,11 @@ class KinesisDataWriterSuite extends AnyFunSuite {
     assert(atWrite.written.isEmpty)
 
     val atFlush = new Recorder
-    val second = writer(atFlush)
+    val second = job.writer(atFlush)
     second.write(row("a", "k"))
     atFlush.onFlush = Some(failure(15))
 
-    val error = intercept[KinesisConnectorException](driver(first.commit(), second.commit()))
+    val error = intercept[KinesisConnectorException](job.end(first, second))
     assert(error.getMessage.contains("the engine says so"))
     assert(error.getMessage.contains("1 more of the job's tasks"))
     assert(atFlush.settles == 1)
@@ -127,12 +135,12 @@ class KinesisDataWriterSuite extends AnyFunSuite {
   }
 
   test("a failure after a bad row doesn't hide the row") {
-    val recorder = new Recorder
-    val task = writer(recorder)
+    val (job, recorder) = (new Job, new Recorder)
+    val task = job.writer(recorder)
     task.write(row("a", "k"))
     task.write(row("b", ""))
     recorder.onFlush = Some(failure(16))
-    val error = intercept[KinesisConnectorException](driver(task.commit()))
+    val error = intercept[KinesisConnectorException](job.end(task))
     assert(error.getMessage.contains("partitionKey is empty"))
   }
 

@@ -31,6 +31,13 @@ class RecordColumnsSuite extends AnyFunSuite {
     assert(message.contains("DATA, Data"))
   }
 
+  test("several columns of exactly one name are ambiguous") {
+    Seq("data", "partitionKey", "explicitHashKey").foreach { column =>
+      val twice = minimal.add("explicitHashKey", StringType).add(column, StringType)
+      assert(refusal(twice).contains(s"2 columns named $column"))
+    }
+  }
+
   test("a missing column is named, with what there is") {
     val message = refusal(new StructType().add("value", BinaryType).add("partitionKey", StringType))
     assert(message.contains("no column data (string or binary)"))

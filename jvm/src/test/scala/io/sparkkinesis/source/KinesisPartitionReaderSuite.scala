@@ -5,6 +5,7 @@ import java.util.concurrent.{ConcurrentLinkedQueue, CountDownLatch, TimeUnit}
 import scala.collection.JavaConverters._
 import scala.util.Try
 
+import io.sparkkinesis.TextAccumulator
 import org.apache.spark.{SparkConf, SparkContext, TaskContext}
 import org.apache.spark.sql.vectorized.ColumnarBatch
 import org.scalatest.BeforeAndAfterAll
@@ -55,7 +56,7 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
   /** Runs a task that makes a reader, as Spark does: closed when the task completes, however it does. */
   private def run(body: KinesisPartitionReader => Unit): (Try[Unit], Seq[String]) = {
     Calls.reset()
-    val reports = new ReportAccumulator
+    val reports = new TextAccumulator
     sc.register(reports)
     val result = Try {
       sc.parallelize(Seq(1), 1).foreachPartition { _ =>
@@ -97,7 +98,7 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
       sc.cancelAllJobs()
     })
     Calls.reset()
-    val reports = new ReportAccumulator
+    val reports = new TextAccumulator
     sc.register(reports)
     canceller.start()
     val result = Try {
@@ -129,7 +130,7 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
 
   test("memory is freed only when the thread that reads it has ended") {
     Calls.reset()
-    val reader = new KinesisPartitionReader(_ => new CountingReader(batches = 2), new ReportAccumulator)
+    val reader = new KinesisPartitionReader(_ => new CountingReader(batches = 2), new TextAccumulator)
     val done = new CountDownLatch(1)
     val consumer = new Thread(() => {
       reader.next()
@@ -141,6 +142,34 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
     reader.close()
     assert(Calls.list == Seq("finish(true)"))
     done.countDown()
+    eventually(assert(Calls.list == Seq("finish(true)", "close")))
+  }
+
+  test("the end is reported once when a feeding thread comes to it while the task closes the reader") {
+    Calls.reset()
+    val (finishing, finished) = (new CountDownLatch(1), new CountDownLatch(1))
+    val reports = new TextAccumulator
+    sc.register(reports)
+    val reader = new KinesisPartitionReader(
+      _ =>
+        new CountingReader(batches = 0) {
+          override def finish(succeeded: Boolean): String = {
+            finishing.countDown()
+            finished.await()
+            super.finish(succeeded)
+          }
+        },
+      reports)
+    val feeder = new Thread(() => reader.next())
+    feeder.start()
+    finishing.await()
+    val closer = new Thread(() => reader.close())
+    closer.start()
+    // It waits for the feeder, or has ended without.
+    eventually(assert(Set(Thread.State.BLOCKED, Thread.State.WAITING, Thread.State.TERMINATED)(closer.getState)))
+    finished.countDown()
+    Seq(feeder, closer).foreach(_.join())
+    assert(reports.drain() == Seq("report"))
     eventually(assert(Calls.list == Seq("finish(true)", "close")))
   }
 }

@@ -1,17 +1,15 @@
-package io.sparkkinesis.source
+package io.sparkkinesis
 
 import scala.collection.JavaConverters._
 
-import io.sparkkinesis.Serialization
-import org.apache.hadoop.conf.Configuration
 import org.scalatest.funsuite.AnyFunSuite
 
-class ReportAccumulatorSuite extends AnyFunSuite {
+class TextAccumulatorSuite extends AnyFunSuite {
 
   test("reports of several tasks are merged, and drained once") {
-    val driver = new ReportAccumulator
+    val driver = new TextAccumulator
     val tasks = Seq("a", "b").map { report =>
-      val task = driver.copyAndReset().asInstanceOf[ReportAccumulator]
+      val task = driver.copyAndReset().asInstanceOf[TextAccumulator]
       assert(task.isZero)
       task.add(report)
       task
@@ -24,7 +22,7 @@ class ReportAccumulatorSuite extends AnyFunSuite {
   }
 
   test("a copy is on its own") {
-    val one = new ReportAccumulator
+    val one = new TextAccumulator
     one.add("a")
     val two = one.copy()
     two.add("b")
@@ -32,12 +30,5 @@ class ReportAccumulatorSuite extends AnyFunSuite {
     assert(two.value.asScala == Seq("a", "b"))
     two.reset()
     assert(two.isZero && !one.isZero)
-  }
-
-  test("the Hadoop configuration arrives with its values") {
-    val conf = new Configuration(false)
-    conf.set("fs.defaultFS", "hdfs://cluster")
-    val arrived = Serialization.roundTrip(new HadoopConfBroadcast(conf))
-    assert(arrived.value.get("fs.defaultFS") == "hdfs://cluster")
   }
 }

@@ -1,0 +1,86 @@
+//! A starting position that isn't used any more, since the query has started before.
+
+use chrono::{DateTime, SecondsFormat};
+
+use crate::options::StartingPosition;
+use crate::stream::Position;
+
+/// What to say where the options give another start than the one that the query had. LATEST was pinned as a time, so
+/// it can't be told from a time that was given.
+pub(super) fn unused(given: StartingPosition, pinned: &Position) -> Option<String> {
+    match (given, pinned) {
+        (StartingPosition::TrimHorizon, Position::TrimHorizon)
+        | (StartingPosition::Latest, Position::AtTimestamp(_)) => return None,
+        (StartingPosition::AtTimestamp { millis }, Position::AtTimestamp(at)) if millis == *at => {
+            return None;
+        }
+        _ => {}
+    }
+    let given = match given {
+        StartingPosition::Latest => "LATEST".to_owned(),
+        StartingPosition::TrimHorizon => "TRIM_HORIZON".to_owned(),
+        StartingPosition::AtTimestamp { millis } => at(millis),
+    };
+    let counts = match pinned {
+        Position::AtTimestamp(millis) => at(*millis),
+        other => other.to_string(),
+    };
+    Some(format!(
+        "kinesis.startingPosition is {given}, but the query of this checkpointLocation started at {counts} once, and \
+         goes on from there: a starting position is for a new query. To start anew, give it a new checkpointLocation"
+    ))
+}
+
+fn at(millis: i64) -> String {
+    match DateTime::from_timestamp_millis(millis) {
+        Some(time) => format!(
+            "AT_TIMESTAMP {}",
+            time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+        ),
+        None => Position::AtTimestamp(millis).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_start_than_the_pinned_one_is_told_with_the_one_that_counts() {
+        use StartingPosition::{AtTimestamp, Latest, TrimHorizon};
+        let time = 1_788_116_405_000;
+        for (given, pinned) in [
+            (TrimHorizon, Position::TrimHorizon),
+            (Latest, Position::AtTimestamp(time)),
+            (AtTimestamp { millis: time }, Position::AtTimestamp(time)),
+        ] {
+            assert_eq!(unused(given, &pinned), None);
+        }
+        for (given, pinned, parts) in [
+            (
+                TrimHorizon,
+                Position::AtTimestamp(time),
+                [
+                    "is TRIM_HORIZON, but",
+                    "started at AT_TIMESTAMP 2026-08-30T19:00:05Z once",
+                ],
+            ),
+            (
+                Latest,
+                Position::TrimHorizon,
+                ["is LATEST, but", "started at TRIM_HORIZON once"],
+            ),
+            (
+                AtTimestamp { millis: time + 1 },
+                Position::AtTimestamp(time),
+                [
+                    "is AT_TIMESTAMP 2026-08-30T19:00:05.001Z, but",
+                    "started at AT_TIMESTAMP 2026-08-30T19:00:05Z once",
+                ],
+            ),
+        ] {
+            let told = unused(given, &pinned).expect("a warning");
+            assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+        }
+    }
+}
