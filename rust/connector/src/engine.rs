@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::options::{AccessOptions, RetryOptions, StreamId};
 use crate::read::ShardMemory;
 use crate::service::{AwsKinesis, FanOutApi, KinesisApi, SystemProperties};
+use crate::sink::{Progress, StreamKey, StreamsProgress};
 
 /// The process-wide part of the connector: the clients' connection pools and what readers remember of shards.
 /// Cloning shares it. It must be used inside one tokio runtime only, since connections live in the runtime
@@ -27,6 +28,7 @@ struct Inner {
     clients: Mutex<BTreeMap<ClientKey, Arc<AwsKinesis>>>,
     stores: StoreClients,
     memory: ShardMemory,
+    sinks: StreamsProgress,
     properties: RwLock<SystemProperties>,
 }
 
@@ -123,6 +125,14 @@ impl Engine {
                 None,
             )
             .await?)
+    }
+
+    /// What this process's writers of a sink's stream know of it together.
+    pub(crate) fn sink_progress(&self, config: &SinkConfig) -> Arc<Progress> {
+        let (stream, access) = (&config.options.stream, &config.options.access);
+        let name = stream.arn.as_ref().unwrap_or(&stream.name).clone();
+        let key: StreamKey = (access.endpoint_url.clone(), access.region.clone(), name);
+        self.inner.sinks.of(key)
     }
 
     async fn client(

@@ -298,7 +298,8 @@ rows! {
         .not_yet(NO_PROVIDER);
 
     CLIENT_NUM_RETRIES = ("kinesis.clientNumRetries", Group::Client, Users::All, RETRIES,
-        "how often a failed Kinesis request is tried again")
+        "how often a failed Kinesis request is tried again. Not counted: records that a throttled stream didn't take are put \
+         again until it took nothing from the process for ten minutes (never, if this is 0)")
         .default("5");
     CLIENT_RETRY_INTERVAL = ("kinesis.clientRetryIntervalsMs", Group::Client, Users::All, RETRY_MS,
         "the first wait before that, in milliseconds; it doubles")

@@ -28,7 +28,7 @@ pub use fan_out::{
 pub use pace::Pace;
 pub use properties::{SYSTEM_PROPERTIES, SystemProperties};
 pub use retry::RequestCounters;
-pub(crate) use retry::{backoff, with_retries};
+pub(crate) use retry::{backoff, jittered, with_retries};
 
 use crate::error::Result;
 use crate::stream::{Position, SequenceNumber, Shard, ShardId};
