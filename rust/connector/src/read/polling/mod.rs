@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::cursor::Cursor;
 use super::fanout::BatchEnd;
-use super::rows::{Bounds, Cut, LeftOut, Taken, take};
+use super::rows::{Bounds, Cut, LeftOut, Taken, Taking};
 use super::task::Asked;
 use super::{ShardMemory, Shared};
 use crate::checkpoint::protocol::{Course, course};
@@ -244,67 +244,80 @@ impl Fetcher<'_> {
         Ok(())
     }
 
-    /// Moves an answer's records into the queue.
+    /// Moves an answer's records into the queue, part by part.
     async fn take_page(&mut self, page: Page, bounds: &Bounds, cursor: &mut Cursor) -> Result<Step> {
         let empty = page.records.is_empty();
         let arrival = page.records.last_arrival_millis();
-        let Taken {
-            batches,
-            rows,
-            bytes,
-            last,
-            cut,
-            left_out,
-            rest,
-        } = take(page.records, bounds, &self.shared.rules, cursor.keeps_rest())?;
-        // A shard that was closed since the batch was claimed may end where the claim does: the batch stays as it was.
-        let at_claim = last.is_some() && last == bounds.through;
-        let shard_end = page.next.is_none() && cut.is_none() && !at_claim;
-        let left = !shard_end && (cut.is_some() || !is_tip(page.millis_behind_latest, empty));
-        let tip = shard_end || !(left || cursor.proves_no_tip() || page.next.is_none());
-        {
-            let mut progress = self.shared.progress();
-            progress.fetched = true;
-            progress.rows += rows;
-            progress.bytes += bytes;
-            progress.left_out.add(left_out);
-            progress.tip = tip;
-            progress.left = left;
-            progress.last_arrival = arrival.or(progress.last_arrival);
-            progress.millis_behind_latest = page.millis_behind_latest.or(progress.millis_behind_latest);
-            match last {
-                _ if shard_end => progress.position = Position::ShardEnd,
-                Some(number) => progress.position = Position::After(number),
-                None => {}
-            }
-            let next = page.next.filter(|_| cut.is_none());
-            cursor.stand_at(progress.position.clone(), next, rest);
-        }
-        for batch in batches {
-            if self
-                .or_stop(async {
-                    self.shared.queue.push(self.shared.lane, batch).await;
-                    Ok(())
-                })
-                .await?
-                .is_none()
+        let shared = Arc::clone(&self.shared);
+        let mut taking = Taking::new(page.records, bounds, &shared.rules, cursor.keeps_rest());
+        loop {
+            let Taken {
+                batches,
+                rows,
+                bytes,
+                last,
+                last_arrival: _,
+                more,
+                cut,
+                left_out,
+                rest,
+            } = taking.part()?;
+            // A shard that was closed since the batch was claimed may end where the claim does: the batch stays as it was.
+            let at_claim = last.is_some() && last == bounds.through;
+            let shard_end = page.next.is_none() && cut.is_none() && !at_claim && !more;
+            let left = !shard_end && (more || cut.is_some() || !is_tip(page.millis_behind_latest, empty));
+            let tip = shard_end || !(left || cursor.proves_no_tip() || page.next.is_none());
             {
-                return Ok(Step {
-                    stopped: true,
-                    cut,
-                    shard_end,
-                    tip,
-                    empty,
-                });
+                let mut progress = self.shared.progress();
+                progress.fetched = true;
+                progress.rows += rows;
+                progress.bytes += bytes;
+                progress.left_out.add(left_out);
+                progress.tip = tip;
+                progress.left = left;
+                progress.last_arrival = arrival.or(progress.last_arrival);
+                progress.millis_behind_latest = page.millis_behind_latest.or(progress.millis_behind_latest);
+                match last {
+                    _ if shard_end => progress.position = Position::ShardEnd,
+                    Some(number) => progress.position = Position::After(number),
+                    None => {}
+                }
+                if !more {
+                    let next = page.next.clone().filter(|_| cut.is_none());
+                    cursor.stand_at(progress.position.clone(), next, rest);
+                }
             }
+            let step = Step {
+                stopped: false,
+                cut,
+                shard_end,
+                tip,
+                empty,
+            };
+            for batch in batches {
+                let pushed = self
+                    .or_stop(async {
+                        self.shared.queue.push(self.shared.lane, batch).await;
+                        Ok(())
+                    })
+                    .await?;
+                if pushed.is_none() {
+                    if more {
+                        let position = self.shared.progress().position.clone();
+                        cursor.stand_at(position, None, taking.rest()?);
+                    }
+                    return Ok(Step {
+                        stopped: true,
+                        ..step
+                    });
+                }
+            }
+            if !more {
+                return Ok(step);
+            }
+            // Taking records apart is work for the processor alone, and others wait for it too.
+            tokio::task::yield_now().await;
         }
-        Ok(Step {
-            stopped: false,
-            cut,
-            shard_end,
-            tip,
-            empty,
-        })
     }
 
     /// What the batch may still take.
