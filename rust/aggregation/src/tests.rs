@@ -314,8 +314,8 @@ fn user_records_that_would_take_too_much_memory_are_an_error() {
         error.to_string(),
         "malformed aggregated record: its user records would take more than 64 MiB"
     );
-    // Ten MiB, which a stream may be set to take.
-    let error = decode(&empty_records("k", 10 * MOST_RECORDS)).unwrap_err();
+    // Four MiB: a stream may be set to take ten.
+    let error = decode(&empty_records("k", 700_000)).unwrap_err();
     assert_eq!(error, MalformedAggregate::TooLarge);
 }
 

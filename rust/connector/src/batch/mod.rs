@@ -5,13 +5,12 @@ use arrow_array::{Array, BinaryArray, Int64Array, StringArray, TimestampMicrosec
 /// Most bytes in one batch that crosses, unless one record alone has more.
 pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// Rows of one shard, in the order of their sequence numbers. No column holds a null, except those of `extra` that say
-/// so.
+/// Rows of one shard, in the order of their sequence numbers. No column holds a null, except those that say so.
 #[derive(Clone, Debug)]
 pub struct RecordBatch {
     /// Payloads.
     pub data: BinaryArray,
-    /// Partition keys.
+    /// Partition keys; null for records without one.
     pub partition_key: StringArray,
     /// Sequence numbers; the rows of an aggregate share their record's.
     pub sequence_number: StringArray,

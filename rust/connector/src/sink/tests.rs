@@ -266,7 +266,7 @@ async fn rounds_without_an_accepted_entry_are_waited_for_and_not_counted() {
     assert_eq!(accepted_keys(&stream), keys(0..2));
     assert_eq!(
         stream.calls().len(),
-        61,
+        21,
         "of three retries that the options allow"
     );
 }

@@ -84,7 +84,7 @@ impl Aggregates {
             format!(
                 "the KPL aggregate with sequence number {number} is not its shard's: {why}. Its producer didn't notice \
                  a reshard, and then puts its records again, or it puts any keys into one aggregate, and then doesn't. \
-                 Set kinesis.aggregation.outsideShard to SKIP in the first case, to DELIVER in the second"
+                 Set kinesis.aggregation.outsideShard to DELIVER, or, in the first case only, to SKIP"
             ),
         ))
     }

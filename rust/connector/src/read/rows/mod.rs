@@ -267,7 +267,7 @@ fn copy_of_first(records: &RecordColumns, rows: usize) -> Result<RecordColumns> 
 fn append(columns: &mut RecordColumns, records: &RecordColumns, row: usize, content: &Content) -> Result<()> {
     let (number, arrival) = (records.sequence_number(row), records.arrival_millis(row));
     match content {
-        Content::Plain => columns.push(records.data(row), records.partition_key(row), number, arrival),
+        Content::Plain => columns.push_with(records.data(row), records.partition_key(row), number, arrival),
         Content::Users(users) => users
             .iter()
             .try_for_each(|user| columns.push(&user.data, &user.partition_key, number, arrival)),
