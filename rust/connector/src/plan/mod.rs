@@ -285,6 +285,7 @@ impl Planner {
             }
         };
         if !planned {
+            self.reports().plan(None);
             return Ok(None);
         }
         state.news.batch_planned();
@@ -309,7 +310,8 @@ impl Planner {
             let fan_out = self.fan_out.as_ref();
             fan_out.is_some_and(|fan_out| all_news || fan_out.has_seen(shard))
         };
-        let reports = self.reports();
+        let mut reports = self.reports();
+        reports.plan(Some(offset.batch));
         let task = |(shard, start): (&ShardId, &Position)| ReadTask {
             source: offset.source.clone(),
             batch: offset.batch,
@@ -360,8 +362,9 @@ impl Planner {
         Ok(())
     }
 
-    /// The source's metrics for the query's progress: those of the last batch's readers, and the driver's own
-    /// requests since the query started. What is not known is absent.
+    /// The source's metrics for the query's progress: those of the last batch's readers, unless there was nothing to read
+    /// since, the shards that were listed last, and the driver's own requests since the query started. What is not known
+    /// is absent.
     pub fn metrics(&self) -> BTreeMap<String, String> {
         let mut metrics = self.reports().metrics();
         if self.fan_out.is_some() {
@@ -369,6 +372,10 @@ impl Planner {
             metrics.insert("resubscriptions".into(), resubscriptions.to_string());
         }
         metrics.insert("driverRequests".into(), self.counters.requests().to_string());
+        if let Some((total, closed)) = self.hash_ranges.counts() {
+            metrics.insert("numTotalShards".into(), total.to_string());
+            metrics.insert("numClosedShards".into(), closed.to_string());
+        }
         metrics
     }
 

@@ -1,7 +1,7 @@
 //! The stream's shards, listed only when something can have changed: at a start, and when a shard was read to its
 //! end. New shards come from a split or a merge, so their parents end first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,24 +25,41 @@ pub(super) struct Shards {
     opening: Option<(Instant, Vec<Shard>)>,
 }
 
-/// The hash keys of the shards that were listed last. Clones share them.
+/// The hash keys of the shards that were listed last, and how many those are. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct HashRanges(Arc<Mutex<BTreeMap<ShardId, HashRange>>>);
+pub(super) struct HashRanges(Arc<Mutex<Listed>>);
+
+#[derive(Debug, Default)]
+struct Listed {
+    ranges: BTreeMap<ShardId, HashRange>,
+    /// Of them, those that others came from.
+    closed: usize,
+}
 
 impl HashRanges {
     /// What a shard takes; none if it isn't listed.
     pub(super) fn of(&self, shard: &ShardId) -> Option<HashRange> {
-        self.ranges().get(shard).copied()
+        self.listed().ranges.get(shard).copied()
+    }
+
+    /// How many shards there are, and how many of them are closed; none before the first listing.
+    pub(super) fn counts(&self) -> Option<(usize, usize)> {
+        let listed = self.listed();
+        let total = listed.ranges.len();
+        (total > 0).then_some((total, listed.closed))
     }
 
     fn remember(&self, listing: &[Shard]) {
-        *self.ranges() = listing
+        let ranges: BTreeMap<_, _> = listing
             .iter()
             .map(|shard| (shard.id.clone(), shard.hash_range()))
             .collect();
+        let parents: BTreeSet<_> = listing.iter().flat_map(|shard| &shard.parents).collect();
+        let closed = parents.into_iter().filter(|id| ranges.contains_key(*id)).count();
+        *self.listed() = Listed { ranges, closed };
     }
 
-    fn ranges(&self) -> MutexGuard<'_, BTreeMap<ShardId, HashRange>> {
+    fn listed(&self) -> MutexGuard<'_, Listed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,6 +3,7 @@
 use arrow_array::types::ByteArrayType;
 use arrow_array::{GenericByteArray, TimestampMicrosecondArray};
 use arrow_buffer::NullBuffer;
+use tokio::time::Instant;
 
 use crate::batch::RecordBatch;
 use crate::error::{Error, ErrorKind, Result};
@@ -87,6 +88,7 @@ pub struct RecordColumns {
     arrival_millis: Vec<i64>,
     /// As long as the records up to the last one whose encryption the service told.
     encryptions: Vec<Option<Encryption>>,
+    received: Instant,
     /// True for records without a partition key; as long as the records up to the last such.
     keyless: Vec<bool>,
 }
@@ -100,6 +102,7 @@ impl RecordColumns {
             sequence_numbers: ByteColumn::with_capacity(rows, rows * 56),
             arrival_millis: Vec::with_capacity(rows),
             encryptions: Vec::new(),
+            received: Instant::now(),
             keyless: Vec::new(),
         }
     }
@@ -171,6 +174,11 @@ impl RecordColumns {
         self.arrival_millis.last().copied()
     }
 
+    /// When they came: when the columns were made, or those that they are a part of.
+    pub fn received(&self) -> Instant {
+        self.received
+    }
+
     /// The bytes of all columns.
     pub fn bytes(&self) -> usize {
         let columns = [&self.data, &self.partition_keys, &self.sequence_numbers];
@@ -182,6 +190,7 @@ impl RecordColumns {
         let from = from.min(self.len());
         let data_bytes = self.data.values.len() - self.data.offsets[from] as usize;
         let mut tail = Self::with_capacity(self.len() - from, data_bytes);
+        tail.received = self.received;
         for row in from..self.len() {
             tail.push_with(
                 self.data(row),

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::cursor::Cursor;
 use super::fanout::BatchEnd;
+use super::lag::{Ending, Lag};
 use super::rows::{Bounds, Cut, LeftOut, Taken, Taking};
 use super::task::Asked;
 use super::{ShardMemory, Shared};
@@ -60,7 +61,10 @@ pub(crate) struct Progress {
     pub buffered_bytes: u64,
     /// How often the process asked for records lately.
     pub asked: Option<Asked>,
-    pub millis_behind_latest: Option<i64>,
+    /// How far the rows are behind the shard's tip.
+    pub lag: Option<Lag>,
+    /// How far the last answer was, delivered or not.
+    pub fetched_behind: Option<i64>,
     /// The batch's end, once it is sure.
     pub claimed: Option<Position>,
 }
@@ -81,7 +85,8 @@ impl Progress {
             prefetch_hit: false,
             buffered_bytes: 0,
             asked: None,
-            millis_behind_latest: None,
+            lag: None,
+            fetched_behind: None,
             claimed: None,
         }
     }
@@ -239,6 +244,8 @@ impl Fetcher<'_> {
         progress.rows -= dropped.rows;
         progress.bytes -= dropped.bytes;
         progress.position = first.clone();
+        // The attempt that was first knows.
+        progress.lag = None;
         progress.tip = false;
         progress.left = true;
         Ok(())
@@ -247,7 +254,7 @@ impl Fetcher<'_> {
     /// Moves an answer's records into the queue, part by part.
     async fn take_page(&mut self, page: Page, bounds: &Bounds, cursor: &mut Cursor) -> Result<Step> {
         let empty = page.records.is_empty();
-        let arrival = page.records.last_arrival_millis();
+        let (newest, received) = (page.records.last_arrival_millis(), page.records.received());
         let shared = Arc::clone(&self.shared);
         let mut taking = Taking::new(page.records, bounds, &shared.rules, cursor.keeps_rest());
         loop {
@@ -256,7 +263,7 @@ impl Fetcher<'_> {
                 rows,
                 bytes,
                 last,
-                last_arrival: _,
+                last_arrival,
                 more,
                 cut,
                 left_out,
@@ -275,8 +282,16 @@ impl Fetcher<'_> {
                 progress.left_out.add(left_out);
                 progress.tip = tip;
                 progress.left = left;
-                progress.last_arrival = arrival.or(progress.last_arrival);
-                progress.millis_behind_latest = page.millis_behind_latest.or(progress.millis_behind_latest);
+                progress.last_arrival = last_arrival.or(progress.last_arrival);
+                progress.fetched_behind = page.millis_behind_latest.or(progress.fetched_behind);
+                progress.lag = Lag::of(Ending {
+                    millis_behind_latest: page.millis_behind_latest,
+                    received,
+                    last_arrival: newest,
+                    delivered: progress.last_arrival,
+                    left: more || cut.is_some(),
+                })
+                .or(progress.lag);
                 match last {
                     _ if shard_end => progress.position = Position::ShardEnd,
                     Some(number) => progress.position = Position::After(number),

@@ -379,9 +379,13 @@ fn parts(records: RecordColumns, bounds: &Bounds, rules: &RowRules) -> Vec<Taken
     parts
 }
 
-/// So many user records without data.
+/// So many user records without data. The key has 128 to 16,383 bytes.
 fn empties(key: &str, count: usize) -> Vec<u8> {
-    aggregate(&vec![(key, ""); count])
+    let mut message = vec![0x0A, key.len() as u8 | 0x80, (key.len() >> 7) as u8];
+    message.extend_from_slice(key.as_bytes());
+    message.extend([0x1A, 4, 0x08, 0, 0x1A, 0].repeat(count));
+    let digest = Md5::digest(&message);
+    [&MAGIC[..], &message, &digest[..]].concat()
 }
 
 #[test]
