@@ -340,7 +340,8 @@ rows! {
         "new, batch reads: where to end; LATEST is the tip when the read starts")
         .default("LATEST");
     FAIL_ON_DATA_LOSS = ("kinesis.failOnDataLoss", Group::Source, Users::Reads, Kind::Flag,
-        "true: records or a shard that expired unread fail the query; false: a warning and a count")
+        "true: records or a shard that expired unread fail the query; false: they are lost, with a warning and a count \
+         (shards.md)")
         .default("false");
     DESCRIBE_SHARD_INTERVAL = ("kinesis.describeShardInterval", Group::Source, Users::Streaming,
         Kind::Time { min_ms: 0, max_ms: HOUR_MS }, "least time between two ListShards")

@@ -24,16 +24,17 @@ pub(super) struct Reports {
 
 impl Reports {
     /// Adds a report. Several attempts and actions may read the same shard of a batch: their ends are the same,
-    /// their requests add up.
-    pub(super) fn add(&mut self, report: ShardReport) {
+    /// their requests add up. Answers how many positions were lost since the query started, if this is a new one.
+    pub(super) fn add(&mut self, report: ShardReport) -> Option<u64> {
         if report.batch > self.batch || report.source != self.source {
             self.source.clone_from(&report.source);
             self.batch = report.batch;
             self.shards.clear();
         }
         if report.batch < self.batch {
-            return;
+            return None;
         }
+        let lost_before = self.lost_positions;
         match self.shards.get_mut(&report.shard) {
             Some(known) => {
                 self.lost_positions += u64::from(report.lost && !known.lost);
@@ -59,6 +60,7 @@ impl Reports {
                 self.shards.insert(report.shard.clone(), report);
             }
         }
+        (self.lost_positions > lost_before).then_some(self.lost_positions)
     }
 
     /// This batch's tasks are planned; none if there is nothing to read. What [`Self::metrics`] tells is that batch's.

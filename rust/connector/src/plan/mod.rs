@@ -342,7 +342,18 @@ impl Planner {
             if let Some(asked) = &report.asked {
                 asked.count(&self.process, &*self.api, &report.shard);
             }
-            self.reports().add(report);
+            let (shard, end) = (report.shard.clone(), report.end.clone());
+            if let Some(lost) = self.reports().add(report) {
+                // The reader's own warning, which says more, is in its executor's log.
+                tracing::warn!(
+                    stream = %self.config.options.stream.name,
+                    %shard,
+                    %end,
+                    "DATA LOSS: records before this end of a batch expired unread, or may have; going on without them, \
+                     since kinesis.failOnDataLoss is false. So far that happened at {lost} position(s): lostPositions in \
+                     the query's progress"
+                );
+            }
         }
         Ok(())
     }
@@ -447,7 +458,10 @@ impl Planner {
                 .with("shard", shard.to_string())
                 .with("position", position.to_string()));
             }
-            tracing::warn!(stream = %self.config.options.stream.name, "{message}; going on without them");
+            tracing::warn!(
+                stream = %self.config.options.stream.name,
+                "DATA LOSS: {message}; going on without them, since kinesis.failOnDataLoss is false"
+            );
             self.reports().lost_shards += followed.lost.len() as u64;
         }
         if let Some(followed) = followed.positions {
