@@ -137,7 +137,7 @@ def stream(new_stream):
 def knobs(sandbox):
     """Turns the sandbox's knobs, and turns them back after the test. Listings and stretches go with their streams."""
     yield sandbox.knobs
-    calm = {"rejected_keys": [], "empty_answers": 0, "arrival_offset_ms": 0, "shard_limits": False}
+    calm = {"rejected_keys": [], "empty_answers": 0, "arrival_offset_ms": 0, "shard_limits": False, "auto_distribution": False}
     calm |= {"iterator_max_age_ms": 300_000, "subscriptions": {"idle_event_ms": 5_000}}
     sandbox.knobs(clear_faults=True, **calm | environment.trouble())
 

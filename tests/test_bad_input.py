@@ -93,7 +93,7 @@ def test_options_of_a_write_are_refused_before_anything_is_sent(spark, sandbox, 
         ({"kinesis.sink.maxConnection": "2"}, "the nearest one is kinesis.sink.maxConnections"),
         ({"kinesis.sink.maxConnections": "0"}, "a whole number from 1 to 256"),
         ({"kinesis.sink.maxRecordBytes": "11m"}, "it is too large"),
-        ({"kinesis.startingPosition": "LATEST"}, "kinesis.startingPosition is an option of reading"),
+        ({"sink.maxConnections": "2"}, "the option's name is kinesis.sink.maxConnections"),
     ]
     for options, part in cases:
         with pytest.raises(IllegalArgumentException, match=re.escape(part)):
@@ -114,10 +114,21 @@ def test_options_of_a_write_in_a_streaming_write(spark, sandbox, new_stream, che
     assert "a whole number from 1 to 256" in failure_of(run)
 
 
-def test_an_option_of_writing_in_a_read(spark, sandbox, stream, checkpoint):
-    options = {**source_options(sandbox, stream), "kinesis.sink.maxConnections": "2"}
-    message = failure_of(lambda: drain(read(spark, options), checkpoint))
-    assert "kinesis.sink.maxConnections is an option of writing (writeStream, write); remove it from the read" in message
+def test_one_map_of_options_for_reading_and_writing(spark, sandbox, stream, checkpoint, driver_log):
+    options = {**source_options(sandbox, stream), **sink_options(sandbox, stream, **{"sink.maxConnections": "2"})}
+    before = len(driver_log.read_text())
+    write(good_rows(spark), options)
+    assert len(drain(read(spark, options), checkpoint).rows) == 10
+    said = driver_log.read_text()[before:]
+    for key, side in [("sink.maxConnections", "writing"), ("startingPosition", "reading")]:
+        assert said.count(f"kinesis.{key} has no effect: it is an option of {side}") == 1
+
+
+def test_a_key_of_ours_without_its_prefix(spark, sandbox, stream, checkpoint):
+    options = source_options(sandbox, stream)
+    start = options.pop("kinesis.startingPosition")
+    frame = read(spark, {**options, "startingPosition": start})
+    assert "the option's name is kinesis.startingPosition, with the prefix" in failure_of(lambda: drain(frame, checkpoint))
 
 
 def test_no_stream_at_all(spark, sandbox, stream):

@@ -77,7 +77,9 @@ def test_expired_between_two_batches_is_counted(spark, sandbox, backlog, checkpo
     assert lost_positions(query)[-1] == 1
     warnings = [line for line in driver_log.read_text().splitlines() if "have expired, or may have" in line]
     told = next(line for line in warnings if backlog.name in line)
-    assert "WARN" in told and backlog.shard in told and backlog.numbers[TEN - 1] in told
+    assert "WARN" in told and "DATA LOSS: " in told and backlog.shard in told and backlog.numbers[TEN - 1] in told
+    # The driver says so too, whose log is what people read: here it has both.
+    assert any("lostPositions in the query's progress" in line for line in driver_log.read_text().splitlines())
 
 
 @both_consumers

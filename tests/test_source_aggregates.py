@@ -59,6 +59,9 @@ def skipped(query):
     return sum(int(progress["sources"][0]["metrics"]["skippedAggregates"]) for progress in query.recentProgress)
 
 
+AS_THE_KCL = {"aggregation.outsideShard": "SKIP"}
+
+
 def drain_query(frame, checkpoint):
     """Reads what is there; answers the query, too."""
     batches = Batches()
@@ -90,15 +93,14 @@ def split_with_a_stale_producer(stream):
 @both_consumers
 def test_records_of_an_aggregate_that_landed_in_another_shard_come_once(spark, sandbox, stream, checkpoint):
     strays = split_with_a_stale_producer(stream)
-    batches, query = drain_query(read(spark, source_options(sandbox, stream)), checkpoint)
+    batches, query = drain_query(read(spark, source_options(sandbox, stream, **AS_THE_KCL)), checkpoint)
     assert sorted(batches.data) == payloads(events(0, 80))
     assert skipped(query) == strays
 
 
-def test_they_come_too_if_that_is_wanted(spark, sandbox, stream, checkpoint):
+def test_they_come_too_unless_that_is_wanted(spark, sandbox, stream, checkpoint):
     split_with_a_stale_producer(stream)
-    frame = read(spark, source_options(sandbox, stream, **{"aggregation.outsideShard": "deliver"}))
-    batches, query = drain_query(frame, checkpoint)
+    batches, query = drain_query(read(spark, source_options(sandbox, stream)), checkpoint)
     assert sorted(batches.data) == sorted(payloads(events(0, 80)) + payloads(events(40, 40)))
     assert skipped(query) == 0
 
@@ -114,7 +116,7 @@ def test_or_the_query_fails(spark, sandbox, stream, checkpoint):
 def test_the_batch_in_flight_at_a_restart_leaves_out_the_same(spark, sandbox, stream, checkpoint):
     """Spark runs it again before anything else is planned."""
     split_with_a_stale_producer(stream)
-    frame = read(spark, source_options(sandbox, stream))
+    frame = read(spark, source_options(sandbox, stream, **AS_THE_KCL))
     seen = []
 
     def fail_with_children(frame, batch_id):
@@ -135,7 +137,7 @@ def test_the_batch_in_flight_at_a_restart_leaves_out_the_same(spark, sandbox, st
 
 def test_a_batch_read_leaves_them_out_and_says_so(spark, sandbox, stream, driver_log):
     strays = split_with_a_stale_producer(stream)
-    frame = spark.read.format("aws-kinesis").options(**source_options(sandbox, stream)).load()
+    frame = spark.read.format("aws-kinesis").options(**source_options(sandbox, stream, **AS_THE_KCL)).load()
     before = driver_log.read_text().count("KPL aggregate(s) were left out")
     assert sorted(bytes(row.data).decode() for row in frame.select("data").collect()) == payloads(events(0, 80))
     said = [line for line in driver_log.read_text().splitlines() if "KPL aggregate(s) were left out" in line][before:]

@@ -51,6 +51,13 @@ def test_every_column_is_what_the_service_says(spark, sandbox, new_stream, check
         assert row.micros == round(record["ApproximateArrivalTimestamp"].timestamp() * 1000) * 1000
 
 
+def test_a_record_without_a_partition_key(spark, sandbox, stream, knobs, checkpoint):
+    knobs(auto_distribution=True)
+    stream.put([("a", b"1"), ("", b"2"), ("c", b"3")])
+    rows = drain(read(spark, source_options(sandbox, stream)), checkpoint).rows
+    assert [(bytes(row.data), row.partitionKey) for row in rows] == [(b"1", "a"), (b"2", None), (b"3", "c")]
+
+
 def test_the_largest_record(spark, sandbox, stream, checkpoint):
     data = bytes(n % 251 for n in range(1024 * 1024 - 1))
     stream.put([("a", b"before"), ("k", data), ("a", b"after")])

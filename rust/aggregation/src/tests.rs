@@ -224,7 +224,7 @@ fn an_index_outside_its_table_is_an_error() {
     let error = decode(&with(1, None)).unwrap_err();
     assert_eq!(
         error,
-        MalformedAggregate {
+        MalformedAggregate::Index {
             record: 1,
             records: 2,
             table: "partition key",
@@ -238,7 +238,7 @@ fn an_index_outside_its_table_is_an_error() {
     );
     assert_eq!(
         decode(&with(0, Some(2))).unwrap_err(),
-        MalformedAggregate {
+        MalformedAggregate::Index {
             record: 1,
             records: 2,
             table: "explicit hash key",
@@ -248,13 +248,94 @@ fn an_index_outside_its_table_is_an_error() {
     );
     // Would be index 0 after a cast to 32 bits.
     for index in [1 << 32, u64::MAX] {
-        assert_eq!(decode(&with(index, None)).unwrap_err().index, index);
+        let error = decode(&with(index, None)).unwrap_err();
+        assert!(
+            matches!(error, MalformedAggregate::Index { index: told, .. } if told == index),
+            "{error}"
+        );
     }
     let no_keys = aggregate(&AggregatedRecord {
         records: vec![record(Some(0), None, Some("x"))],
         ..Default::default()
     });
-    assert_eq!(decode(&no_keys).unwrap_err().table_len, 0);
+    let error = decode(&no_keys).unwrap_err();
+    assert!(
+        matches!(error, MalformedAggregate::Index { table_len: 0, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_key_has_256_characters_at_most() {
+    let with = |partition_key: &str, hash_key: &str| {
+        aggregate(&AggregatedRecord {
+            partition_key_table: vec!["k".into(), Bytes::copy_from_slice(partition_key.as_bytes())],
+            explicit_hash_key_table: vec![Bytes::copy_from_slice(hash_key.as_bytes())],
+            records: vec![record(Some(0), None, Some("x"))],
+        })
+    };
+    let (longest, longer) = ("🔑".repeat(256), "k".repeat(257));
+    assert!(decode(&with(&longest, &"0".repeat(256))).is_ok());
+    let error = decode(&with(&longer, "1")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "malformed aggregated record: partition key 1 has more than 256 characters"
+    );
+    let error = decode(&with("k", &"0".repeat(11_000))).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "malformed aggregated record: explicit hash key 0 has more than 256 characters"
+    );
+}
+
+/// As many user records without data as this, all with the same key.
+fn empty_records(key: &str, count: usize) -> Bytes {
+    aggregate(&AggregatedRecord {
+        partition_key_table: vec![Bytes::copy_from_slice(key.as_bytes())],
+        explicit_hash_key_table: vec![],
+        records: vec![record(Some(0), None, Some("")); count],
+    })
+}
+
+/// What fits into a record of 1 MiB.
+const MOST_RECORDS: usize = 172_918;
+
+#[test]
+fn user_records_that_would_take_too_much_memory_are_an_error() {
+    let uuid = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    match decode(&empty_records(uuid, MOST_RECORDS)) {
+        Ok(Decoded::Aggregate(records)) => assert_eq!(records.len(), MOST_RECORDS),
+        other => panic!("{other:?}"),
+    }
+    let long = "k".repeat(MAX_KEY_CHARS);
+    let error = decode(&empty_records(&long, 200_000)).unwrap_err();
+    assert_eq!(error, MalformedAggregate::TooLarge);
+    assert_eq!(
+        error.to_string(),
+        "malformed aggregated record: its user records would take more than 64 MiB"
+    );
+    // Four MiB: a stream may be set to take ten.
+    let error = decode(&empty_records("k", 700_000)).unwrap_err();
+    assert_eq!(error, MalformedAggregate::TooLarge);
+}
+
+#[test]
+fn parts_that_cost_more_memory_than_bytes_are_counted_before_they_are_decoded() {
+    let many = 1_000_000;
+    // User records without a field, keys without a character, and tags without a key: two bytes each.
+    for part in [b"\x1A\x00", b"\x0A\x00", b"\x12\x00"] {
+        assert_eq!(
+            decode(&sealed(&part.repeat(many))),
+            Err(MalformedAggregate::TooLarge)
+        );
+    }
+    let mut message = vec![0x1A];
+    prost::encode_length_delimiter(2 * many, &mut message).unwrap();
+    message.extend(b"\x22\x00".repeat(many));
+    assert_eq!(decode(&sealed(&message)), Err(MalformedAggregate::TooLarge));
+    // What can't be parsed stays plain.
+    let broken = [b"\x1A\x00".repeat(3), b"\x1A\x7F".to_vec()].concat();
+    assert_eq!(decode(&sealed(&broken)), Ok(Decoded::Plain));
 }
 
 #[test]
@@ -330,7 +411,7 @@ impl Random {
     }
 
     fn records(&mut self) -> Vec<UserRecord> {
-        let keys = 1 + self.below(300);
+        let keys = 1 + self.below(250);
         let longest = [1, 20, 200, 20_000][self.below(4) as usize];
         (0..1 + self.below(400) as u32)
             .map(|place| {

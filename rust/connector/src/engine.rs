@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::options::{AccessOptions, RetryOptions, StreamId};
 use crate::read::ShardMemory;
 use crate::service::{AwsKinesis, FanOutApi, KinesisApi, SystemProperties};
+use crate::sink::{Progress, StreamKey, StreamsProgress};
 
 /// Sources of which a process remembers that it saw the driver's mark; looking again costs one read.
 const MARKS_KEPT: usize = 1_000;
@@ -32,6 +33,7 @@ struct Inner {
     memory: ShardMemory,
     /// The sources whose driver's mark was seen from this process.
     marks_seen: std::sync::Mutex<BTreeSet<String>>,
+    sinks: StreamsProgress,
     properties: RwLock<SystemProperties>,
 }
 
@@ -148,6 +150,14 @@ impl Engine {
                 None,
             )
             .await?)
+    }
+
+    /// What this process's writers of a sink's stream know of it together.
+    pub(crate) fn sink_progress(&self, config: &SinkConfig) -> Arc<Progress> {
+        let (stream, access) = (&config.options.stream, &config.options.access);
+        let name = stream.arn.as_ref().unwrap_or(&stream.name).clone();
+        let key: StreamKey = (access.endpoint_url.clone(), access.region.clone(), name);
+        self.inner.sinks.of(key)
     }
 
     async fn client(

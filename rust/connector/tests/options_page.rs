@@ -7,8 +7,9 @@ use std::path::Path;
 
 const INTRODUCTION: &str = "# Options
 
-Keys and enumerated values are case-insensitive. An unknown `kinesis.*` key, a key on the side it does not belong to,
-and a value that is not allowed are errors when the query is analysed or started; keys without the prefix are Spark's.
+Keys and enumerated values are case-insensitive. An unknown `kinesis.*` key, a key of this table without its
+prefix, and a value that is not allowed are errors when the query is analysed or started. A key of reading on a write, or of writing on
+a read, is a warning, so that both can share a map of options. Other keys without the prefix are Spark's.
 \"Not supported\" means that this version refuses the key or the value and says what to do instead.
 
 This page is made from the table in the code: `UPDATE_DOCS=1 cargo test -p kinesis-connector --test options_page`.

@@ -497,6 +497,10 @@ async fn metrics_tell_of_the_last_batch() {
         ("shardsRead", "2"),
         ("minMillisBehindLatest", "0"),
         ("maxMillisBehindLatest", "0"),
+        ("avgMillisBehindLatest", "0"),
+        ("maxFetchedMillisBehindLatest", "0"),
+        ("numTotalShards", "2"),
+        ("numClosedShards", "0"),
         ("throttles", "0"),
         ("retries", "0"),
         ("lostShards", "0"),
@@ -506,6 +510,51 @@ async fn metrics_tell_of_the_last_batch() {
         assert_eq!(metrics[name], value, "{name}");
     }
     assert_ne!(metrics["requests"], "0");
+    // And of none when there was nothing to read since.
+    while query.batch().await.expect("a look").is_some() {}
+    let idle = query.planner.metrics();
+    for name in ["records", "bytes", "shardsRead", "requests"] {
+        assert_eq!(idle[name], "0", "{name}");
+    }
+    assert!(!idle.contains_key("maxMillisBehindLatest"), "{idle:?}");
+    assert_eq!(idle["numTotalShards"], "2");
+    world.split("shardId-000000000000").await;
+    world.put("r", 60..70).await;
+    query.rows(10).await;
+    while query.planner.metrics()["numTotalShards"] != "4" {
+        query.batch().await.expect("a look");
+    }
+    assert_eq!(query.planner.metrics()["numClosedShards"], "1");
+}
+
+#[tokio::test]
+async fn the_lag_is_that_of_the_rows_which_were_delivered() {
+    for consumer in BOTH_CONSUMERS {
+        let world = World::with_shards(1).await;
+        world.sandbox.set_arrival_offset_ms(-60_000);
+        world.put("r", 0..50).await;
+        world.sandbox.set_arrival_offset_ms(0);
+        let mut options = consumer.to_vec();
+        options.push(("kinesis.maxFetchRecordsPerShard", "10"));
+        let mut query = world.query(&options).await;
+        for batch in 0..5 {
+            assert_eq!(query.rows(10).await.len(), 10);
+            let metrics = query.planner.metrics();
+            let lag: i64 = metrics["maxMillisBehindLatest"].parse().expect("a number");
+            // From the second batch on, all is fetched.
+            assert_eq!(
+                lag >= 60_000,
+                batch < 4,
+                "{consumer:?}, batch {batch}: {metrics:?}"
+            );
+            assert_eq!(metrics["avgMillisBehindLatest"], metrics["minMillisBehindLatest"]);
+        }
+        assert_eq!(
+            query.planner.metrics()["maxMillisBehindLatest"],
+            "0",
+            "{consumer:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::config::Config;
 use aws_sdk_kinesis::config::retry::RetryConfig;
-use aws_sdk_kinesis::types::ShardIteratorType;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType};
 use bytes::Bytes;
 use kinesis_aggregation::UserRecord;
 use kinesis_connector::ErrorKind;
@@ -23,7 +24,7 @@ use kinesis_connector::stream::Position;
 use kinesis_sandbox::{ErrorCode, Fault, Operation, Schedule};
 use support::altered::{Altered, service};
 use support::late::LateStore;
-use support::{Row, STREAM, World, assert_exact, read_all};
+use support::{BOTH_CONSUMERS, Row, STREAM, World, assert_exact, read_all};
 
 const SHARD: &str = "shardId-000000000000";
 
@@ -83,6 +84,32 @@ async fn a_second_reader_of_a_batch_has_the_same_rows() {
     let second = reader(&world, &store, &[("kinesis.maxFetchRecordsPerShard", "3")]).await;
     assert_eq!(read_all(&second).await.expect("rows"), rows);
     assert_eq!(report(&first).await.end, report(&second).await.end);
+}
+
+#[tokio::test]
+async fn a_record_without_a_partition_key_has_a_null_one() {
+    for consumer in BOTH_CONSUMERS {
+        let world = World::with_shards(1).await;
+        world.knobs(serde_json::json!({"auto_distribution": true}));
+        for key in [Some("a"), None, Some("c")] {
+            let entry = PutRecordsRequestEntry::builder()
+                .data(Blob::new("x"))
+                .set_partition_key(key.map(str::to_owned));
+            let put = world.client.put_records().stream_name(STREAM);
+            let put = put.records(entry.build().expect("an entry")).send().await;
+            assert_eq!(put.expect("put").failed_record_count(), Some(0));
+        }
+        let mut query = world.query(consumer).await;
+        let offset = query.planner.latest_offset(&query.offset).await.expect("a look");
+        let offset = offset.expect("news");
+        let tasks = query.planner.partitions(&offset).expect("planned");
+        let reader = query.reader(&tasks[0]).expect("a reader");
+        let batch = reader.next().await.expect("rows").expect("rows");
+        let keys: Vec<_> = batch.partition_key.iter().collect();
+        assert_eq!(keys, [Some("a"), None, Some("c")]);
+        reader.finish(true).await.expect("finished");
+        query.offset = offset;
+    }
 }
 
 #[tokio::test]

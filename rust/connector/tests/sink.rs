@@ -268,13 +268,27 @@ async fn failed_requests_are_sent_again() {
 }
 
 #[tokio::test]
-async fn entries_that_never_succeed_end_in_an_error_with_the_cure() {
+async fn a_stream_that_throttles_for_more_rounds_than_there_are_retries_gets_every_record() {
+    let world = World::start(1).await;
+    world.sandbox.fail_entries(
+        ErrorCode::ProvisionedThroughputExceededException,
+        Schedule::Next(100),
+    );
+    let writer = world.writer(&[("kinesis.clientNumRetries", "2")]);
+    let records = records(10);
+    write_all(&writer, &records).await;
+    assert_eq!(world.read_sorted().await, sorted(&records), "exactly once");
+    assert_eq!(world.put_calls(), 11);
+}
+
+#[tokio::test]
+async fn without_retries_a_throttled_entry_is_an_error_with_the_cure() {
     let world = World::start(1).await;
     world.sandbox.fail_entries(
         ErrorCode::ProvisionedThroughputExceededException,
         Schedule::Fraction(1.0),
     );
-    let writer = world.writer(&[("kinesis.clientNumRetries", "2")]);
+    let writer = world.writer(&[("kinesis.clientNumRetries", "0")]);
     writer.write(records(10)).await.unwrap();
     let error = writer.flush().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PutFailed);
@@ -283,10 +297,11 @@ async fn entries_that_never_succeed_end_in_an_error_with_the_cure() {
         "Stream orders: 10 of 10 records",
         "ProvisionedThroughputExceededException",
         "add shards",
+        "raise kinesis.clientNumRetries",
     ] {
         assert!(error.message().contains(part), "{part} in {error}");
     }
-    assert_eq!(world.put_calls(), 3);
+    assert_eq!(world.put_calls(), 1);
     world.sandbox.clear_faults();
     assert_eq!(
         writer.write(records(1)).await.unwrap_err().to_string(),

@@ -116,10 +116,7 @@ impl Columns {
 
 /// The columns in the order in which Java takes them.
 fn buffers(batch: &RecordBatch) -> Result<Vec<Buffers<'_>>> {
-    let nulls = batch.data.null_count()
-        + batch.partition_key.null_count()
-        + batch.sequence_number.null_count()
-        + batch.arrival.null_count();
+    let nulls = batch.data.null_count() + batch.sequence_number.null_count() + batch.arrival.null_count();
     if nulls > 0 {
         return Err(internal("a column of a batch holds a null"));
     }
@@ -327,9 +324,18 @@ mod tests {
             assert!(Columns::shared(odd).addresses().is_err());
         }
         let null = RecordBatch {
-            partition_key: StringArray::from(vec![Some("a"), None, Some("c")]),
+            sequence_number: StringArray::from(vec![Some("1"), None, Some("3")]),
             ..batch()
         };
         assert!(Columns::shared(null).addresses().is_err());
+        let keyless = RecordBatch {
+            partition_key: StringArray::from(vec![Some("a"), None, Some("c")]),
+            ..batch()
+        };
+        assert_ne!(
+            Columns::shared(keyless).addresses().unwrap()[1 + 4],
+            0,
+            "a partition key may be null"
+        );
     }
 }

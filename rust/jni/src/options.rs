@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use jni::objects::{JClass, JString};
 use kinesis_connector::Result;
-use kinesis_connector::options::{self, AccessOptions, ExtraColumn, Parsed, SourceOptions, StreamId};
+use kinesis_connector::options::{
+    AccessOptions, ExtraColumn, Parsed, RawOptions, SourceOptions, StreamId, User,
+};
 use serde_json::json;
 
 use crate::errors::invalid_argument;
@@ -13,8 +15,9 @@ use crate::values;
 
 export! {
     /// Checks a user's options. Answers
-    /// `{"warnings":[…],"streamName":"…","region":"…","extraColumns":[{"name":"…","type":"…"}]}`; the types are those
-    /// of Spark's SQL.
+    /// `{"warnings":[…],"otherSide":[…],"streamName":"…","region":"…","extraColumns":[{"name":"…","type":"…"}]}`; the
+    /// types are those of Spark's SQL, and `otherSide` are the keys that are a write's where a read asks, and a read's
+    /// where a write does.
     fn Java_io_sparkkinesis_bridge_NativeBridge_checkOptions<'l>(
         env, _class: JClass<'l>, kind: JString<'l>, json: JString<'l>,
     ) -> JString<'l> {
@@ -33,35 +36,54 @@ fn check(kind: &str, json: &str) -> Result<String> {
             error.column()
         ))
     })?;
+    let raw = RawOptions::new(raw)?;
+    let other_side = |user| raw.other_side(user).collect::<Vec<_>>();
     match kind {
-        "source" => options::source(&raw).map(|it| read_answer(&it)),
-        "batchRead" => options::batch_read(&raw).map(|it| read_answer(&it)),
-        "sink" => {
-            options::sink(&raw).map(|it| answer(&it.warnings, &it.options.stream, &it.options.access, &[]))
-        }
+        "source" => raw.source().map(|it| read_answer(&it, &other_side(User::Source))),
+        "batchRead" => raw
+            .batch_read()
+            .map(|it| read_answer(&it, &other_side(User::BatchRead))),
+        "sink" => raw.sink().map(|it| {
+            let options = &it.options;
+            answer(
+                &it.warnings,
+                &other_side(User::Sink),
+                &options.stream,
+                &options.access,
+                &[],
+            )
+        }),
         other => Err(invalid_argument(format!(
             "there are no {other} options; ask for source, batchRead or sink"
         ))),
     }
 }
 
-fn read_answer(parsed: &Parsed<SourceOptions>) -> String {
+fn read_answer(parsed: &Parsed<SourceOptions>, other_side: &[&str]) -> String {
     let options = &parsed.options;
     answer(
         &parsed.warnings,
+        other_side,
         &options.stream,
         &options.access,
         &options.extra_columns,
     )
 }
 
-fn answer(warnings: &[String], stream: &StreamId, access: &AccessOptions, extra: &[ExtraColumn]) -> String {
+fn answer(
+    warnings: &[String],
+    other_side: &[&str],
+    stream: &StreamId,
+    access: &AccessOptions,
+    extra: &[ExtraColumn],
+) -> String {
     let extra_columns: Vec<_> = extra
         .iter()
         .map(|column| json!({ "name": column.name(), "type": column.sql_type() }))
         .collect();
     let answer = json!({
         "warnings": warnings,
+        "otherSide": other_side,
         "streamName": stream.name,
         "region": access.region,
         "extraColumns": extra_columns,
@@ -100,6 +122,17 @@ mod tests {
             ]);
             assert_eq!(answer["extraColumns"], expected, "{kind}");
         }
+    }
+
+    #[test]
+    fn keys_of_the_other_side_are_named() {
+        let options =
+            r#"{"kinesis.streamName":"orders","kinesis.startingPosition":"?","kinesis.sink.recordTtl":"1"}"#;
+        let answer: serde_json::Value = serde_json::from_str(&check("sink", options).unwrap()).unwrap();
+        assert_eq!(answer["otherSide"], json!(["kinesis.startingPosition"]));
+        let options = options.replace('?', "LATEST");
+        let answer: serde_json::Value = serde_json::from_str(&check("source", &options).unwrap()).unwrap();
+        assert_eq!(answer["otherSide"], json!(["kinesis.sink.recordTtl"]));
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl Core {
             set(&mut settings.iterator_max_age_ms, update.iterator_max_age_ms);
             set(&mut settings.next_token_max_age_ms, update.next_token_max_age_ms);
             set(&mut settings.arrival_offset_ms, update.arrival_offset_ms);
+            set(&mut settings.auto_distribution, update.auto_distribution);
             set(&mut settings.transition_ms, update.transition_ms);
             set(&mut settings.empty_answers, update.empty_answers);
             settings.iterator_epoch += u32::from(update.expire_iterators);

@@ -42,13 +42,14 @@ class Stream:
         return {consumer["ConsumerName"]: consumer["ConsumerARN"] for consumer in consumers}
 
     def put(self, records):
-        """Puts (partition key, data) or (partition key, data, explicit hash key), in this order; repeats what was refused."""
+        """Puts (partition key, data) or (partition key, data, explicit hash key), in this order; repeats what was refused.
+        Without a partition key if that is empty, where the stream takes such records."""
         batch, size = [], 0
         for record in records:
-            entry = {"PartitionKey": record[0], "Data": record[1]}
+            entry = {"PartitionKey": record[0], "Data": record[1]} if record[0] else {"Data": record[1]}
             if len(record) > 2:
                 entry["ExplicitHashKey"] = record[2]
-            length = len(entry["Data"]) + len(entry["PartitionKey"])
+            length = len(record[1]) + len(record[0])
             if batch and (len(batch) == MOST_RECORDS or size + length > MOST_BYTES):
                 self._put_batch(batch)
                 batch, size = [], 0

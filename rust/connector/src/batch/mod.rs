@@ -5,13 +5,12 @@ use arrow_array::{Array, BinaryArray, Int64Array, StringArray, TimestampMicrosec
 /// Most bytes in one batch that crosses, unless one record alone has more.
 pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// Rows of one shard, in the order of their sequence numbers. No column holds a null, except those of `extra` that say
-/// so.
+/// Rows of one shard, in the order of their sequence numbers. No column holds a null, except those that say so.
 #[derive(Clone, Debug)]
 pub struct RecordBatch {
     /// Payloads.
     pub data: BinaryArray,
-    /// Partition keys.
+    /// Partition keys; null for records without one.
     pub partition_key: StringArray,
     /// Sequence numbers; the rows of an aggregate share their record's.
     pub sequence_number: StringArray,
@@ -88,20 +87,22 @@ impl RecordBatch {
         }
     }
 
-    /// The rows in batches of at most [`MAX_BATCH_BYTES`] of payload; nothing is copied.
+    /// The rows in batches of at most [`MAX_BATCH_BYTES`] of payload, and as much of keys and numbers; nothing is copied.
     pub fn split(self) -> Vec<Self> {
-        if self.data_bytes() <= MAX_BATCH_BYTES {
+        if self.data_bytes() <= MAX_BATCH_BYTES && self.bytes() - self.data_bytes() <= MAX_BATCH_BYTES {
             return if self.rows() == 0 { Vec::new() } else { vec![self] };
         }
         let mut parts = Vec::new();
-        let (mut start, mut bytes) = (0, 0);
+        let (mut start, mut bytes, mut others) = (0, 0, 0);
         for row in 0..self.rows() {
             let size = self.data.value(row).len();
-            if row > start && bytes + size > MAX_BATCH_BYTES {
+            let other = self.partition_key.value(row).len() + self.sequence_number.value(row).len();
+            if row > start && (bytes + size > MAX_BATCH_BYTES || others + other > MAX_BATCH_BYTES) {
                 parts.push(self.slice(start, row - start));
-                (start, bytes) = (row, 0);
+                (start, bytes, others) = (row, 0, 0);
             }
             bytes += size;
+            others += other;
         }
         parts.push(self.slice(start, self.rows() - start));
         parts
@@ -142,6 +143,25 @@ mod tests {
             .collect();
         assert_eq!(numbers, ["1", "2", "3", "4", "5"]);
         assert!(parts[3].data.value(0) == [4, 4]);
+    }
+
+    #[test]
+    fn rows_without_payload_are_split_by_their_keys() {
+        let rows = 10_000;
+        let mut columns = RecordColumns::with_capacity(rows, 0);
+        for row in 0..rows {
+            columns
+                .push(b"", &"k".repeat(1_000), &row.to_string(), 7)
+                .expect("fits");
+        }
+        let parts = columns.into_batch().expect("columns").split();
+        assert_eq!(parts.len(), 3);
+        assert_eq!(parts.iter().map(RecordBatch::rows).sum::<usize>(), rows);
+        assert!(
+            parts
+                .iter()
+                .all(|part| part.bytes() <= MAX_BATCH_BYTES + 8 * part.rows())
+        );
     }
 
     #[test]

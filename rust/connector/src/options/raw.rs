@@ -22,7 +22,12 @@ const SHOWN: usize = 256;
 /// out. Secret values, and values of keys that are not known, don't show in `Debug`.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "BTreeMap<String, serde_json::Value>")]
-pub struct RawOptions(BTreeMap<String, Entry>);
+pub struct RawOptions {
+    /// By the key in lower case.
+    given: BTreeMap<String, Entry>,
+    /// Keys that are one of ours but for the prefix, as they were spelt, by what they were with it.
+    unprefixed: BTreeMap<String, String>,
+}
 
 #[derive(Clone, PartialEq, Eq)]
 struct Entry {
@@ -39,10 +44,12 @@ impl RawOptions {
         V: Into<String>,
     {
         let mut entries = BTreeMap::<String, Entry>::new();
+        let mut unprefixed = BTreeMap::new();
         for (key, value) in pairs {
             let key = key.as_ref().trim();
             let folded = key.to_ascii_lowercase();
             if !folded.starts_with(PREFIX) {
+                unprefixed.insert(format!("{PREFIX}{folded}"), key.to_owned());
                 continue;
             }
             let entry = Entry {
@@ -63,7 +70,11 @@ impl RawOptions {
             }
             entries.insert(folded, entry);
         }
-        Ok(Self(entries))
+        unprefixed.retain(|ours, _| table::find(ours).is_some());
+        Ok(Self {
+            given: entries,
+            unprefixed,
+        })
     }
 
     /// Collects the options of a JSON object whose values are strings.
@@ -82,10 +93,28 @@ impl RawOptions {
         Self::try_from(object)
     }
 
-    /// Keys nobody knows, and keys that are someone else's. Returns warnings for keys without effect.
+    /// The keys given that belong to the other side: a read's for a write, a write's for a read. Many share one map of
+    /// options between both.
+    pub fn other_side(&self, user: User) -> impl Iterator<Item = &str> {
+        let is_other =
+            move |folded: &str| table::find(folded).is_some_and(|spec| spec.users.other_side(user));
+        self.given
+            .iter()
+            .filter(move |(folded, _)| is_other(folded))
+            .map(|(_, entry)| entry.key.as_str())
+    }
+
+    /// Keys nobody knows, keys without their prefix, and keys that are someone else's. Returns warnings for keys without
+    /// effect.
     pub(super) fn check_keys(&self, user: User) -> Result<Vec<String>> {
+        for (ours, key) in &self.unprefixed {
+            let spec = table::find(ours).filter(|spec| spec.users.admit(user));
+            if let Some(spec) = spec.filter(|spec| !self.has(spec)) {
+                return Err(without_prefix(spec, key));
+            }
+        }
         let mut warnings = Vec::new();
-        for (folded, entry) in &self.0 {
+        for (folded, entry) in &self.given {
             let key = &entry.key;
             if folded.starts_with(INTERNAL_PREFIX) {
                 warnings.push(format!(
@@ -96,8 +125,12 @@ impl RawOptions {
             let Some(spec) = table::find(folded) else {
                 return Err(unknown(key, folded, user));
             };
+            if spec.users.other_side(user) {
+                warnings.push(other_side(spec, user));
+                continue;
+            }
             if !spec.users.admit(user) {
-                return Err(not_for(spec, user));
+                return Err(no_end(spec));
             }
             if user == User::BatchRead && spec.users == table::Users::Streaming {
                 warnings.push(format!(
@@ -128,7 +161,7 @@ impl RawOptions {
     }
 
     fn given(&self, spec: &OptionSpec) -> Option<&str> {
-        self.0
+        self.given
             .get(&spec.key.to_ascii_lowercase())
             .map(|entry| entry.value.as_str())
     }
@@ -255,7 +288,7 @@ impl TryFrom<BTreeMap<String, serde_json::Value>> for RawOptions {
 impl fmt::Debug for RawOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map()
-            .entries(self.0.values().map(|entry| {
+            .entries(self.given.values().map(|entry| {
                 let value = match table::find(&entry.key) {
                     Some(spec) if !spec.secret => shown(&entry.value),
                     _ => HIDDEN.to_owned(),
@@ -316,18 +349,34 @@ fn unknown(key: &str, folded: &str, user: User) -> Error {
     Error::new(ErrorKind::InvalidOption, message).with("option", key)
 }
 
-fn not_for(spec: &OptionSpec, user: User) -> Error {
+fn without_prefix(spec: &OptionSpec, key: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidOption,
+        format!(
+            "{key} has no effect: the option's name is {}, with the prefix. Write it so, or remove it",
+            spec.key
+        ),
+    )
+    .with("option", key)
+}
+
+fn other_side(spec: &OptionSpec, user: User) -> String {
     let key = spec.key;
-    let message = match user {
-        User::Sink => format!("{key} is an option of reading (readStream, read); remove it from the write"),
-        User::Source if spec.users == table::Users::BatchRead => {
-            format!("{key} is an option of batch reads (spark.read); a streaming query has no end: remove it")
-        }
+    match user {
+        User::Sink => format!("{key} has no effect: it is an option of reading (readStream, read)"),
         User::Source | User::BatchRead => {
-            format!("{key} is an option of writing (writeStream, write); remove it from the read")
+            format!("{key} has no effect: it is an option of writing (writeStream, write)")
         }
-    };
-    Error::new(ErrorKind::InvalidOption, message).with("option", key)
+    }
+}
+
+fn no_end(spec: &OptionSpec) -> Error {
+    let key = spec.key;
+    Error::new(
+        ErrorKind::InvalidOption,
+        format!("{key} is an option of batch reads (spark.read); a streaming query has no end: remove it"),
+    )
+    .with("option", key)
 }
 
 /// Only reachable by a mistake in the table, which the tests look for.

@@ -62,13 +62,22 @@ pub enum Users {
 }
 
 impl Users {
-    /// True where `user` may give the key, without effect included.
+    /// True where the key is `user`'s, without effect included.
     pub fn admit(self, user: User) -> bool {
         match self {
             Self::All => true,
             Self::Reads | Self::Streaming => user != User::Sink,
             Self::BatchRead => user == User::BatchRead,
             Self::Sink => user == User::Sink,
+        }
+    }
+
+    /// True where the key is one of writing and `user` reads, or the other way round.
+    pub fn other_side(self, user: User) -> bool {
+        match self {
+            Self::All => false,
+            Self::Reads | Self::Streaming | Self::BatchRead => user == User::Sink,
+            Self::Sink => user != User::Sink,
         }
     }
 
@@ -298,7 +307,8 @@ rows! {
         .not_yet(NO_PROVIDER);
 
     CLIENT_NUM_RETRIES = ("kinesis.clientNumRetries", Group::Client, Users::All, RETRIES,
-        "how often a failed Kinesis request is tried again")
+        "how often a failed Kinesis request is tried again. Not counted: records that a throttled stream didn't take are put \
+         again until it took nothing from the process for ten minutes (never, if this is 0)")
         .default("5");
     CLIENT_RETRY_INTERVAL = ("kinesis.clientRetryIntervalsMs", Group::Client, Users::All, RETRY_MS,
         "the first wait before that, in milliseconds; it doubles")
@@ -330,7 +340,8 @@ rows! {
         "new, batch reads: where to end; LATEST is the tip when the read starts. No time in the future")
         .default("LATEST");
     FAIL_ON_DATA_LOSS = ("kinesis.failOnDataLoss", Group::Source, Users::Reads, Kind::Flag,
-        "true: records or a shard that expired unread fail the query; false: a warning and a count")
+        "true: records or a shard that expired unread fail the query; false: they are lost, with a warning and a count \
+         (shards.md)")
         .default("false");
     DESCRIBE_SHARD_INTERVAL = ("kinesis.describeShardInterval", Group::Source, Users::Streaming,
         Kind::Time { min_ms: 0, max_ms: HOUR_MS }, "least time between two ListShards")
@@ -406,15 +417,15 @@ rows! {
         Kind::Text("a comma-separated list of shardId, subSequenceNumber, explicitHashKey, encryptionType"),
         "new: columns to add to the schema after its own, in the order given (reading.md)");
     AGGREGATION_OUTSIDE_SHARD = ("kinesis.aggregation.outsideShard", Group::Source, Users::Reads,
-        Kind::OneOf(&["SKIP", "DELIVER", "FAIL"]),
-        "new: what becomes of a KPL aggregate with a user record whose hash key is outside its shard's range. SKIP: \
-         left out whole and counted, as by the KCL, since the KPL puts it again. DELIVER: for producers that aggregate \
-         any keys and put nothing again. FAIL: the query fails (reading.md)")
-        .default("SKIP");
+        Kind::OneOf(&["DELIVER", "SKIP", "FAIL"]),
+        "new: what becomes of a KPL aggregate with a user record whose hash key is outside its shard's range. DELIVER: \
+         delivered like any other. SKIP: left out whole and counted, as by the KCL, where all producers use the KPL, \
+         which puts it again. FAIL: the query fails (reading.md)")
+        .default("DELIVER");
     AGGREGATION_BROKEN = ("kinesis.aggregation.broken", Group::Source, Users::Reads,
         Kind::OneOf(&["FAIL", "SKIP"]),
-        "new: what becomes of a KPL aggregate that can't be taken apart although its digest is right. FAIL: the query \
-         fails. SKIP: left out and counted (reading.md)")
+        "new: what becomes of a KPL aggregate that can't be taken apart, or not within bounds, although its digest is \
+         right. FAIL: the query fails. SKIP: left out and counted (reading.md)")
         .default("FAIL");
 
     AGGREGATION_ENABLED = ("kinesis.sink.aggregationEnabled", Group::Sink, Users::Sink, Kind::Flag,

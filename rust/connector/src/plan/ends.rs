@@ -14,6 +14,8 @@ pub(super) struct Reports {
     source: String,
     batch: u64,
     shards: BTreeMap<ShardId, ShardReport>,
+    /// The batch planned last; none when there was nothing to plan.
+    planned: Option<u64>,
     /// Shards that went away unread since the query started.
     pub lost_shards: u64,
     /// Positions whose readers found that unread records had expired, since the query started.
@@ -22,16 +24,18 @@ pub(super) struct Reports {
 
 impl Reports {
     /// Adds a report. Several attempts and actions may read the same shard of a batch: their ends are the same,
-    /// their requests add up. Ends that differ show that not all of them saw the claim.
-    pub(super) fn add(&mut self, report: ShardReport) -> Result<()> {
+    /// their requests add up. Ends that differ show that not all of them saw the claim. Answers how many positions were
+    /// lost since the query started, if this is a new one.
+    pub(super) fn add(&mut self, report: ShardReport) -> Result<Option<u64>> {
         if report.batch > self.batch || report.source != self.source {
             self.source.clone_from(&report.source);
             self.batch = report.batch;
             self.shards.clear();
         }
         if report.batch < self.batch {
-            return Ok(());
+            return Ok(None);
         }
+        let lost_before = self.lost_positions;
         match self.shards.get_mut(&report.shard) {
             Some(known) => {
                 if course(&known.end, &report.end) != Course::Accept {
@@ -58,13 +62,25 @@ impl Reports {
                 known.last_arrival = known.last_arrival.max(report.last_arrival);
                 known.process = known.process.take().or(report.process);
                 known.millis_behind_latest = report.millis_behind_latest.or(known.millis_behind_latest);
+                known.fetched_behind = report.fetched_behind.or(known.fetched_behind);
             }
             None => {
                 self.lost_positions += u64::from(report.lost);
                 self.shards.insert(report.shard.clone(), report);
             }
         }
-        Ok(())
+        Ok((self.lost_positions > lost_before).then_some(self.lost_positions))
+    }
+
+    /// This batch's tasks are planned; none if there is nothing to read. What [`Self::metrics`] tells is that batch's.
+    pub(super) fn plan(&mut self, batch: Option<u64>) {
+        self.planned = batch;
+    }
+
+    /// The reports of the batch planned last.
+    fn newest(&self) -> impl Iterator<Item = &ShardReport> {
+        let newest = self.planned == Some(self.batch);
+        self.shards.values().filter(move |_| newest)
     }
 
     /// The reports of this offset's batch.
@@ -84,14 +100,14 @@ impl Reports {
 
     /// Subscriptions that were opened again in the newest batch.
     pub(super) fn resubscriptions(&self) -> u64 {
-        self.shards.values().map(|report| report.resubscriptions).sum()
+        self.newest().map(|report| report.resubscriptions).sum()
     }
 
-    /// The newest batch's sums and extremes.
+    /// The newest batch's sums, extremes and averages; nothing of it when no batch followed.
     pub(super) fn metrics(&self) -> BTreeMap<String, String> {
-        let sum = |field: fn(&ShardReport) -> u64| self.shards.values().map(field).sum::<u64>().to_string();
+        let sum = |field: fn(&ShardReport) -> u64| self.newest().map(field).sum::<u64>().to_string();
         let mut metrics = BTreeMap::from([
-            ("shardsRead".to_owned(), self.shards.len().to_string()),
+            ("shardsRead".to_owned(), self.newest().count().to_string()),
             ("records".to_owned(), sum(|report| report.records)),
             ("bytes".to_owned(), sum(|report| report.bytes)),
             (
@@ -106,19 +122,24 @@ impl Reports {
             ("lostShards".to_owned(), self.lost_shards.to_string()),
             ("lostPositions".to_owned(), self.lost_positions.to_string()),
         ]);
-        let throttled = || self.shards.values().filter(|report| report.throttles > 0);
+        let throttled = || self.newest().filter(|report| report.throttles > 0);
         metrics.insert("throttledShards".to_owned(), throttled().count().to_string());
         if let Some(most) = throttled().max_by_key(|report| report.throttles) {
             metrics.insert("mostThrottledShard".to_owned(), most.shard.to_string());
         }
-        let behind = || {
-            self.shards
-                .values()
-                .filter_map(|report| report.millis_behind_latest)
-        };
-        if let (Some(least), Some(most)) = (behind().min(), behind().max()) {
-            metrics.insert("minMillisBehindLatest".to_owned(), least.to_string());
-            metrics.insert("maxMillisBehindLatest".to_owned(), most.to_string());
+        let behind: Vec<i64> = self
+            .newest()
+            .filter_map(|report| report.millis_behind_latest)
+            .collect();
+        let average = behind.iter().sum::<i64>().checked_div(behind.len() as i64);
+        let fetched = self.newest().filter_map(|report| report.fetched_behind).max();
+        for (name, value) in [
+            ("minMillisBehindLatest", behind.iter().min().copied()),
+            ("maxMillisBehindLatest", behind.iter().max().copied()),
+            ("avgMillisBehindLatest", average),
+            ("maxFetchedMillisBehindLatest", fetched),
+        ] {
+            metrics.extend(value.map(|value| (name.to_owned(), value.to_string())));
         }
         metrics
     }

@@ -279,7 +279,8 @@ impl Planner {
             let fan_out = self.fan_out.as_ref();
             fan_out.is_some_and(|fan_out| all_news || fan_out.has_seen(shard))
         };
-        let reports = self.reports();
+        let mut reports = self.reports();
+        reports.plan(Some(offset.batch));
         let task = |(shard, start): (&ShardId, &Position)| ReadTask {
             source: offset.source.clone(),
             batch: offset.batch,
@@ -312,7 +313,18 @@ impl Planner {
             if let Some(asked) = &report.asked {
                 asked.count(&self.process, &*self.api, &report.shard);
             }
-            self.reports().add(report)?;
+            let (shard, end) = (report.shard.clone(), report.end.clone());
+            if let Some(lost) = self.reports().add(report)? {
+                // The reader's own warning, which says more, is in its executor's log.
+                tracing::warn!(
+                    stream = %self.config.options.stream.name,
+                    %shard,
+                    %end,
+                    "DATA LOSS: records before this end of a batch expired unread, or may have; going on without them, \
+                     since kinesis.failOnDataLoss is false. So far that happened at {lost} position(s): lostPositions in \
+                     the query's progress"
+                );
+            }
         }
         Ok(())
     }
@@ -336,8 +348,9 @@ impl Planner {
         Ok(())
     }
 
-    /// The source's metrics for the query's progress: those of the last batch's readers, and the driver's own
-    /// requests since the query started. What is not known is absent.
+    /// The source's metrics for the query's progress: those of the last batch's readers, unless there was nothing to read
+    /// since, the shards that were listed last, and the driver's own requests since the query started. What is not known
+    /// is absent.
     pub fn metrics(&self) -> BTreeMap<String, String> {
         let mut metrics = self.reports().metrics();
         if self.fan_out.is_some() {
@@ -345,6 +358,10 @@ impl Planner {
             metrics.insert("resubscriptions".into(), resubscriptions.to_string());
         }
         metrics.insert("driverRequests".into(), self.counters.requests().to_string());
+        if let Some((total, closed)) = self.hash_ranges.counts() {
+            metrics.insert("numTotalShards".into(), total.to_string());
+            metrics.insert("numClosedShards".into(), closed.to_string());
+        }
         metrics
     }
 
@@ -417,7 +434,10 @@ impl Planner {
             .with("shard", shard.to_string())
             .with("position", position.to_string()));
         }
-        tracing::warn!(stream = %self.config.options.stream.name, "{message}; going on without them");
+        tracing::warn!(
+            stream = %self.config.options.stream.name,
+            "DATA LOSS: {message}; going on without them, since kinesis.failOnDataLoss is false"
+        );
         self.reports().lost_shards += lost.len() as u64;
         Ok(())
     }

@@ -46,6 +46,7 @@ impl Planner {
         };
         if !planned {
             (state.busy, state.pace) = (0, Pace::Ask);
+            self.reports().plan(None);
             return Ok(None);
         }
         state.news.batch_planned();

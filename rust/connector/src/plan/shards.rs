@@ -37,24 +37,40 @@ pub(super) struct Shards {
     childless: BTreeMap<ShardId, u32>,
 }
 
-/// The hash keys of the shards that were listed last. Clones share them.
+/// The hash keys of the shards that were listed last, and how many those are. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct HashRanges(Arc<Mutex<BTreeMap<ShardId, HashRange>>>);
+pub(super) struct HashRanges(Arc<Mutex<Listed>>);
+
+#[derive(Debug, Default)]
+struct Listed {
+    ranges: BTreeMap<ShardId, HashRange>,
+    /// Of them, those that take no records any more.
+    closed: usize,
+}
 
 impl HashRanges {
     /// What a shard takes; none if it isn't listed.
     pub(super) fn of(&self, shard: &ShardId) -> Option<HashRange> {
-        self.ranges().get(shard).copied()
+        self.listed().ranges.get(shard).copied()
+    }
+
+    /// How many shards there are, and how many of them are closed; none before the first listing.
+    pub(super) fn counts(&self) -> Option<(usize, usize)> {
+        let listed = self.listed();
+        let total = listed.ranges.len();
+        (total > 0).then_some((total, listed.closed))
     }
 
     fn remember(&self, listing: &[Shard]) {
-        *self.ranges() = listing
+        let ranges: BTreeMap<_, _> = listing
             .iter()
             .map(|shard| (shard.id.clone(), shard.hash_range()))
             .collect();
+        let closed = listing.iter().filter(|shard| shard.closed).count();
+        *self.listed() = Listed { ranges, closed };
     }
 
-    fn ranges(&self) -> MutexGuard<'_, BTreeMap<ShardId, HashRange>> {
+    fn listed(&self) -> MutexGuard<'_, Listed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

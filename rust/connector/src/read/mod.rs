@@ -4,6 +4,7 @@ mod attempt;
 mod budget;
 mod cursor;
 mod fanout;
+mod lag;
 mod memory;
 pub(crate) mod polling;
 mod queue;
@@ -39,6 +40,7 @@ pub use task::{Asked, ReadTask, ShardReport, TaskPlan};
 
 use attempt::Attempt;
 use budget::Room;
+use lag::Lag;
 use polling::Progress;
 pub(crate) use polling::remove_read;
 use queue::Queue;
@@ -64,7 +66,7 @@ pub struct ReaderMetrics {
     pub prefetch_hits: u64,
     /// Bytes fetched ahead that the reader left to the next batch.
     pub buffered_bytes: u64,
-    /// How far behind the shard's tip the last answer was, of the shard that is farthest behind; none before the first
+    /// How far behind the shard's tip the last row is, of the shard that is farthest behind; none before the first
     /// answer.
     pub millis_behind_latest: Option<i64>,
 }
@@ -129,7 +131,8 @@ impl Shared {
             prefetch_hits: progress.prefetch_hit.into(),
             last_arrival: progress.last_arrival,
             process: progress.subscribed.then(|| self.memory.residents().process()),
-            millis_behind_latest: progress.millis_behind_latest,
+            millis_behind_latest: progress.lag.map(Lag::millis),
+            fetched_behind: progress.fetched_behind,
             asked: progress.asked.clone(),
         })
     }
@@ -366,7 +369,7 @@ impl ShardReader {
             sum.resubscriptions += shard.counters.resubscriptions();
             sum.prefetch_hits += u64::from(progress.prefetch_hit);
             sum.buffered_bytes += shard.buffered_bytes(&progress);
-            sum.millis_behind_latest = sum.millis_behind_latest.max(progress.millis_behind_latest);
+            sum.millis_behind_latest = sum.millis_behind_latest.max(progress.lag.map(Lag::millis));
         }
         sum
     }

@@ -275,8 +275,11 @@ pub struct ShardReport {
     /// The process that read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<String>,
-    /// How far behind the tip the last answer was.
+    /// How far behind the tip the batch's last row was when the task ended.
     pub millis_behind_latest: Option<i64>,
+    /// How far behind the tip the last answer was, delivered or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched_behind: Option<i64>,
     /// The process's calls of GetRecords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Asked>,

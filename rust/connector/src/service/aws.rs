@@ -404,9 +404,9 @@ pub(super) fn columns(records: &[Record]) -> Result<RecordColumns> {
             .approximate_arrival_timestamp()
             .map(millis)
             .unwrap_or_default();
-        columns.push(
+        columns.push_with(
             record.data().as_ref(),
-            record.partition_key().unwrap_or_default(),
+            record.partition_key(),
             record.sequence_number(),
             arrival,
         )?;

@@ -2,6 +2,8 @@
 
 use arrow_array::types::ByteArrayType;
 use arrow_array::{GenericByteArray, TimestampMicrosecondArray};
+use arrow_buffer::NullBuffer;
+use tokio::time::Instant;
 
 use crate::batch::RecordBatch;
 use crate::error::{Error, ErrorKind, Result};
@@ -47,7 +49,10 @@ impl ByteColumn {
         &self.values[self.offsets[row] as usize..self.offsets[row + 1] as usize]
     }
 
-    fn into_array<T: ByteArrayType<Offset = i32>>(self) -> Result<GenericByteArray<T>> {
+    fn into_array<T: ByteArrayType<Offset = i32>>(
+        self,
+        nulls: Option<NullBuffer>,
+    ) -> Result<GenericByteArray<T>> {
         let broken = |error: &dyn std::fmt::Display| {
             Error::new(
                 ErrorKind::Internal,
@@ -55,7 +60,7 @@ impl ByteColumn {
             )
         };
         let offsets = arrow_buffer::OffsetBuffer::new(self.offsets.into());
-        GenericByteArray::try_new(offsets, self.values.into(), None).map_err(|error| broken(&error))
+        GenericByteArray::try_new(offsets, self.values.into(), nulls).map_err(|error| broken(&error))
     }
 }
 
@@ -88,6 +93,9 @@ pub struct RecordColumns {
     arrival_millis: Vec<i64>,
     /// As long as the records up to the last one whose encryption the service told.
     encryptions: Vec<Option<Encryption>>,
+    received: Instant,
+    /// True for records without a partition key; as long as the records up to the last such.
+    keyless: Vec<bool>,
 }
 
 impl RecordColumns {
@@ -99,7 +107,27 @@ impl RecordColumns {
             sequence_numbers: ByteColumn::with_capacity(rows, rows * 56),
             arrival_millis: Vec::with_capacity(rows),
             encryptions: Vec::new(),
+            received: Instant::now(),
+            keyless: Vec::new(),
         }
+    }
+
+    /// Appends a record with or without a partition key; on streams with AUTO record distribution it may have none.
+    pub fn push_with(
+        &mut self,
+        data: &[u8],
+        partition_key: Option<&str>,
+        sequence_number: &str,
+        arrival_millis: i64,
+    ) -> Result<()> {
+        let row = self.len();
+        let key = partition_key.unwrap_or_default();
+        self.push(data, key, sequence_number, arrival_millis)?;
+        if partition_key.is_none() {
+            self.keyless.resize(row, false);
+            self.keyless.push(true);
+        }
+        Ok(())
     }
 
     /// Appends a record.
@@ -133,6 +161,7 @@ impl RecordColumns {
         self.sequence_numbers.remove_first(rows);
         self.arrival_millis.drain(..rows);
         self.encryptions.drain(..rows.min(self.encryptions.len()));
+        self.keyless.drain(..rows.min(self.keyless.len()));
     }
 
     /// Keeps the first so many records (all of them at most).
@@ -158,6 +187,11 @@ impl RecordColumns {
     /// When the last of the records arrived, milliseconds since the epoch.
     pub fn last_arrival_millis(&self) -> Option<i64> {
         self.arrival_millis.last().copied()
+    }
+
+    /// When they came: when the columns were made, or those that they are a part of.
+    pub fn received(&self) -> Instant {
+        self.received
     }
 
     /// The bytes of all columns.
@@ -194,8 +228,9 @@ impl RecordColumns {
         let from = from.min(self.len());
         let data_bytes = self.data.values.len() - self.data.offsets[from] as usize;
         let mut tail = Self::with_capacity(self.len() - from, data_bytes);
+        tail.received = self.received;
         for row in from..self.len() {
-            tail.push(
+            tail.push_with(
                 self.data(row),
                 self.partition_key(row),
                 self.sequence_number(row),
@@ -218,9 +253,12 @@ impl RecordColumns {
         std::str::from_utf8(self.sequence_numbers.get(row)).unwrap_or_default()
     }
 
-    /// A record's partition key.
-    pub fn partition_key(&self, row: usize) -> &str {
-        std::str::from_utf8(self.partition_keys.get(row)).unwrap_or_default()
+    /// A record's partition key, if it has one.
+    pub fn partition_key(&self, row: usize) -> Option<&str> {
+        match self.keyless.get(row) {
+            Some(true) => None,
+            _ => Some(std::str::from_utf8(self.partition_keys.get(row)).unwrap_or_default()),
+        }
     }
 
     /// A record's approximate arrival time, milliseconds since the epoch.
@@ -234,12 +272,16 @@ impl RecordColumns {
     }
 
     /// The columns as Arrow arrays; no payload is copied.
-    pub fn into_batch(self) -> Result<RecordBatch> {
+    pub fn into_batch(mut self) -> Result<RecordBatch> {
+        let keys = (!self.keyless.is_empty()).then(|| {
+            self.keyless.resize(self.len(), false);
+            self.keyless.iter().map(|keyless| !keyless).collect()
+        });
         let micros: Vec<i64> = self.arrival_millis.iter().map(|millis| millis * 1000).collect();
         Ok(RecordBatch {
-            data: self.data.into_array()?,
-            partition_key: self.partition_keys.into_array()?,
-            sequence_number: self.sequence_numbers.into_array()?,
+            data: self.data.into_array(None)?,
+            partition_key: self.partition_keys.into_array(keys)?,
+            sequence_number: self.sequence_numbers.into_array(None)?,
             arrival: TimestampMicrosecondArray::from(micros),
             extra: Vec::new(),
         })
@@ -257,7 +299,7 @@ mod tests {
         columns.push(b"", "ключ", "11", 5).expect("fits");
         assert_eq!(
             (columns.data(0), columns.partition_key(1)),
-            (b"one".as_slice(), "ключ")
+            (b"one".as_slice(), Some("ключ"))
         );
         assert_eq!(
             (columns.sequence_number(1), columns.arrival_millis(0)),
@@ -274,6 +316,33 @@ mod tests {
             ("ключ", "11")
         );
         assert_eq!(batch.arrival.value(0), 1_700_000_000_123_000);
+    }
+
+    #[test]
+    fn a_record_without_a_partition_key_has_a_null() {
+        let mut columns = RecordColumns::with_capacity(5, 0);
+        let keys = [Some("a"), None, Some(""), None, Some("e")];
+        for (row, key) in keys.into_iter().enumerate() {
+            columns.push_with(b"", key, &row.to_string(), 0).expect("fits");
+        }
+        let read = |columns: &RecordColumns| {
+            let keys = (0..columns.len()).map(|row| columns.partition_key(row).map(str::to_owned));
+            keys.collect::<Vec<_>>()
+        };
+        let expected = keys.map(|key| key.map(str::to_owned));
+        assert_eq!(read(&columns), expected);
+        assert_eq!(read(&columns.tail(1).expect("fits")), expected[1..]);
+        let batch = columns.clone().into_batch().expect("columns");
+        assert_eq!(batch.partition_key.iter().collect::<Vec<_>>(), keys);
+        let sliced = batch.slice(2, 3);
+        assert_eq!(sliced.partition_key.iter().collect::<Vec<_>>(), keys[2..]);
+        columns.remove_first(2);
+        columns.push(b"", "f", "9", 0).expect("fits");
+        let batch = columns.into_batch().expect("columns");
+        assert_eq!(
+            batch.partition_key.iter().collect::<Vec<_>>(),
+            [Some(""), None, Some("e"), Some("f")]
+        );
     }
 
     #[test]
@@ -317,7 +386,7 @@ mod tests {
                 columns.sequence_number(0),
                 columns.arrival_millis(0)
             ),
-            (b"three".as_slice(), "k2", "12", 2)
+            (b"three".as_slice(), Some("k2"), "12", 2)
         );
         columns.push(b"four", "k3", "13", 3).expect("fits");
         let batch = columns.clone().into_batch().expect("columns");

@@ -32,7 +32,7 @@ pub(crate) use patience::Patience;
 pub(crate) use presence::{Presence, presence, same_stream, stream_changed};
 pub use properties::{SYSTEM_PROPERTIES, SystemProperties};
 pub use retry::RequestCounters;
-pub(crate) use retry::{backoff, with_retries};
+pub(crate) use retry::{backoff, jittered, with_retries};
 
 use crate::error::Result;
 use crate::stream::{Position, SequenceNumber, Shard, ShardId};

@@ -88,6 +88,11 @@ pub fn backoff(options: &RetryOptions) -> ExponentialBuilder {
         .with_max_times(options.retries as usize)
 }
 
+/// A wait lengthened at random, up to twice of it, as those of [`backoff`] are.
+pub(crate) fn jittered(wait: Duration) -> Duration {
+    wait.saturating_add(wait.mul_f64(fastrand::f64()))
+}
+
 /// Runs `attempt` until it succeeds, fails in a way that trying again would not mend, or the tries are used up.
 pub async fn with_retries<T, F, Fut>(
     options: &RetryOptions,
@@ -144,4 +149,37 @@ where
             tracing::warn!(wait_ms = wait.as_millis() as u64, "trying again after: {error}");
         })
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use backon::BackoffBuilder;
+
+    use super::*;
+
+    const DEFAULTS: RetryOptions = RetryOptions {
+        retries: 5,
+        interval: Duration::from_secs(1),
+        max_interval: Duration::from_secs(10),
+    };
+
+    #[test]
+    fn no_two_that_failed_together_come_back_together() {
+        let waits = || backoff(&DEFAULTS).build().collect::<Vec<_>>();
+        let (one, other) = (waits(), waits());
+        assert_eq!(one.len(), 5);
+        assert_ne!(one, other);
+        let waits = || (0..5).map(|_| jittered(DEFAULTS.interval)).collect::<Vec<_>>();
+        assert_ne!(waits(), waits());
+    }
+
+    #[test]
+    fn a_wait_is_lengthened_up_to_twice_of_it() {
+        for wait in [Duration::ZERO, Duration::from_millis(1), DEFAULTS.max_interval] {
+            for _ in 0..100 {
+                let jittered = jittered(wait);
+                assert!(jittered >= wait && jittered <= wait * 2, "{jittered:?}");
+            }
+        }
+    }
 }

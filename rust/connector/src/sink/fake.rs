@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::service::{
@@ -25,9 +27,52 @@ pub(super) enum Answer {
     Panic,
 }
 
-/// Takes entries and answers as scripted; accepts all when the script is at its end.
+/// How a shard's limit of records a second is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Model {
+    /// As many in every second of the clock.
+    Windows,
+    /// A bucket that fills within a second.
+    Bucket,
+}
+
+/// A shard's limit.
+#[derive(Debug)]
+struct Limit {
+    model: Model,
+    per_second: f64,
+    left: f64,
+    start: Instant,
+    filled: Duration,
+}
+
+impl Limit {
+    fn takes_one(&mut self) -> bool {
+        let now = self.start.elapsed();
+        match self.model {
+            Model::Windows if now.as_secs() == self.filled.as_secs() => {}
+            Model::Windows => self.left = self.per_second,
+            Model::Bucket => {
+                let gained = (now - self.filled).as_secs_f64() * self.per_second;
+                self.left = (self.left + gained).min(self.per_second);
+            }
+        }
+        self.filled = now;
+        let takes = self.left >= 1.0;
+        if takes {
+            self.left -= 1.0;
+        }
+        takes
+    }
+}
+
+/// How long a limited stream takes to answer.
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+
+/// Takes entries and answers as scripted; accepts all when the script is at its end, or as many as its limit allows.
 #[derive(Debug)]
 pub(super) struct FakeStream {
+    limit: Option<Mutex<Limit>>,
     script: Mutex<VecDeque<Answer>>,
     calls: Mutex<Vec<Vec<PutEntry>>>,
     accepted: Mutex<Vec<PutEntry>>,
@@ -41,19 +86,40 @@ impl FakeStream {
         Self::with_permits(script, Semaphore::MAX_PERMITS)
     }
 
+    /// One shard that accepts so many records a second.
+    pub(super) fn limited(model: Model, per_second: u32) -> Arc<Self> {
+        let per_second = f64::from(per_second);
+        let limit = Mutex::new(Limit {
+            model,
+            per_second,
+            left: per_second,
+            start: Instant::now(),
+            filled: Duration::ZERO,
+        });
+        Arc::new(Self {
+            limit: Some(limit),
+            ..Self::fake([], Semaphore::MAX_PERMITS)
+        })
+    }
+
     /// Answers a call only when [`Self::let_through`] allows it.
     pub(super) fn gated(script: impl IntoIterator<Item = Answer>) -> Arc<Self> {
         Self::with_permits(script, 0)
     }
 
     fn with_permits(script: impl IntoIterator<Item = Answer>, permits: usize) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::fake(script, permits))
+    }
+
+    fn fake(script: impl IntoIterator<Item = Answer>, permits: usize) -> Self {
+        Self {
+            limit: None,
             script: Mutex::new(script.into_iter().collect()),
             calls: Mutex::default(),
             accepted: Mutex::default(),
             gate: Semaphore::new(permits),
             called: watch::Sender::new(0),
-        })
+        }
     }
 
     pub(super) fn let_through(&self, calls: usize) {
@@ -86,6 +152,17 @@ impl FakeStream {
         self.accepted.lock().unwrap().clone()
     }
 
+    async fn take_what_fits(&self, limit: &Mutex<Limit>, entries: &[PutEntry]) -> Vec<PutOutcome> {
+        tokio::time::sleep(ROUND_TRIP).await;
+        entries
+            .iter()
+            .map(|entry| match limit.lock().unwrap().takes_one() {
+                true => self.accept(entry),
+                false => throttled(),
+            })
+            .collect()
+    }
+
     fn accept(&self, entry: &PutEntry) -> PutOutcome {
         let mut accepted = self.accepted.lock().unwrap();
         accepted.push(entry.clone());
@@ -113,6 +190,9 @@ impl KinesisApi for FakeStream {
         let answer = self.script.lock().unwrap().pop_front();
         self.called.send_modify(|count| *count += 1);
         self.gate.acquire().await.unwrap().forget();
+        if let (None, Some(limit)) = (&answer, &self.limit) {
+            return Ok(self.take_what_fits(limit, entries).await);
+        }
         match answer {
             None => Ok(entries.iter().map(|entry| self.accept(entry)).collect()),
             Some(Answer::Throttle) => Ok(entries.iter().map(|_| throttled()).collect()),

@@ -2,12 +2,16 @@
 
 mod batch;
 mod connect;
+mod progress;
 mod put;
 mod validate;
+mod waits;
 mod writer;
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod limited;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +25,7 @@ pub use batch::{MAX_ENTRIES, MAX_REQUEST_BYTES, counted_bytes};
 pub use writer::WriterSettings;
 
 use connect::Connection;
+pub(crate) use progress::{Progress, StreamKey, StreamsProgress};
 
 use crate::config::SinkConfig;
 use crate::engine::Engine;
@@ -78,6 +83,10 @@ pub struct WriterMetrics {
 /// request the service may accept a later record before an earlier one is put again: the stream's order is not
 /// the order of the calls.
 ///
+/// A stream that takes less than is written makes the writer wait, as long as it takes anything from this process's
+/// writers: what it didn't take is put again with growing waits, and given up after ten minutes in which it took
+/// nothing from any of them. Only what can't pass fails at once.
+///
 /// The first failure stays: after it nothing more is taken. Dropping the writer ends everything at once; what
 /// was not flushed before may or may not reach the stream.
 pub struct StreamWriter {
@@ -89,16 +98,25 @@ impl StreamWriter {
     /// in the runtime.
     pub fn open(engine: &Engine, config: SinkConfig) -> Result<Self> {
         let settings = WriterSettings::from(&config.options);
+        let progress = engine.sink_progress(&config);
         let connection = Connection::on_demand(engine.clone(), config);
         Ok(Self {
-            writer: writer::Writer::start(connection, settings)?,
+            writer: writer::Writer::start(connection, settings, progress)?,
         })
     }
 
     /// A writer over an interface to the stream. Must run in the runtime.
     pub fn new(api: Arc<dyn KinesisApi>, settings: WriterSettings) -> Result<Self> {
+        Self::with_progress(api, settings, Arc::default())
+    }
+
+    fn with_progress(
+        api: Arc<dyn KinesisApi>,
+        settings: WriterSettings,
+        progress: Arc<Progress>,
+    ) -> Result<Self> {
         Ok(Self {
-            writer: writer::Writer::start(Connection::Made(api), settings)?,
+            writer: writer::Writer::start(Connection::Made(api), settings, progress)?,
         })
     }
 

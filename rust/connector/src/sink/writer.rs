@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::batch::Queue;
 use super::connect::Connection;
+use super::progress::Progress;
 use super::put::{EntryCounters, Putter};
 use super::validate::validate;
 use super::{SinkRecord, WriterMetrics};
@@ -93,7 +94,11 @@ impl State {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, settings: WriterSettings) -> Result<Arc<Self>> {
+    pub(super) fn start(
+        connection: Connection,
+        settings: WriterSettings,
+        progress: Arc<Progress>,
+    ) -> Result<Arc<Self>> {
         let runtime = Handle::try_current().map_err(|_| {
             Error::new(
                 ErrorKind::Internal,
@@ -114,6 +119,7 @@ impl Writer {
                 retry,
                 requests: Arc::new(RequestCounters::default()),
                 entries: EntryCounters::default(),
+                progress,
             },
             max_connections: max_connections.max(1),
             max_record_bytes,

@@ -71,6 +71,8 @@ pub struct KnobUpdate {
     pub expire_iterators: bool,
     /// Added to the arrival time of records put from now on.
     pub arrival_offset_ms: Option<i64>,
+    /// True: streams have AUTO record distribution, and records need no partition key.
+    pub auto_distribution: Option<bool>,
     /// How long a stream is CREATING or UPDATING after a change, and a consumer CREATING or DELETING.
     pub transition_ms: Option<u64>,
     /// At most this many records in a GetRecords answer; 0 lifts the cap.
@@ -185,6 +187,7 @@ pub(crate) struct Settings {
     /// Iterators of an earlier epoch are expired.
     pub iterator_epoch: u32,
     pub arrival_offset_ms: i64,
+    pub auto_distribution: bool,
     pub transition_ms: u64,
     pub max_records_per_get: Option<usize>,
     pub empty_answers: u64,
@@ -202,6 +205,7 @@ impl Default for Settings {
             next_token_max_age_ms: ITERATOR_MAX_AGE_MS,
             iterator_epoch: 0,
             arrival_offset_ms: 0,
+            auto_distribution: false,
             transition_ms: 0,
             max_records_per_get: None,
             empty_answers: 0,

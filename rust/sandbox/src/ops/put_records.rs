@@ -50,7 +50,8 @@ pub(super) fn put_one(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
         partition_key: request.partition_key,
         explicit_hash_key: request.explicit_hash_key,
     };
-    let entry = check(&entry, "", max_record(&state), &mut Vec::new())?;
+    let rules = (max_record(&state), settings.auto_distribution);
+    let entry = check(&entry, "", rules, &mut Vec::new())?;
     let (shard, number) = store(
         &stream,
         &state,
@@ -93,7 +94,12 @@ pub(super) fn put(core: &Core, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
     let mut scratch = Vec::new();
     let entries = records.iter().enumerate().map(|(at, entry)| {
         let path = format!("records.{}.member.", at + 1);
-        check(entry, &path, max_record, &mut scratch)
+        check(
+            entry,
+            &path,
+            (max_record, settings.auto_distribution),
+            &mut scratch,
+        )
     });
     let entries = entries.collect::<Result<Vec<Entry<'_>>, ServiceError>>()?;
     let total: usize = entries.iter().map(Entry::size).sum();
@@ -152,11 +158,12 @@ fn max_record(state: &StreamState) -> usize {
     state.max_record_kib as usize * 1024
 }
 
-/// Checks an entry; `path` is where it stands in the request, for the message.
+/// Checks an entry by the largest size and whether it may lack a partition key; `path` is where it stands in the request,
+/// for the message.
 fn check<'a>(
     entry: &'a PutEntry<'_>,
     path: &str,
-    max_record: usize,
+    (max_record, keyless): (usize, bool),
     scratch: &mut Vec<u8>,
 ) -> Result<Entry<'a>, ServiceError> {
     let member = |name: &str| format!("{path}{name}");
@@ -165,12 +172,12 @@ fn check<'a>(
         .as_ref()
         .ok_or_else(|| ServiceError::missing(&member("data")))?
         .0;
-    let key = &entry
-        .partition_key
-        .as_ref()
-        .ok_or_else(|| ServiceError::missing(&member("partitionKey")))?
-        .0;
-    if key.is_empty() {
+    let key = match &entry.partition_key {
+        Some(key) => key.0.as_ref(),
+        None if keyless => "",
+        None => return Err(ServiceError::missing(&member("partitionKey"))),
+    };
+    if key.is_empty() && entry.partition_key.is_some() {
         let text = "Member must have length greater than or equal to 1";
         return Err(ServiceError::constraint("", &member("partitionKey"), text));
     }
@@ -195,6 +202,7 @@ fn check<'a>(
         ));
     }
     let hash = match &entry.explicit_hash_key {
+        None if key.is_empty() => hash_of(base64),
         None => hash_of(key),
         Some(text) => explicit_hash(&text.0, &member("explicitHashKey"))?,
     };

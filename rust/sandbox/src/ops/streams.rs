@@ -112,6 +112,10 @@ pub(super) fn summary(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
     summary["OpenShardCount"] = state.open.len().into();
     summary["ConsumerCount"] = stream.consumers().all().len().into();
     summary["MaxRecordSizeInKiB"] = state.max_record_kib.into();
+    summary["RecordDistributionStrategy"] = match core.knobs.settings().auto_distribution {
+        true => "AUTO".into(),
+        false => "USER_PARTITION_KEY".into(),
+    };
     Ok(json!({ "StreamDescriptionSummary": summary }))
 }
 

@@ -4,7 +4,7 @@ use super::SequenceNumber;
 use crate::protocol::{push_json_string, push_seconds};
 
 /// A record as it is kept: one block of text with the sequence number's digits, the payload in base64 as it was
-/// given, and the partition key, so that an answer is made by copying.
+/// given, and the partition key (empty if it has none), so that an answer is made by copying.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub arrival_ms: i64,
@@ -65,8 +65,11 @@ impl Record {
         push_seconds(out, self.arrival_ms);
         out.extend_from_slice(b",\"Data\":\"");
         out.extend_from_slice(self.base64().as_bytes());
-        out.extend_from_slice(b"\",\"PartitionKey\":");
-        push_json_string(out, self.partition_key());
+        out.push(b'"');
+        if !self.partition_key().is_empty() {
+            out.extend_from_slice(b",\"PartitionKey\":");
+            push_json_string(out, self.partition_key());
+        }
         out.extend_from_slice(b",\"EncryptionType\":\"NONE\"}");
     }
 }

@@ -88,6 +88,38 @@ fn options_of_spark_are_ignored() {
 }
 
 #[test]
+fn a_key_without_its_prefix_is_refused_unless_it_is_there_with_it() {
+    assert_refused(
+        &read_error(&[("startingposition", "TRIM_HORIZON")]),
+        "startingposition",
+        "startingposition has no effect: the option's name is kinesis.startingPosition, with the prefix. Write it so, or \
+         remove it",
+    );
+    let error = write_error(&[("sink.maxConnections", "2")]);
+    assert!(
+        error.message().contains("kinesis.sink.maxConnections, with"),
+        "{error}"
+    );
+    let error = write_error(&[("awsSecretKey", "SECRET")]);
+    assert!(error.message().contains("kinesis.awsSecretKey") && !error.to_string().contains("SECRET"));
+    let both = [
+        ("startingPosition", "LATEST"),
+        ("kinesis.startingPosition", "TRIM_HORIZON"),
+    ];
+    let parsed = source(&with_name(&both)).unwrap();
+    assert_eq!(parsed.options.starting_position, StartingPosition::TrimHorizon);
+    // Of the other side, and nobody's.
+    assert!(super::super::sink(&with_name(&both[..1])).is_ok());
+    assert!(
+        source(&with_name(&[
+            ("sink.maxConnections", "2"),
+            ("startPosition", "x")
+        ]))
+        .is_ok()
+    );
+}
+
+#[test]
 fn internal_options_are_ignored_with_one_warning_each() {
     let pairs = [
         ("kinesis.internal.avoidEmptyBatches", "x"),
@@ -104,16 +136,48 @@ fn internal_options_are_ignored_with_one_warning_each() {
 }
 
 #[test]
-fn an_option_of_the_other_side_is_refused() {
-    assert_refused(
-        &read_error(&[("kinesis.sink.maxConnections", "2")]),
-        "kinesis.sink.maxConnections",
-        "kinesis.sink.maxConnections is an option of writing (writeStream, write); remove it from the read",
+fn an_option_of_the_other_side_is_a_warning() {
+    // Whatever its value.
+    let pairs = with_name(&[
+        ("kinesis.sink.maxConnections", "many"),
+        ("kinesis.CONSUMERTYPE", "SubscribeToShard"),
+        ("kinesis.consumerName", "app"),
+    ]);
+    let written =
+        "kinesis.sink.maxConnections has no effect: it is an option of writing (writeStream, write)";
+    assert_eq!(source(&pairs).unwrap().warnings, [written]);
+    let of_batches = super::super::batch_read(&with_name(&[("kinesis.sink.maxConnections", "many")]));
+    assert_eq!(of_batches.unwrap().warnings, [written]);
+    let pairs = with_name(&[
+        ("kinesis.sink.maxConnections", "2"),
+        ("kinesis.CONSUMERTYPE", "of any kind"),
+        ("kinesis.endingPosition", "never"),
+    ]);
+    assert_eq!(
+        super::super::sink(&pairs).unwrap().warnings,
+        [
+            "kinesis.consumerType has no effect: it is an option of reading (readStream, read)",
+            "kinesis.endingPosition has no effect: it is an option of reading (readStream, read)",
+        ]
     );
-    assert_refused(
-        &write_error(&[("kinesis.startingPosition", "LATEST")]),
-        "kinesis.startingPosition",
-        "kinesis.startingPosition is an option of reading (readStream, read); remove it from the write",
+    let raw = RawOptions::new(pairs).unwrap();
+    assert_eq!(
+        raw.other_side(User::Sink).collect::<Vec<_>>(),
+        ["kinesis.CONSUMERTYPE", "kinesis.endingPosition"]
+    );
+    assert_eq!(
+        raw.other_side(User::Source).collect::<Vec<_>>(),
+        ["kinesis.sink.maxConnections"]
+    );
+    assert!(
+        write_error(&[("kinesis.startPosition", "LATEST")])
+            .message()
+            .contains("not an option")
+    );
+    assert!(
+        read_error(&[("kinesis.sink.maxConections", "1")])
+            .message()
+            .contains("not an option")
     );
     assert_refused(
         &read_error(&[("kinesis.endingPosition", "LATEST")]),
@@ -129,7 +193,7 @@ fn every_key_is_for_exactly_those_the_table_says() {
             let raw = RawOptions::new([(spec.key, "x")]).unwrap();
             assert_eq!(
                 raw.check_keys(user).is_ok(),
-                spec.users.admit(user),
+                spec.users.admit(user) || spec.users.other_side(user),
                 "{} {user:?}",
                 spec.key
             );

@@ -51,7 +51,7 @@ fn defaults() {
             prefetch_max_bytes_per_executor: 256 << 20,
             extra_columns: vec![],
             aggregation: AggregationOptions {
-                outside_shard: OutsideShard::Skip,
+                outside_shard: OutsideShard::Deliver,
                 broken: BrokenAggregate::Fail,
             },
         }
@@ -337,7 +337,7 @@ fn bad_values_say_what_is_allowed() {
             "kinesis.aggregation.outsideShard",
             "drop",
             "",
-            "SKIP or DELIVER or FAIL",
+            "DELIVER or SKIP or FAIL",
         ),
         ("kinesis.aggregation.broken", "deliver", "", "FAIL or SKIP"),
         (

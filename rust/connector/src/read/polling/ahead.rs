@@ -144,6 +144,11 @@ impl Ahead {
         self.pages().bytes
     }
 
+    /// How far the last page was behind the shard's tip when it was asked for.
+    pub(super) fn behind(&self) -> Option<i64> {
+        self.pages().pages.back()?.0.millis_behind_latest
+    }
+
     /// True if it has pages, or may get some.
     pub(in crate::read) fn has_more(&self) -> bool {
         self.is_fetching() || !self.pages().pages.is_empty()

@@ -354,6 +354,9 @@ impl PollingCursor {
         let shared = &self.shared;
         let task = &shared.task;
         self.ahead.count(&shared.counters);
+        if let Some(behind) = self.ahead.behind() {
+            shared.progress().fetched_behind = Some(behind);
+        }
         let usable = self.before.is_none() || self.at_seam.is_some();
         let stands_there = self.position == *end && *end != Position::ShardEnd;
         if !usable || !stands_there || !self.leaves_to_next() || !self.ahead.go_on_with(self.iterator.take())

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use super::cursor::{Answer, Cursor};
 use super::fanout::BatchEnd;
-use super::rows::{Bounds, Cut, LeftOut, Taken, take};
+use super::lag::{Ending, Lag};
+use super::rows::{Bounds, Cut, LeftOut, Taken, Taking};
 use super::stretch::Stretch;
 use super::task::Asked;
 use super::turns::Waiters;
@@ -65,7 +66,10 @@ pub(crate) struct Progress {
     pub stretch: Stretch,
     /// How often the process asked for records lately.
     pub asked: Option<Asked>,
-    pub millis_behind_latest: Option<i64>,
+    /// How far the rows are behind the shard's tip.
+    pub lag: Option<Lag>,
+    /// How far the last answer was, delivered or not.
+    pub fetched_behind: Option<i64>,
     /// The batch's end, once it is sure.
     pub claimed: Option<Position>,
 }
@@ -87,7 +91,8 @@ impl Progress {
             buffered_bytes: 0,
             stretch: Stretch::default(),
             asked: None,
-            millis_behind_latest: None,
+            lag: None,
+            fetched_behind: None,
             claimed: None,
         }
     }
@@ -310,71 +315,96 @@ impl Fetcher<'_> {
         progress.rows -= dropped.rows;
         progress.bytes -= dropped.bytes;
         progress.position = first.clone();
+        // The attempt that was first knows.
+        progress.lag = None;
         progress.tip = false;
         progress.left = true;
         Ok(())
     }
 
-    /// Moves an answer's records into the queue.
+    /// Moves an answer's records into the queue, part by part.
     async fn take_page(&mut self, page: Page, bounds: &Bounds, cursor: &mut Cursor) -> Result<Step> {
         let empty = page.records.is_empty();
         self.shared.progress().stretch.saw(&page);
-        let arrival = page.records.last_arrival_millis();
-        let Taken {
-            batches,
-            rows,
-            bytes,
-            last,
-            cut,
-            left_out,
-            rest,
-        } = take(page.records, bounds, &self.shared.rules, cursor.keeps_rest())?;
-        // A shard that was closed since the batch was claimed may end where the claim does: the batch stays as it was.
-        let at_claim = last.is_some() && last == bounds.through;
-        let shard_end = page.next.is_none() && cut.is_none() && !at_claim;
-        let left = !shard_end && (cut.is_some() || !is_tip(page.millis_behind_latest, empty));
-        let tip = shard_end || !(left || cursor.proves_no_tip() || page.next.is_none());
-        {
-            let mut progress = self.shared.progress();
-            progress.fetched = true;
-            progress.rows += rows;
-            progress.bytes += bytes;
-            progress.left_out.add(left_out);
-            progress.tip = tip;
-            progress.left = left;
-            progress.last_arrival = arrival.or(progress.last_arrival);
-            progress.millis_behind_latest = page.millis_behind_latest.or(progress.millis_behind_latest);
-            match last {
-                _ if shard_end => progress.position = Position::ShardEnd,
-                Some(number) => progress.position = Position::After(number),
-                None => progress.get_through_stretch(),
+        let (newest, received) = (page.records.last_arrival_millis(), page.records.received());
+        let shared = Arc::clone(&self.shared);
+        let mut hurried = false;
+        let mut taking = Taking::new(page.records, bounds, &shared.rules, cursor.keeps_rest());
+        loop {
+            let Taken {
+                batches,
+                rows,
+                bytes,
+                last,
+                last_arrival,
+                more,
+                cut,
+                left_out,
+                rest,
+            } = taking.part()?;
+            // A shard that was closed since the batch was claimed may end where the claim does: the batch stays as it was.
+            let at_claim = last.is_some() && last == bounds.through;
+            let shard_end = page.next.is_none() && cut.is_none() && !at_claim && !more;
+            let left = !shard_end && (more || cut.is_some() || !is_tip(page.millis_behind_latest, empty));
+            let tip = shard_end || !(left || cursor.proves_no_tip() || page.next.is_none());
+            {
+                let mut progress = self.shared.progress();
+                progress.fetched = true;
+                progress.rows += rows;
+                progress.bytes += bytes;
+                progress.left_out.add(left_out);
+                progress.tip = tip;
+                progress.left = left;
+                progress.last_arrival = last_arrival.or(progress.last_arrival);
+                progress.fetched_behind = page.millis_behind_latest.or(progress.fetched_behind);
+                progress.lag = Lag::of(Ending {
+                    millis_behind_latest: page.millis_behind_latest,
+                    received,
+                    last_arrival: newest,
+                    delivered: progress.last_arrival,
+                    left: more || cut.is_some(),
+                })
+                .or(progress.lag);
+                match last {
+                    _ if shard_end => progress.position = Position::ShardEnd,
+                    Some(number) => progress.position = Position::After(number),
+                    None => progress.get_through_stretch(),
+                }
+                if !more {
+                    let next = page.next.clone().filter(|_| cut.is_none());
+                    cursor.stand_at(progress.position.clone(), next, rest);
+                }
             }
-            let next = page.next.filter(|_| cut.is_none());
-            cursor.stand_at(progress.position.clone(), next, rest);
-        }
-        let mut step = Step {
-            stopped: false,
-            hurried: false,
-            cut,
-            shard_end,
-            tip,
-            empty,
-        };
-        for batch in batches {
-            let push = async {
-                Ok(self
-                    .shared
-                    .queue
-                    .push(self.shared.lane, batch, &self.waiters)
-                    .await)
+            let mut step = Step {
+                stopped: false,
+                hurried,
+                cut,
+                shard_end,
+                tip,
+                empty,
             };
-            let Some(had_room) = self.or_stop(push).await? else {
-                step.stopped = true;
-                break;
-            };
-            step.hurried |= !had_room;
+            for batch in batches {
+                let (queue, lane) = (&self.shared.queue, self.shared.lane);
+                let push = async { Ok(queue.push(lane, batch, &self.waiters).await) };
+                let Some(had_room) = self.or_stop(push).await? else {
+                    if more {
+                        let position = self.shared.progress().position.clone();
+                        cursor.stand_at(position, None, taking.rest()?);
+                    }
+                    return Ok(Step {
+                        stopped: true,
+                        ..step
+                    });
+                };
+                step.hurried |= !had_room;
+            }
+            hurried = step.hurried;
+            if !more {
+                return Ok(step);
+            }
+            // Taking records apart is work for the processor alone, and others wait for it too.
+            tokio::task::yield_now().await;
         }
-        Ok(step)
     }
 
     /// What the batch may still take.

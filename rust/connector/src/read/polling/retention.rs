@@ -49,7 +49,7 @@ impl Retention {
             shard = %task.shard,
             position = %task.start,
             batch = task.batch,
-            "{message}; going on without them"
+            "DATA LOSS: {message}; going on without them, since kinesis.failOnDataLoss is false"
         );
         self.shared.progress().lost = true;
         Ok(())

@@ -1,5 +1,7 @@
 //! Taking KPL aggregates apart, and what becomes of those that can't be delivered as they are.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use kinesis_aggregation::{Decoded, UserRecord, decode, has_magic};
 
@@ -56,9 +58,14 @@ impl Aggregates {
     /// Why the aggregate isn't the shard's, if it isn't. One user record is enough, as for the KCL (`AggregatorUtil`).
     fn stranger(&self, users: &[UserRecord]) -> Option<String> {
         let range = self.range?;
-        let stranger = users
-            .iter()
-            .find(|user| !user.hash_key().is_some_and(|hash_key| range.contains(hash_key)))?;
+        let is_strange =
+            |user: &UserRecord| !user.hash_key().is_some_and(|hash_key| range.contains(hash_key));
+        // User records share the keys of the aggregate's table: each is hashed once.
+        let mut hashed = HashSet::new();
+        let stranger = users.iter().find(|user| match user.explicit_hash_key {
+            None => hashed.insert(user.partition_key.as_ptr()) && is_strange(user),
+            Some(_) => is_strange(user),
+        })?;
         let hash_key = stranger
             .hash_key()
             .map_or_else(|| "no number of 128 bits".to_owned(), |key| key.to_string());
@@ -77,7 +84,7 @@ impl Aggregates {
             format!(
                 "the KPL aggregate with sequence number {number} is not its shard's: {why}. Its producer didn't notice \
                  a reshard, and then puts its records again, or it puts any keys into one aggregate, and then doesn't. \
-                 Set kinesis.aggregation.outsideShard to SKIP in the first case, to DELIVER in the second"
+                 Set kinesis.aggregation.outsideShard to DELIVER, or, in the first case only, to SKIP"
             ),
         ))
     }

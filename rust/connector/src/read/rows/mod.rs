@@ -7,7 +7,7 @@ mod extra;
 mod tests;
 
 use super::task::ReadTask;
-use crate::batch::RecordBatch;
+use crate::batch::{MAX_BATCH_BYTES, RecordBatch};
 use crate::error::Result;
 use crate::options::{ExtraColumn, SourceOptions};
 use crate::service::RecordColumns;
@@ -15,6 +15,9 @@ use crate::stream::{SequenceNumber, ShardId};
 
 use aggregates::{Aggregates, Content};
 use extra::ExtraBuilder;
+
+/// Bytes of all columns after which a part of an answer's records is handed on, where they are taken apart.
+const PART_BYTES: usize = 2 * MAX_BATCH_BYTES;
 
 /// How a shard's records become rows.
 #[derive(Clone, Debug)]
@@ -60,14 +63,18 @@ pub(super) enum Cut {
     Time,
 }
 
-/// The part of an answer that belongs to the batch.
+/// A part of what an answer has for the batch.
 #[derive(Debug)]
 pub(super) struct Taken {
     pub batches: Vec<RecordBatch>,
     pub rows: u64,
     pub bytes: u64,
-    /// The last record taken.
+    /// The last record taken so far.
     pub last: Option<SequenceNumber>,
+    /// When that arrived, milliseconds since the epoch.
+    pub last_arrival: Option<i64>,
+    /// Another part follows.
+    pub more: bool,
     /// Set if records were left.
     pub cut: Option<Cut>,
     /// The records that were left, where they are wanted.
@@ -91,81 +98,128 @@ impl LeftOut {
     }
 }
 
-/// Takes what belongs to the batch.
-pub(super) fn take(
+/// An answer's records on their way into the batch. Records grow when they are taken apart, so what is made of an answer
+/// comes in parts: the next one is made when there is room for it, and its maker does something else in between.
+pub(super) struct Taking<'a> {
     records: RecordColumns,
-    bounds: &Bounds,
-    rules: &RowRules,
+    rules: &'a RowRules,
     keep_rest: bool,
-) -> Result<Taken> {
-    let mut walk = Walk {
-        bounds,
-        rows: 0,
-        bytes: 0,
-        taken: 0,
-        cut: None,
-    };
-    let mut left_out = LeftOut::default();
-    let mut apart: Option<RecordColumns> = None;
-    let mut extra = ExtraBuilder::new(&rules.extra, &rules.shard);
-    for row in 0..records.len() {
-        walk.cut = walk.bound_before(&records, row)?;
-        if walk.cut.is_some() {
-            break;
-        }
-        let content = rules.aggregates.open(&records, row)?;
-        let (rows, bytes) = match &content {
-            Content::Plain => (1, records.data(row).len() as u64),
-            Content::Users(users) => (
-                users.len() as u64,
-                users.iter().map(|user| user.data.len() as u64).sum(),
-            ),
-            Content::LeftOut(_) => (0, 0),
+    walk: Walk<'a>,
+}
+
+impl<'a> Taking<'a> {
+    /// Takes what belongs to the batch.
+    pub(super) fn new(
+        records: RecordColumns,
+        bounds: &'a Bounds,
+        rules: &'a RowRules,
+        keep_rest: bool,
+    ) -> Self {
+        let walk = Walk {
+            bounds,
+            rows: 0,
+            bytes: 0,
+            taken: 0,
+            cut: None,
         };
-        walk.cut = walk.bound_with(rows, bytes);
-        if walk.cut.is_some() {
-            break;
+        Self {
+            records,
+            rules,
+            keep_rest,
+            walk,
         }
-        if apart.is_none() && !matches!(content, Content::Plain) {
-            apart = Some(copy_of_first(&records, row)?);
-        }
-        if let Some(columns) = &mut apart {
-            append(columns, &records, row, &content)?;
-        }
-        extra.append(&records, row, &content);
-        if let Content::LeftOut(why) = content {
-            left_out.add(LeftOut {
-                count: 1,
-                first: Some(why),
-            });
-        }
-        walk.taken += 1;
-        walk.rows += rows;
-        walk.bytes += bytes;
     }
-    let last = match walk.taken {
-        0 => None,
-        taken => Some(records.sequence_number(taken - 1).parse()?),
-    };
-    let (rows, bytes, cut, taken) = (walk.rows, walk.bytes, walk.cut, walk.taken);
-    let rest = match cut {
-        Some(_) if keep_rest => Some(records.tail(taken)?),
-        _ => None,
-    };
-    let mut batch = match apart {
-        Some(columns) => columns.into_batch()?,
-        None => records.into_batch()?.slice(0, taken),
-    };
-    batch.extra = extra.finish();
-    Ok(Taken {
-        batches: batch.split(),
-        rows,
-        bytes,
-        last,
-        cut,
-        rest,
-        left_out,
-    })
+
+    /// The next part: all that belongs to the batch, or, of records that are taken apart, the next [`PART_BYTES`] and
+    /// what the last of them has more.
+    pub(super) fn part(&mut self) -> Result<Taken> {
+        let Self {
+            records, rules, walk, ..
+        } = self;
+        let (from, rows_before, bytes_before) = (walk.taken, walk.rows, walk.bytes);
+        let mut left_out = LeftOut::default();
+        let mut apart = (from > 0).then(|| RecordColumns::with_capacity(records.len() - from, 0));
+        let mut extra = ExtraBuilder::new(&rules.extra, &rules.shard);
+        let mut more = false;
+        for row in from..records.len() {
+            walk.cut = walk.bound_before(records, row)?;
+            if walk.cut.is_some() {
+                break;
+            }
+            if apart
+                .as_ref()
+                .is_some_and(|columns| columns.bytes() >= PART_BYTES)
+            {
+                more = true;
+                break;
+            }
+            let content = rules.aggregates.open(records, row)?;
+            let (rows, bytes) = match &content {
+                Content::Plain => (1, records.data(row).len() as u64),
+                Content::Users(users) => (
+                    users.len() as u64,
+                    users.iter().map(|user| user.data.len() as u64).sum(),
+                ),
+                Content::LeftOut(_) => (0, 0),
+            };
+            walk.cut = walk.bound_with(rows, bytes);
+            if walk.cut.is_some() {
+                break;
+            }
+            if apart.is_none() && !matches!(content, Content::Plain) {
+                apart = Some(copy_of_first(records, row)?);
+            }
+            if let Some(columns) = &mut apart {
+                append(columns, records, row, &content)?;
+            }
+            extra.append(records, row, &content);
+            if let Content::LeftOut(why) = content {
+                left_out.add(LeftOut {
+                    count: 1,
+                    first: Some(why),
+                });
+            }
+            walk.taken += 1;
+            walk.rows += rows;
+            walk.bytes += bytes;
+        }
+        let (taken, cut) = (walk.taken, walk.cut);
+        let (rows, bytes) = (walk.rows - rows_before, walk.bytes - bytes_before);
+        let last = taken.checked_sub(1);
+        let last_arrival = last.map(|row| records.arrival_millis(row));
+        let last = last.map(|row| records.sequence_number(row).parse()).transpose()?;
+        let rest = match cut {
+            Some(_) => self.rest()?,
+            None => None,
+        };
+        let mut batch = match apart {
+            Some(columns) => columns.into_batch()?,
+            // Nothing is asked of them after the last part, and this is it.
+            None => std::mem::replace(&mut self.records, RecordColumns::with_capacity(0, 0))
+                .into_batch()?
+                .slice(0, taken),
+        };
+        batch.extra = extra.finish();
+        Ok(Taken {
+            batches: batch.split(),
+            rows,
+            bytes,
+            last,
+            last_arrival,
+            more,
+            cut,
+            rest,
+            left_out,
+        })
+    }
+
+    /// What was not taken so far, where it is wanted.
+    pub(super) fn rest(&self) -> Result<Option<RecordColumns>> {
+        match self.keep_rest {
+            true => self.records.tail(self.walk.taken).map(Some),
+            false => Ok(None),
+        }
+    }
 }
 
 /// How far the taking has come.
@@ -213,7 +267,7 @@ fn copy_of_first(records: &RecordColumns, rows: usize) -> Result<RecordColumns> 
 fn append(columns: &mut RecordColumns, records: &RecordColumns, row: usize, content: &Content) -> Result<()> {
     let (number, arrival) = (records.sequence_number(row), records.arrival_millis(row));
     match content {
-        Content::Plain => columns.push(records.data(row), records.partition_key(row), number, arrival),
+        Content::Plain => columns.push_with(records.data(row), records.partition_key(row), number, arrival),
         Content::Users(users) => users
             .iter()
             .try_for_each(|user| columns.push(&user.data, &user.partition_key, number, arrival)),

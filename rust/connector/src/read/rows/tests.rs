@@ -29,7 +29,14 @@ fn treated(outside_shard: OutsideShard, broken: BrokenAggregate, range: Option<H
 }
 
 fn take(records: RecordColumns, bounds: &Bounds) -> Result<Taken> {
-    super::take(records, bounds, &rules(), true)
+    take_by(records, bounds, &rules(), true)
+}
+
+/// Takes what is one part.
+fn take_by(records: RecordColumns, bounds: &Bounds, rules: &RowRules, keep_rest: bool) -> Result<Taken> {
+    let taken = Taking::new(records, bounds, rules, keep_rest).part()?;
+    assert!(!taken.more);
+    Ok(taken)
 }
 
 fn records(payloads: &[&[u8]]) -> RecordColumns {
@@ -198,7 +205,7 @@ fn an_aggregate_with_one_record_of_another_shard_is_left_out_whole() {
         aggregates: treated(OutsideShard::Skip, BrokenAggregate::Fail, Some(LOW)),
         ..rules()
     };
-    let taken = super::take(with_stranger(), &Bounds::default(), &rules, false).expect("taken");
+    let taken = take_by(with_stranger(), &Bounds::default(), &rules, false).expect("taken");
     let data: Vec<String> = rows(&taken).into_iter().map(|(data, ..)| data).collect();
     assert_eq!(data, ["a", "in", "in", "d"]);
     assert_eq!((taken.rows, taken.bytes, taken.left_out.count), (4, 6, 1));
@@ -210,7 +217,7 @@ fn an_aggregate_with_one_record_of_another_shard_is_left_out_whole() {
     // It counts as read.
     let only = RowRules { ..rules };
     let stranger = aggregate_with_hash_keys(&[("k", "out", Some("100"))]);
-    let taken = super::take(records(&[b"a", &stranger]), &Bounds::default(), &only, false).expect("taken");
+    let taken = take_by(records(&[b"a", &stranger]), &Bounds::default(), &only, false).expect("taken");
     assert_eq!(taken.last.expect("last").as_str(), "11");
 }
 
@@ -229,7 +236,7 @@ fn a_partition_key_s_md5_is_its_hash_key() {
             ..rules()
         };
         let page = records(&[&aggregate(&[(key, "x")])]);
-        let taken = super::take(page, &Bounds::default(), &rules, false).expect("taken");
+        let taken = take_by(page, &Bounds::default(), &rules, false).expect("taken");
         assert_eq!(taken.left_out.count, left_out, "{key} in {range}");
     }
 }
@@ -249,7 +256,7 @@ fn strangers_are_delivered_or_fail_the_read_if_that_is_wanted() {
             aggregates: treated(outside, BrokenAggregate::Fail, range),
             ..rules()
         };
-        let taken = super::take(with_stranger(), &Bounds::default(), &rules, false).expect("taken");
+        let taken = take_by(with_stranger(), &Bounds::default(), &rules, false).expect("taken");
         assert_eq!(
             (taken.rows, taken.left_out.count),
             (7, 0),
@@ -260,7 +267,7 @@ fn strangers_are_delivered_or_fail_the_read_if_that_is_wanted() {
         aggregates: treated(OutsideShard::Fail, BrokenAggregate::Fail, Some(LOW)),
         ..rules()
     };
-    let error = super::take(with_stranger(), &Bounds::default(), &fail, false).expect_err("refused");
+    let error = take_by(with_stranger(), &Bounds::default(), &fail, false).expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::MalformedRecord);
     for part in ["sequence number 12", "is 100", "takes 0-99", "DELIVER"] {
         assert!(error.message().contains(part), "{part} in: {error}");
@@ -277,7 +284,7 @@ fn a_broken_aggregate_fails_the_read_or_is_left_out() {
         aggregates: treated(OutsideShard::Skip, BrokenAggregate::Skip, None),
         ..rules()
     };
-    let taken = super::take(page(), &Bounds::default(), &skip, false).expect("taken");
+    let taken = take_by(page(), &Bounds::default(), &skip, false).expect("taken");
     assert_eq!((taken.rows, taken.left_out.count), (2, 1));
     // What the batch doesn't reach can't fail it.
     let bounds = Bounds {
@@ -324,7 +331,7 @@ fn extra_columns_tell_what_is_known_in_the_order_asked_for() {
         rows: Some(5),
         ..Bounds::default()
     };
-    let taken = super::take(page, &bounds, &rules, false).expect("taken");
+    let taken = take_by(page, &bounds, &rules, false).expect("taken");
     let [batch] = taken.batches.as_slice() else {
         panic!("one batch")
     };
@@ -352,9 +359,116 @@ fn a_column_without_values_and_columns_nobody_asked_for_take_no_memory() {
         extra: vec![ExtraColumn::ExplicitHashKey, ExtraColumn::EncryptionType],
         ..rules()
     };
-    let taken = super::take(records(&[b"a"]), &Bounds::default(), &rules, false).expect("taken");
+    let taken = take_by(records(&[b"a"]), &Bounds::default(), &rules, false).expect("taken");
     assert!(matches!(
         taken.batches[0].extra.as_slice(),
         [ExtraValues::Nulls, ExtraValues::Nulls]
     ));
+}
+
+/// The parts of what belongs to the batch.
+fn parts(records: RecordColumns, bounds: &Bounds, rules: &RowRules) -> Vec<Taken> {
+    let mut taking = Taking::new(records, bounds, rules, true);
+    let mut parts = vec![taking.part().expect("taken")];
+    while parts.last().is_some_and(|part| part.more) {
+        let taken = parts.iter().map(|part| part.last.as_ref()).next_back().flatten();
+        let rest = taking.rest().expect("a copy").expect("kept");
+        assert!(rest.sequence_number(0).parse::<SequenceNumber>().expect("number") > *taken.expect("last"));
+        parts.push(taking.part().expect("taken"));
+    }
+    parts
+}
+
+/// So many user records without data. The key has 128 to 16,383 bytes.
+fn empties(key: &str, count: usize) -> Vec<u8> {
+    let mut message = vec![0x0A, key.len() as u8 | 0x80, (key.len() >> 7) as u8];
+    message.extend_from_slice(key.as_bytes());
+    message.extend([0x1A, 4, 0x08, 0, 0x1A, 0].repeat(count));
+    let digest = Md5::digest(&message);
+    [&MAGIC[..], &message, &digest[..]].concat()
+}
+
+#[test]
+fn what_grows_is_taken_in_parts() {
+    let key = "k".repeat(200);
+    let grown = empties(&key, 60_000);
+    let page = || records(&[b"a", &grown, b"b", &grown, &grown, b"c"]);
+    let rules = RowRules {
+        extra: vec![ExtraColumn::SubSequenceNumber],
+        ..rules()
+    };
+    let parts_of = |bounds| parts(page(), &bounds, &rules);
+    let all = parts_of(Bounds::default());
+    assert_eq!(
+        all.iter().map(|part| (part.rows, part.more)).collect::<Vec<_>>(),
+        [(60_001, true), (60_001, true), (60_000, true), (1, false)]
+    );
+    let ends: Vec<_> = all
+        .iter()
+        .map(|part| {
+            (
+                part.last.as_ref().map(|number| number.as_str()),
+                part.last_arrival,
+            )
+        })
+        .collect();
+    assert_eq!(
+        ends,
+        [
+            (Some("11"), Some(1_001)),
+            (Some("13"), Some(1_003)),
+            (Some("14"), Some(1_004)),
+            (Some("15"), Some(1_005))
+        ]
+    );
+    assert_eq!(all.iter().map(|part| part.bytes).sum::<u64>(), 3);
+    let rows: Vec<_> = all.iter().flat_map(rows).collect();
+    assert_eq!(rows.len(), 180_003);
+    assert_eq!(rows[60_001], row("b", "outer", "12"));
+    assert_eq!(rows[60_002], row("", &key, "13"));
+    for part in all.iter().flat_map(|part| &part.batches) {
+        assert!(part.bytes() < 2 * MAX_BATCH_BYTES, "{}", part.bytes());
+        assert_eq!(part.extra.len(), 1);
+    }
+    // Limits and claims hold for all of them together.
+    let cut = parts_of(Bounds {
+        rows: Some(120_003),
+        ..Bounds::default()
+    });
+    let last = cut.last().expect("parts");
+    assert_eq!(cut.iter().map(|part| part.rows).sum::<u64>(), 120_002);
+    assert_eq!((last.cut, last.more), (Some(Cut::Full), false));
+    assert_eq!(last.rest.as_ref().expect("the rest").len(), 2);
+    let through = Some("13".parse().expect("number"));
+    let claimed = parts_of(Bounds {
+        through,
+        ..Bounds::default()
+    });
+    let last = claimed.last().expect("parts");
+    assert_eq!(claimed.iter().map(|part| part.rows).sum::<u64>(), 120_002);
+    assert_eq!((last.cut, last.more), (Some(Cut::Claim), false));
+}
+
+#[test]
+fn a_hostile_aggregate_is_a_broken_one() {
+    // A key that no record of the stream can have, and one that grows to 64 MiB.
+    let long = empties(&"k".repeat(11_000), 172_000);
+    let grown = empties(&"k".repeat(256), 200_000);
+    for (hostile, why) in [
+        (long, "more than 256 characters"),
+        (grown, "would take more than 64 MiB"),
+    ] {
+        let page = || records(&[b"a", &hostile, b"c"]);
+        let error = take(page(), &Bounds::default()).expect_err("broken");
+        assert_eq!(error.kind(), ErrorKind::MalformedRecord);
+        for part in ["sequence number 11", why, "kinesis.aggregation.broken"] {
+            assert!(error.message().contains(part), "{part} in {error}");
+        }
+        let skip = RowRules {
+            aggregates: treated(OutsideShard::Skip, BrokenAggregate::Skip, Some(LOW)),
+            ..rules()
+        };
+        let taken = take_by(page(), &Bounds::default(), &skip, false).expect("taken");
+        assert_eq!((taken.rows, taken.left_out.count), (2, 1));
+    }
 }

@@ -14,7 +14,9 @@ import org.slf4j.LoggerFactory
  * The `kinesis.*` options of one read or write, as the user spelt them. What they mean is the
  * engine's business. Some are secrets, so `toString` shows none.
  */
-private[sparkkinesis] final class KinesisOptions private (private val values: Map[String, String])
+private[sparkkinesis] final class KinesisOptions private (
+    private val values: Map[String, String],
+    private val others: Set[String])
     extends Serializable {
   import KinesisOptions._
 
@@ -37,10 +39,17 @@ private[sparkkinesis] final class KinesisOptions private (private val values: Ma
   /** These options, and in the place of some of them others. */
   def updated(more: KinesisOptions): KinesisOptions = {
     val replaced = more.keys
-    new KinesisOptions(values.filterNot { case (key, _) => replaced(key.toLowerCase(Locale.ROOT)) } ++ more.values)
+    val kept = values.filterNot { case (key, _) => replaced(key.toLowerCase(Locale.ROOT)) }
+    new KinesisOptions(kept ++ more.values, others ++ more.others)
   }
 
   private def keys: Set[String] = values.keySet.map(_.toLowerCase(Locale.ROOT))
+
+  /**
+   * The options as the engine checks them: with the names of the others too, since one of ours may have been given
+   * without its prefix. Their values are nobody's business.
+   */
+  private def jsonToCheck: String = Json.write((others.map(_ -> "").toMap ++ values).asJava)
 
   /** Lets the engine check the options, and logs each of its warnings once. */
   def check(kind: String): Unit = {
@@ -64,11 +73,19 @@ private[sparkkinesis] final class KinesisOptions private (private val values: Ma
    * case, and leaves the rest to [[check]].
    */
   def checkForReadOrWrite(): Unit =
-    for (readError <- failure(Source); batchError <- failure(BatchRead); writeError <- failure(Sink)) {
-      if (!values.keys.exists(isSinkOption)) throw refusal(if (isBatchRead) batchError else readError)
-      // Reading and writing options together: which are misplaced isn't known yet, but a sink's
-      // option that the sink refuses is wrong.
-      if (Option(writeError.context().get("option")).exists(isSinkOption)) throw refusal(writeError)
+    for (readError <- failure(Source); batchError <- failure(BatchRead)) {
+      val isWrite = values.keys.exists(isSinkOption)
+      answered(Sink) match {
+        // Fit for a write, which takes no notice of a read's options. Where there are such and none of a write, it is
+        // none.
+        case Right(answer) =>
+          if (!isWrite && Json.strings(answer, "otherSide").nonEmpty) throw refusal(if (isBatchRead) batchError else readError)
+        case Left(_) if !isWrite => throw refusal(if (isBatchRead) batchError else readError)
+        // Reading and writing options together: which it is isn't known yet, but a sink's option that the sink
+        // refuses is wrong.
+        case Left(writeError) =>
+          if (Option(writeError.context().get("option")).exists(isSinkOption)) throw refusal(writeError)
+      }
     }
 
   /** Only a batch read has an end. */
@@ -78,7 +95,7 @@ private[sparkkinesis] final class KinesisOptions private (private val values: Ma
 
   /** The engine's answer to options of this kind. */
   private def answered(kind: String): Either[KinesisConnectorException, String] =
-    try Right(ConnectorOptions.check(kind, json))
+    try Right(ConnectorOptions.check(kind, jsonToCheck))
     catch {
       case e: KinesisConnectorException => Left(e)
     }
@@ -100,14 +117,12 @@ private[sparkkinesis] object KinesisOptions {
   private val log = LoggerFactory.getLogger(classOf[KinesisOptions])
   private val warned = ConcurrentHashMap.newKeySet[String]()
 
-  /** Keeps the `kinesis.*` options only: others belong to Spark, and some of those are secrets too. */
+  /** Keeps the `kinesis.*` options only: of the others, which belong to Spark and may be secrets too, the names. */
   def apply(options: CaseInsensitiveStringMap): KinesisOptions = {
     // The key as it was spelt makes better messages; a key given twice counts once, as Spark reads it.
     val spelling = options.asCaseSensitiveMap().keySet().asScala.map(k => k.toLowerCase(Locale.ROOT) -> k).toMap
-    val values = spelling.collect {
-      case (lower, key) if lower.startsWith("kinesis.") => key -> options.get(lower)
-    }
-    new KinesisOptions(values)
+    val (ours, others) = spelling.partition { case (lower, _) => lower.startsWith("kinesis.") }
+    new KinesisOptions(ours.map { case (lower, key) => key -> options.get(lower) }, others.values.toSet)
   }
 
   /**

@@ -88,10 +88,34 @@ class KinesisSourceProviderSuite extends AnyFunSuite {
     provider.inferSchema(both)
     val table = provider.getTable(KinesisTable.ReadSchema, Array.empty, both).asInstanceOf[SupportsRead]
     val scan = table.newScanBuilder(both).build()
-    Seq(() => scan.toMicroBatchStream("/unused"), () => scan.toBatch()).foreach { read =>
-      val error = intercept[IllegalArgumentException](read())
-      assert(error.getMessage.contains("kinesis.sink.aggregationEnabled"))
+    // A read takes no notice of a write's options, nor a write of a read's.
+    KinesisOptions(both).check(KinesisOptions.Source)
+    assert(scan.readSchema() == KinesisTable.ReadSchema)
+    val error = intercept[IllegalArgumentException](KinesisOptions(both).check(KinesisOptions.Sink))
+    assert(error.getMessage.contains("kinesis.sink.aggregationEnabled"))
+  }
+
+  test("a wrong value of a read's option is refused at load(), unless it may be a write") {
+    val wrong = "kinesis.startingPosition" -> "SOON"
+    val provider = new KinesisSourceProvider
+    val error = intercept[IllegalArgumentException](provider.inferSchema(options(stream, region, wrong)))
+    assert(error.getMessage.contains("kinesis.startingPosition is \"SOON\""))
+    provider.inferSchema(options(stream, region, wrong, "kinesis.sink.maxConnections" -> "2"))
+  }
+
+  test("a key without its prefix is refused where it counts") {
+    val unprefixed = KinesisOptions(options(stream, region, "startingPosition" -> "LATEST", "path" -> "/p"))
+    Seq(KinesisOptions.Source, KinesisOptions.BatchRead).foreach { kind =>
+      val error = intercept[IllegalArgumentException](unprefixed.check(kind))
+      assert(error.getMessage.contains("startingPosition has no effect: the option's name is kinesis.startingPosition"))
     }
+    unprefixed.check(KinesisOptions.Sink)
+    val name = intercept[IllegalArgumentException] {
+      new KinesisSourceProvider().inferSchema(options("streamName" -> "orders", region))
+    }
+    assert(name.getMessage.contains("kinesis.streamName, with the prefix"))
+    // What others' options are worth is not passed on.
+    assert(!unprefixed.json.contains("/p") && !unprefixed.json.contains("path"))
   }
 
   test("a missing stream name is refused") {

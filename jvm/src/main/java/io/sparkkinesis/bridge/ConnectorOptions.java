@@ -9,7 +9,7 @@ public final class ConnectorOptions {
    *
    * @param kind "source", "batchRead" or "sink"
    * @param optionsJson all of the user's options as one JSON object of strings
-   * @return {@code {"warnings":["…"],"streamName":"…","region":"…" or null,
+   * @return {@code {"warnings":["…"],"otherSide":["…"],"streamName":"…","region":"…" or null,
    *     "extraColumns":[{"name":"…","type":"…"}]}}; the types are those of Spark's SQL
    * @throws io.sparkkinesis.KinesisConnectorException if an option is wrong, with its name
    */

@@ -1,0 +1,128 @@
+//! Whether a stream takes anything from this process, and when it is given up.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long a stream may take nothing from this process before what waits for it fails. Longer than a reshard or an
+/// on-demand stream's growth keep it from taking anything, and short enough that a job doesn't hang for ever.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// Between two warnings of the same stream.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What the writers of one stream in this process know of it.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    accepted: Option<Instant>,
+    warned: Option<Instant>,
+}
+
+impl Progress {
+    /// The stream accepted a record just now.
+    pub(super) fn accepted(&self) {
+        self.lock().accepted = Some(Instant::now());
+    }
+
+    /// How much longer it is worth to put again what failed first at `since`: until the stream accepted nothing from
+    /// anybody in this process for [`PATIENCE`]. None when that time is over.
+    pub(super) fn patience(&self, since: Instant) -> Option<Duration> {
+        let last = self.lock().accepted.map_or(since, |accepted| accepted.max(since));
+        PATIENCE
+            .checked_sub(last.elapsed())
+            .filter(|left| !left.is_zero())
+    }
+
+    /// True if the stream accepted a record within [`PATIENCE`].
+    pub(super) fn accepts(&self) -> bool {
+        self.lock()
+            .accepted
+            .is_some_and(|accepted| accepted.elapsed() < PATIENCE)
+    }
+
+    /// True if it is time to say that the stream doesn't take all it is given.
+    pub(super) fn warning_due(&self) -> bool {
+        let mut state = self.lock();
+        let due = state
+            .warned
+            .is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL);
+        if due {
+            state.warned = Some(Instant::now());
+        }
+        due
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which stream: the endpoint and the region, where they are given, and the name or the ARN.
+pub(crate) type StreamKey = (Option<String>, Option<String>, String);
+
+/// The progress of the streams that this process writes to, as long as there are writers.
+#[derive(Debug, Default)]
+pub(crate) struct StreamsProgress(Mutex<BTreeMap<StreamKey, Weak<Progress>>>);
+
+impl StreamsProgress {
+    /// The stream's, which all its writers share.
+    pub(crate) fn of(&self, stream: StreamKey) -> Arc<Progress> {
+        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(progress) = streams.get(&stream).and_then(Weak::upgrade) {
+            return progress;
+        }
+        streams.retain(|_, progress| progress.strong_count() > 0);
+        let progress = Arc::default();
+        streams.insert(stream, Arc::downgrade(&progress));
+        progress
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_writers_of_a_stream_share_its_progress_as_long_as_there_are_any() {
+        let streams = StreamsProgress::default();
+        let key = |name: &str| (None, None, name.to_owned());
+        let one = streams.of(key("a"));
+        assert!(Arc::ptr_eq(&one, &streams.of(key("a"))));
+        assert!(!Arc::ptr_eq(&one, &streams.of(key("b"))));
+        drop(one);
+        let _other = streams.of(key("c"));
+        assert_eq!(streams.0.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_begins_anew_with_every_accepted_record() {
+        let progress = Progress::default();
+        let start = Instant::now();
+        assert!(!progress.accepts());
+        tokio::time::advance(PATIENCE - Duration::from_secs(1)).await;
+        assert_eq!(progress.patience(start), Some(Duration::from_secs(1)));
+        progress.accepted();
+        assert_eq!(progress.patience(start), Some(PATIENCE));
+        assert!(progress.accepts());
+        tokio::time::advance(PATIENCE).await;
+        assert_eq!(progress.patience(start), None);
+        assert!(!progress.accepts());
+        assert_eq!(progress.patience(Instant::now()), Some(PATIENCE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_warning_is_due_once_a_minute() {
+        let progress = Progress::default();
+        assert!(progress.warning_due());
+        assert!(!progress.warning_due());
+        tokio::time::advance(WARNING_INTERVAL).await;
+        assert!(progress.warning_due());
+    }
+}
