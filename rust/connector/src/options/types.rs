@@ -72,6 +72,17 @@ pub struct AccessOptions {
     pub static_keys: Option<StaticKeys>,
 }
 
+/// Where, and as whom, to call the stores of claims.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreAccess {
+    /// The stores' region; `None`: the AWS default chain's.
+    pub region: Option<String>,
+    /// Keys of the job itself, to use instead of the AWS default chain: the JVM's system properties.
+    pub job_keys: Option<StaticKeys>,
+    /// The options' keys, which are the stream's: to use where the AWS default chain has nothing.
+    pub stream_keys: Option<StaticKeys>,
+}
+
 /// Static AWS keys.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StaticKeys {
@@ -304,15 +315,11 @@ pub struct SourceOptions {
 impl SourceOptions {
     /// Where the claims' table or bucket is, and as whom to call it: as the job itself, see
     /// [`MetadataOptions::region`]. A role and an address are the stream's alone.
-    pub fn store_access(&self) -> AccessOptions {
-        AccessOptions {
+    pub fn store_access(&self) -> StoreAccess {
+        StoreAccess {
             region: self.metadata.region.clone(),
-            endpoint_url: None,
-            sts_role_arn: None,
-            sts_session_name: None,
-            sts_endpoint_url: None,
-            sts_external_id: None,
-            static_keys: self.access.static_keys.clone(),
+            job_keys: None,
+            stream_keys: self.access.static_keys.clone(),
         }
     }
 }

@@ -1,0 +1,135 @@
+//! What every client of an AWS service does after an attempt: what the SDK's own retries, which are off, would not.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use aws_sdk_sts::types::error::ExpiredTokenException;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    Error, FinalizerInterceptorContextRef, InterceptorContext,
+};
+use aws_smithy_runtime_api::client::orchestrator::OrchestratorError;
+use aws_smithy_runtime_api::client::retries::classifiers::{
+    ClassifyRetry, RetryAction, RetryClassifierPriority,
+};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::error::ErrorMetadata;
+use aws_smithy_types::retry::{ErrorKind, RetryConfig};
+
+use super::clock::{ServiceClock, date_of};
+use super::credentials::KeptCredentials;
+use super::failure::refuses_signer;
+
+/// Looks after a client's attempts:
+///
+/// - One that timed out or was cut off poisons its connection: when a peer vanishes without a word, whatever rides the
+///   same connection waits in vain until the kernel gives up, about a quarter of an hour.
+/// - One that was refused for who signed it, or how, is made once more: with credentials loaded anew where they were
+///   loaded, and by the service's clock where this machine's is off.
+///
+/// Nothing else is tried again here: those who call count their tries and follow the options.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    clock: ServiceClock,
+    credentials: Option<KeptCredentials>,
+}
+
+/// The retries of a guarded client.
+pub(super) fn once_more() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(2)
+        .with_initial_backoff(Duration::from_millis(1))
+}
+
+impl Guard {
+    /// Of clients that sign by this clock, with these credentials unless the user gave keys that stay.
+    pub(super) fn new(clock: ServiceClock, credentials: Option<KeptCredentials>) -> Self {
+        Self { clock, credentials }
+    }
+}
+
+impl Intercept for Guard {
+    fn name(&self) -> &'static str {
+        "Guard"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let Some(Err(error)) = context.output_or_error() else {
+            return Ok(());
+        };
+        if error.is_timeout_error() || error.is_connector_error() {
+            let connection = cfg.load::<CaptureSmithyConnection>();
+            if let Some(connection) = connection.and_then(CaptureSmithyConnection::get) {
+                connection.poison();
+            }
+            return Ok(());
+        }
+        if !refused(error) {
+            return Ok(());
+        }
+        let date = context
+            .response()
+            .and_then(|response| date_of(response.headers()));
+        if date.is_some_and(|date| self.clock.learn(date)) {
+            return Ok(());
+        }
+        let signature = context
+            .request()
+            .and_then(|request| request.headers().get("authorization"));
+        if let (Some(credentials), Some(key)) = (&self.credentials, signature.and_then(signing_key)) {
+            credentials.refused(key);
+        }
+        Ok(())
+    }
+}
+
+impl ClassifyRetry for Guard {
+    fn name(&self) -> &'static str {
+        "Guard"
+    }
+
+    fn priority(&self) -> RetryClassifierPriority {
+        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
+    }
+
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        match context.output_or_error() {
+            Some(Err(error)) if refused(error) => {
+                RetryAction::retryable_error_with_explicit_delay(ErrorKind::ClientError, Duration::ZERO)
+            }
+            _ => RetryAction::RetryForbidden,
+        }
+    }
+}
+
+/// True where the service took the request, but not its signature.
+fn refused(error: &OrchestratorError<Error>) -> bool {
+    let mut cause = error.as_operation_error().and_then(StdError::source);
+    while let Some(current) = cause {
+        if current.is::<ExpiredTokenException>() {
+            return true;
+        }
+        if let Some(code) = current
+            .downcast_ref::<ErrorMetadata>()
+            .and_then(ErrorMetadata::code)
+        {
+            return refuses_signer(code);
+        }
+        cause = current.source();
+    }
+    false
+}
+
+/// The key in a header `AWS4-HMAC-SHA256 Credential=<key>/…`.
+fn signing_key(authorization: &str) -> Option<&str> {
+    let (_, scope) = authorization.split_once("Credential=")?;
+    scope.split('/').next()
+}
