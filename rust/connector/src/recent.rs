@@ -76,10 +76,11 @@ mod tests {
         tokio::time::advance(IDLE / 2).await;
         assert_eq!(recent.get(&2).as_deref(), Some(&"idle"), "it was used, and stays");
         tokio::time::advance(IDLE).await;
-        assert_eq!(recent.get(&2), None);
         assert_eq!(recent.get(&1).as_deref(), Some(&"used"));
+        assert_eq!(recent.get(&2), None);
         drop(used);
         tokio::time::advance(IDLE).await;
+        assert_eq!(recent.get(&3), None);
         assert_eq!(recent.get(&1), None);
     }
 

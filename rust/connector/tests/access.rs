@@ -156,7 +156,7 @@ fn the_environment_never_beats_an_option() {
         ("AWS_S3_USE_ARN_REGION", "true"),
         ("AWS_S3_DISABLE_MULTIREGION_ACCESS_POINTS", "false"),
     ];
-    in_own_process("the_environment_never_beats_an_option", &variables, async {
+    let here = in_own_process("the_environment_never_beats_an_option", &variables, async {
         let world = World::with_shards(1).await;
         world.knobs(json!({"rejected_keys": ["AKIDHOSTILE"]}));
         write(&world, 10).await;
@@ -180,7 +180,7 @@ fn the_environment_never_beats_an_option() {
         let bucket = asked.last().expect("asked");
         assert!(bucket.signed().contains("eu-west-1/s3"), "{bucket:?}");
     });
-    assert_eq!(elsewhere.seen().len(), 0, "{:?}", elsewhere.seen());
+    assert!(!here || elsewhere.seen().is_empty(), "{:?}", elsewhere.seen());
 }
 
 async fn write(world: &World, rows: usize) {
@@ -207,10 +207,10 @@ async fn write(world: &World, rows: usize) {
 #[tokio::test]
 async fn an_sts_that_throttles_or_fails_for_a_while_is_asked_again() {
     let world = ten_records(&["AKIDTEST"]).await;
-    let sts = Stub::start(|number, _| match number {
+    let sts = Stub::start(|number, seen| match number {
         0..=3 => sts_refusal(400, "Throttling", "Rate exceeded"),
         4..=7 => sts_refusal(503, "ServiceUnavailable", "later"),
-        _ => session(0, 3_600),
+        _ => session(seen, 0, 3_600),
     })
     .await;
     reads_ten(&world, &role(&sts)).await;
@@ -219,9 +219,9 @@ async fn an_sts_that_throttles_or_fails_for_a_while_is_asked_again() {
 #[test]
 fn one_failure_of_sts_ends_no_query_with_web_identity() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let sts = runtime.block_on(Stub::start(|number, _| match number {
+    let sts = runtime.block_on(Stub::start(|number, seen| match number {
         0 => sts_refusal(503, "ServiceUnavailable", "later"),
-        _ => session(0, 3_600),
+        _ => session(seen, 0, 3_600),
     }));
     let folder = tempfile::TempDir::new().expect("a folder");
     let token = folder.path().join("token").to_string_lossy().into_owned();
@@ -231,7 +231,7 @@ fn one_failure_of_sts_ends_no_query_with_web_identity() {
         ("AWS_ROLE_ARN", ROLE),
         ("AWS_ENDPOINT_URL_STS", sts.endpoint.as_str()),
     ];
-    in_own_process(
+    let here = in_own_process(
         "one_failure_of_sts_ends_no_query_with_web_identity",
         &variables,
         async {
@@ -239,7 +239,7 @@ fn one_failure_of_sts_ends_no_query_with_web_identity() {
             reads_ten(&world, &[&BY_CHAIN[..], &[ONCE]].concat()).await;
         },
     );
-    assert_eq!(sts.seen().len(), 2);
+    assert!(!here || sts.seen().len() == 2, "{:?}", sts.seen());
 }
 
 #[tokio::test]

@@ -55,8 +55,8 @@ pub struct StreamId {
 /// Where the service is, and as whom to call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessOptions {
-    /// The stream's region: `kinesis.kinesisRegion`, else `kinesis.region`, else the one in the endpoint's host, else
-    /// the one in the stream's ARN. `None`: the AWS default chain's.
+    /// The stream's region: the one in the endpoint's host where that is AWS's, else `kinesis.kinesisRegion`, else
+    /// `kinesis.region`, else the one in the stream's ARN. `None`: the AWS default chain's.
     pub region: Option<String>,
     /// The service's address; `None`: the region's.
     pub endpoint_url: Option<String>,
@@ -314,7 +314,7 @@ pub struct SourceOptions {
 
 impl SourceOptions {
     /// Where the claims' table or bucket is, and as whom to call it: as the job itself, see
-    /// [`MetadataOptions::region`]. A role and an address are the stream's alone.
+    /// [`MetadataOptions::region`]. A role and an address are the stream's alone, its keys the last resort.
     pub fn store_access(&self) -> StoreAccess {
         StoreAccess {
             region: self.metadata.region.clone(),

@@ -8,6 +8,7 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig, environment, imds, profile};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::clock::ServiceClock;
@@ -85,11 +86,12 @@ pub(super) async fn stream_access(options: &AccessOptions) -> Result<Access> {
     let Some(role) = &options.sts_role_arn else {
         return Ok(job);
     };
-    let sts = guarded!(
-        aws_sdk_sts::config::Builder::from(&job.config),
-        job,
-        options.sts_endpoint_url.as_deref()
-    );
+    let asking = Access {
+        config: job.config.clone(),
+        guard: job.guard.clone().with_retries(),
+    };
+    let sts = aws_sdk_sts::config::Builder::from(&asking.config).retry_config(RetryConfig::standard());
+    let sts = guarded!(sts, asking, options.sts_endpoint_url.as_deref());
     let session = options
         .sts_session_name
         .clone()

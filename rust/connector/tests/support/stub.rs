@@ -18,15 +18,17 @@ use tokio::task::JoinHandle;
 /// Set in the process that a test runs in.
 const OWN_PROCESS: &str = "CONNECTOR_TEST_OWN_PROCESS";
 
-/// Runs a test in a process of its own, with nothing of AWS in its environment but these variables.
-pub fn in_own_process(test: &str, variables: &[(&str, &str)], body: impl Future<Output = ()>) {
+/// Runs a test in a process of its own, with nothing of AWS in its environment but these variables. False in that
+/// process.
+pub fn in_own_process(test: &str, variables: &[(&str, &str)], body: impl Future<Output = ()>) -> bool {
     if std::env::var_os(OWN_PROCESS).is_some() {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        return runtime.block_on(async {
+        runtime.block_on(async {
             tokio::time::timeout(super::PATIENCE, body)
                 .await
                 .expect("the test ends in time")
         });
+        return false;
     }
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args([test, "--exact", "--nocapture"]);
@@ -52,6 +54,7 @@ pub fn in_own_process(test: &str, variables: &[(&str, &str)], body: impl Future<
         "{}",
         told.concat()
     );
+    true
 }
 
 /// The variable of this process, which [`in_own_process`] set.
@@ -143,7 +146,7 @@ impl Stub {
 
     /// An STS that lets everyone assume every role: the first session's key is `ASIASESSION0`.
     pub async fn sts() -> Self {
-        Self::start(|number, _| session(number, 3_600)).await
+        Self::start(|number, seen| session(seen, number, 3_600)).await
     }
 
     /// The requests so far.
@@ -187,20 +190,20 @@ async fn respond(
     response
 }
 
-/// STS's answer to AssumeRole (and to AssumeRoleWithWebIdentity, whose answer has the same parts).
-pub fn session(number: usize, seconds: i64) -> Answer {
+/// STS's answer to AssumeRole and AssumeRoleWithWebIdentity.
+pub fn session(asked: &Seen, number: usize, seconds: i64) -> Answer {
     let end = (chrono::Utc::now() + chrono::Duration::seconds(seconds)).format("%Y-%m-%dT%H:%M:%SZ");
-    let credentials = format!(
-        "<Credentials><AccessKeyId>ASIASESSION{number}</AccessKeyId><SecretAccessKey>secret</SecretAccessKey>\
-         <SessionToken>token</SessionToken><Expiration>{end}</Expiration></Credentials>"
-    );
-    let results: String = ["AssumeRole", "AssumeRoleWithWebIdentity"]
-        .map(|name| format!("<{name}Result>{credentials}</{name}Result>"))
-        .concat();
+    let action = match asked.body.contains("WebIdentity") {
+        true => "AssumeRoleWithWebIdentity",
+        false => "AssumeRole",
+    };
     Answer::of(
         200,
         format!(
-            "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">{results}</AssumeRoleResponse>"
+            "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result><Credentials>\
+             <AccessKeyId>ASIASESSION{number}</AccessKeyId><SecretAccessKey>secret</SecretAccessKey>\
+             <SessionToken>token</SessionToken><Expiration>{end}</Expiration>\
+             </Credentials></{action}Result></{action}Response>"
         ),
     )
 }
