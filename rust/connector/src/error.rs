@@ -150,9 +150,24 @@ impl Error {
     }
 }
 
-/// Control characters are escaped: what a service, a file or a record says is one line of a log, and commands no
-/// terminal.
-fn escaped(text: String) -> String {
+/// True for a text that may quote a signed request, session token and all, as services do when they don't take its
+/// signature. It is neither logged nor thrown.
+pub fn quotes_request(text: &str) -> bool {
+    let text = text.to_lowercase();
+    [
+        "canonical string",
+        "canonical request",
+        "security-token",
+        "stringtosign",
+        "string-to-sign",
+    ]
+    .iter()
+    .any(|part| text.contains(part))
+}
+
+/// The text with its control characters escaped: what a service, a file or a record says is one line of a log, and
+/// commands no terminal.
+pub fn escaped(text: String) -> String {
     if !text.chars().any(char::is_control) {
         return text;
     }
@@ -190,6 +205,20 @@ mod tests {
         assert_eq!(ErrorKind::Internal.code(), 1);
         assert_eq!(ErrorKind::ClaimConflict.code(), 11);
         assert_eq!(ErrorKind::InvalidArgument.code(), 20);
+    }
+
+    #[test]
+    fn quoted_requests_are_noticed() {
+        for quoting in [
+            "The Canonical String for this request should have been 'POST",
+            "<StringToSign>AWS4-HMAC-SHA256",
+            "x-amz-security-token:FwoG",
+        ] {
+            assert!(quotes_request(quoting), "{quoting}");
+        }
+        assert!(!quotes_request(
+            "The security token included in the request is expired"
+        ));
     }
 
     #[test]

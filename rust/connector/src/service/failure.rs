@@ -10,7 +10,7 @@ use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::event_stream::RawMessage;
 
 use super::credentials::LoadFailure;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, quotes_request};
 
 /// What a failed call of `operation` on `stream` means.
 pub fn classify<E>(operation: &'static str, stream: &str, error: SdkError<E, HttpResponse>) -> Error
@@ -132,7 +132,7 @@ pub(crate) fn no_credentials(operation: &str, failure: &LoadFailure, advice: &st
 /// A service's error in words. Its own words are left out where it didn't take the signature: they may quote what was
 /// signed, session token and all.
 pub(crate) fn told(code: &str, message: &str) -> String {
-    if message.is_empty() || is_of_signature(code) {
+    if message.is_empty() || is_of_signature(code) || quotes_request(message) {
         code.to_owned()
     } else {
         format!("{code}: {message}")
