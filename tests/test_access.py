@@ -71,3 +71,4 @@ def test_a_role_that_cannot_be_asked_for(spark, sandbox, closed_port, stream, ch
         drain(read(spark, source_options(sandbox, stream, **role)), checkpoint)
     assert "no AWS credentials for DescribeStreamSummary" in str(failure.value)
     assert "kinesis.stsRoleArn" in str(failure.value)
+    assert f"STS at http://127.0.0.1:{closed_port} could not be reached for the role {ROLE}" in str(failure.value)

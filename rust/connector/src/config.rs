@@ -1,7 +1,6 @@
 //! What the JVM side hands over to open a planner, a reader or a writer.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -26,7 +25,6 @@ pub struct SourceConfig {
     pub checkpoint_location: Option<String>,
     /// Batches whose claims are kept, at least 2: the one in flight and the last one are always needed.
     pub min_batches_to_retain: u64,
-    pub(crate) client_key: ClientKey,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +58,6 @@ impl SourceConfig {
             options,
             checkpoint_location,
             min_batches_to_retain: u64::from(retained.max(2)),
-            client_key: ClientKey::of(&parsed.options),
         })
     }
 
@@ -74,14 +71,9 @@ impl SourceConfig {
         files: Arc<dyn FileSystem>,
     ) -> Result<Arc<dyn CheckpointStore>> {
         let metadata = &self.options.metadata;
-        let key = || self.client_key.with(properties);
-        let access = || properties.complete(&self.options.store_access());
+        let access = properties.complete_store(self.options.store_access());
         if metadata.committer == Committer::DynamoDb {
-            return Ok(Arc::new(DynamoDbStore::on(clients.table(
-                key(),
-                access(),
-                metadata,
-            )?)));
+            return Ok(Arc::new(DynamoDbStore::on(clients.table(access, metadata)?)));
         }
         let folder = match &metadata.path {
             Some(path) => path.clone(),
@@ -99,7 +91,7 @@ impl SourceConfig {
         })?;
         Ok(match location {
             Some(location) => {
-                let bucket = clients.bucket(key(), access(), metadata, &location.bucket);
+                let bucket = clients.bucket(access, metadata, &location.bucket);
                 Arc::new(S3Store::on(bucket, &location))
             }
             None => Arc::new(HadoopStore::new(files, &folder, metadata.retry)),
@@ -112,7 +104,6 @@ impl SourceConfig {
 pub struct SinkConfig {
     /// The user's options.
     pub options: SinkOptions,
-    pub(crate) client_key: ClientKey,
 }
 
 impl SinkConfig {
@@ -126,43 +117,7 @@ impl SinkConfig {
         let parsed: SinkJson = serde_json::from_str(json).map_err(|error| malformed(&error))?;
         check_version(parsed.version)?;
         let options = options::sink(&parsed.options)?.options;
-        Ok(Self {
-            options,
-            client_key: ClientKey::of(&parsed.options),
-        })
-    }
-}
-
-/// What two configurations must share to share a client. Holds the options as they were given, secrets too, so
-/// it is never shown.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ClientKey(BTreeMap<String, String>);
-
-/// What stands before a system property's name in a key: no option begins like this.
-const PROPERTY: &str = "-D";
-
-impl ClientKey {
-    fn of(options: &BTreeMap<String, String>) -> Self {
-        Self(
-            options
-                .iter()
-                .map(|(key, value)| (key.to_lowercase(), value.clone()))
-                .collect(),
-        )
-    }
-
-    /// The key in a process with these system properties.
-    pub(crate) fn with(&self, properties: &SystemProperties) -> Self {
-        let properties = properties
-            .values()
-            .map(|(name, value)| (format!("{PROPERTY}{name}"), value.to_owned()));
-        Self(self.0.clone().into_iter().chain(properties).collect())
-    }
-}
-
-impl fmt::Debug for ClientKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClientKey(…)")
+        Ok(Self { options })
     }
 }
 

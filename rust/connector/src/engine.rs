@@ -1,6 +1,6 @@
 //! What all queries and tasks of one process share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -8,11 +8,12 @@ use tokio::sync::Mutex;
 
 use crate::checkpoint::hadoop::FileSystem;
 use crate::checkpoint::{CheckpointStore, StoreClients};
-use crate::config::{ClientKey, SinkConfig, SourceConfig};
+use crate::config::{SinkConfig, SourceConfig};
 use crate::error::Result;
 use crate::options::{AccessOptions, RetryOptions, StreamId};
 use crate::read::ShardMemory;
-use crate::service::{AwsKinesis, FanOutApi, KinesisApi, SystemProperties};
+use crate::recent::Recent;
+use crate::service::{AwsKinesis, Connection, FanOutApi, KinesisApi, SystemProperties};
 use crate::sink::{Progress, StreamKey, StreamsProgress};
 
 /// Sources of which a process remembers that it saw the driver's mark; looking again costs one read.
@@ -28,13 +29,29 @@ pub struct Engine {
 
 #[derive(Debug, Default)]
 struct Inner {
-    clients: Mutex<BTreeMap<ClientKey, Arc<AwsKinesis>>>,
+    clients: Mutex<Clients>,
     stores: StoreClients,
     memory: ShardMemory,
     /// The sources whose driver's mark was seen from this process.
     marks_seen: std::sync::Mutex<BTreeSet<String>>,
     sinks: StreamsProgress,
     properties: RwLock<SystemProperties>,
+}
+
+/// Connections, by the access they need, and the streams that are called by them.
+#[derive(Debug, Default)]
+struct Clients {
+    connections: Recent<AccessOptions, Connection>,
+    streams: Recent<StreamKey, AwsKinesis>,
+}
+
+/// What a stream's client depends on.
+#[derive(Debug, PartialEq)]
+struct StreamKey {
+    access: AccessOptions,
+    stream: StreamId,
+    retry: RetryOptions,
+    fetch_interval: Option<Duration>,
 }
 
 impl Engine {
@@ -129,7 +146,6 @@ impl Engine {
     async fn client_of_source(&self, config: &SourceConfig) -> Result<Arc<AwsKinesis>> {
         let options = &config.options;
         self.client(
-            &config.client_key,
             &options.access,
             &options.stream,
             options.client_retry,
@@ -142,13 +158,7 @@ impl Engine {
     pub(crate) async fn sink_client(&self, config: &SinkConfig) -> Result<Arc<dyn KinesisApi>> {
         let options = &config.options;
         Ok(self
-            .client(
-                &config.client_key,
-                &options.access,
-                &options.stream,
-                options.client_retry,
-                None,
-            )
+            .client(&options.access, &options.stream, options.client_retry, None)
             .await?)
     }
 
@@ -162,25 +172,35 @@ impl Engine {
 
     async fn client(
         &self,
-        key: &ClientKey,
         access: &AccessOptions,
         stream: &StreamId,
         retry: RetryOptions,
         fetch_interval: Option<Duration>,
     ) -> Result<Arc<AwsKinesis>> {
-        let properties = self.properties();
-        let access = properties.complete(access);
-        let key = key.with(&properties);
+        let key = StreamKey {
+            access: self.properties().complete(access),
+            stream: stream.clone(),
+            retry,
+            fetch_interval,
+        };
         let mut clients = self.inner.clients.lock().await;
-        if let Some(client) = clients.get(&key) {
-            return Ok(client.clone());
+        if let Some(client) = clients.streams.get(&key) {
+            return Ok(client);
         }
-        let client = AwsKinesis::connect(&access, stream.clone(), retry).await?;
+        let connection = match clients.connections.get(&key.access) {
+            Some(connection) => connection,
+            None => {
+                let connection = Arc::new(Connection::open(&key.access).await?);
+                clients.connections.put(key.access.clone(), connection.clone());
+                connection
+            }
+        };
+        let client = AwsKinesis::on(connection, stream.clone(), retry);
         let client = Arc::new(match fetch_interval {
             Some(interval) => client.with_fetch_interval(interval),
             None => client,
         });
-        clients.insert(key, client.clone());
+        clients.streams.put(key, client.clone());
         Ok(client)
     }
 }

@@ -107,7 +107,7 @@ impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
-            message: message.into(),
+            message: escaped(message.into()),
             context: Vec::new(),
             retryable: false,
         }
@@ -124,7 +124,7 @@ impl Error {
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
         if !self.context.iter().any(|(known, _)| *known == key) {
-            self.context.push((key, value.into()));
+            self.context.push((key, escaped(value.into())));
         }
         self
     }
@@ -148,6 +148,37 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         self.retryable
     }
+}
+
+/// True for a text that may quote a signed request, session token and all, as services do when they don't take its
+/// signature. It is neither logged nor thrown.
+pub fn quotes_request(text: &str) -> bool {
+    let text = text.to_lowercase();
+    [
+        "canonical string",
+        "canonical request",
+        "security-token",
+        "stringtosign",
+        "string-to-sign",
+    ]
+    .iter()
+    .any(|part| text.contains(part))
+}
+
+/// The text with its control characters escaped: what a service, a file or a record says is one line of a log, and
+/// commands no terminal.
+pub fn escaped(text: String) -> String {
+    if !text.chars().any(char::is_control) {
+        return text;
+    }
+    let mut clean = String::with_capacity(text.len() + 8);
+    for letter in text.chars() {
+        match letter.is_control() {
+            true => clean.extend(letter.escape_default()),
+            false => clean.push(letter),
+        }
+    }
+    clean
 }
 
 impl fmt::Display for Error {
@@ -179,6 +210,26 @@ mod tests {
         assert_eq!(ErrorKind::Internal.code(), 1);
         assert_eq!(ErrorKind::ClaimConflict.code(), 11);
         assert_eq!(ErrorKind::InvalidArgument.code(), 20);
+    }
+
+    #[test]
+    fn quoted_requests_are_noticed() {
+        for quoting in [
+            "The Canonical String for this request should have been 'POST",
+            "<StringToSign>AWS4-HMAC-SHA256",
+            "x-amz-security-token:FwoG",
+        ] {
+            assert!(quotes_request(quoting), "{quoting}");
+        }
+        assert!(!quotes_request(
+            "The security token included in the request is expired"
+        ));
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        let error = Error::new(ErrorKind::Transport, "a\nb\u{1b}[31m \u{85}é").with("stream", "x\r");
+        assert_eq!(error.to_string(), r"a\nb\u{1b}[31m \u{85}é [stream=x\r]");
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod error;
 pub mod options;
 pub mod plan;
 pub mod read;
+mod recent;
 pub mod service;
 pub mod sink;
 pub mod stream;

@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 use kinesis_connector::Result;
+use kinesis_connector::error::{escaped, quotes_request};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -125,7 +126,10 @@ impl Subscriber for Forward {
         let entry = Entry {
             level: number(metadata.level()),
             logger: logger(metadata.target()),
-            message: message.text(self.lost.swap(0, Ordering::Relaxed)),
+            message: message.text(
+                own(metadata.target()).is_some(),
+                self.lost.swap(0, Ordering::Relaxed),
+            ),
         };
         if self.queue.try_send(entry).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -199,9 +203,14 @@ impl Visit for Message {
 }
 
 impl Message {
-    fn text(self, lost: u64) -> String {
+    /// One line. Texts of other crates that may quote a signed request are left out: our own never do.
+    fn text(self, own: bool, lost: u64) -> String {
         let mut text = self.message;
         text.push_str(&self.fields);
+        if !own && quotes_request(&text) {
+            text = "a message was left out, since it may quote a signed request".to_owned();
+        }
+        let mut text = escaped(text);
         if text.len() > LONGEST_MESSAGE {
             text.truncate(text.floor_char_boundary(LONGEST_MESSAGE));
             text.push('…');
@@ -269,12 +278,26 @@ mod tests {
     }
 
     #[test]
+    fn messages_are_one_line_and_quote_no_request() {
+        let message = |text: &str| Message {
+            message: text.to_owned(),
+            fields: " error=x-amz-security-token:TOKEN".to_owned(),
+        };
+        assert!(!message("refused").text(false, 0).contains("TOKEN"));
+        let escapes = Message {
+            message: "a\nb\u{1b}[31m".to_owned(),
+            fields: String::new(),
+        };
+        assert_eq!(escapes.text(true, 0), r"a\nb\u{1b}[31m");
+    }
+
+    #[test]
     fn long_messages_are_cut_at_a_character() {
         let message = Message {
             message: "ö".repeat(LONGEST_MESSAGE),
             fields: String::new(),
         };
-        let text = message.text(3);
+        let text = message.text(true, 3);
         assert!(
             text.contains("ö…")
                 && text.ends_with("(3 earlier messages were dropped because the log was too slow)")

@@ -11,6 +11,7 @@ use crate::ops::Operation;
 use crate::protocol::ErrorCode;
 use crate::stats::{Counters, Stats};
 use crate::store::{ListingUntil, ShardLimits, Stream, Streams, Stretch, now_ms};
+use crate::wire::Switches;
 
 /// The state shared by all connections.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(crate) struct Core {
     pub streams: Streams,
     pub knobs: Knobs,
     pub counters: Counters,
+    pub switches: Switches,
 }
 
 impl Core {
@@ -29,6 +31,7 @@ impl Core {
             streams: Streams::default(),
             knobs,
             counters: Counters::default(),
+            switches: Switches::default(),
         }
     }
 
@@ -96,12 +99,16 @@ impl Core {
         for fault in subscription_faults {
             self.fail_subscriptions(fault);
         }
+        if update.darken_connections {
+            self.switches.all_off();
+        }
         self.knobs.change(|settings| {
             set(&mut settings.iterator_max_age_ms, update.iterator_max_age_ms);
             set(&mut settings.next_token_max_age_ms, update.next_token_max_age_ms);
             set(&mut settings.arrival_offset_ms, update.arrival_offset_ms);
             set(&mut settings.auto_distribution, update.auto_distribution);
             set(&mut settings.transition_ms, update.transition_ms);
+            set(&mut settings.clock_offset_ms, update.clock_offset_ms);
             set(&mut settings.empty_answers, update.empty_answers);
             settings.iterator_epoch += u32::from(update.expire_iterators);
             if let Some(cap) = update.max_records_per_get {

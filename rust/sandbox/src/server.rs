@@ -1,13 +1,17 @@
 //! HTTP: connections, headers, and which path is whose.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -29,6 +33,8 @@ const JSON: &str = "application/x-amz-json-1.1";
 const TARGET_PREFIX: &str = "Kinesis_20131202.";
 /// A request of 10 MiB in base64, and room for its keys and JSON.
 const MAX_BODY: usize = 32 * 1024 * 1024;
+/// How far a request's time may be from the service's.
+const MOST_APART_SECS: i64 = 300;
 const H2_WINDOW: u32 = 8 * 1024 * 1024;
 
 /// The connection is to be closed without an answer.
@@ -73,7 +79,7 @@ async fn accept(stream: TcpStream, core: Arc<Core>, tls: Option<TlsAcceptor>) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     let channel = Channel {
-        switch: Switch::default(),
+        switch: core.switches.add(),
         tls: tls.is_some(),
     };
     let wire = Wire::new(stream, channel.switch.clone());
@@ -144,13 +150,14 @@ async fn handle(
         Some(Fault::Error(code)) => Err(injected(code)),
         None => body.and_then(|body| {
             let region = authenticate(&core, header(AUTHORIZATION.as_str()))?;
+            check_time(&core, header("x-amz-date"))?;
             if operation == Operation::SubscribeToShard && channel.tls && parts.version < Version::HTTP_2 {
                 return Err(needs_http2(parts.version));
             }
             ops::call(&core, operation, region, &body)
         }),
     };
-    Ok(match answer {
+    let mut answer = match answer {
         Ok(Answer::Body(content)) => response(200, JSON, content, None),
         Ok(Answer::Events(subscription)) => {
             respond(200, EVENT_STREAM, events(*subscription, channel.switch), None)
@@ -159,7 +166,49 @@ async fn handle(
             core.counters.failed(operation, Some(error.code));
             failure(&error)
         }
-    })
+    };
+    let offset = core.knobs.settings().clock_offset_ms;
+    if offset != 0
+        && let Ok(date) = now(offset).fmt(Format::HttpDate)
+        && let Ok(date) = HeaderValue::from_str(&date)
+    {
+        answer.headers_mut().insert(DATE, date);
+    }
+    Ok(answer)
+}
+
+/// The service's time, so far from this machine's.
+fn now(offset_ms: i64) -> DateTime {
+    let now = DateTime::from(SystemTime::now()).to_millis().unwrap_or_default();
+    DateTime::from_millis(now + offset_ms)
+}
+
+/// Refuses a request that was signed at another time, in words like the service's, which quote what was signed.
+fn check_time(core: &Core, signed_at: Option<&str>) -> Result<(), ServiceError> {
+    let Some(signed_at) = signed_at.filter(|text| text.len() == 16 && text.is_ascii()) else {
+        return Ok(());
+    };
+    let digits = |range: Range<usize>| &signed_at[range];
+    let iso = format!(
+        "{}-{}-{}T{}:{}:{}Z",
+        digits(0..4),
+        digits(4..6),
+        digits(6..8),
+        digits(9..11),
+        digits(11..13),
+        digits(13..15)
+    );
+    let now = now(core.knobs.settings().clock_offset_ms);
+    match DateTime::from_str(&iso, Format::DateTime) {
+        Ok(time) if (time.secs() - now.secs()).abs() > MOST_APART_SECS => Err(ServiceError::new(
+            ErrorCode::InvalidSignatureException,
+            format!(
+                "Signature not current: {signed_at} is not within 5 minutes of {now}. The Canonical String for \
+                     this request should have been\n'POST\n/\n\nx-amz-date:{signed_at}\n'"
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Reads a body whole; most come in several frames, which are put together once.

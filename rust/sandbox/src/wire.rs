@@ -2,11 +2,13 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::store::lock;
 
 /// The switch of a connection.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +22,28 @@ impl Switch {
 
     fn is_off(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The switches of the connections that are open.
+#[derive(Debug, Default)]
+pub(crate) struct Switches(Mutex<Vec<Weak<AtomicBool>>>);
+
+impl Switches {
+    /// The switch of a new connection.
+    pub fn add(&self) -> Switch {
+        let switch = Switch::default();
+        let mut switches = lock(&self.0);
+        switches.retain(|other| other.strong_count() > 0);
+        switches.push(Arc::downgrade(&switch.0));
+        switch
+    }
+
+    /// Makes all connections of this moment half-open.
+    pub fn all_off(&self) {
+        for switch in lock(&self.0).iter().filter_map(Weak::upgrade) {
+            Switch(switch).off();
+        }
     }
 }
 

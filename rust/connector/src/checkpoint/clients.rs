@@ -1,52 +1,62 @@
-//! The clients of stores that are AWS services, shared by all who use the same options in this process: a reader
+//! The clients of stores that are AWS services, shared by all who reach the same store alike in this process: a reader
 //! opens its store for every shard and batch, and must not connect anew each time.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dynamodb::Table;
 use super::s3::Bucket;
-use crate::config::ClientKey;
 use crate::error::Result;
-use crate::options::{AccessOptions, MetadataOptions};
+use crate::options::{MetadataOptions, RetryOptions, StoreAccess};
+use crate::recent::Recent;
 
 /// Tables and buckets in use.
 #[derive(Debug, Default)]
 pub(crate) struct StoreClients {
-    tables: Mutex<BTreeMap<ClientKey, Arc<Table>>>,
-    // The bucket may come from the checkpoint location, which is no option.
-    buckets: Mutex<BTreeMap<(ClientKey, String), Arc<Bucket>>>,
+    tables: Mutex<Recent<StoreKey, Table>>,
+    buckets: Mutex<Recent<StoreKey, Bucket>>,
+}
+
+/// What a store's client depends on.
+#[derive(Debug, PartialEq)]
+struct StoreKey {
+    access: StoreAccess,
+    /// The table's or the bucket's name. The latter may come from the checkpoint location, which is no option.
+    name: Option<String>,
+    endpoint_url: Option<String>,
+    retry: RetryOptions,
 }
 
 impl StoreClients {
     /// The table that the options name.
-    pub(crate) fn table(
-        &self,
-        key: ClientKey,
-        access: AccessOptions,
-        metadata: &MetadataOptions,
-    ) -> Result<Arc<Table>> {
+    pub(crate) fn table(&self, access: StoreAccess, metadata: &MetadataOptions) -> Result<Arc<Table>> {
+        let key = StoreKey {
+            access: access.clone(),
+            name: metadata.dynamodb_table.clone(),
+            endpoint_url: metadata.dynamodb_endpoint_url.clone(),
+            retry: metadata.retry,
+        };
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(table) = tables.get(&key) {
-            return Ok(table.clone());
+            return Ok(table);
         }
         let table = Arc::new(Table::new(access, metadata)?);
-        tables.insert(key, table.clone());
+        tables.put(key, table.clone());
         Ok(table)
     }
 
     /// A bucket.
-    pub(crate) fn bucket(
-        &self,
-        key: ClientKey,
-        access: AccessOptions,
-        metadata: &MetadataOptions,
-        name: &str,
-    ) -> Arc<Bucket> {
+    pub(crate) fn bucket(&self, access: StoreAccess, metadata: &MetadataOptions, name: &str) -> Arc<Bucket> {
+        let key = StoreKey {
+            access: access.clone(),
+            name: Some(name.to_owned()),
+            endpoint_url: metadata.s3_endpoint_url.clone(),
+            retry: metadata.retry,
+        };
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets
-            .entry((key, name.to_owned()))
-            .or_insert_with(|| Arc::new(Bucket::new(access, metadata, name)))
-            .clone()
+        buckets.get(&key).unwrap_or_else(|| {
+            let bucket = Arc::new(Bucket::new(access, metadata, name));
+            buckets.put(key, bucket.clone());
+            bucket
+        })
     }
 }

@@ -6,8 +6,8 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use crate::error::{Error, ErrorKind, unstopped};
-use crate::service::{chain, credentials_failed};
+use crate::error::{Error, ErrorKind};
+use crate::service::{LoadFailure, chain, no_credentials, told};
 
 /// A store's service, as messages name it.
 #[derive(Clone, Copy, Debug)]
@@ -38,13 +38,13 @@ impl Service {
                 self.refusal(operation, &code, refused.message().unwrap_or(""), status)
                     .with("requestId", request_id)
             }
-            _ if credentials_failed(&error) => Error::new(
-                ErrorKind::Access,
-                format!(
-                    "no AWS credentials for {operation} of the checkpoint store: {}. {} is called with \
-                     kinesis.awsAccessKeyId and kinesis.awsSecretKey, else with the AWS default chain, and never with \
-                     kinesis.stsRoleArn: give the process a profile, a role or environment variables",
-                    chain(&error),
+            _ if let Some(failure) = LoadFailure::in_error(&error) => no_credentials(
+                &format!("{operation} of the checkpoint store"),
+                &failure,
+                &format!(
+                    "{} is called with the AWS default chain, where that has nothing with kinesis.awsAccessKeyId and \
+                     kinesis.awsSecretKey, and never with kinesis.stsRoleArn: give the process a profile, a role or \
+                     environment variables",
                     self.name
                 ),
             ),
@@ -74,11 +74,7 @@ impl Service {
 
     /// What an error code means.
     pub fn refusal(self, operation: &str, code: &str, message: &str, status: u16) -> Error {
-        let told = if message.is_empty() {
-            code.to_owned()
-        } else {
-            format!("{code}: {}", unstopped(message))
-        };
+        let told = told(code, message);
         let make = |kind, advice: &str| {
             let message = format!("{operation} of the checkpoint store failed with {told}. {advice}");
             Error::new(kind, message)

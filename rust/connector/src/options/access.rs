@@ -115,24 +115,21 @@ fn stream_region(
     warnings: &mut Vec<String>,
 ) -> Result<Option<String>> {
     let of_endpoint = endpoint.and_then(|endpoint| parse::region_of_host(&endpoint.host));
-    let (key, given) = match kinesis_region {
-        Some(region) => (&t::KINESIS_REGION, Some(region)),
-        None => (&t::REGION, region),
-    };
-    if let (Some(given), Some(of_endpoint)) = (&given, &of_endpoint)
+    if let (Some(given), Some(of_endpoint)) = (&kinesis_region, &of_endpoint)
         && given != of_endpoint
     {
-        // Not an error: names of private hosts can be misleading. The service will refuse a wrong signature.
         warnings.push(format!(
-            "{} is {given}, but the host of {} is in {of_endpoint}: requests are signed for {given}; \
-             set {} to the stream's region if that is wrong",
-            key.key,
+            "{} is {given}, but the host of {} is in {of_endpoint}, which requests are signed for: make them agree",
+            t::KINESIS_REGION.key,
             t::ENDPOINT_URL.key,
-            t::KINESIS_REGION.key
         ));
     }
     let of_arn = arn.map(|arn| arn.region.clone());
-    let chosen = given.or(of_endpoint).or_else(|| of_arn.clone());
+    // A host of AWS takes no signature for another region; kinesis.region may be meant for the table or bucket alone.
+    let chosen = of_endpoint
+        .or(kinesis_region)
+        .or(region)
+        .or_else(|| of_arn.clone());
     match (&chosen, &of_arn) {
         (Some(chosen), Some(of_arn)) if chosen != of_arn => Err(conflict(
             &t::STREAM_ARN,

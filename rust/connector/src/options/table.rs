@@ -271,7 +271,8 @@ rows! {
     REGION = ("kinesis.region", Group::Stream, Users::All, REGION_NAME, "the region")
         .default_note("from the endpoint or the ARN, else the AWS default chain");
     KINESIS_REGION = ("kinesis.kinesisRegion", Group::Stream, Users::All, REGION_NAME,
-        "the stream's region where it differs from that of the claims' DynamoDB table or S3 bucket")
+        "the stream's region where it differs from that of the claims' DynamoDB table or S3 bucket; an endpointUrl \
+         of AWS has the stream's region already")
         .default_note("= kinesis.region");
     ENDPOINT_URL = ("kinesis.endpointUrl", Group::Stream, Users::All, URL,
         "the service's address; any port works, and localhost too")
@@ -369,13 +370,13 @@ rows! {
     METADATA_COMMITTER_TYPE = ("kinesis.metadataCommitterType", Group::Source, Users::Streaming,
         Kind::OneOf(&["HDFS", "DYNAMODB"]),
         "where claims are kept. HDFS: in kinesis.metadataPath, any Hadoop file system or S3. DYNAMODB: in the table \
-         kinesis.dynamodb.tableName, as the job itself (the static keys, else the AWS default chain), never as \
-         kinesis.stsRoleArn")
+         kinesis.dynamodb.tableName, as the job itself (the AWS default chain; the static keys where that has \
+         nothing), never as kinesis.stsRoleArn")
         .default("HDFS");
     METADATA_PATH = ("kinesis.metadataPath", Group::Source, Users::Streaming,
         Kind::Text("a path of a Hadoop file system, as hdfs://name/path or /path, or of S3, as s3://bucket/path"),
         "the folder of the claims. The schemes s3, s3a and s3n are S3 itself, without Hadoop, as the job itself (the \
-         static keys, else the AWS default chain), never as kinesis.stsRoleArn; so is a checkpointLocation there")
+         AWS default chain; the static keys where that has nothing), never as kinesis.stsRoleArn; so is a checkpointLocation there")
         .default_note("beneath checkpointLocation");
     METADATA_NUM_RETRIES = ("kinesis.metadataNumRetries", Group::Source, Users::Streaming, RETRIES,
         "how often a failed request to the claims' store is tried again")

@@ -55,8 +55,8 @@ pub struct StreamId {
 /// Where the service is, and as whom to call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessOptions {
-    /// The stream's region: `kinesis.kinesisRegion`, else `kinesis.region`, else the one in the endpoint's host, else
-    /// the one in the stream's ARN. `None`: the AWS default chain's.
+    /// The stream's region: the one in the endpoint's host where that is AWS's, else `kinesis.kinesisRegion`, else
+    /// `kinesis.region`, else the one in the stream's ARN. `None`: the AWS default chain's.
     pub region: Option<String>,
     /// The service's address; `None`: the region's.
     pub endpoint_url: Option<String>,
@@ -70,6 +70,17 @@ pub struct AccessOptions {
     pub sts_external_id: Option<String>,
     /// Keys to use instead of the AWS default chain.
     pub static_keys: Option<StaticKeys>,
+}
+
+/// Where, and as whom, to call the stores of claims.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreAccess {
+    /// The stores' region; `None`: the AWS default chain's.
+    pub region: Option<String>,
+    /// Keys of the job itself, to use instead of the AWS default chain: the JVM's system properties.
+    pub job_keys: Option<StaticKeys>,
+    /// The options' keys, which are the stream's: to use where the AWS default chain has nothing.
+    pub stream_keys: Option<StaticKeys>,
 }
 
 /// Static AWS keys.
@@ -305,16 +316,12 @@ pub struct SourceOptions {
 
 impl SourceOptions {
     /// Where the claims' table or bucket is, and as whom to call it: as the job itself, see
-    /// [`MetadataOptions::region`]. A role and an address are the stream's alone.
-    pub fn store_access(&self) -> AccessOptions {
-        AccessOptions {
+    /// [`MetadataOptions::region`]. A role and an address are the stream's alone, its keys the last resort.
+    pub fn store_access(&self) -> StoreAccess {
+        StoreAccess {
             region: self.metadata.region.clone(),
-            endpoint_url: None,
-            sts_role_arn: None,
-            sts_session_name: None,
-            sts_endpoint_url: None,
-            sts_external_id: None,
-            static_keys: self.access.static_keys.clone(),
+            job_keys: None,
+            stream_keys: self.access.static_keys.clone(),
         }
     }
 }

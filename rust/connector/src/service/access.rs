@@ -2,31 +2,66 @@
 
 use std::time::Duration;
 
-use aws_config::meta::region::ProvideRegion;
-use aws_config::sts::AssumeRoleProvider;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::identity::IdentityCache;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig, environment, imds, profile};
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
+use super::clock::ServiceClock;
+use super::credentials::{JobChain, KeptCredentials, RoleCredentials, metadata_client, static_credentials};
+use super::guard::{Guard, once_more};
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{AccessOptions, StaticKeys};
+use crate::options::{AccessOptions, StoreAccess};
 
 /// Longest wait for a connection.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for one answer; the KCL's request time-out.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What the clients of one access share: their configuration, credentials and clock.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    pub config: SdkConfig,
+    pub guard: Guard,
+}
+
+/// A service's configuration from a builder that has the [`Access`]'s: guarded, and at the endpoint of the options,
+/// whatever the environment says of endpoints.
+macro_rules! guarded {
+    ($builder:expr, $access:expr, $endpoint:expr) => {{
+        let guard = &$access.guard;
+        let builder = $builder
+            .interceptor(guard.clone())
+            .retry_classifier(guard.clone());
+        match $endpoint {
+            // The environment's switches are about AWS's own addresses, and refused with any other.
+            Some(url) => builder.endpoint_url(url).use_fips(false).use_dual_stack(false),
+            None => builder,
+        }
+    }};
+}
+pub(crate) use guarded;
+
 /// The region of the options, else the one of the AWS default chain (environment, profile, instance metadata).
 pub async fn resolve_region(options: &AccessOptions) -> Result<String> {
-    if let Some(region) = &options.region {
-        return Ok(region.clone());
+    region_or_default(options.region.as_deref()).await
+}
+
+async fn region_or_default(region: Option<&str>) -> Result<String> {
+    if let Some(region) = region {
+        return Ok(region.to_owned());
     }
-    match aws_config::default_provider::region::default_provider()
+    let metadata = metadata_client(&ProviderConfig::default());
+    let found = RegionProviderChain::first_try(environment::EnvironmentVariableRegionProvider::new())
+        .or_else(profile::ProfileFileRegionProvider::new())
+        .or_else(imds::region::Builder::default().imds_client(metadata).build())
         .region()
-        .await
-    {
+        .await;
+    match found {
         Some(region) => Ok(region.to_string()),
         None => Err(Error::new(
             ErrorKind::InvalidOption,
@@ -37,81 +72,88 @@ pub async fn resolve_region(options: &AccessOptions) -> Result<String> {
     }
 }
 
-/// The configuration of a Kinesis client with these options.
-pub async fn sdk_config(options: &AccessOptions) -> Result<SdkConfig> {
-    let region = resolve_region(options).await?;
-    let base = base_config(options, &region).await;
-    let config = match &options.sts_role_arn {
-        Some(role) => base
-            .to_builder()
-            .credentials_provider(assumed_role(options, role, &base).await)
-            .build(),
-        None => base,
+/// The access of a stream's clients.
+pub(super) async fn stream_access(options: &AccessOptions) -> Result<Access> {
+    let clock = ServiceClock::default();
+    let base = base_config(&resolve_region(options).await?, &clock).await;
+    let job = match &options.static_keys {
+        Some(keys) => signed_by(base, static_credentials(keys), &clock),
+        None => {
+            let chain = JobChain::of(&base);
+            loading(base, chain, &clock)
+        }
     };
-    Ok(match &options.endpoint_url {
-        Some(url) => config.into_builder().endpoint_url(url.as_str()).build(),
-        None => config,
-    })
-}
-
-/// The configuration of a client of a checkpoint store: as the job itself, with the static keys or the AWS default
-/// chain. Never as the stream's role: that one may belong to the stream's account, while tables and buckets of
-/// checkpoints are the job's own.
-pub(crate) async fn store_config(options: &AccessOptions) -> Result<SdkConfig> {
-    Ok(base_config(options, &resolve_region(options).await?).await)
-}
-
-/// Everything but the role and the stream's endpoint. The SDK's own retries are off: the connector's count what
-/// they do and follow `kinesis.client*`.
-async fn base_config(options: &AccessOptions, region: &str) -> SdkConfig {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .build();
-    let loader = aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new(region.to_owned()))
-        .timeout_config(timeouts)
-        .retry_config(RetryConfig::disabled());
-    match &options.static_keys {
-        Some(keys) => loader.credentials_provider(static_credentials(keys)).load().await,
-        None => loader.load().await,
-    }
-}
-
-fn static_credentials(keys: &StaticKeys) -> Credentials {
-    Credentials::new(
-        keys.access_key_id.clone(),
-        keys.secret.expose().to_owned(),
-        keys.session_token.as_ref().map(|token| token.expose().to_owned()),
-        None,
-        "connector options",
-    )
-}
-
-/// Credentials of the role, renewed by the SDK before they expire. STS itself does retry: a query must not fail
-/// because one renewal did.
-async fn assumed_role(options: &AccessOptions, role: &str, base: &SdkConfig) -> SharedCredentialsProvider {
-    let sts = base.to_builder().retry_config(RetryConfig::standard());
-    let sts = match &options.sts_endpoint_url {
-        Some(url) => sts.endpoint_url(url.as_str()),
-        None => sts,
+    let Some(role) = &options.sts_role_arn else {
+        return Ok(job);
     };
+    let asking = Access {
+        config: job.config.clone(),
+        guard: job.guard.clone().with_retries(),
+    };
+    let sts = aws_sdk_sts::config::Builder::from(&asking.config).retry_config(RetryConfig::standard());
+    let sts = guarded!(sts, asking, options.sts_endpoint_url.as_deref());
     let session = options
         .sts_session_name
         .clone()
         .unwrap_or_else(|| format!("spark-kinesis-{}", uuid::Uuid::new_v4().simple()));
-    let mut provider = AssumeRoleProvider::builder(role)
-        .session_name(session)
-        .configure(&sts.build());
-    if let Some(id) = &options.sts_external_id {
-        provider = provider.external_id(id);
-    }
-    if let Some(region) = base.region() {
-        provider = provider.region(region.clone());
-    }
-    let source = match base.credentials_provider() {
-        Some(source) => source,
-        None => return SharedCredentialsProvider::new(provider.build().await),
+    let role = RoleCredentials {
+        client: aws_sdk_sts::Client::from_conf(sts.build()),
+        role: role.clone(),
+        session,
+        external_id: options.sts_external_id.clone(),
     };
-    SharedCredentialsProvider::new(provider.build_from_provider(source).await)
+    Ok(loading(job.config, role, &clock))
+}
+
+/// The access of a checkpoint store's clients: as the job itself. Never as the stream's role: that one may belong to
+/// the stream's account, while tables and buckets of checkpoints are the job's own. The stream's keys serve where the
+/// job has none.
+pub(crate) async fn store_access(options: &StoreAccess) -> Result<Access> {
+    let clock = ServiceClock::default();
+    let base = base_config(&region_or_default(options.region.as_deref()).await?, &clock).await;
+    Ok(match &options.job_keys {
+        Some(keys) => signed_by(base, static_credentials(keys), &clock),
+        None => {
+            let chain = JobChain::of(&base).or_else(options.stream_keys.as_ref().map(static_credentials));
+            loading(base, chain, &clock)
+        }
+    })
+}
+
+/// Everything but credentials and endpoints. The SDK's own retries are off, save those of the [`Guard`]: the
+/// connector's count what they do and follow `kinesis.client*`.
+async fn base_config(region: &str, clock: &ServiceClock) -> SdkConfig {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build();
+    aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(region.to_owned()))
+        .timeout_config(timeouts)
+        .retry_config(once_more())
+        .time_source(clock.clone())
+        // The clock is one for all clients, fan-out's short-lived ones too.
+        .disable_clock_skew_correction(true)
+        // Credentials that are loaded are kept by KeptCredentials.
+        .identity_cache(IdentityCache::no_cache())
+        .no_credentials()
+        .load()
+        .await
+}
+
+fn signed_by(base: SdkConfig, keys: Credentials, clock: &ServiceClock) -> Access {
+    let keys = SharedCredentialsProvider::new(keys);
+    Access {
+        config: base.into_builder().credentials_provider(keys).build(),
+        guard: Guard::new(clock.clone(), None),
+    }
+}
+
+fn loading(base: SdkConfig, provider: impl ProvideCredentials + 'static, clock: &ServiceClock) -> Access {
+    let kept = KeptCredentials::of(provider, clock.clone());
+    let shared = SharedCredentialsProvider::new(kept.clone());
+    Access {
+        config: base.into_builder().credentials_provider(shared).build(),
+        guard: Guard::new(clock.clone(), Some(kept)),
+    }
 }

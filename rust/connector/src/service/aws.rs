@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_config::SdkConfig;
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::{Builder, Config};
 use aws_sdk_kinesis::operation::RequestId;
 use aws_sdk_kinesis::primitives::{Blob, DateTime};
 use aws_sdk_kinesis::types::{
@@ -13,7 +13,7 @@ use aws_sdk_kinesis::types::{
     ShardFilter as SdkShardFilter, ShardFilterType, ShardIteratorType,
 };
 
-use super::access::sdk_config;
+use super::access::{guarded, stream_access};
 use super::clock::AnswerDate;
 use super::columns::{Encryption, RecordColumns};
 use super::failure::classify;
@@ -34,11 +34,30 @@ const GET_RECORDS_INTERVAL: Duration = Duration::from_millis(200);
 /// How far apart two clocks may be without anybody minding.
 const NEARLY_THE_SAME_TIME: Duration = Duration::from_secs(10);
 
+/// A client, with connections and credentials of its own, for any number of streams.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(super) config: Config,
+    pub(super) client: Client,
+}
+
+impl Connection {
+    /// Finds region and endpoint; calls no service but the one that gives the region.
+    pub async fn open(options: &AccessOptions) -> Result<Self> {
+        let access = stream_access(options).await?;
+        let endpoint = options.endpoint_url.as_deref();
+        let config = guarded!(Builder::from(&access.config), access, endpoint).build();
+        Ok(Self {
+            client: Client::from_conf(config.clone()),
+            config,
+        })
+    }
+}
+
 /// One stream of the Kinesis service.
 #[derive(Debug)]
 pub struct AwsKinesis {
-    pub(super) config: SdkConfig,
-    pub(super) client: Client,
+    pub(super) connection: Arc<Connection>,
     pub(super) stream: StreamId,
     pub(super) retry: RetryOptions,
     pub(super) own_calls: Arc<RequestCounters>,
@@ -50,16 +69,23 @@ impl AwsKinesis {
     /// A client with connections of its own. Finds region and credentials, calls no service but those that give
     /// them.
     pub async fn connect(access: &AccessOptions, stream: StreamId, retry: RetryOptions) -> Result<Self> {
-        let config = sdk_config(access).await?;
-        Ok(Self {
-            client: Client::new(&config),
-            config,
+        Ok(Self::on(Arc::new(Connection::open(access).await?), stream, retry))
+    }
+
+    /// A stream by a client that others may use too.
+    pub(crate) fn on(connection: Arc<Connection>, stream: StreamId, retry: RetryOptions) -> Self {
+        Self {
+            connection,
             stream,
             retry,
             own_calls: Arc::default(),
             pace: Pace::of_interval(GET_RECORDS_INTERVAL),
             starved: Starved::default(),
-        })
+        }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.connection.client
     }
 
     /// With at most as many GetRecords a second and shard as this interval between them makes, and at least the five that
@@ -93,7 +119,7 @@ impl AwsKinesis {
         let mut shards = Vec::new();
         let mut token: Option<String> = None;
         loop {
-            let request = self.client.list_shards().max_results(SHARDS_PER_PAGE);
+            let request = self.client().list_shards().max_results(SHARDS_PER_PAGE);
             // A token stands for the stream and the filter of its first page; the API refuses both together.
             let request = match token.take() {
                 Some(token) => request.next_token(token),
@@ -142,7 +168,7 @@ impl AwsKinesis {
     async fn get_page(&self, iterator: &ShardIterator, limit: u32) -> Result<Page> {
         let date = AnswerDate::default();
         let answer = self
-            .client
+            .client()
             .get_records()
             .shard_iterator(iterator.0.as_str())
             .set_stream_arn(self.arn())
@@ -173,7 +199,7 @@ impl AwsKinesis {
         counters: &Arc<RequestCounters>,
     ) -> Result<ShardIterator> {
         let answer = with_retries_unless_throttled(&self.retry, counters, || async {
-            self.client
+            self.client()
                 .get_shard_iterator()
                 .set_stream_name(self.name())
                 .set_stream_arn(self.arn())
@@ -201,7 +227,7 @@ impl AwsKinesis {
     async fn put_once(&self, entries: &[PutEntry]) -> Result<Vec<PutOutcome>> {
         let records = entries.iter().map(sdk_entry).collect::<Result<Vec<_>>>()?;
         let answer = self
-            .client
+            .client()
             .put_records()
             .set_stream_name(self.name())
             .set_stream_arn(self.arn())
@@ -237,7 +263,7 @@ impl KinesisApi for AwsKinesis {
     async fn describe_stream(&self) -> Result<StreamSummary> {
         let date = AnswerDate::default();
         let answer = with_retries(&self.retry, &self.own_calls, || async {
-            self.client
+            self.client()
                 .describe_stream_summary()
                 .set_stream_name(self.name())
                 .set_stream_arn(self.arn())

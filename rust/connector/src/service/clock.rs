@@ -1,13 +1,69 @@
 //! The service's clock, as its answers tell it.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
+use aws_smithy_async::time::TimeSource;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::http::Headers;
 use aws_smithy_types::config_bag::ConfigBag;
 use chrono::DateTime;
+
+/// How far this machine's clock may be from the service's before signatures go by the service's: those that are more
+/// than five minutes off are refused.
+const WITHIN_SIGNATURE: i64 = 240_000;
+
+/// This machine's clock, set right by the service's where it is too far off for signatures. Clones are one clock: what
+/// one client learns, all others know.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ServiceClock {
+    /// How far the service's clock is ahead, milliseconds; 0 where they agree well enough.
+    ahead: Arc<AtomicI64>,
+}
+
+impl ServiceClock {
+    /// Takes the date of an answer that refused a signature. True where this sets the clock, so that the next signature
+    /// is another one.
+    pub fn learn(&self, date: i64) -> bool {
+        let ahead = date - chrono::Utc::now().timestamp_millis();
+        let ahead = if ahead.abs() < WITHIN_SIGNATURE { 0 } else { ahead };
+        let before = self.ahead.swap(ahead, Ordering::Relaxed);
+        let set = (ahead - before).abs() >= WITHIN_SIGNATURE;
+        if set && ahead != 0 {
+            tracing::warn!(
+                "this machine's clock is {} s off the service's, by which requests are signed from now on",
+                ahead / 1_000
+            );
+        }
+        set
+    }
+
+    #[cfg(test)]
+    pub fn set_ahead(&self, millis: i64) {
+        self.ahead.store(millis, Ordering::Relaxed);
+    }
+}
+
+impl TimeSource for ServiceClock {
+    fn now(&self) -> SystemTime {
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        let apart = Duration::from_millis(ahead.unsigned_abs());
+        match ahead < 0 {
+            true => SystemTime::now() - apart,
+            false => SystemTime::now() + apart,
+        }
+    }
+}
+
+/// The header `Date`, milliseconds since the epoch.
+pub(super) fn date_of(headers: &Headers) -> Option<i64> {
+    let date = DateTime::parse_from_rfc2822(headers.get("date")?).ok()?;
+    Some(date.timestamp_millis())
+}
 
 /// Takes the HTTP header `Date` from the answers to the call that it is given to.
 #[derive(Clone, Debug, Default)]
@@ -31,12 +87,7 @@ impl Intercept for AnswerDate {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let date = context
-            .response()
-            .headers()
-            .get("date")
-            .and_then(|date| DateTime::parse_from_rfc2822(date).ok())
-            .map(|date| date.timestamp_millis());
+        let date = date_of(context.response().headers());
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = date;
         Ok(())
     }

@@ -2,14 +2,15 @@
 
 use std::error::Error as StdError;
 
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::RequestId;
 use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::event_stream::RawMessage;
 
-use crate::error::{Error, ErrorKind, unstopped};
+use super::credentials::LoadFailure;
+use crate::error::{Error, ErrorKind, quotes_request, unstopped};
 
 /// What a failed call of `operation` on `stream` means.
 pub fn classify<E>(operation: &'static str, stream: &str, error: SdkError<E, HttpResponse>) -> Error
@@ -27,13 +28,11 @@ where
             let request_id = refused.request_id().unwrap_or("unknown").to_owned();
             refusal(operation, code, message, status).with("requestId", request_id)
         }
-        _ if credentials_failed(&error) => Error::new(
-            ErrorKind::Access,
-            format!(
-                "no AWS credentials for {operation}: {}. Set kinesis.awsAccessKeyId and kinesis.awsSecretKey, \
-                 or kinesis.stsRoleArn, or give the process a profile, a role or environment variables",
-                unstopped(&chain(&error))
-            ),
+        _ if let Some(failure) = LoadFailure::in_error(&error) => no_credentials(
+            operation,
+            &failure,
+            "Set kinesis.awsAccessKeyId and kinesis.awsSecretKey, or kinesis.stsRoleArn, or give the process a profile, \
+             a role or environment variables",
         ),
         SdkError::TimeoutError(_) => unreachable(operation, "no answer in time"),
         SdkError::ConstructionFailure(_) => Error::new(
@@ -97,10 +96,17 @@ fn unreachable(operation: &str, why: &str) -> Error {
 
 /// An error with what caused it, in words.
 pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
+    let words_of = |error: &(dyn StdError + 'static)| match error.downcast_ref::<ErrorMetadata>() {
+        Some(refused) => told(
+            refused.code().unwrap_or("unknown"),
+            refused.message().unwrap_or_default(),
+        ),
+        None => error.to_string(),
+    };
+    let mut text = words_of(error);
     let mut cause = error.source();
     while let Some(current) = cause {
-        let words = current.to_string();
+        let words = words_of(current);
         // Some errors repeat their cause's words.
         if !text.ends_with(&words) {
             text = format!("{text}: {words}");
@@ -110,25 +116,63 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     text
 }
 
-/// True where no credentials could be found or made, rather than the request failing.
-pub(crate) fn credentials_failed(error: &(dyn StdError + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(current) = cause {
-        if current.is::<CredentialsError>() {
-            return true;
-        }
-        cause = current.source();
+/// A request that could not be signed. `advice` is for where there are no credentials at all: an outage is not
+/// mended by options.
+pub(crate) fn no_credentials(operation: &str, failure: &LoadFailure, advice: &str) -> Error {
+    let message = match (failure.passes, failure.nothing_found) {
+        (true, _) => format!(
+            "no AWS credentials for {operation} at the moment: {failure}. It was tried again, and may pass: look at \
+             what gives the credentials, and at the way there"
+        ),
+        (false, true) => format!("no AWS credentials for {operation}: {failure}. {advice}"),
+        (false, false) => format!("no AWS credentials for {operation}: {failure}"),
+    };
+    Error::new(ErrorKind::Access, message).retryable(failure.passes)
+}
+
+/// A service's error in words. Its own words are left out where it didn't take the signature: they may quote what was
+/// signed, session token and all.
+pub(crate) fn told(code: &str, message: &str) -> String {
+    if message.is_empty() || is_of_signature(code) || quotes_request(message) {
+        code.to_owned()
+    } else {
+        format!("{code}: {message}")
     }
-    false
+}
+
+/// True for an error that says the signature is wrong, or of another time.
+fn is_of_signature(code: &str) -> bool {
+    matches!(
+        code,
+        "InvalidSignatureException"
+            | "InvalidSignature"
+            | "SignatureDoesNotMatch"
+            | "SignatureDoesNotMatchException"
+            | "IncompleteSignature"
+            | "IncompleteSignatureException"
+            | "AuthFailure"
+            | "RequestExpired"
+            | "RequestTimeTooSkewed"
+    )
+}
+
+/// True for an error that other credentials, or another clock, may mend.
+pub(super) fn refuses_signer(code: &str) -> bool {
+    is_of_signature(code)
+        || matches!(
+            code,
+            "ExpiredToken"
+                | "ExpiredTokenException"
+                | "InvalidAccessKeyId"
+                | "InvalidClientTokenId"
+                | "InvalidToken"
+                | "UnrecognizedClientException"
+        )
 }
 
 /// What an error code of the service means.
 fn refusal(operation: &str, code: &str, message: &str, status: u16) -> Error {
-    let told = if message.is_empty() {
-        code.to_owned()
-    } else {
-        format!("{code}: {}", unstopped(message))
-    };
+    let told = told(code, message);
     let make = |kind, advice: &str| Error::new(kind, format!("{operation} failed with {told}. {advice}"));
     match code {
         "ProvisionedThroughputExceededException"
@@ -164,16 +208,14 @@ fn refusal(operation: &str, code: &str, message: &str, status: u16) -> Error {
             "The stream is being changed, or something else uses the same consumer",
         )
         .retryable(true),
-        "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestExpired" | "RequestTimeTooSkewed" => {
-            make(
-                ErrorKind::Access,
-                "Check the secret key, and this machine's clock: requests more than five minutes off are refused",
-            )
-        }
+        code if is_of_signature(code) => make(
+            ErrorKind::Access,
+            "Check the secret key, kinesis.region, and this machine's clock: requests more than five minutes off are \
+             refused",
+        ),
         "AccessDeniedException"
         | "UnrecognizedClientException"
         | "InvalidClientTokenId"
-        | "IncompleteSignatureException"
         | "MissingAuthenticationTokenException"
         | "MissingAuthenticationToken"
         | "OptInRequired" => make(
@@ -223,8 +265,10 @@ mod tests {
         for (code, status, kind, retryable) in cases {
             let error = refusal("GetRecords", code, "told", status);
             assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{code}");
-            assert!(
-                error.message().contains(code) && error.message().contains("told"),
+            assert!(error.message().contains(code), "{error}");
+            assert_eq!(
+                error.message().contains("told"),
+                !is_of_signature(code),
                 "{error}"
             );
         }

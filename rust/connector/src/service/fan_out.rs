@@ -133,7 +133,7 @@ const SUBSCRIBE: &str = "SubscribeToShard";
 impl FanOutApi for AwsKinesis {
     async fn register_consumer(&self, stream_arn: &str, name: &str) -> Result<Consumer> {
         let answer = with_retries(&self.retry, &self.own_calls, || async {
-            self.client
+            self.client()
                 .register_stream_consumer()
                 .stream_arn(stream_arn)
                 .consumer_name(name)
@@ -170,7 +170,7 @@ impl FanOutApi for AwsKinesis {
             }
         };
         let answer = with_retries(&self.retry, &self.own_calls, || async {
-            self.client
+            self.client()
                 .describe_stream_consumer()
                 .set_consumer_arn(arn.clone())
                 .set_stream_arn(stream_arn.clone())
@@ -217,7 +217,7 @@ impl FanOutApi for AwsKinesis {
 
     async fn deregister_consumer(&self, arn: &str) -> Result<()> {
         with_retries(&self.retry, &self.own_calls, || async {
-            self.client
+            self.client()
                 .deregister_stream_consumer()
                 .consumer_arn(arn)
                 .send()
@@ -251,7 +251,7 @@ impl FanOutApi for AwsKinesis {
         counters.count_request();
         let sent = connection
             .client
-            .get_or_init(|| Client::new(&self.config))
+            .get_or_init(|| Client::from_conf(self.connection.config.clone()))
             .subscribe_to_shard()
             .consumer_arn(consumer_arn)
             .shard_id(shard.as_str())

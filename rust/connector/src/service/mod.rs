@@ -5,8 +5,10 @@ mod access;
 mod aws;
 mod clock;
 mod columns;
+mod credentials;
 mod failure;
 mod fan_out;
+mod guard;
 mod pace;
 mod patience;
 mod presence;
@@ -20,10 +22,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use access::resolve_region;
-pub(crate) use access::store_config;
+pub(crate) use access::{Access, guarded, store_access};
 pub use aws::AwsKinesis;
+pub(crate) use aws::Connection;
 pub use columns::{Encryption, RecordColumns};
-pub(crate) use failure::{chain, credentials_failed};
+pub(crate) use credentials::LoadFailure;
+pub(crate) use failure::{chain, no_credentials, told};
 pub use fan_out::{
     Consumer, ConsumerId, ConsumerStatus, FanOutApi, SubscribeAt, Subscription, SubscriptionConnection,
 };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::options::{AccessOptions, Secret, StaticKeys};
+use crate::options::{AccessOptions, Secret, StaticKeys, StoreAccess};
 
 /// The names that AWS's SDK for Java reads, in the order of [`SystemProperties::new`].
 pub const SYSTEM_PROPERTIES: [&str; 4] = [
@@ -27,37 +27,44 @@ impl SystemProperties {
         }
     }
 
-    /// The names and values of those that are set.
-    pub(crate) fn values(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        SYSTEM_PROPERTIES
-            .into_iter()
-            .zip(&self.values)
-            .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    fn keys(&self) -> Option<StaticKeys> {
+        let [_, key, secret, token] = &self.values;
+        Some(StaticKeys {
+            access_key_id: key.clone()?,
+            secret: Secret::new(secret.clone()?),
+            session_token: token.clone().map(Secret::new),
+        })
+    }
+
+    fn region(&self) -> Option<String> {
+        let [region, ..] = &self.values;
+        region.clone()
     }
 
     /// The options, with what they leave open and the properties say.
     pub(crate) fn complete(&self, access: &AccessOptions) -> AccessOptions {
-        let [region, key, secret, token] = &self.values;
-        let keys = match (key, secret) {
-            (Some(key), Some(secret)) => Some(StaticKeys {
-                access_key_id: key.clone(),
-                secret: Secret::new(secret.clone()),
-                session_token: token.clone().map(Secret::new),
-            }),
-            _ => None,
-        };
         AccessOptions {
-            region: access.region.clone().or_else(|| region.clone()),
-            static_keys: access.static_keys.clone().or(keys),
+            region: access.region.clone().or_else(|| self.region()),
+            static_keys: access.static_keys.clone().or_else(|| self.keys()),
             ..access.clone()
+        }
+    }
+
+    /// The same for a store, which is called as the job: the properties' keys come before the options'.
+    pub(crate) fn complete_store(&self, access: StoreAccess) -> StoreAccess {
+        StoreAccess {
+            region: access.region.or_else(|| self.region()),
+            job_keys: self.keys(),
+            ..access
         }
     }
 }
 
 impl fmt::Debug for SystemProperties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set = SYSTEM_PROPERTIES.iter().zip(&self.values);
         f.debug_set()
-            .entries(self.values().map(|(name, _)| name))
+            .entries(set.filter_map(|(name, value)| value.is_some().then_some(name)))
             .finish()
     }
 }
@@ -103,6 +110,19 @@ mod tests {
         assert_eq!(properties().complete(&given), given);
         let half = SystemProperties::new([None, Some("AKIA".into()), None, None]);
         assert_eq!(half.complete(&access(&[])).static_keys, None);
+    }
+
+    #[test]
+    fn a_store_is_called_by_the_properties_keys_before_the_options() {
+        let stream_keys =
+            access(&[("kinesis.awsAccessKeyId", "OWN"), ("kinesis.awsSecretKey", "own")]).static_keys;
+        let store = properties().complete_store(StoreAccess {
+            stream_keys: stream_keys.clone(),
+            ..StoreAccess::default()
+        });
+        assert_eq!(store.region.as_deref(), Some("eu-west-1"));
+        assert_eq!(store.job_keys.expect("keys").access_key_id, "AKIA");
+        assert_eq!(store.stream_keys, stream_keys);
     }
 
     #[test]

@@ -83,6 +83,11 @@ pub struct KnobUpdate {
     pub shard_limits: Option<LimitsUpdate>,
     /// Access key ids answered with UnrecognizedClientException; replaces the former list.
     pub rejected_keys: Option<BTreeSet<String>>,
+    /// Added to the service's clock: its answers' `Date`, and what it takes a request's time for. Requests more than five
+    /// minutes off are refused, as the service does.
+    pub clock_offset_ms: Option<i64>,
+    /// Makes all connections that are open now half-open: nothing gets through any more. New ones work.
+    pub darken_connections: bool,
     /// Milliseconds before an answer, by operation; 0 removes.
     pub delays: BTreeMap<String, u64>,
     /// Faults of calls, added to those there are.
@@ -193,6 +198,7 @@ pub(crate) struct Settings {
     pub empty_answers: u64,
     pub shard_limits: Option<ShardLimits>,
     pub rejected_keys: BTreeSet<String>,
+    pub clock_offset_ms: i64,
     pub subscriptions: SubscriptionSettings,
     #[serde(skip)]
     pub delays: BTreeMap<Operation, u64>,
@@ -211,6 +217,7 @@ impl Default for Settings {
             empty_answers: 0,
             shard_limits: None,
             rejected_keys: BTreeSet::new(),
+            clock_offset_ms: 0,
             subscriptions: SubscriptionSettings::default(),
             delays: BTreeMap::new(),
         }

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use crate::checkpoint::failure::Service;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{AccessOptions, MetadataOptions, RetryOptions};
-use crate::service::{RequestCounters, store_config, with_retries};
+use crate::options::{MetadataOptions, RetryOptions, StoreAccess};
+use crate::service::{RequestCounters, guarded, store_access, with_retries};
 
 // The names of awslabs/spark-sql-kinesis-connector, so that a table made for it can be used on.
 /// The attribute of the source.
@@ -47,7 +47,7 @@ pub(crate) struct Table {
     pub(super) place: String,
     pub(super) retry: RetryOptions,
     pub(super) counters: Arc<RequestCounters>,
-    access: AccessOptions,
+    access: StoreAccess,
     endpoint_url: Option<String>,
     client: OnceCell<Client>,
     /// Held by whoever looks after the table: the others of this process wait, then find it there.
@@ -64,7 +64,7 @@ impl fmt::Debug for Table {
 
 impl Table {
     /// The table that the options name.
-    pub(crate) fn new(access: AccessOptions, metadata: &MetadataOptions) -> Result<Self> {
+    pub(crate) fn new(access: StoreAccess, metadata: &MetadataOptions) -> Result<Self> {
         let name = metadata.dynamodb_table.clone().ok_or_else(|| {
             Error::new(
                 ErrorKind::Internal,
@@ -86,12 +86,9 @@ impl Table {
     pub(super) async fn client(&self) -> Result<&Client> {
         self.client
             .get_or_try_init(|| async {
-                let config = store_config(&self.access).await?;
-                let builder = aws_sdk_dynamodb::config::Builder::from(&config);
-                let builder = match &self.endpoint_url {
-                    Some(url) => builder.endpoint_url(url),
-                    None => builder,
-                };
+                let access = store_access(&self.access).await?;
+                let builder = aws_sdk_dynamodb::config::Builder::from(&access.config);
+                let builder = guarded!(builder, access, &self.endpoint_url);
                 Ok(Client::from_conf(builder.build()))
             })
             .await

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_config::{Region, SdkConfig};
+use aws_config::Region;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::RequestChecksumCalculation;
 use aws_sdk_s3::error::SdkError;
@@ -12,8 +12,8 @@ use tokio::sync::OnceCell;
 
 use crate::checkpoint::failure::Service;
 use crate::error::Result;
-use crate::options::{AccessOptions, MetadataOptions, RetryOptions};
-use crate::service::{RequestCounters, store_config, with_retries};
+use crate::options::{MetadataOptions, RetryOptions, StoreAccess};
+use crate::service::{Access, RequestCounters, guarded, store_access, with_retries};
 
 /// How messages name the service.
 pub(super) const SERVICE: Service = Service {
@@ -30,7 +30,7 @@ pub(crate) struct Bucket {
     pub(super) name: String,
     pub(super) retry: RetryOptions,
     pub(super) counters: Arc<RequestCounters>,
-    access: AccessOptions,
+    access: StoreAccess,
     endpoint_url: Option<String>,
     client: OnceCell<Client>,
 }
@@ -45,7 +45,7 @@ impl fmt::Debug for Bucket {
 
 impl Bucket {
     /// A bucket as the options reach it.
-    pub(crate) fn new(access: AccessOptions, metadata: &MetadataOptions, name: &str) -> Self {
+    pub(crate) fn new(access: StoreAccess, metadata: &MetadataOptions, name: &str) -> Self {
         Self {
             name: name.to_owned(),
             retry: metadata.retry,
@@ -63,28 +63,29 @@ impl Bucket {
 
     /// A client for the region where the bucket is.
     async fn find(&self) -> Result<Client> {
-        let config = store_config(&self.access).await?;
-        let client = self.connect(&config);
+        let access = store_access(&self.access).await?;
+        let client = self.connect(&access);
         match self.region_of_bucket(&client).await? {
-            Some(region) if config.region().is_none_or(|other| other.as_ref() != region) => {
-                let there = config.into_builder().region(Region::new(region)).build();
-                Ok(self.connect(&there))
+            Some(region)
+                if access
+                    .config
+                    .region()
+                    .is_none_or(|other| other.as_ref() != region) =>
+            {
+                let config = access.config.into_builder().region(Region::new(region)).build();
+                Ok(self.connect(&Access { config, ..access }))
             }
             _ => Ok(client),
         }
     }
 
-    fn connect(&self, config: &SdkConfig) -> Client {
-        let builder = aws_sdk_s3::config::Builder::from(config)
+    fn connect(&self, access: &Access) -> Client {
+        let builder = aws_sdk_s3::config::Builder::from(&access.config)
             // The signature covers the content; stores that only speak S3's protocol may not know more checksums.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             // A dotted name is no part of the certificate's host, and an address of one's own has no other hosts.
             .force_path_style(self.endpoint_url.is_some() || self.name.contains('.'));
-        let builder = match &self.endpoint_url {
-            Some(url) => builder.endpoint_url(url),
-            None => builder,
-        };
-        Client::from_conf(builder.build())
+        Client::from_conf(guarded!(builder, access, &self.endpoint_url).build())
     }
 
     /// Where the bucket is, as far as the service tells: the stream's region need not be the bucket's. A refusal that

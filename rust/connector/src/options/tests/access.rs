@@ -174,12 +174,21 @@ fn regions_that_disagree_are_told() {
         ("kinesis.endpointUrl", "https://kinesis.us-west-2.amazonaws.com"),
     ]))
     .unwrap();
-    assert_eq!(parsed.options.access.region.as_deref(), Some("us-east-1"));
+    // As where the table is in another region than the stream.
+    assert_eq!(parsed.options.access.region.as_deref(), Some("us-west-2"));
+    assert_eq!(parsed.options.store_access().region.as_deref(), Some("us-east-1"));
+    assert_eq!(parsed.warnings, Vec::<String>::new());
+    let parsed = source(&with_name(&[
+        ("kinesis.kinesisRegion", "us-east-1"),
+        ("kinesis.endpointUrl", "https://kinesis.us-west-2.amazonaws.com"),
+    ]))
+    .unwrap();
+    assert_eq!(parsed.options.access.region.as_deref(), Some("us-west-2"));
     assert_eq!(
         parsed.warnings,
         [
-            "kinesis.region is us-east-1, but the host of kinesis.endpointUrl is in us-west-2: requests are signed for \
-          us-east-1; set kinesis.kinesisRegion to the stream's region if that is wrong"
+            "kinesis.kinesisRegion is us-east-1, but the host of kinesis.endpointUrl is in us-west-2, which requests are \
+             signed for: make them agree"
         ]
     );
     assert_refused(

@@ -1,0 +1,85 @@
+//! The AWS default chain.
+
+use std::time::Duration;
+
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig, imds};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, Result, future};
+use aws_smithy_types::timeout::TimeoutConfig;
+
+/// Longest wait for an answer of the instance's metadata; a busy instance's take seconds.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest waits for a connection to, and an answer of, what else the chain asks (STS, SSO).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// A client of the instance's metadata that bears with slow answers.
+pub(in crate::service) fn metadata_client(config: &ProviderConfig) -> imds::Client {
+    imds::Client::builder()
+        .configure(config)
+        .read_timeout(METADATA_TIMEOUT)
+        .build()
+}
+
+/// The default chain: environment, profile, web identity, container, instance metadata. Each load makes it anew, so
+/// that files and processes are asked again, and no connection of an earlier load is used. Its clients retry by
+/// themselves.
+#[derive(Clone, Debug)]
+pub(in crate::service) struct JobChain {
+    region: Option<Region>,
+    use_fips: Option<bool>,
+    use_dual_stack: Option<bool>,
+    last_resort: Option<Credentials>,
+}
+
+impl JobChain {
+    /// The chain of a process whose clients are configured like this.
+    pub fn of(config: &SdkConfig) -> Self {
+        Self {
+            region: config.region().cloned(),
+            use_fips: config.use_fips(),
+            use_dual_stack: config.use_dual_stack(),
+            last_resort: None,
+        }
+    }
+
+    /// With these credentials where the chain has nothing.
+    pub fn or_else(self, last_resort: Option<Credentials>) -> Self {
+        Self { last_resort, ..self }
+    }
+
+    async fn load(&self) -> Result {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .build();
+        let config = ProviderConfig::default()
+            .with_behavior_version(Some(BehaviorVersion::latest()))
+            .with_region(self.region.clone())
+            .with_use_fips(self.use_fips)
+            .with_use_dual_stack(self.use_dual_stack)
+            .with_timeout_config(timeouts);
+        let metadata = metadata_client(&config);
+        let mut chain = DefaultCredentialsChain::builder()
+            .configure(config)
+            .imds_client(metadata);
+        chain.set_region(self.region.clone());
+        let loaded = chain.build().await.provide_credentials().await;
+        match (&self.last_resort, loaded) {
+            (Some(keys), Err(CredentialsError::CredentialsNotLoaded(_))) => Ok(keys.clone()),
+            (_, loaded) => loaded,
+        }
+    }
+}
+
+impl ProvideCredentials for JobChain {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.load())
+    }
+}

@@ -1,0 +1,129 @@
+//! Why credentials could not be loaded.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use aws_config::meta::ProviderChainError;
+use aws_credential_types::provider::error::CredentialsError;
+
+use crate::service::failure::chain;
+
+/// A failure to load credentials, in words, and whether trying again may mend it.
+#[derive(Clone, Debug)]
+pub(crate) struct LoadFailure {
+    /// An outage, rather than credentials that are missing or refused.
+    pub passes: bool,
+    /// There are none, wherever they were looked for: options help.
+    pub nothing_found: bool,
+    told: String,
+}
+
+/// How the chain's providers are told, by their names.
+const PROVIDERS: [(&str, &str); 5] = [
+    ("Environment", "environment variables"),
+    ("Profile", "profile"),
+    ("WebIdentityToken", "web identity"),
+    ("EcsContainer", "container"),
+    (METADATA, "instance metadata"),
+];
+const METADATA: &str = "Ec2InstanceMetadata";
+/// In the words of a connection that stands and brings no answer in time.
+const SILENT: &str = "read timeout";
+
+impl LoadFailure {
+    /// One that trying again may mend.
+    pub fn that_passes(told: impl Into<String>) -> Self {
+        Self {
+            passes: true,
+            nothing_found: false,
+            told: told.into(),
+        }
+    }
+
+    /// A refusal.
+    pub fn that_stays(told: impl Into<String>) -> Self {
+        Self {
+            passes: false,
+            ..Self::that_passes(told)
+        }
+    }
+
+    /// The failure among the causes of an error, if credentials are what it failed with.
+    pub fn in_error(error: &(dyn StdError + 'static)) -> Option<Self> {
+        let mut cause = Some(error);
+        let mut found = None;
+        while let Some(current) = cause {
+            if let Some(failure) = current.downcast_ref::<Self>() {
+                return Some(failure.clone());
+            }
+            if let (None, Some(failure)) = (&found, current.downcast_ref::<CredentialsError>()) {
+                found = Some(failure);
+            }
+            cause = current.source();
+        }
+        found.map(Self::of)
+    }
+
+    /// What a provider failed with.
+    fn of(error: &CredentialsError) -> Self {
+        let attempts = error
+            .source()
+            .and_then(|source| source.downcast_ref::<ProviderChainError<CredentialsError>>());
+        match (error, attempts) {
+            (_, Some(attempts)) => Self::of_chain(attempts),
+            (CredentialsError::CredentialsNotLoaded(_), None) => Self {
+                nothing_found: true,
+                ..Self::that_stays(chain(error))
+            },
+            (CredentialsError::InvalidConfiguration(_), None) => Self::that_stays(chain(error)),
+            _ => Self::that_passes(chain(error)),
+        }
+    }
+
+    /// Nothing was found. Instance metadata that don't answer are an outage: on a machine that has none, there is
+    /// nobody to connect to.
+    fn of_chain(error: &ProviderChainError<CredentialsError>) -> Self {
+        let mut silent = false;
+        let tried: Vec<_> = error
+            .attempts()
+            .iter()
+            .map(|attempt| {
+                let known = PROVIDERS.iter().find(|(name, _)| *name == attempt.name());
+                let name = known.map_or(attempt.name(), |(_, name)| name);
+                let why = attempt.error().source().map_or_else(|| "none".to_owned(), chain);
+                silent |= attempt.name() == METADATA && why.contains(SILENT);
+                format!("{name} ({why})")
+            })
+            .collect();
+        let mut told = format!("tried {}", tried.join(", "));
+        if silent {
+            told.push_str(
+                ". Instance metadata that don't answer in a container may need a hop limit of 2 \
+                 (HttpPutResponseHopLimit)",
+            );
+        }
+        Self {
+            passes: silent,
+            nothing_found: !silent,
+            told,
+        }
+    }
+}
+
+impl fmt::Display for LoadFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.told)
+    }
+}
+
+impl StdError for LoadFailure {}
+
+impl From<LoadFailure> for CredentialsError {
+    fn from(failure: LoadFailure) -> Self {
+        match (failure.passes, failure.nothing_found) {
+            (true, _) => Self::provider_error(failure),
+            (false, true) => Self::not_loaded(failure),
+            (false, false) => Self::invalid_configuration(failure),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Credentials as they are kept.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, Result, SharedCredentialsProvider, future};
+use aws_smithy_async::time::TimeSource;
+
+use super::LoadFailure;
+use crate::service::clock::ServiceClock;
+
+/// Longest wait for credentials: less than a request may take, so that its failure can say what was missing.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(25);
+/// How long before their end credentials are renewed, but no more than a third of the time they are good for.
+const RENEW_AHEAD: Duration = Duration::from_secs(300);
+/// After which time credentials without an end are loaded again: files change.
+const LOOK_AGAIN: Duration = Duration::from_secs(900);
+/// Between two renewals ahead, and between two loads that a refusal of the same key asks for.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Loads credentials from a provider and keeps them. Once loaded, they are used until they expire: renewals begin
+/// ahead, beside the requests, and one that fails is made again. What the service refuses is loaded anew, once.
+#[derive(Clone)]
+pub(in crate::service) struct KeptCredentials {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    provider: SharedCredentialsProvider,
+    clock: ServiceClock,
+    state: Mutex<State>,
+    /// Held by whoever loads while nothing can be used: the others wait, and share what came of it.
+    loading: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    current: Option<Current>,
+    /// A renewal is under way beside the requests.
+    renewing: bool,
+    /// No renewal ahead before this.
+    rest_until: Option<SystemTime>,
+    /// Loads so far, and what the last one failed with.
+    loads: u64,
+    failure: Option<LoadFailure>,
+}
+
+struct Current {
+    credentials: Credentials,
+    loaded: SystemTime,
+    /// The service refused them.
+    refused: bool,
+    /// There were no others when they were to be loaded anew: refusals are nothing new until then.
+    known_until: Option<SystemTime>,
+}
+
+/// What there is at the moment.
+enum Now {
+    Good(Credentials),
+    /// Good, and to be renewed by who got this.
+    Due(Credentials),
+    Nothing,
+}
+
+impl KeptCredentials {
+    /// Credentials of this provider, which is asked for them when first needed. The clock says when they expire.
+    pub fn of(provider: impl ProvideCredentials + 'static, clock: ServiceClock) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                provider: SharedCredentialsProvider::new(provider),
+                clock,
+                state: Mutex::default(),
+                loading: tokio::sync::Mutex::default(),
+            }),
+        }
+    }
+
+    /// The service refused a request that was signed with this key.
+    pub fn refused(&self, access_key_id: &str) {
+        let now = self.inner.clock.now();
+        if let Some(current) = &mut self.inner.state().current
+            && current.credentials.access_key_id() == access_key_id
+            && current.known_until.is_none_or(|until| until <= now)
+        {
+            current.refused = true;
+        }
+    }
+
+    async fn get(&self) -> Result {
+        let seen = match self.inner.state().look(self.inner.clock.now()) {
+            (Now::Good(credentials), _) => return Ok(credentials),
+            (Now::Due(credentials), _) => {
+                let inner = self.inner.clone();
+                tokio::spawn(async move { inner.renew().await });
+                return Ok(credentials);
+            }
+            (Now::Nothing, loads) => loads,
+        };
+        let _loading = self.inner.loading.lock().await;
+        {
+            let mut state = self.inner.state();
+            match state.look(self.inner.clock.now()) {
+                (Now::Good(credentials) | Now::Due(credentials), _) => {
+                    // Just loaded; the next to ask renews them if that is due.
+                    state.renewing = false;
+                    return Ok(credentials);
+                }
+                (Now::Nothing, loads) => {
+                    // Whoever waited while another failed would fail alike, only later.
+                    if let (true, Some(failure)) = (loads > seen, &state.failure) {
+                        return Err(failure.clone().into());
+                    }
+                }
+            }
+        }
+        let failure = match self.inner.load().await {
+            Ok(credentials) => return Ok(credentials),
+            Err(failure) => failure,
+        };
+        // Refused, but there are no others: the request will tell.
+        let now = self.inner.clock.now();
+        match &mut self.inner.state().current {
+            Some(current) if !current.has_expired(now) => {
+                tracing::warn!("credentials that the service refused could not be loaded anew: {failure}");
+                current.refused = false;
+                current.known_until = Some(now + PAUSE);
+                Ok(current.credentials.clone())
+            }
+            _ => Err(failure.into()),
+        }
+    }
+}
+
+impl ProvideCredentials for KeptCredentials {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.get())
+    }
+}
+
+impl fmt::Debug for KeptCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeptCredentials(…)")
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn load(&self) -> std::result::Result<Credentials, LoadFailure> {
+        let loaded = tokio::time::timeout(LOAD_TIMEOUT, self.provider.provide_credentials()).await;
+        let loaded = loaded.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(LOAD_TIMEOUT)));
+        let now = self.clock.now();
+        let mut state = self.state();
+        state.loads += 1;
+        let loaded =
+            match loaded {
+                Ok(credentials) if credentials.expiry().is_some_and(|end| end <= now) => Err(
+                    LoadFailure::that_passes("the credentials that were given have expired"),
+                ),
+                Ok(credentials) => Ok(credentials),
+                Err(error) => Err(LoadFailure::in_error(&error)
+                    .unwrap_or_else(|| LoadFailure::that_passes(error.to_string()))),
+            };
+        match loaded {
+            Ok(credentials) => {
+                let came_again = state
+                    .current
+                    .as_ref()
+                    .is_some_and(|current| current.refused && current.credentials == credentials);
+                state.failure = None;
+                state.current = Some(Current {
+                    credentials: credentials.clone(),
+                    loaded: now,
+                    refused: false,
+                    known_until: came_again.then(|| now + PAUSE),
+                });
+                Ok(credentials)
+            }
+            Err(failure) => {
+                state.failure = Some(failure.clone());
+                Err(failure)
+            }
+        }
+    }
+
+    async fn renew(&self) {
+        if let Err(failure) = self.load().await {
+            tracing::warn!("credentials could not be renewed, and are used on until they expire: {failure}");
+        }
+        let now = self.clock.now();
+        let mut state = self.state();
+        state.renewing = false;
+        state.rest_until = Some(now + PAUSE);
+    }
+}
+
+impl State {
+    /// What there is, and how many loads there were.
+    fn look(&mut self, now: SystemTime) -> (Now, u64) {
+        let Some(current) = &self.current else {
+            return (Now::Nothing, self.loads);
+        };
+        if current.refused || current.has_expired(now) {
+            return (Now::Nothing, self.loads);
+        }
+        let credentials = current.credentials.clone();
+        let resting = self.renewing || self.rest_until.is_some_and(|until| now < until);
+        if resting || now < current.due() {
+            return (Now::Good(credentials), self.loads);
+        }
+        self.renewing = true;
+        (Now::Due(credentials), self.loads)
+    }
+}
+
+impl Current {
+    fn has_expired(&self, now: SystemTime) -> bool {
+        self.credentials.expiry().is_some_and(|end| end <= now)
+    }
+
+    fn due(&self) -> SystemTime {
+        match self.credentials.expiry() {
+            Some(end) => {
+                let good_for = end.duration_since(self.loaded).unwrap_or_default();
+                end - RENEW_AHEAD.min(good_for / 3)
+            }
+            None => self.loaded + LOOK_AGAIN,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

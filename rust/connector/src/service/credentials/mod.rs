@@ -1,0 +1,26 @@
+//! Credentials: loaded from where they come from, kept as long as they are good, and renewed ahead of their end.
+
+mod chain;
+mod failure;
+mod kept;
+mod role;
+
+pub(super) use chain::{JobChain, metadata_client};
+pub(crate) use failure::LoadFailure;
+pub(super) use kept::KeptCredentials;
+pub(super) use role::RoleCredentials;
+
+use aws_credential_types::Credentials;
+
+use crate::options::StaticKeys;
+
+/// Keys that the user gave.
+pub(super) fn static_credentials(keys: &StaticKeys) -> Credentials {
+    Credentials::new(
+        keys.access_key_id.clone(),
+        keys.secret.expose().to_owned(),
+        keys.session_token.as_ref().map(|token| token.expose().to_owned()),
+        None,
+        "connector options",
+    )
+}

@@ -1,0 +1,232 @@
+//! What every client of an AWS service does after an attempt: what the SDK's own retries, which are off, would not.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use aws_sdk_sts::types::error::ExpiredTokenException;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeTransmitInterceptorContextRef, Error, FinalizerInterceptorContextRef, InterceptorContext,
+};
+use aws_smithy_runtime_api::client::orchestrator::OrchestratorError;
+use aws_smithy_runtime_api::client::retries::classifiers::{
+    ClassifyRetry, RetryAction, RetryClassifierPriority,
+};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
+use aws_smithy_types::error::ErrorMetadata;
+use aws_smithy_types::retry::{ErrorKind, RetryConfig};
+
+use super::clock::{ServiceClock, date_of};
+use super::credentials::KeptCredentials;
+use super::failure::refuses_signer;
+
+/// Looks after a client's attempts:
+///
+/// - One that timed out or was cut off poisons its connection: when a peer vanishes without a word, whatever rides the
+///   same connection waits in vain until the kernel gives up, about a quarter of an hour.
+/// - One that was refused for who signed it, or how, is made once more: with credentials loaded anew where they were
+///   loaded, and by the service's clock where this machine's is off.
+///
+/// Nothing else is tried again here, unless it is asked for: those who call count their tries and follow the options.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    clock: ServiceClock,
+    credentials: Option<KeptCredentials>,
+    retries_others: bool,
+}
+
+/// The retries of a guarded client.
+pub(super) fn once_more() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(2)
+        .with_initial_backoff(Duration::from_millis(1))
+}
+
+impl Guard {
+    /// Of clients that sign by this clock, with these credentials unless the user gave keys that stay.
+    pub(super) fn new(clock: ServiceClock, credentials: Option<KeptCredentials>) -> Self {
+        Self {
+            clock,
+            credentials,
+            retries_others: false,
+        }
+    }
+
+    /// Lets the SDK retry other failures too, as it does by itself.
+    pub(super) fn with_retries(self) -> Self {
+        Self {
+            retries_others: true,
+            ..self
+        }
+    }
+}
+
+impl Intercept for Guard {
+    fn name(&self) -> &'static str {
+        "Guard"
+    }
+
+    fn read_after_signing(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let signature = context.request().headers().get("authorization");
+        if let Some(key) = signature.and_then(signing_key) {
+            cfg.interceptor_state().store_put(SigningKey(key.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let Some(Err(error)) = context.output_or_error() else {
+            return Ok(());
+        };
+        if error.is_timeout_error() || error.is_connector_error() {
+            let connection = cfg.load::<CaptureSmithyConnection>();
+            if let Some(connection) = connection.and_then(CaptureSmithyConnection::get) {
+                connection.poison();
+            }
+            return Ok(());
+        }
+        if !refused(error) {
+            return Ok(());
+        }
+        let date = context
+            .response()
+            .and_then(|response| date_of(response.headers()));
+        if date.is_some_and(|date| self.clock.learn(date)) {
+            return Ok(());
+        }
+        if let (Some(credentials), Some(SigningKey(key))) = (&self.credentials, cfg.load::<SigningKey>()) {
+            credentials.refused(key);
+        }
+        Ok(())
+    }
+}
+
+impl ClassifyRetry for Guard {
+    fn name(&self) -> &'static str {
+        "Guard"
+    }
+
+    fn priority(&self) -> RetryClassifierPriority {
+        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
+    }
+
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        match context.output_or_error() {
+            Some(Err(error)) if refused(error) => {
+                RetryAction::retryable_error_with_explicit_delay(ErrorKind::ClientError, Duration::ZERO)
+            }
+            _ if self.retries_others => RetryAction::NoActionIndicated,
+            _ => RetryAction::RetryForbidden,
+        }
+    }
+}
+
+/// The id of the key that an attempt was signed with.
+#[derive(Debug)]
+struct SigningKey(String);
+
+impl Storable for SigningKey {
+    type Storer = StoreReplace<Self>;
+}
+
+/// True where the service took the request, but not its signature.
+fn refused(error: &OrchestratorError<Error>) -> bool {
+    let mut cause = error.as_operation_error().and_then(StdError::source);
+    while let Some(current) = cause {
+        if current.is::<ExpiredTokenException>() {
+            return true;
+        }
+        if let Some(code) = current
+            .downcast_ref::<ErrorMetadata>()
+            .and_then(ErrorMetadata::code)
+        {
+            return refuses_signer(code);
+        }
+        cause = current.source();
+    }
+    false
+}
+
+/// The key in a header `AWS4-HMAC-SHA256 Credential=<key>/…`.
+fn signing_key(authorization: &str) -> Option<&str> {
+    let (_, scope) = authorization.split_once("Credential=")?;
+    scope.split('/').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_kinesis::Client;
+    use aws_sdk_kinesis::config::{Builder, SharedHttpClient};
+    use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+    use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+    use aws_smithy_types::timeout::TimeoutConfig;
+    use kinesis_sandbox::{KnobUpdate, Sandbox, SandboxConfig};
+
+    use super::super::access::{guarded, stream_access};
+    use crate::options::{AccessOptions, Secret, StaticKeys};
+
+    fn trusting(certificate: &str) -> SharedHttpClient {
+        let roots = TrustStore::empty().with_pem_certificate(certificate);
+        let tls = TlsContext::builder().with_trust_store(roots).build();
+        aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(tls.expect("a context"))
+            .build_https()
+    }
+
+    /// The peer of an HTTP/2 connection vanishes: one attempt is lost, not all that follow.
+    #[tokio::test]
+    async fn a_connection_that_went_dark_costs_one_attempt() {
+        let config = SandboxConfig {
+            tls_port: Some(0),
+            ..SandboxConfig::default()
+        };
+        let sandbox = Sandbox::start(config).await.expect("the sandbox starts");
+        let options = AccessOptions {
+            region: Some("us-east-1".to_owned()),
+            endpoint_url: None,
+            sts_role_arn: None,
+            sts_session_name: None,
+            sts_endpoint_url: None,
+            sts_external_id: None,
+            static_keys: Some(StaticKeys {
+                access_key_id: "AKIDTEST".to_owned(),
+                secret: Secret::new("secret"),
+                session_token: None,
+            }),
+        };
+        let access = stream_access(&options).await.expect("an access");
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(super::Duration::from_secs(2));
+        let config = Builder::from(&access.config)
+            .http_client(trusting(sandbox.tls_certificate().expect("HTTPS")))
+            .timeout_config(timeouts.build());
+        let config = guarded!(config, access, sandbox.tls_endpoint());
+        let client = Client::from_conf(config.build());
+        client.list_streams().send().await.expect("answered");
+        let dark = KnobUpdate {
+            darken_connections: true,
+            ..KnobUpdate::default()
+        };
+        sandbox.apply(&dark).expect("turned");
+        let lost = client.list_streams().send().await;
+        assert!(
+            matches!(lost, Err(aws_sdk_kinesis::error::SdkError::TimeoutError(_))),
+            "{lost:?}"
+        );
+        client.list_streams().send().await.expect("by another connection");
+        assert_eq!(sandbox.stats().connections, 2);
+    }
+}

@@ -1,0 +1,537 @@
+//! Where the services are, as whom they are called, and what becomes of a query when either fails or changes.
+
+// Helpers of tests fail as tests do.
+#![allow(clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kinesis_connector::checkpoint::dynamodb::DynamoDbStore;
+use kinesis_connector::checkpoint::s3::{S3Location, S3Store};
+use kinesis_connector::checkpoint::{CheckpointStore, ClaimKey};
+use kinesis_connector::options::{self, SourceOptions};
+use kinesis_connector::plan::batch_read_tasks;
+use kinesis_connector::read::ShardReader;
+use kinesis_connector::sink::{SinkRecord, StreamWriter};
+use kinesis_connector::{Engine, Error, ErrorKind, SinkConfig, SourceConfig};
+use serde_json::json;
+use support::stub::{Answer, Stub, in_own_process, session, sts_refusal, variable};
+use support::{FAN_OUT, LocalFiles, NAMED, STREAM, World, assert_exact, read_all};
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/reader";
+/// Takes the options' static keys away: what is called is called by the chain.
+const BY_CHAIN: [(&str, &str); 2] = [("kinesis.awsAccessKeyId", ""), ("kinesis.awsSecretKey", "")];
+/// One try for each request.
+const ONCE: (&str, &str) = ("kinesis.clientNumRetries", "0");
+
+/// What a query with these options fails with at its start.
+async fn refused(world: &World, options: &[(&str, &str)]) -> Error {
+    match world.try_query(options).await {
+        Ok(_) => panic!("the query opens"),
+        Err(error) => error,
+    }
+}
+
+/// The options of a role that this STS gives.
+fn role(sts: &Stub) -> [(&str, &str); 2] {
+    [
+        ("kinesis.stsRoleArn", ROLE),
+        ("kinesis.stsEndpointUrl", sts.endpoint.as_str()),
+    ]
+}
+
+/// A stream of ten records, whose service refuses those who sign with one of these keys.
+async fn ten_records(rejected_keys: &[&str]) -> World {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..10).await;
+    world.knobs(json!({"rejected_keys": rejected_keys}));
+    world
+}
+
+async fn reads_ten(world: &World, options: &[(&str, &str)]) {
+    let mut query = world.query(options).await;
+    assert_exact(&query.rows(10).await, "r", 0..10);
+}
+
+fn store_options(more: &[(&str, &str)]) -> SourceOptions {
+    let fixed = [
+        ("kinesis.streamName", STREAM),
+        ("kinesis.region", "eu-west-1"),
+        ("kinesis.metadataNumRetries", "0"),
+    ];
+    let all: BTreeMap<String, String> = fixed
+        .iter()
+        .chain(more)
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    options::source(&all).expect("good options").options
+}
+
+fn claim() -> ClaimKey {
+    ClaimKey {
+        source: "s".to_owned(),
+        batch: 1,
+        shard: "shardId-0".into(),
+    }
+}
+
+async fn ask_table(endpoint: &str, more: &[(&str, &str)]) {
+    let table = [
+        ("kinesis.metadataCommitterType", "DYNAMODB"),
+        ("kinesis.dynamodb.tableName", "claims"),
+        ("kinesis.dynamodb.endpointUrl", endpoint),
+    ];
+    let store = DynamoDbStore::new(&store_options(&[&table[..], more].concat())).expect("a store");
+    assert_eq!(store.get(&claim()).await.expect("asked"), None);
+}
+
+async fn ask_bucket(endpoint: &str, more: &[(&str, &str)]) {
+    let options = store_options(&[&[("kinesis.s3.endpointUrl", endpoint)], more].concat());
+    let location = S3Location::parse("s3://claims/x")
+        .expect("a path")
+        .expect("of S3");
+    let store = S3Store::new(&options, &location);
+    assert_eq!(store.get(&claim()).await.expect("asked"), None);
+}
+
+/// A store that has nothing.
+async fn empty_store() -> Stub {
+    Stub::start(|_, seen| match seen.header("x-amz-target") {
+        "" => Answer::of(404, "<Error><Code>NoSuchKey</Code></Error>"),
+        _ => Answer::of(200, "{}"),
+    })
+    .await
+}
+
+/// Every variable that AWS's SDKs read, set to what would lead elsewhere.
+#[test]
+fn the_environment_never_beats_an_option() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let elsewhere = runtime.block_on(Stub::start(|_, _| Answer::of(500, "elsewhere")));
+    let url = elsewhere.endpoint.as_str();
+    let config = folder.path().join("config").to_string_lossy().into_owned();
+    let services: String = ["kinesis", "sts", "dynamodb", "s3"]
+        .map(|service| format!("{service} =\n  endpoint_url = {url}\n"))
+        .concat();
+    let profile = format!(
+        "[profile hostile]\nregion = mars-north-1\nendpoint_url = {url}\nservices = all\n\
+         use_fips_endpoint = true\n[services all]\n{services}"
+    );
+    std::fs::write(&config, profile).expect("written");
+    let variables = [
+        ("AWS_ENDPOINT_URL", url),
+        ("AWS_ENDPOINT_URL_KINESIS", url),
+        ("AWS_ENDPOINT_URL_STS", url),
+        ("AWS_ENDPOINT_URL_DYNAMODB", url),
+        ("AWS_ENDPOINT_URL_S3", url),
+        ("AWS_REGION", "mars-north-1"),
+        ("AWS_DEFAULT_REGION", "mars-north-1"),
+        ("AWS_PROFILE", "hostile"),
+        ("AWS_CONFIG_FILE", config.as_str()),
+        ("AWS_ACCESS_KEY_ID", "AKIDHOSTILE"),
+        ("AWS_SECRET_ACCESS_KEY", "hostile"),
+        ("AWS_SESSION_TOKEN", "hostile"),
+        ("AWS_ROLE_ARN", "arn:aws:iam::999999999999:role/hostile"),
+        ("AWS_ROLE_SESSION_NAME", "hostile"),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", config.as_str()),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", url),
+        ("AWS_EC2_METADATA_DISABLED", "false"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", url),
+        ("AWS_USE_FIPS_ENDPOINT", "true"),
+        ("AWS_USE_DUALSTACK_ENDPOINT", "true"),
+        ("AWS_RETRY_MODE", "adaptive"),
+        ("AWS_MAX_ATTEMPTS", "1"),
+        ("AWS_DEFAULTS_MODE", "in-region"),
+        ("AWS_STS_REGIONAL_ENDPOINTS", "legacy"),
+        ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "false"),
+        ("AWS_AUTH_SCHEME_PREFERENCE", "sigv4a"),
+        ("AWS_SIGV4A_SIGNING_REGION_SET", "*"),
+        ("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported"),
+        ("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_supported"),
+        ("AWS_DISABLE_REQUEST_COMPRESSION", "false"),
+        ("AWS_S3_USE_ARN_REGION", "true"),
+        ("AWS_S3_DISABLE_MULTIREGION_ACCESS_POINTS", "false"),
+    ];
+    let here = in_own_process("the_environment_never_beats_an_option", &variables, async {
+        let world = World::with_shards(1).await;
+        world.knobs(json!({"rejected_keys": ["AKIDHOSTILE"]}));
+        write(&world, 10).await;
+        reads_ten(&world, &[]).await;
+
+        let sts = Stub::sts().await;
+        world.knobs(json!({"rejected_keys": ["AKIDHOSTILE", "AKIDTEST"]}));
+        reads_ten(&world, &role(&sts)).await;
+        let asked = sts.seen();
+        assert_eq!(asked.len(), 1);
+        assert!(
+            asked[0].signed().contains("AKIDTEST") && asked[0].signed().contains("us-east-1/sts"),
+            "{asked:?}"
+        );
+
+        let store = empty_store().await;
+        ask_table(&store.endpoint, &[]).await;
+        ask_bucket(&store.endpoint, &[]).await;
+        let asked = store.seen();
+        assert!(asked[0].signed().contains("eu-west-1/dynamodb"), "{:?}", asked[0]);
+        let bucket = asked.last().expect("asked");
+        assert!(bucket.signed().contains("eu-west-1/s3"), "{bucket:?}");
+    });
+    assert!(!here || elsewhere.seen().is_empty(), "{:?}", elsewhere.seen());
+}
+
+async fn write(world: &World, rows: usize) {
+    let options = BTreeMap::from([
+        ("kinesis.streamName", STREAM),
+        ("kinesis.region", "us-east-1"),
+        ("kinesis.endpointUrl", world.endpoint.as_str()),
+        ("kinesis.awsAccessKeyId", "AKIDTEST"),
+        ("kinesis.awsSecretKey", "secret"),
+    ]);
+    let config = SinkConfig::parse(&json!({"version": 1, "options": options}).to_string());
+    let writer = StreamWriter::open(&Engine::new(), config.expect("options")).expect("a writer");
+    let records = (0..rows)
+        .map(|row| SinkRecord {
+            partition_key: "k".into(),
+            data: format!("r{row}").into(),
+            explicit_hash_key: None,
+        })
+        .collect();
+    writer.write(records).await.expect("taken");
+    writer.flush().await.expect("written");
+}
+
+#[tokio::test]
+async fn an_sts_that_throttles_or_fails_for_a_while_is_asked_again() {
+    let world = ten_records(&["AKIDTEST"]).await;
+    let sts = Stub::start(|number, seen| match number {
+        0..=3 => sts_refusal(400, "Throttling", "Rate exceeded"),
+        4..=7 => sts_refusal(503, "ServiceUnavailable", "later"),
+        _ => session(seen, 0, 3_600),
+    })
+    .await;
+    reads_ten(&world, &role(&sts)).await;
+}
+
+#[test]
+fn one_failure_of_sts_ends_no_query_with_web_identity() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let sts = runtime.block_on(Stub::start(|number, seen| match number {
+        0 => sts_refusal(503, "ServiceUnavailable", "later"),
+        _ => session(seen, 0, 3_600),
+    }));
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let token = folder.path().join("token").to_string_lossy().into_owned();
+    std::fs::write(&token, "token").expect("written");
+    let variables = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", token.as_str()),
+        ("AWS_ROLE_ARN", ROLE),
+        ("AWS_ENDPOINT_URL_STS", sts.endpoint.as_str()),
+    ];
+    let here = in_own_process(
+        "one_failure_of_sts_ends_no_query_with_web_identity",
+        &variables,
+        async {
+            let world = ten_records(&[]).await;
+            reads_ten(&world, &[&BY_CHAIN[..], &[ONCE]].concat()).await;
+        },
+    );
+    assert!(!here || sts.seen().len() == 2, "{:?}", sts.seen());
+}
+
+#[tokio::test]
+async fn a_refused_role_is_told_in_the_words_of_sts() {
+    let world = ten_records(&[]).await;
+    let sts =
+        Stub::start(|_, _| sts_refusal(403, "AccessDenied", "not authorized to perform: sts:AssumeRole"))
+            .await;
+    let error = refused(&world, &role(&sts)).await;
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Access, false));
+    for part in [
+        "STS",
+        &sts.endpoint,
+        ROLE,
+        "AccessDenied: not authorized to perform: sts:AssumeRole",
+    ] {
+        assert!(error.message().contains(part), "{part} in: {error}");
+    }
+    assert!(!error.message().contains("kinesis.awsAccessKeyId"), "{error}");
+    assert_eq!(sts.seen().len(), 1, "a refusal is no failure that passes");
+}
+
+#[tokio::test]
+async fn an_sts_out_of_reach_is_named() {
+    let world = ten_records(&[]).await;
+    let gone = Stub::sts().await.endpoint.clone();
+    let role = [
+        ("kinesis.stsRoleArn", ROLE),
+        ("kinesis.stsEndpointUrl", &gone),
+        ONCE,
+    ];
+    let error = refused(&world, &role).await;
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Access, true));
+    for part in ["STS", &gone, ROLE] {
+        assert!(error.message().contains(part), "{part} in: {error}");
+    }
+    assert!(!error.message().contains("kinesis.awsAccessKeyId"), "{error}");
+}
+
+/// Instance metadata: whether a request is one for a token, the role's name, or credentials.
+fn metadata(seen: &support::stub::Seen) -> Answer {
+    match seen
+        .path
+        .strip_prefix("/latest/meta-data/iam/security-credentials/")
+    {
+        None => Answer {
+            headers: vec![("x-aws-ec2-metadata-token-ttl-seconds", "21600".to_owned())],
+            ..Answer::of(200, "token")
+        },
+        Some("") => Answer::of(200, "job"),
+        Some(_) => {
+            let end = (chrono::Utc::now() + chrono::Duration::hours(6)).format("%Y-%m-%dT%H:%M:%SZ");
+            let credentials = json!({
+                "Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": "ASIAJOB", "SecretAccessKey": "secret",
+                "Token": "token", "LastUpdated": "2024-01-01T00:00:00Z", "Expiration": end.to_string(),
+            });
+            Answer::of(200, credentials.to_string())
+        }
+    }
+}
+
+#[test]
+fn instance_metadata_may_be_slow_once() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let slow = Duration::from_millis(1_500);
+    let imds = runtime.block_on(Stub::start(move |number, seen| match number {
+        0 => metadata(seen).after(slow),
+        _ => metadata(seen),
+    }));
+    let variables = [
+        ("AWS_EC2_METADATA_DISABLED", "false"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds.endpoint.as_str()),
+    ];
+    in_own_process("instance_metadata_may_be_slow_once", &variables, async {
+        let world = ten_records(&[]).await;
+        reads_ten(&world, &[&BY_CHAIN[..], &[ONCE]].concat()).await;
+    });
+}
+
+#[test]
+fn silent_instance_metadata_are_told_with_the_hop_limit() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let imds = runtime.block_on(Stub::start(|_, seen| {
+        metadata(seen).after(Duration::from_secs(600))
+    }));
+    let variables = [
+        ("AWS_EC2_METADATA_DISABLED", "false"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds.endpoint.as_str()),
+    ];
+    in_own_process(
+        "silent_instance_metadata_are_told_with_the_hop_limit",
+        &variables,
+        async {
+            let world = ten_records(&[]).await;
+            let error = refused(&world, &[&BY_CHAIN[..], &[ONCE]].concat()).await;
+            assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Access, true));
+            for part in ["instance metadata", "hop limit", "environment", "profile"] {
+                assert!(error.message().contains(part), "{part} in: {error}");
+            }
+        },
+    );
+}
+
+#[test]
+fn no_credentials_at_all_is_final_and_tells_what_was_tried() {
+    in_own_process(
+        "no_credentials_at_all_is_final_and_tells_what_was_tried",
+        &[],
+        async {
+            let world = ten_records(&[]).await;
+            let error = refused(&world, &BY_CHAIN).await;
+            assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Access, false));
+            for part in [
+                "environment",
+                "profile",
+                "web identity",
+                "container",
+                "kinesis.awsAccessKeyId",
+            ] {
+                assert!(error.message().contains(part), "{part} in: {error}");
+            }
+        },
+    );
+}
+
+/// A query whose credentials' file is changed while it runs, and the old ones refused.
+async fn follows_a_file(path: &str, content: impl Fn(&str) -> String) {
+    let world = ten_records(&[]).await;
+    std::fs::write(path, content("AKIDOLD")).expect("written");
+    let mut query = world.query(&[&BY_CHAIN[..], &[ONCE]].concat()).await;
+    assert_exact(&query.rows(10).await, "r", 0..10);
+    world.knobs(json!({"rejected_keys": ["AKIDOLD"]}));
+    std::fs::write(path, content("AKIDNEW")).expect("written");
+    world.put("s", 0..10).await;
+    assert_exact(&query.rows(10).await, "s", 0..10);
+}
+
+#[test]
+fn a_rotated_credentials_file_is_read_again() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = folder.path().join("credentials").to_string_lossy().into_owned();
+    let variables = [("AWS_SHARED_CREDENTIALS_FILE", path.as_str())];
+    in_own_process("a_rotated_credentials_file_is_read_again", &variables, async {
+        let content =
+            |key: &str| format!("[default]\naws_access_key_id = {key}\naws_secret_access_key = secret\n");
+        follows_a_file(&variable("AWS_SHARED_CREDENTIALS_FILE"), content).await;
+    });
+}
+
+#[test]
+fn a_credential_process_is_run_again() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let config = folder.path().join("config").to_string_lossy().into_owned();
+    let told = folder.path().join("told").to_string_lossy().into_owned();
+    std::fs::write(&config, format!("[default]\ncredential_process = cat {told}\n")).expect("written");
+    let variables = [("AWS_CONFIG_FILE", config.as_str()), ("TOLD", told.as_str())];
+    in_own_process("a_credential_process_is_run_again", &variables, async {
+        let content =
+            |key: &str| json!({"Version": 1, "AccessKeyId": key, "SecretAccessKey": "secret"}).to_string();
+        follows_a_file(&variable("TOLD"), content).await;
+    });
+}
+
+#[test]
+fn a_store_is_called_by_the_jobs_chain_and_by_the_streams_keys_only_without_one() {
+    let keys = [
+        ("kinesis.awsAccessKeyId", "AKIDSTREAM"),
+        ("kinesis.awsSecretKey", "secret"),
+    ];
+    let signed = move || async move {
+        let store = empty_store().await;
+        ask_table(&store.endpoint, &keys).await;
+        ask_bucket(&store.endpoint, &keys).await;
+        let seen = store.seen();
+        assert!(seen.len() >= 2, "{seen:?}");
+        seen.iter()
+            .map(|seen| {
+                seen.signed()
+                    .split(['=', '/'])
+                    .nth(1)
+                    .unwrap_or_default()
+                    .to_owned()
+            })
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let name = "a_store_is_called_by_the_jobs_chain_and_by_the_streams_keys_only_without_one";
+    let job = [
+        ("AWS_ACCESS_KEY_ID", "AKIDJOB"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    for (variables, key) in [(&job[..], "AKIDJOB"), (&[], "AKIDSTREAM")] {
+        let variables = [variables, &[("EXPECTED_KEY", key)]].concat();
+        in_own_process(name, &variables, async {
+            assert_eq!(signed().await, [variable("EXPECTED_KEY")].into());
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_refused_signature_is_told_without_what_the_service_quotes() {
+    let quoted = "the Canonical String should have been x-amz-security-token:TOKENSECRET \u{1b}[31m";
+    let told = json!({"__type": "InvalidSignatureException", "message": quoted}).to_string();
+    let service = Stub::start(move |_, _| Answer::of(400, told.clone())).await;
+    let mut world = ten_records(&[]).await;
+    world.endpoint.clone_from(&service.endpoint);
+    let error = refused(&world, &[]).await.to_string();
+    assert!(error.contains("InvalidSignatureException"), "{error}");
+    assert!(
+        !error.contains("TOKENSECRET") && !error.contains("Canonical"),
+        "{error}"
+    );
+
+    let sts =
+        Stub::start(move |_, _| sts_refusal(403, "SignatureDoesNotMatch", "security-token:TOKENSECRET"))
+            .await;
+    let error = refused(&world, &role(&sts)).await.to_string();
+    assert!(error.contains("SignatureDoesNotMatch"), "{error}");
+    assert!(!error.contains("TOKENSECRET"), "{error}");
+}
+
+#[tokio::test]
+async fn control_characters_of_a_service_are_escaped() {
+    let told = json!({"__type": "ValidationException", "message": "a\nb\u{1b}[31m"}).to_string();
+    let service = Stub::start(move |_, _| Answer::of(400, told.clone())).await;
+    let mut world = ten_records(&[]).await;
+    world.endpoint.clone_from(&service.endpoint);
+    let error = refused(&world, &[]).await;
+    assert!(error.message().contains(r"a\nb\u{1b}[31m"), "{error}");
+    assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
+}
+
+/// Ten minutes from the service's time.
+#[tokio::test]
+async fn a_wrong_clock_is_corrected_by_the_services() {
+    let world = ten_records(&[]).await;
+    world.knobs(json!({"clock_offset_ms": 600_000}));
+    reads_ten(&world, &[ONCE]).await;
+    let refusals = |operation: &str| -> u64 {
+        let stats = world.sandbox.stats();
+        let errors = stats
+            .operations
+            .get(operation)
+            .map(|operation| operation.errors.clone());
+        errors.unwrap_or_default().values().sum()
+    };
+    world.hasten_subscriptions();
+    let mut query = world.query(&[FAN_OUT, NAMED, ONCE]).await;
+    assert_exact(&query.rows(10).await, "r", 0..10);
+    assert_eq!(
+        refusals("SubscribeToShard"),
+        0,
+        "{:?}",
+        world.sandbox.stats().operations
+    );
+}
+
+/// As a service's process that reads one stretch of a stream after the other does.
+#[tokio::test]
+async fn reads_with_other_ends_share_a_client() {
+    let world = ten_records(&["AKIDTEST"]).await;
+    let sts = Stub::sts().await;
+    let engine = Engine::new();
+    let before = world.sandbox.stats().connections;
+    for end in 0..30 {
+        let end = (chrono::Utc::now() + chrono::Duration::seconds(1 + end))
+            .format("AT_TIMESTAMP %Y-%m-%dT%H:%M:%SZ")
+            .to_string();
+        let mut options = BTreeMap::from([
+            ("kinesis.streamName", STREAM),
+            ("kinesis.region", "us-east-1"),
+            ("kinesis.endpointUrl", world.endpoint.as_str()),
+            ("kinesis.awsAccessKeyId", "AKIDTEST"),
+            ("kinesis.awsSecretKey", "secret"),
+            ("kinesis.startingPosition", "TRIM_HORIZON"),
+            ("kinesis.endingPosition", end.as_str()),
+        ]);
+        options.extend(role(&sts));
+        let config =
+            SourceConfig::parse(&json!({"version": 1, "options": options}).to_string()).expect("options");
+        let mut rows = Vec::new();
+        for task in batch_read_tasks(&engine, &config).await.expect("planned") {
+            let reader =
+                ShardReader::open(&engine, config.clone(), &task, Arc::new(LocalFiles)).expect("a reader");
+            rows.extend(read_all(&reader).await.expect("rows"));
+            reader.finish(true).await.expect("finished");
+        }
+        assert_exact(&rows, "r", 0..10);
+    }
+    assert_eq!(sts.seen().len(), 1, "sessions of the role");
+    assert!(
+        world.sandbox.stats().connections - before <= 4,
+        "{:?}",
+        world.sandbox.stats().connections
+    );
+}
