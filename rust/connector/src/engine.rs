@@ -14,7 +14,7 @@ use crate::options::{AccessOptions, RetryOptions, StreamId};
 use crate::read::ShardMemory;
 use crate::recent::Recent;
 use crate::service::{AwsKinesis, Connection, FanOutApi, KinesisApi, SystemProperties};
-use crate::sink::{Progress, StreamKey, StreamsProgress};
+use crate::sink::{Progress, SinkKey, StreamsProgress};
 
 /// Sources of which a process remembers that it saw the driver's mark; looking again costs one read.
 const MARKS_KEPT: usize = 1_000;
@@ -166,7 +166,7 @@ impl Engine {
     pub(crate) fn sink_progress(&self, config: &SinkConfig) -> Arc<Progress> {
         let (stream, access) = (&config.options.stream, &config.options.access);
         let name = stream.arn.as_ref().unwrap_or(&stream.name).clone();
-        let key: StreamKey = (access.endpoint_url.clone(), access.region.clone(), name);
+        let key: SinkKey = (access.endpoint_url.clone(), access.region.clone(), name);
         self.inner.sinks.of(key)
     }
 

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, unstopped};
 use crate::service::{LoadFailure, chain, no_credentials, told};
 
 /// A store's service, as messages name it.

@@ -74,7 +74,7 @@ pub struct Planner {
     /// What its readers left in this process was ended. What stands there later is of the query's next start.
     closed: AtomicBool,
     /// The sources beside whose claims the driver left its mark.
-    marked: tokio::sync::Mutex<BTreeSet<String>>,
+    marked: Mutex<BTreeSet<String>>,
 }
 
 /// What the planner remembers from one call to the next. All of it can be found again after a restart.
@@ -237,7 +237,7 @@ impl Planner {
             memory: memory.clone(),
             sources: Mutex::default(),
             closed: AtomicBool::new(false),
-            marked: tokio::sync::Mutex::default(),
+            marked: Mutex::default(),
         })
     }
 
@@ -294,7 +294,7 @@ impl Planner {
             news: seen(shard),
             holder: reports.holder(&offset, shard),
             asked: Asked::lately(&self.process, &*self.api, shard),
-            marked: self.marked.initialized(),
+            marked: self.marked().contains(&offset.source),
         };
         TaskPlan::group(offset.read().map(task).collect(), offset.shards_per_task)
             .map(|plan| plan.to_json())
@@ -465,10 +465,9 @@ impl Planner {
     /// Leaves the driver's mark beside the claims of a source, once. A batch that Spark runs again after a restart,
     /// before it asks for a next one, goes without it.
     async fn mark(&self, source: &str) -> Result<()> {
-        let mut marked = self.marked.lock().await;
-        if !marked.contains(source) {
+        if !self.marked().contains(source) {
             self.store.leave_mark(source).await?;
-            marked.insert(source.to_owned());
+            self.marked().insert(source.to_owned());
         }
         Ok(())
     }
@@ -521,6 +520,10 @@ impl Planner {
         for source in self.sources().iter() {
             self.memory.close(source);
         }
+    }
+
+    fn marked(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.marked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sources(&self) -> MutexGuard<'_, BTreeSet<String>> {

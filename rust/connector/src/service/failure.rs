@@ -136,7 +136,7 @@ pub(crate) fn told(code: &str, message: &str) -> String {
     if message.is_empty() || is_of_signature(code) || quotes_request(message) {
         code.to_owned()
     } else {
-        format!("{code}: {message}")
+        format!("{code}: {}", unstopped(message))
     }
 }
 

@@ -195,7 +195,7 @@ impl FanOutApi for AwsKinesis {
         let mut token: Option<String> = None;
         loop {
             let page = with_retries(&self.retry, &self.own_calls, || async {
-                self.client
+                self.client()
                     .list_stream_consumers()
                     .stream_arn(stream_arn)
                     .set_next_token(token.clone())

@@ -25,7 +25,7 @@ pub use batch::{MAX_ENTRIES, MAX_REQUEST_BYTES, counted_bytes};
 pub use writer::WriterSettings;
 
 use connect::Connection;
-pub(crate) use progress::{Progress, StreamKey, StreamsProgress};
+pub(crate) use progress::{Progress, SinkKey, StreamsProgress};
 
 use crate::config::SinkConfig;
 use crate::engine::Engine;

@@ -65,15 +65,15 @@ impl Progress {
 }
 
 /// Which stream: the endpoint and the region, where they are given, and the name or the ARN.
-pub(crate) type StreamKey = (Option<String>, Option<String>, String);
+pub(crate) type SinkKey = (Option<String>, Option<String>, String);
 
 /// The progress of the streams that this process writes to, as long as there are writers.
 #[derive(Debug, Default)]
-pub(crate) struct StreamsProgress(Mutex<BTreeMap<StreamKey, Weak<Progress>>>);
+pub(crate) struct StreamsProgress(Mutex<BTreeMap<SinkKey, Weak<Progress>>>);
 
 impl StreamsProgress {
     /// The stream's, which all its writers share.
-    pub(crate) fn of(&self, stream: StreamKey) -> Arc<Progress> {
+    pub(crate) fn of(&self, stream: SinkKey) -> Arc<Progress> {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(progress) = streams.get(&stream).and_then(Weak::upgrade) {
             return progress;
