@@ -193,7 +193,7 @@ def test_restarts_wait_for_no_listener_and_the_consumer_goes_with_the_applicatio
         "ends": ends,
     }
     with Job("restarted", arguments, tmp_path / "job.log") as job:
-        job.await_condition(ready.exists, "all starts")
+        job.await_condition(ready.exists, "all starts", seconds=180)
         assert list(stream.consumers()) == ["app"]
         assert sandbox.calls("DeregisterStreamConsumer") == deregistered
         stream.put(events(10, 10))

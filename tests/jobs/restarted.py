@@ -27,7 +27,9 @@ class SlowListener:
             self.may_go_on.wait()
 
     def __getattr__(self, name):
-        return lambda *_: None
+        if name.startswith("on"):
+            return lambda *_: None
+        raise AttributeError(name)
 
     class Java:
         implements = ["org.apache.spark.scheduler.SparkListenerInterface"]
