@@ -53,6 +53,61 @@ def start():
     )
 
 
+def await_rows(query):
+    """Waits for rows that come from now on."""
+    with more_rows:
+        before = rows[0]
+        while rows[0] == before:
+            if not query.isActive:
+                raise query.exception()
+            more_rows.wait(0.1)
+
+
+ensure_callback_server_started
+from pyspark.sql import SparkSession
+
+arguments = json.loads(sys.argv[1])
+spark = SparkSession.builder.getOrCreate()
+context = spark.sparkContext
+rows, more_rows = [0], threading.Condition()
+
+
+class SlowListener:
+    """A Spark listener that keeps whatever is told of the end of a query until it may go on."""
+
+    may_go_on = threading.Event()
+
+    def onOtherEvent(self, event):
+        if event.getClass().getName().endswith("QueryTerminatedEvent"):
+            self.may_go_on.wait()
+
+    def __getattr__(self, name):
+        if name.startswith("on"):
+            return lambda *_: None
+        raise AttributeError(name)
+
+    class Java:
+        implements = ["org.apache.spark.scheduler.SparkListenerInterface"]
+
+
+def count(frame, _):
+    found = frame.count()
+    with more_rows:
+        rows[0] += found
+        more_rows.notify_all()
+
+
+def start():
+    return (
+        spark.readStream.format("aws-kinesis")
+        .options(**arguments["options"])
+        .load()
+        .writeStream.foreachBatch(count)
+        .option("checkpointLocation", arguments["checkpoint"])
+        .start()
+    )
+
+
 def await_rows(query, wanted):
     while not rows[0] >= wanted:
         if not query.isActive:
@@ -65,17 +120,16 @@ ensure_callback_server_started(context._gateway)
 context._jsc.sc().addSparkListener(SlowListener())
 for _ in range(arguments["restarts"]):
     query = start()
-    await_rows(query, arguments["rows"])
+    await_rows(query)
     query.stop()
 query = start()
-await_rows(query, arguments["rows"])
+await_rows(query)
 SlowListener.may_go_on.set()
-# What is read from now on is read after the listeners heard of all ends.
 context._jsc.sc().listenerBus().waitUntilEmpty(60_000)
+# Read after the listeners heard of all ends.
+await_rows(query)
 Path(arguments["ready"]).touch()
-await_rows(query, arguments["more_rows"])
 if arguments["ends"] == "by spark.stop()":
     spark.stop()
 else:
-    Path(arguments["ready"]).with_suffix(".again").touch()
     query.awaitTermination()
