@@ -1,6 +1,6 @@
 """Starts a query again and again while Spark's listeners are slow to hear of its ends, and ends while it runs.
 
-`ends` says how: by `spark.stop()`, or `killed`, which waits for a signal.
+`ends` says how: `by spark.stop()`, or by a signal that it waits for.
 """
 
 import json
@@ -60,59 +60,6 @@ def await_rows(query):
         while rows[0] == before:
             if not query.isActive:
                 raise query.exception()
-            more_rows.wait(0.1)
-
-
-ensure_callback_server_started
-from pyspark.sql import SparkSession
-
-arguments = json.loads(sys.argv[1])
-spark = SparkSession.builder.getOrCreate()
-context = spark.sparkContext
-rows, more_rows = [0], threading.Condition()
-
-
-class SlowListener:
-    """A Spark listener that keeps whatever is told of the end of a query until it may go on."""
-
-    may_go_on = threading.Event()
-
-    def onOtherEvent(self, event):
-        if event.getClass().getName().endswith("QueryTerminatedEvent"):
-            self.may_go_on.wait()
-
-    def __getattr__(self, name):
-        if name.startswith("on"):
-            return lambda *_: None
-        raise AttributeError(name)
-
-    class Java:
-        implements = ["org.apache.spark.scheduler.SparkListenerInterface"]
-
-
-def count(frame, _):
-    found = frame.count()
-    with more_rows:
-        rows[0] += found
-        more_rows.notify_all()
-
-
-def start():
-    return (
-        spark.readStream.format("aws-kinesis")
-        .options(**arguments["options"])
-        .load()
-        .writeStream.foreachBatch(count)
-        .option("checkpointLocation", arguments["checkpoint"])
-        .start()
-    )
-
-
-def await_rows(query, wanted):
-    while not rows[0] >= wanted:
-        if not query.isActive:
-            raise query.exception()
-        with more_rows:
             more_rows.wait(0.1)
 
 
