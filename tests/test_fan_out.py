@@ -180,29 +180,24 @@ def test_bad_options_are_told_at_once(spark, sandbox, stream):
     "ends", ["by spark.stop()", "SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)]
 )
 def test_restarts_wait_for_no_listener_and_the_consumer_goes_with_the_application(sandbox, stream, checkpoint, tmp_path, ends):
-    registered, deregistered = sandbox.calls("RegisterStreamConsumer"), sandbox.calls("DeregisterStreamConsumer")
-    stream.put(events(0, 10))
+    before = {operation: sandbox.calls(f"{operation}StreamConsumer") for operation in ("Register", "Deregister")}
     ready = tmp_path / "ready"
     arguments = {
         "options": fan_out_options(sandbox, stream),
         "checkpoint": str(checkpoint),
-        "restarts": 3 if ends == "by spark.stop()" else 0,
-        "rows": 10,
-        "more_rows": 20,
+        "restarts": 2 if ends == "by spark.stop()" else 0,
         "ready": str(ready),
         "ends": ends,
     }
-    with Job("restarted", arguments, tmp_path / "job.log") as job:
-        job.await_condition(ready.exists, "all starts")
-        assert list(stream.consumers()) == ["app"]
-        assert sandbox.calls("DeregisterStreamConsumer") == deregistered
-        stream.put(events(10, 10))
+    with Producer(stream, at_once=2, pause=0.2), Job("restarted", arguments, tmp_path / "job.log") as job:
+        job.await_condition(ready.exists, "all starts", seconds=180)
         if ends != "by spark.stop()":
-            job.await_condition(ready.with_suffix(".again").exists, "the later rows")
+            assert list(stream.consumers()) == ["app"]
             job.signal(ends)
         job.wait()
         assert not stream.consumers(), job.tail()
-    assert sandbox.calls("RegisterStreamConsumer") == registered + 1
+    for operation, calls in before.items():
+        assert sandbox.calls(f"{operation}StreamConsumer") == calls + 1, operation
 
 
 def test_a_consumer_of_another_stream_is_refused(spark, sandbox, new_stream, checkpoint):

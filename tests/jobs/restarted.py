@@ -1,6 +1,6 @@
 """Starts a query again and again while Spark's listeners are slow to hear of its ends, and ends while it runs.
 
-`ends` says how: by `spark.stop()`, or `killed`, which waits for a signal.
+`ends` says how: `by spark.stop()`, or by a signal that it waits for.
 """
 
 import json
@@ -27,7 +27,9 @@ class SlowListener:
             self.may_go_on.wait()
 
     def __getattr__(self, name):
-        return lambda *_: None
+        if name.startswith("on"):
+            return lambda *_: None
+        raise AttributeError(name)
 
     class Java:
         implements = ["org.apache.spark.scheduler.SparkListenerInterface"]
@@ -51,11 +53,13 @@ def start():
     )
 
 
-def await_rows(query, wanted):
-    while not rows[0] >= wanted:
-        if not query.isActive:
-            raise query.exception()
-        with more_rows:
+def await_rows(query):
+    """Waits for rows that come from now on."""
+    with more_rows:
+        before = rows[0]
+        while rows[0] == before:
+            if not query.isActive:
+                raise query.exception()
             more_rows.wait(0.1)
 
 
@@ -63,17 +67,16 @@ ensure_callback_server_started(context._gateway)
 context._jsc.sc().addSparkListener(SlowListener())
 for _ in range(arguments["restarts"]):
     query = start()
-    await_rows(query, arguments["rows"])
+    await_rows(query)
     query.stop()
 query = start()
-await_rows(query, arguments["rows"])
+await_rows(query)
 SlowListener.may_go_on.set()
-# What is read from now on is read after the listeners heard of all ends.
 context._jsc.sc().listenerBus().waitUntilEmpty(60_000)
+# Read after the listeners heard of all ends.
+await_rows(query)
 Path(arguments["ready"]).touch()
-await_rows(query, arguments["more_rows"])
 if arguments["ends"] == "by spark.stop()":
     spark.stop()
 else:
-    Path(arguments["ready"]).with_suffix(".again").touch()
     query.awaitTermination()
