@@ -103,9 +103,9 @@ def test_scans_of_a_batch_at_the_same_time(sandbox, new_stream, checkpoint, tmp_
         # A task that fails is not tried again.
         Job("together", arguments, tmp_path / "job.log", master="local[2,1]") as job,
     ):
-        job.await_condition(lambda: min(len(delivered_by_batch(side)) for side in sides) >= 8, "eight batches", interval=0.2)
+        job.await_condition(lambda: min(len(delivered_by_batch(side)) for side in sides) >= 5, "five batches", 180, 0.2)
         producer.stop()
-        job.await_condition(lambda: written(producer.count), lambda: f"all of {producer.count} records", interval=0.2)
+        job.await_condition(lambda: written(producer.count), lambda: f"all of {producer.count} records", 180, 0.2)
     left, right = ({batch: sorted(texts) for batch, texts in delivered_by_batch(side).items()} for side in sides)
     assert left == right
     for texts in left.values():
