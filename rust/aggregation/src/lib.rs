@@ -7,8 +7,8 @@
 //! Source of the layout: `aggregation-format.md` of awslabs/amazon-kinesis-producer. Where that page is silent (what a
 //! record is whose magic fits and whose rest doesn't), this crate does as the Kinesis Client Library's `AggregatorUtil`
 //! does, since that is what consumers of such streams are used to: it is a plain record. The exceptions are errors here
-//! ([`MalformedAggregate`]): an index that points outside its table, where the KCL logs it and drops records, and keys or
-//! user records beyond what any producer makes, which would cost a consumer its memory.
+//! ([`MalformedAggregate`]): an index that points outside its table, where the KCL logs it and drops records, and keys
+//! or user records beyond what any producer makes, which would cost a consumer its memory.
 //!
 //! The crate does no I/O and knows nothing of shards. A consumer that wants the KCL's check of hash keys against the
 //! shard's range has what it needs in [`UserRecord::hash_key`].

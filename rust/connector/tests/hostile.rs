@@ -1,5 +1,5 @@
-//! Hostile records in one shard, and another shard beside it: what they cost the process, and whether the other's reader
-//! notices. The numbers are printed (`--nocapture`).
+//! Hostile records in one shard, and another shard beside it: what they cost the process, and whether the other's
+//! reader notices. The numbers are printed (`--nocapture`).
 
 // Helpers of tests fail as tests do.
 #![allow(clippy::expect_used, clippy::panic)]

@@ -87,7 +87,8 @@ impl RecordBatch {
         }
     }
 
-    /// The rows in batches of at most [`MAX_BATCH_BYTES`] of payload, and as much of keys and numbers; nothing is copied.
+    /// The rows in batches of at most [`MAX_BATCH_BYTES`] of payload, and as much of keys and numbers; nothing is
+    /// copied.
     pub fn split(self) -> Vec<Self> {
         if self.data_bytes() <= MAX_BATCH_BYTES && self.bytes() - self.data_bytes() <= MAX_BATCH_BYTES {
             return if self.rows() == 0 { Vec::new() } else { vec![self] };

@@ -2,8 +2,8 @@
 
 use tokio::time::Instant;
 
-/// Up to this, an answer's `MillisBehindLatest` says that nothing followed: 1 stands for the tip in an answer that waited
-/// for a later batch.
+/// Up to this, an answer's `MillisBehindLatest` says that nothing followed: 1 stands for the tip in an answer that
+/// waited for a later batch.
 const TIP: i64 = 1;
 
 /// The answer that a batch ended in, and how much of it was delivered. Times are milliseconds since the epoch.
@@ -32,8 +32,8 @@ impl Lag {
     /// The lag of a batch that ended so; none where it isn't known.
     ///
     /// The service counts from the newest record to the present if there is one that follows, so the present by its clock
-    /// is known from such an answer. If the records that were left are the shard's newest, this machine's clock has to
-    /// do.
+    /// is known from such an answer. If the records that were left are the shard's newest, this machine's clock has
+    /// to do.
     pub(super) fn of(ending: Ending) -> Option<Self> {
         let now = chrono::Utc::now().timestamp_millis();
         let waited = i64::try_from(ending.received.elapsed().as_millis()).unwrap_or(i64::MAX);
