@@ -32,8 +32,8 @@ struct Inner {
     provider: SharedCredentialsProvider,
     clock: ServiceClock,
     state: Mutex<State>,
-    /// Held by whoever loads while nothing can be used: the others wait, and share what came of it.
-    loading: tokio::sync::Mutex<()>,
+    /// Held by the load that is made while nothing can be used: all wait for it, and share what came of it.
+    loading: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -73,7 +73,7 @@ impl KeptCredentials {
                 provider: SharedCredentialsProvider::new(provider),
                 clock,
                 state: Mutex::default(),
-                loading: tokio::sync::Mutex::default(),
+                loading: Arc::default(),
             }),
         }
     }
@@ -99,7 +99,7 @@ impl KeptCredentials {
             }
             (Now::Nothing, loads) => loads,
         };
-        let _loading = self.inner.loading.lock().await;
+        let loading = self.inner.loading.clone().lock_owned().await;
         {
             let mut state = self.inner.state();
             match state.look(self.inner.clock.now()) {
@@ -116,9 +116,16 @@ impl KeptCredentials {
                 }
             }
         }
-        let failure = match self.inner.load().await {
-            Ok(credentials) => return Ok(credentials),
-            Err(failure) => failure,
+        // A load goes on when the request that began it is given up: the next one finds what came of it.
+        let inner = self.inner.clone();
+        let load = tokio::spawn(async move {
+            let _loading = loading;
+            inner.load().await
+        });
+        let failure = match load.await {
+            Ok(Ok(credentials)) => return Ok(credentials),
+            Ok(Err(failure)) => failure,
+            Err(_) => LoadFailure::that_passes("loading them was broken off"),
         };
         // Refused, but there are no others: the request will tell.
         let now = self.inner.clock.now();

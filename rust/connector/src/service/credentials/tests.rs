@@ -184,6 +184,14 @@ async fn those_who_wait_for_a_load_share_its_failure() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_load_goes_on_when_its_request_is_given_up() {
+    let world = World::of(|load, _| Ok(credentials(&format!("key-{load}"), None)));
+    let given_up = tokio::time::timeout(Duration::from_millis(50), world.kept.provide_credentials()).await;
+    assert!(given_up.is_err());
+    assert_eq!((world.key().await.unwrap(), world.loads()), ("key-0".into(), 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_load_that_never_ends_is_an_outage() {
     #[derive(Debug)]
     struct Never;
