@@ -205,11 +205,13 @@ impl Query {
 
     async fn run(&mut self) -> Checked {
         let (mut idle, mut batches) = (0, 0);
+        let slices = self.kinesis.stream().ways.slice_millis.is_some();
         while idle < self.patience() {
-            idle = match self.read_batch(&mut batches).await? {
-                true => 0,
-                false => idle + 1,
-            };
+            let before = self.come_so_far()?;
+            let read = self.read_batch(&mut batches).await?;
+            // A batch may find out that a stretch leads to nothing.
+            let moved = read && (!slices || before != self.come_so_far()?);
+            idle = if moved { 0 } else { idle + 1 };
         }
         Ok(())
     }
@@ -233,16 +235,21 @@ impl Query {
     async fn run_by_batches(&mut self) -> Checked {
         let (mut idle, mut batches) = (0, 0);
         while idle < IDLE_RUNS {
-            let before = (self.ledger.records(), offset(&self.offset)?.shards);
+            let before = self.come_so_far()?;
             self.memories = (0..EXECUTORS).map(|_| ShardMemory::default()).collect();
             self.restart().await?;
             self.read_batch(&mut batches).await?;
-            let after = (self.ledger.records(), offset(&self.offset)?.shards);
             // A run may find out that a stretch leads to nothing.
-            let moved = before.0 != after.0 || !before.1.keys().eq(after.1.keys());
+            let moved = before != self.come_so_far()?;
             idle = if moved { 0 } else { idle + 1 };
         }
         Ok(())
+    }
+
+    /// The records that were read, and the shards of the last batch.
+    fn come_so_far(&self) -> Checked<(usize, Vec<ShardId>)> {
+        let shards = offset(&self.offset)?.shards.into_keys().collect();
+        Ok((self.ledger.records(), shards))
     }
 
     /// Another stream has the name: the query ends and says so, and has no records of it.
