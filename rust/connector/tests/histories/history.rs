@@ -259,7 +259,7 @@ impl Weights {
             nothing: 10,
             not_found: 2,
             refused: 2,
-            throttled: 2,
+            throttled: 0,
             goes_back: 2,
             stretches: 8,
             triggers: 6,
@@ -403,6 +403,9 @@ fn histories(
         // However long nothing comes, about so many answers lead through it, but none through less than the shortest stretch.
         let longest = waits.max().unwrap_or_default().max(trigger_millis).max(1_000);
         let slice_millis = pieces.map(|pieces| (longest / pieces).max(SHORTEST_SLICE));
+        // Who walks through a stretch is much faster than time.
+        let most_millis = slice_millis.map_or(answer_millis, |slice| slice / 100);
+        let answer_millis = answer_millis.min(most_millis);
         History {
             shards,
             ways: Ways {

@@ -36,8 +36,8 @@ const BATCHES: u32 = 300;
 const A_BATCH: Duration = Duration::from_secs(5);
 /// Runs of one batch each that may find nothing.
 const IDLE_RUNS: usize = 3;
-/// Answers without records that the driver follows itself, or nearly.
-const ANSWERS_FOLLOWED: usize = 90;
+/// Answers without records that the driver follows itself: half of them where every other one gets no farther.
+const ANSWERS_FOLLOWED: usize = 40;
 /// Calls that may find nothing where there is something.
 const IDLE_CALLS: usize = 2;
 /// Triggers until a stream that was made again is noticed: its iterators expire in that time.
@@ -206,11 +206,13 @@ impl Query {
 
     async fn run(&mut self) -> Checked {
         let (mut idle, mut batches) = (0, 0);
+        let slices = self.kinesis.stream().ways.slice_millis.is_some();
         while idle < self.patience() {
-            idle = match self.read_batch(&mut batches).await? {
-                true => 0,
-                false => idle + 1,
-            };
+            let before = self.come_so_far()?;
+            let read = self.read_batch(&mut batches).await?;
+            // A batch may find out that a stretch leads to nothing.
+            let moved = read && (!slices || before != self.come_so_far()?);
+            idle = if moved { 0 } else { idle + 1 };
         }
         Ok(())
     }
@@ -234,16 +236,21 @@ impl Query {
     async fn run_by_batches(&mut self) -> Checked {
         let (mut idle, mut batches) = (0, 0);
         while idle < IDLE_RUNS {
-            let before = (self.ledger.records(), offset(&self.offset)?.shards);
+            let before = self.come_so_far()?;
             self.memories = (0..EXECUTORS).map(|_| ShardMemory::default()).collect();
             self.restart().await?;
             self.read_batch(&mut batches).await?;
-            let after = (self.ledger.records(), offset(&self.offset)?.shards);
             // A run may find out that a stretch leads to nothing.
-            let moved = before.0 != after.0 || !before.1.keys().eq(after.1.keys());
+            let moved = before != self.come_so_far()?;
             idle = if moved { 0 } else { idle + 1 };
         }
         Ok(())
+    }
+
+    /// The records that were read, and the shards of the last batch.
+    fn come_so_far(&self) -> Checked<(usize, Vec<ShardId>)> {
+        let shards = offset(&self.offset)?.shards.into_keys().collect();
+        Ok((self.ledger.records(), shards))
     }
 
     /// Another stream has the name: the query ends and says so, and has no records of it.
