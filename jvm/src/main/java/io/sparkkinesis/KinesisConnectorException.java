@@ -13,7 +13,7 @@ public final class KinesisConnectorException extends RuntimeException {
 
   /** A defect in the connector. */
   public static final int INTERNAL = 1;
-  /** An option's key or value was refused. Comes as the cause of an IllegalArgumentException where options are checked. */
+  /** An option's key or value was refused. The cause of an IllegalArgumentException, where options are checked. */
   public static final int INVALID_OPTION = 2;
   /** Not built in this version, or not for this platform. */
   public static final int NOT_SUPPORTED = 3;
