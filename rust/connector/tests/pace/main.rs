@@ -3,6 +3,14 @@
 // Helpers of tests fail as tests do.
 #![allow(clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code)]
+#[path = "../histories/history.rs"]
+mod history;
+#[path = "../histories/service.rs"]
+mod in_memory;
+#[allow(dead_code)]
+#[path = "../histories/odd.rs"]
+mod odd;
 mod service;
 #[allow(dead_code)]
 #[path = "../histories/stream.rs"]

@@ -11,12 +11,22 @@ use kinesis_connector::service::{
 use kinesis_connector::stream::{Position, SequenceNumber, Shard, ShardId};
 use tokio::time::Instant;
 
+use crate::history::Ways;
 use crate::stream::Kinesis;
 
 /// GetRecords a second and shard (AWS limit).
 pub const LIMIT: usize = 5;
 /// How long an answer takes.
 const ANSWER: Duration = Duration::from_millis(8);
+
+/// How the service answers; [`Service`] takes its time itself.
+const WAYS: Ways = Ways {
+    page: 10_000,
+    sparse: false,
+    names_children: true,
+    answer_millis: 0,
+    slice_millis: None,
+};
 
 /// The service as one process reaches it.
 #[derive(Debug)]
@@ -25,16 +35,14 @@ pub struct Service {
     pace: Pace,
     /// When any process asked.
     asked: Arc<Mutex<Vec<Instant>>>,
-    started: Instant,
 }
 
 impl Service {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            kinesis: Kinesis::new(1, 10_000, false, 0),
+            kinesis: Kinesis::new(1, WAYS, 0),
             pace: pace(),
             asked: Arc::default(),
-            started: Instant::now(),
         })
     }
 
@@ -44,14 +52,11 @@ impl Service {
             kinesis: self.kinesis.clone(),
             pace: pace(),
             asked: self.asked.clone(),
-            started: self.started,
         })
     }
 
     pub fn put(&self) {
-        let mut stream = self.kinesis.stream();
-        stream.now = i64::try_from(self.started.elapsed().as_millis()).expect("in range");
-        stream.put(0);
+        self.kinesis.stream().put(0);
     }
 
     pub fn put_so_far(&self) -> usize {
