@@ -60,7 +60,8 @@ def test_the_typical_job(sandbox, new_stream, checkpoint, tmp_path, conf):
     conf = [*log.conf, *conf]
     with TypicalJob(sandbox, source, sink, checkpoint, tmp_path, conf=conf, python=True) as job:
         copies_all(sandbox, source, job)
-    assert log.failures() == []
+    # Tasks may be killed when the query stops, and lost with their executor; none fails by itself.
+    assert [failure for failure in log.failures() if '"ExceptionFailure"' in failure] == []
 
 
 # PySpark 3.5 comes without the server.
