@@ -45,7 +45,7 @@ SETTINGS = {
 
 
 def copies_all(sandbox, source, job):
-    job.await_condition(lambda: sandbox.looks(source.name) >= 2, "the query's start", seconds=500)
+    job.await_condition(lambda: sandbox.looks(source.name) >= 2, "the query's start", seconds=180)
     for first in range(0, 200, 100):
         source.put(country_events(first, 100))
         job.await_copied(first + 100)
