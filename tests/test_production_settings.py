@@ -45,7 +45,7 @@ SETTINGS = {
 
 
 def copies_all(sandbox, source, job):
-    job.await_condition(lambda: sandbox.looks(source.name) >= 2, "the query's start", seconds=500)
+    job.await_condition(lambda: sandbox.looks(source.name) >= 2, "the query's start", seconds=180)
     for first in range(0, 200, 100):
         source.put(country_events(first, 100))
         job.await_copied(first + 100)
@@ -60,7 +60,8 @@ def test_the_typical_job(sandbox, new_stream, checkpoint, tmp_path, conf):
     conf = [*log.conf, *conf]
     with TypicalJob(sandbox, source, sink, checkpoint, tmp_path, conf=conf, python=True) as job:
         copies_all(sandbox, source, job)
-    assert log.failures() == []
+    # Tasks may be killed when the query stops, and lost with their executor; none fails by itself.
+    assert [failure for failure in log.failures() if '"ExceptionFailure"' in failure] == []
 
 
 # PySpark 3.5 comes without the server.

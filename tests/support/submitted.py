@@ -26,7 +26,7 @@ class _Stoppable:
         }
 
     def await_copied(self, count):
-        self.await_condition(lambda: len(self.sink.read()) >= count, f"{count} records", seconds=500, interval=0.2)
+        self.await_condition(lambda: len(self.sink.read()) >= count, f"{count} records", seconds=180, interval=0.2)
 
     def stop(self):
         self._stop.touch()
