@@ -127,8 +127,9 @@ def test_one_map_of_options_for_reading_and_writing(spark, sandbox, stream, chec
 def test_a_key_of_ours_without_its_prefix(spark, sandbox, stream, checkpoint):
     options = source_options(sandbox, stream)
     start = options.pop("kinesis.startingPosition")
-    frame = read(spark, {**options, "startingPosition": start})
-    assert "the option's name is kinesis.startingPosition, with the prefix" in failure_of(lambda: drain(frame, checkpoint))
+    options["startingPosition"] = start
+    message = failure_of(lambda: drain(read(spark, options), checkpoint))
+    assert "the option's name is kinesis.startingPosition, with the prefix" in message
 
 
 def test_no_stream_at_all(spark, sandbox, stream):
