@@ -9,9 +9,15 @@ STEP_LOGS="$BUILD/logs"
 # step NAME COUNTER COMMAND... - runs a step, shows and keeps its output, and adds COUNTER's counts. COUNTER reads the
 # output and prints "passed failed". A step that fails without a failed test, or runs no test, counts as one failure.
 step() {
-  local name="$1" counter="$2" passed failed
+  local name="$1" counter="$2"
   shift 2
   run_logged "$name" "$@"
+  tally "$name" "$counter"
+}
+
+# tally NAME COUNTER - adds what the step run last reports.
+tally() {
+  local name="$1" counter="$2" passed failed
   read -r passed failed < <("$counter" "$STATUS" <"$LOG")
   if { [ "$STATUS" != 0 ] && [ "$failed" = 0 ]; } || [ $((passed + failed)) = 0 ]; then
     failed=$((failed + 1))
@@ -20,6 +26,32 @@ step() {
   PASSED=$((PASSED + passed))
   FAILED=$((FAILED + failed))
   say "$name: $passed passed, $failed failed, $TOOK s"
+}
+
+declare -A BEGUN_PID BEGUN_AT
+
+# begin_step NAME COMMAND... - runs a step beside others; end_step shows its output, once it has ended, and adds its counts.
+begin_step() {
+  local name="$1"
+  shift
+  mkdir -p "$STEP_LOGS"
+  say "$name, beside others; its output is in ${STEP_LOGS#"$ROOT"/}/$name.log"
+  BEGUN_AT[$name]=$SECONDS
+  (
+    set -e
+    "$@"
+  ) >"$STEP_LOGS/$name.log" 2>&1 </dev/null &
+  BEGUN_PID[$name]=$!
+}
+
+# end_step NAME COUNTER
+end_step() {
+  LOG="$STEP_LOGS/$1.log"
+  STATUS=0
+  wait "${BEGUN_PID[$1]}" || STATUS=$?
+  TOOK=$((SECONDS - BEGUN_AT[$1]))
+  cat "$LOG"
+  tally "$1" "$2"
 }
 
 # prepare NAME COMMAND... - runs what steps depend on. It is no test; only its failure counts.
