@@ -308,8 +308,9 @@ rows! {
         .not_yet(NO_PROVIDER);
 
     CLIENT_NUM_RETRIES = ("kinesis.clientNumRetries", Group::Client, Users::All, RETRIES,
-        "how often a failed Kinesis request is tried again. Not counted: records that a throttled stream didn't take are put \
-         again until it took nothing from the process for ten minutes (never, if this is 0)")
+        "how often a failed Kinesis request is tried again. Not counted: records that a throttled stream didn't take, which \
+         are put again until it has taken nothing from the process for ten minutes. With 0 nothing is put again: the first \
+         throttled record fails the task")
         .default("5");
     CLIENT_RETRY_INTERVAL = ("kinesis.clientRetryIntervalsMs", Group::Client, Users::All, RETRY_MS,
         "the first wait before that, in milliseconds; it doubles")
@@ -370,13 +371,13 @@ rows! {
     METADATA_COMMITTER_TYPE = ("kinesis.metadataCommitterType", Group::Source, Users::Streaming,
         Kind::OneOf(&["HDFS", "DYNAMODB"]),
         "where claims are kept. HDFS: in kinesis.metadataPath, any Hadoop file system or S3. DYNAMODB: in the table \
-         kinesis.dynamodb.tableName, as the job itself (the AWS default chain; the static keys where that has \
-         nothing), never as kinesis.stsRoleArn")
+         kinesis.dynamodb.tableName, as the job itself (the JVM's system properties, else the AWS default chain; the \
+         static keys where those have nothing), never as kinesis.stsRoleArn")
         .default("HDFS");
     METADATA_PATH = ("kinesis.metadataPath", Group::Source, Users::Streaming,
         Kind::Text("a path of a Hadoop file system, as hdfs://name/path or /path, or of S3, as s3://bucket/path"),
         "the folder of the claims. The schemes s3, s3a and s3n are S3 itself, without Hadoop, as the job itself (the \
-         AWS default chain; the static keys where that has nothing), never as kinesis.stsRoleArn; so is a checkpointLocation there")
+         JVM's system properties, else the AWS default chain; the static keys where those have nothing), never as kinesis.stsRoleArn; so is a checkpointLocation there")
         .default_note("beneath checkpointLocation");
     METADATA_NUM_RETRIES = ("kinesis.metadataNumRetries", Group::Source, Users::Streaming, RETRIES,
         "how often a failed request to the claims' store is tried again")
