@@ -86,7 +86,7 @@ impl Planner {
                 }
             }
             while state.shards.awaits_children(&state.positions) {
-                state.shards.wait_until_due().await;
+                state.shards.wait_for_children(&state.positions).await;
                 if self.follow(state).await? {
                     break;
                 }

@@ -19,6 +19,9 @@ mod tips;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::checkpoint::CheckpointStore;
 use crate::checkpoint::hadoop::FileSystem;
@@ -45,6 +48,8 @@ const INITIAL_OFFSET: &str = "initial-offset";
 /// Of so many questions that a shard allows the driver leaves one to the shard's reader, which has to fetch what the
 /// driver found.
 const READERS_SHARE: u32 = 4;
+/// The driver's mark is put again with a batch after this time: something may have cleaned it away.
+const MARK_AGAIN: Duration = Duration::from_secs(60);
 /// Old claims are removed once in so many batches: each removal lists a folder.
 const PURGE_EVERY: u64 = 10;
 
@@ -74,7 +79,7 @@ pub struct Planner {
     /// What its readers left in this process was ended. What stands there later is of the query's next start.
     closed: AtomicBool,
     /// The sources beside whose claims the driver left its mark.
-    marked: Mutex<BTreeSet<String>>,
+    marked: Mutex<BTreeMap<String, Instant>>,
 }
 
 /// What the planner remembers from one call to the next. All of it can be found again after a restart.
@@ -294,7 +299,7 @@ impl Planner {
             news: seen(shard),
             holder: reports.holder(&offset, shard),
             asked: Asked::lately(&self.process, &*self.api, shard),
-            marked: self.marked().contains(&offset.source),
+            marked: self.marked().contains_key(&offset.source),
         };
         TaskPlan::group(offset.read().map(task).collect(), offset.shards_per_task)
             .map(|plan| plan.to_json())
@@ -465,9 +470,13 @@ impl Planner {
     /// Leaves the driver's mark beside the claims of a source, once. A batch that Spark runs again after a restart,
     /// before it asks for a next one, goes without it.
     async fn mark(&self, source: &str) -> Result<()> {
-        if !self.marked().contains(source) {
+        let lately = self
+            .marked()
+            .get(source)
+            .is_some_and(|at| at.elapsed() < MARK_AGAIN);
+        if !lately {
             self.store.leave_mark(source).await?;
-            self.marked().insert(source.to_owned());
+            self.marked().insert(source.to_owned(), Instant::now());
         }
         Ok(())
     }
@@ -522,7 +531,7 @@ impl Planner {
         }
     }
 
-    fn marked(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    fn marked(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
         self.marked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

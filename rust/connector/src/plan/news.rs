@@ -188,6 +188,12 @@ impl News {
         Ok(looked)
     }
 
+    /// From now on the time counts anew for which nothing can be learnt of a shard: its readers may have asked it
+    /// meanwhile.
+    pub(super) fn forget_unknown(&mut self) {
+        self.unknown.clear();
+    }
+
     /// Notes what was found in a shard.
     fn take_in(
         &mut self,

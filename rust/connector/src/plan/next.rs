@@ -27,6 +27,7 @@ impl Planner {
         if state.batch != Some(start.batch) {
             self.resolve(&start, state).await?;
         }
+        state.news.forget_unknown();
         self.follow(state).await?;
         if let Some(fan_out) = &self.fan_out {
             fan_out.saw([]);
@@ -116,8 +117,8 @@ impl Planner {
     ) -> Result<bool> {
         let deadline = Instant::now() + LONGEST_WAIT;
         let pushed = fan_out.news(source);
-        // Whether all shards of which nothing is told were asked in this call.
-        let mut asked = false;
+        // The shards of which nothing is told, and nothing could be learnt in this call either; none before a look.
+        let mut unknown: Option<BTreeSet<ShardId>> = None;
         loop {
             let known = fan_out.known(source, &state.positions);
             for shard in known.ended {
@@ -155,13 +156,17 @@ impl Planner {
                     fan_out.saw(state.news.hit());
                     return Ok(true);
                 }
-                asked = looked.unknown.is_empty();
+                unknown = Some(match unknown.take() {
+                    Some(earlier) => &earlier & &looked.unknown,
+                    None => looked.unknown,
+                });
             }
             if self.follow(state).await? {
                 // The batch's readers subscribe to the new shards.
                 return Ok(true);
             }
             let awaits = state.shards.awaits_children(&state.positions);
+            let asked = unknown.as_ref().is_some_and(BTreeSet::is_empty);
             let now = Instant::now();
             if now >= deadline && !awaits && (asked || !elsewhere) {
                 return Ok(state.shards_changed());

@@ -18,12 +18,12 @@ const LISTINGS_OF_A_START: u32 = 5;
 
 /// Listings that must lack a shard before it counts as gone.
 const LISTINGS_OF_A_LOSS: u32 = 3;
-/// Listings that may lack the children of a shard that ended: they are listed a moment later.
-const LISTINGS_OF_CHILDREN: u32 = 30;
-/// The children of a shard that ended are listed, and wait for another parent.
-const CHILDREN_LISTED: u32 = u32::MAX;
-/// Longest wait between two listings that are compared.
-const LIST_AGAIN: Duration = Duration::from_secs(5);
+/// How long the listing may lack the children of a shard that ended: they are listed a moment later.
+const CHILDREN_WITHIN: Duration = Duration::from_secs(60);
+/// Least and longest wait between two listings of which the later one is to show more.
+const LIST_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Least wait between two listings that must agree.
+const COMPARE_AFTER: Duration = Duration::from_secs(1);
 
 /// Lists shards, at most once in an interval.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ pub(super) struct Shards {
     ranges: HashRanges,
     /// What the planner's opening listed, until the first call that can use it.
     opening: Option<(Instant, Vec<Shard>)>,
-    /// Listings since a shard ended that don't show its children yet; [`CHILDREN_LISTED`] once they do.
-    childless: BTreeMap<ShardId, u32>,
+    /// Since when listings lack the children of a shard that ended; none once they show them.
+    childless: BTreeMap<ShardId, Option<Instant>>,
 }
 
 /// The hash keys of the shards that were listed last, and how many those are. Clones share them.
@@ -176,7 +176,7 @@ impl Shards {
         let ended = positions.values().any(|position| *position == Position::ShardEnd);
         let due = match self.listed {
             None => true,
-            Some(listed) => ended && listed.elapsed() >= self.interval,
+            Some(listed) => ended && listed.elapsed() >= self.interval_for(positions),
         };
         if !due {
             return Ok(Followed::default());
@@ -192,7 +192,7 @@ impl Shards {
             standing.insert(shard.clone(), Position::ShardEnd);
         }
         let positions = lineage.advance(&standing);
-        self.count_childless(&stream, &lineage, &positions)?;
+        self.note_childless(&stream, &lineage, &positions)?;
         Ok(Followed {
             positions: Some(positions),
             lost,
@@ -220,7 +220,7 @@ impl Shards {
             if listing >= LISTINGS_OF_A_START {
                 break;
             }
-            tokio::time::sleep(self.interval.min(LIST_AGAIN)).await;
+            tokio::time::sleep(self.interval.clamp(COMPARE_AFTER, LIST_AGAIN.1)).await;
         }
         tracing::warn!(
             stream = %stream.name,
@@ -229,17 +229,36 @@ impl Shards {
         Ok(None)
     }
 
+    /// The least time between two listings: not long where children are expected, however rarely shards are listed.
+    fn interval_for(&self, positions: &BTreeMap<ShardId, Position>) -> Duration {
+        match self.awaits_children(positions) {
+            true => self.interval.clamp(LIST_AGAIN.0, LIST_AGAIN.1),
+            false => self.interval,
+        }
+    }
+
+    /// Waits until the shards may be listed again, which are to show the children of one that ended.
+    pub(super) async fn wait_for_children(&self, positions: &BTreeMap<ShardId, Position>) {
+        if let Some(listed) = self.listed {
+            tokio::time::sleep_until(listed + self.interval_for(positions)).await;
+        }
+    }
+
     /// True while the children of a shard that ended are expected in the listing.
     pub(super) fn awaits_children(&self, positions: &BTreeMap<ShardId, Position>) -> bool {
         let ended = positions.iter().filter(|(_, at)| **at == Position::ShardEnd);
         ended
-            .map(|(shard, _)| self.childless.get(shard).copied().unwrap_or_default())
-            .any(|listings| listings < LISTINGS_OF_CHILDREN)
+            .map(|(shard, _)| self.childless.get(shard))
+            .any(|known| match known {
+                None => true,
+                Some(None) => false,
+                Some(Some(since)) => since.elapsed() < CHILDREN_WITHIN,
+            })
     }
 
-    /// Counts for each shard that ended how often its children were missing from the listing. A shard that is open there
+    /// Notes of each shard that ended since when its children are missing from the listing. A shard that stays open there
     /// after all contradicts what the query keeps of it.
-    fn count_childless(
+    fn note_childless(
         &mut self,
         stream: &Stream,
         lineage: &Lineage,
@@ -248,20 +267,19 @@ impl Shards {
         let ended = positions.iter().filter(|(_, at)| **at == Position::ShardEnd);
         let mut childless = BTreeMap::new();
         for (shard, _) in ended {
-            let before = self.childless.get(shard).copied();
-            let listings = match (lineage.lacks_children_of(shard), before) {
-                (false, _) => {
-                    childless.insert(shard.clone(), CHILDREN_LISTED);
-                    continue;
-                }
-                // A listing may be older than the one before it.
-                (true, None | Some(CHILDREN_LISTED)) => 1,
-                (true, Some(listings)) => listings + 1,
-            };
-            if listings >= LISTINGS_OF_CHILDREN && lineage.is_open_without_children(shard) {
+            // A listing may be older than the one before it.
+            let since = lineage.lacks_children_of(shard).then(|| {
+                self.childless
+                    .get(shard)
+                    .copied()
+                    .flatten()
+                    .unwrap_or_else(Instant::now)
+            });
+            let long = since.is_some_and(|since| since.elapsed() >= CHILDREN_WITHIN);
+            if long && lineage.is_open_without_children(shard) {
                 return Err(ended_but_open(stream, shard));
             }
-            childless.insert(shard.clone(), listings.min(LISTINGS_OF_CHILDREN));
+            childless.insert(shard.clone(), since);
         }
         self.childless = childless;
         Ok(())

@@ -14,7 +14,8 @@ const MARGIN_MILLIS: i64 = 5_000;
 /// Where a new query starts.
 pub(super) async fn of_query(options: &SourceOptions, clock: ServiceClock) -> Result<Position> {
     Ok(match options.starting_position {
-        StartingPosition::Latest => Position::AtTimestamp(clock.now_millis()),
+        // Not in the service's future: what comes until then would be left out.
+        StartingPosition::Latest => Position::AtTimestamp(clock.bounds().0),
         StartingPosition::TrimHorizon => Position::TrimHorizon,
         StartingPosition::AtTimestamp { millis } => {
             let again = "start the query again: nothing was written to its checkpoint";

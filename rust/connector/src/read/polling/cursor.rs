@@ -16,6 +16,10 @@ use crate::stream::{Position, SequenceNumber};
 
 /// Answers that are asked for again before the task fails with the last of them.
 const MOST_ODD_ANSWERS: u32 = 20;
+/// Refusals of a position in a row before it is believed that the shard doesn't have it any more.
+const REFUSALS: u32 = 4;
+/// Between two of them.
+const ASK_AFTER_REFUSAL: Duration = Duration::from_secs(1);
 /// Until then.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -96,7 +100,11 @@ impl PollingCursor {
     /// The next answer. The cursor moves on only with [`Self::stand_at`].
     pub(in crate::read) async fn next_page(&mut self, limit: u32, interval: Duration) -> Result<Page> {
         let page = match self.ahead.next().await {
-            Some(page) => {
+            Some(mut page) => {
+                if let Position::AfterQuiet(number, _) = &self.position {
+                    // The fetch may have asked by time.
+                    remove_read(number, &mut page.records)?;
+                }
                 // Nothing expired between these records and those of the batch before.
                 self.before = None;
                 // They were asked for before the task began.
@@ -174,9 +182,9 @@ impl PollingCursor {
                 }
                 Err(error) if error.kind() == ErrorKind::RefusedPosition && self.stands_at_last_batch() => {
                     self.presence().await?;
-                    match odd.is_first_refusal() {
-                        true => odd.wait().await,
-                        false => self.start_at_horizon(&error)?,
+                    match odd.is_repeated_refusal() {
+                        false => tokio::time::sleep(ASK_AFTER_REFUSAL).await,
+                        true => self.start_at_horizon(&error)?,
                     }
                     continue;
                 }
@@ -389,7 +397,7 @@ fn position_before(position: &Position, tip_seen: bool) -> Option<SequenceNumber
 #[derive(Debug, Default)]
 struct OddAnswers {
     count: u32,
-    refused: bool,
+    refusals: u32,
 }
 
 impl OddAnswers {
@@ -402,8 +410,10 @@ impl OddAnswers {
         }
     }
 
-    fn is_first_refusal(&mut self) -> bool {
-        !std::mem::replace(&mut self.refused, true)
+    /// Counts a refusal of the position; true if it was refused often enough to be believed.
+    fn is_repeated_refusal(&mut self) -> bool {
+        self.refusals += 1;
+        self.refusals >= REFUSALS
     }
 
     /// Waits before the next question.

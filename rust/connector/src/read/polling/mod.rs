@@ -125,8 +125,8 @@ pub(super) struct Fetcher<'a> {
 enum Throttled {
     /// It waits.
     Waits,
-    /// It ends, if it has got somewhere or this time has come.
-    Ends(Option<Instant>),
+    /// It ends, if it has got somewhere.
+    Ends,
 }
 
 impl Fetcher<'_> {
@@ -149,7 +149,7 @@ impl Fetcher<'_> {
         cursor.until(BatchEnd::Open(deadline));
         let throttled = match self.shared.task.until {
             Some(_) => Throttled::Waits,
-            None => Throttled::Ends(deadline),
+            None => Throttled::Ends,
         };
         loop {
             let bounds = self.bounds();
@@ -211,17 +211,16 @@ impl Fetcher<'_> {
                 Some(Answer::TimeIsOver) => return Ok(Some(None)),
                 Some(Answer::Throttled(error)) => error,
             };
-            let mut again = Instant::now() + self.patience.wait_after(error)?;
-            if let Throttled::Ends(deadline) = throttled {
+            let again = Instant::now() + self.patience.wait_after(error)?;
+            if matches!(throttled, Throttled::Ends) {
                 let got_somewhere = !self
                     .shared
                     .progress()
                     .position
                     .is_same_place(&self.shared.task.start);
-                if got_somewhere || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                if got_somewhere {
                     return Ok(Some(None));
                 }
-                again = deadline.map_or(again, |deadline| again.min(deadline));
             }
             let wait = async {
                 tokio::time::sleep_until(again).await;
