@@ -109,7 +109,7 @@ def test_options_of_a_write_in_a_streaming_write(spark, sandbox, new_stream, che
         options = sink_options(sandbox, sink, **{"sink.maxConnections": "0"})
         writer = frame.writeStream.format("aws-kinesis").options(**options)
         query = writer.option("checkpointLocation", str(checkpoint)).start()
-        query.processAllAvailable()
+        query.awaitTermination(60)
 
     assert "a whole number from 1 to 256" in failure_of(run)
 

@@ -177,7 +177,7 @@ def test_bad_options_are_told_at_once(spark, sandbox, stream):
 
 
 @pytest.mark.parametrize(
-    "ends", ["by spark.stop()", "SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)]
+    "ends", ["by spark.stop()", "SIGTERM"]
 )
 def test_restarts_wait_for_no_listener_and_the_consumer_goes_with_the_application(sandbox, stream, checkpoint, tmp_path, ends):
     before = {operation: sandbox.calls(f"{operation}StreamConsumer") for operation in ("Register", "Deregister")}

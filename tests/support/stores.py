@@ -19,7 +19,8 @@ class HadoopLocal:
 
     def claims(self):
         """The (source, batch, shard) of each claim that is there."""
-        files = [file for file in self._folder.rglob("*") if file.is_file() and not file.name.startswith(".")]
+        # Beside them is the driver's mark.
+        files = [file for file in self._folder.rglob("*") if file.is_file() and not file.name.startswith((".", "driver"))]
         return {_key(file.relative_to(self._folder).parts) for file in files}
 
     def wipe(self):

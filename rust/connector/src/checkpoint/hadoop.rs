@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -16,6 +17,10 @@ use crate::stream::ShardId;
 
 /// The file beside a source's batches by which executors see that they look into the driver's folder.
 const MARK: &str = "driver";
+/// Looks for it before the folder counts as another one than the driver's.
+const LOOKS_FOR_MARK: u32 = 3;
+/// Between two of them.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Claims of one batch read at once.
 const READS_AT_ONCE: usize = 16;
 
@@ -97,12 +102,17 @@ impl CheckpointStore for HadoopStore {
 
     async fn find_mark(&self, source: &str) -> Result<()> {
         let path = self.mark(source);
-        match self.retried(|| self.files.read(&path)).await? {
-            Some(_) => Ok(()),
-            None => Err(not_shared(&format!(
-                "this executor doesn't find {path}, which the driver wrote"
-            ))),
+        for look in 1..=LOOKS_FOR_MARK {
+            if self.retried(|| self.files.read(&path)).await?.is_some() {
+                return Ok(());
+            }
+            if look < LOOKS_FOR_MARK {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
         }
+        Err(not_shared(&format!(
+            "this executor doesn't find {path}, which the driver wrote"
+        )))
     }
 
     async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult> {

@@ -72,21 +72,21 @@ private[sparkkinesis] final class KinesisOptions private (
    * write's: Spark doesn't tell when it asks for the schema. Refuses only what is wrong in every
    * case, and leaves the rest to [[check]].
    */
-  def checkForReadOrWrite(): Unit =
-    for (readError <- failure(Source); batchError <- failure(BatchRead)) {
-      val isWrite = values.keys.exists(isSinkOption)
-      answered(Sink) match {
-        // Fit for a write, which takes no notice of a read's options. Where there are such and none of a write, it is
-        // none.
-        case Right(answer) =>
-          if (!isWrite && Json.strings(answer, "otherSide").nonEmpty) throw refusal(if (isBatchRead) batchError else readError)
-        case Left(_) if !isWrite => throw refusal(if (isBatchRead) batchError else readError)
-        // Reading and writing options together: which it is isn't known yet, but a sink's option that the sink
-        // refuses is wrong.
-        case Left(writeError) =>
-          if (Option(writeError.context().get("option")).exists(isSinkOption)) throw refusal(writeError)
-      }
+  def checkForReadOrWrite(): Unit = {
+    val isWrite = values.keys.exists(isSinkOption)
+    val write = answered(Sink)
+    // A value that no sink takes is wrong in a read, too, which takes no notice of it: the options are to be a write's
+    // as well.
+    write.left.toOption
+      .filter(error => error.kind() == KinesisConnectorException.INVALID_OPTION)
+      .filter(error => Option(error.context().get("option")).exists(isSinkOption))
+      .foreach(error => throw refusal(error))
+    for (readError <- failure(Source); batchError <- failure(BatchRead) if !isWrite) {
+      // Fit for a write, which takes no notice of a read's options. Where there are such and none of a write, it is none.
+      val isRead = write.fold(_ => true, answer => Json.strings(answer, "otherSide").nonEmpty)
+      if (isRead) throw refusal(if (isBatchRead) batchError else readError)
     }
+  }
 
   /** Only a batch read has an end. */
   private def isBatchRead: Boolean = get("kinesis.endingPosition").isDefined
