@@ -85,11 +85,15 @@ def test_a_run_for_what_is_there_ends_though_each_batch_is_full(spark, sandbox, 
     stream.put(events(0, 20))
     put = [20]
 
-    def write(_, batch_id):
+    batches = Batches()
+
+    def write(frame, batch_id):
         stream.put(events(put[0], 10))
         put[0] += 10
+        batches(frame, batch_id)
 
     drain(read(spark, source_options(sandbox, stream, maxFetchRecordsPerShard=10)), checkpoint, write)
+    assert set(payloads(events(0, 20))) <= set(batches.data)
 
 
 def test_a_stream_made_again_ends_the_query(spark, sandbox, stream, checkpoint):
