@@ -113,7 +113,7 @@ def test_a_put_that_never_succeeds_fails_the_write(spark, sandbox, knobs, new_st
     stream = new_stream(1)
     knobs(entry_faults=[{"error": "throttle", "fraction": 1.0}])
     with pytest.raises(Exception) as failure:
-        write(rows_of(spark, 10, 1), sink_options(sandbox, stream, clientRetryIntervalsMs=1, clientNumRetries=2))
+        write(rows_of(spark, 10, 1), sink_options(sandbox, stream, clientRetryIntervalsMs=1, clientNumRetries=0))
     message = str(failure.value)
     assert "10 of 10 records of a PutRecords request were not accepted" in message
     assert "ProvisionedThroughputExceededException" in message
