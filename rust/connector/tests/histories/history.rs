@@ -259,7 +259,7 @@ impl Weights {
             nothing: 10,
             not_found: 2,
             refused: 2,
-            throttled: 2,
+            throttled: 0,
             goes_back: 2,
             stretches: 8,
             triggers: 6,
