@@ -20,6 +20,8 @@ const LISTINGS_OF_A_START: u32 = 5;
 const LISTINGS_OF_A_LOSS: u32 = 3;
 /// How long the listing may lack the children of a shard that ended: they are listed a moment later.
 const CHILDREN_WITHIN: Duration = Duration::from_secs(60);
+/// Listings that must show a shard open and without children, in that time or longer, before it contradicts the query.
+const LISTINGS_OF_A_CONTRADICTION: u32 = 30;
 /// Least and longest wait between two listings of which the later one is to show more.
 const LIST_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Least wait between two listings that must agree.
@@ -34,7 +36,15 @@ pub(super) struct Shards {
     /// What the planner's opening listed, until the first call that can use it.
     opening: Option<(Instant, Vec<Shard>)>,
     /// Since when listings lack the children of a shard that ended; none once they show them.
-    childless: BTreeMap<ShardId, Option<Instant>>,
+    childless: BTreeMap<ShardId, Option<Childless>>,
+}
+
+/// A shard that ended, whose children aren't listed.
+#[derive(Clone, Copy, Debug)]
+struct Childless {
+    since: Instant,
+    /// Listings in a row.
+    listings: u32,
 }
 
 /// The hash keys of the shards that were listed last, and how many those are. Clones share them.
@@ -252,7 +262,9 @@ impl Shards {
             .any(|known| match known {
                 None => true,
                 Some(None) => false,
-                Some(Some(since)) => since.elapsed() < CHILDREN_WITHIN,
+                Some(Some(known)) => {
+                    known.since.elapsed() < CHILDREN_WITHIN || known.listings < LISTINGS_OF_A_START
+                }
             })
     }
 
@@ -267,19 +279,22 @@ impl Shards {
         let ended = positions.iter().filter(|(_, at)| **at == Position::ShardEnd);
         let mut childless = BTreeMap::new();
         for (shard, _) in ended {
-            // A listing may be older than the one before it.
-            let since = lineage.lacks_children_of(shard).then(|| {
-                self.childless
-                    .get(shard)
-                    .copied()
-                    .flatten()
-                    .unwrap_or_else(Instant::now)
-            });
-            let long = since.is_some_and(|since| since.elapsed() >= CHILDREN_WITHIN);
-            if long && lineage.is_open_without_children(shard) {
+            if !lineage.lacks_children_of(shard) {
+                childless.insert(shard.clone(), None);
+                continue;
+            }
+            // A listing may be older than the one before it, which showed them.
+            let before = self.childless.get(shard).copied().flatten();
+            let known = Childless {
+                since: before.map_or_else(Instant::now, |before| before.since),
+                listings: before.map_or(1, |before| before.listings.saturating_add(1)),
+            };
+            let long = known.since.elapsed() >= CHILDREN_WITHIN;
+            let often = known.listings >= LISTINGS_OF_A_CONTRADICTION;
+            if long && often && lineage.is_open_without_children(shard) {
                 return Err(ended_but_open(stream, shard));
             }
-            childless.insert(shard.clone(), since);
+            childless.insert(shard.clone(), Some(known));
         }
         self.childless = childless;
         Ok(())
