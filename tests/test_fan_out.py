@@ -46,12 +46,24 @@ def test_rows_are_exact_through_limits_split_and_restarts(spark, sandbox, new_st
                     stream.split(stream.shards(open_only=True)[0]["ShardId"])
                 metrics += [progress["sources"][0]["metrics"] for progress in query.recentProgress]
     query = start(frame, batches, checkpoint)
+
+    def goes_on_with_subscriptions():
+        return any(int(progress["sources"][0]["metrics"].get("prefetchHits", 0)) > 0 for progress in query.recentProgress)
+
+    count = producer.count
     with running(query):
-        await_rows(query, batches, producer.count)
+        await_rows(query, batches, count)
+        # A batch that follows another one does, and its progress comes a moment after its rows.
+        for _ in range(30):
+            if goes_on_with_subscriptions():
+                break
+            stream.put(events(count, 10))
+            count += 10
+            await_rows(query, batches, count)
+        assert goes_on_with_subscriptions()
         metrics += [progress["sources"][0]["metrics"] for progress in query.recentProgress]
-    assert sorted(batches.data) == payloads(events(0, producer.count))
+    assert sorted(batches.data) == payloads(events(0, count))
     assert max(len(rows) for rows in batches.by_id.values()) <= 150
-    assert any(int(metric.get("prefetchHits", 0)) > 0 for metric in metrics)
     assert all("bufferedBytes" in metric and "resubscriptions" in metric for metric in metrics if metric)
 
 
