@@ -6,9 +6,10 @@ import io.sparkkinesis.KinesisConnectorException
 class NewsBoundarySuite extends BoundarySuite {
 
   test("a source that no query reads has ended") {
-    val news = """{"process":"p","sources":{"q":{"shardId-000000000000":{"at":"TRIM_HORIZON","found":"news"}}}}"""
-    assert(News.heard(news) === """{"served":[],"ended":["q"]}""")
-    News.answered("""{"served":[],"ended":["q"]}""")
+    val stands = """{"at":"TRIM_HORIZON","found":"news","consumer":"c"}"""
+    val news = s"""{"process":"p","sources":{"q":{"shardId-000000000000":$stands}}}"""
+    assert(News.heard(news) === """{"served":{},"ended":["q"]}""")
+    News.answered("""{"served":{},"ended":["q"]}""")
   }
 
   test("what can't be understood is refused") {
