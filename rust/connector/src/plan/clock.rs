@@ -12,22 +12,19 @@ const TOLD_WITHIN_MILLIS: i64 = 1_999;
 /// The service tells whole seconds, and its shards' clocks may differ a little.
 const UNCERTAINTY_MILLIS: i64 = 2_000;
 
-/// What must be added to the driver's clock to have the service's.
+/// The service's clock, as the driver's tells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ServiceClock {
-    correction_millis: i64,
     /// How far the service's clock was from the driver's when they were compared, if they were.
     apart_millis: Option<i64>,
-    /// The same, at least and at most; nothing where the driver's clock may be right.
-    bounds_millis: (i64, i64),
 }
 
 impl ServiceClock {
     /// Compares the driver's clock with an answer that came just now, and warns if they are apart.
     pub(super) fn compare(stream: &str, summary: &StreamSummary) -> Self {
         let clock = Self::between(chrono::Utc::now().timestamp_millis(), summary.service_millis);
-        if clock.correction_millis != 0 {
-            let (seconds, side) = match clock.correction_millis {
+        if clock.correction_millis() != 0 {
+            let (seconds, side) = match clock.correction_millis() {
                 behind if behind > 0 => (behind / 1000, "behind"),
                 ahead => (-ahead / 1000, "ahead of"),
             };
@@ -41,15 +38,23 @@ impl ServiceClock {
     }
 
     fn between(driver_millis: i64, service_millis: Option<i64>) -> Self {
-        let apart = service_millis.map_or(0, |service| service - driver_millis);
-        let may_be_right = (-TOLD_WITHIN_MILLIS..=0).contains(&apart);
         Self {
-            correction_millis: if apart.abs() > TOLERANCE_MILLIS { apart } else { 0 },
             apart_millis: service_millis.map(|service| service - driver_millis),
-            bounds_millis: match may_be_right {
-                true => (0, 0),
-                false => (apart, apart + TOLD_WITHIN_MILLIS),
-            },
+        }
+    }
+
+    /// What must be added to the driver's clock to have the service's; nothing where it is nearly right.
+    fn correction_millis(self) -> i64 {
+        self.apart_millis
+            .filter(|apart| apart.abs() > TOLERANCE_MILLIS)
+            .unwrap_or_default()
+    }
+
+    /// The same, at least and at most; nothing where the driver's clock may be right.
+    fn bounds_millis(self) -> (i64, i64) {
+        match self.apart_millis {
+            Some(apart) if !(-TOLD_WITHIN_MILLIS..=0).contains(&apart) => (apart, apart + TOLD_WITHIN_MILLIS),
+            _ => (0, 0),
         }
     }
 
@@ -64,13 +69,13 @@ impl ServiceClock {
 
     /// Now by the service's clock, at the earliest and at the latest.
     pub(super) fn bounds(self) -> (i64, i64) {
-        let (now, (least, most)) = (chrono::Utc::now().timestamp_millis(), self.bounds_millis);
+        let (now, (least, most)) = (chrono::Utc::now().timestamp_millis(), self.bounds_millis());
         (now + least, now + most)
     }
 
     /// Now, by the service's clock; milliseconds since the epoch.
     pub(super) fn now_millis(self) -> i64 {
-        chrono::Utc::now().timestamp_millis() + self.correction_millis
+        chrono::Utc::now().timestamp_millis() + self.correction_millis()
     }
 }
 
@@ -81,7 +86,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_nearly_right_is_left_alone() {
         for service in [None, Some(10_000_000), Some(9_995_000), Some(10_005_000)] {
-            assert_eq!(ServiceClock::between(10_000_000, service).correction_millis, 0);
+            assert_eq!(ServiceClock::between(10_000_000, service).correction_millis(), 0);
         }
     }
 
@@ -89,7 +94,7 @@ mod tests {
     fn a_clock_that_is_an_hour_off_is_corrected() {
         for correction_millis in [-3_600_000, 3_600_000] {
             let clock = ServiceClock::between(10_000_000, Some(10_000_000 + correction_millis));
-            assert_eq!(clock.correction_millis, correction_millis);
+            assert_eq!(clock.correction_millis(), correction_millis);
             let now = clock.now_millis() - correction_millis - chrono::Utc::now().timestamp_millis();
             assert!((-1_000..=0).contains(&now), "{now}");
         }
@@ -97,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_clock_is_believed_within_what_the_service_told() {
-        let bounds = |service| ServiceClock::between(10_000_000, service).bounds_millis;
+        let bounds = |service| ServiceClock::between(10_000_000, service).bounds_millis();
         for right in [None, Some(10_000_000), Some(9_999_000), Some(9_998_001)] {
             assert_eq!(bounds(right), (0, 0), "{right:?}");
         }
