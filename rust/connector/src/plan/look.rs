@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::remove_read;
-use crate::service::{KinesisApi, Page, Presence, RequestCounters, ShardIterator, presence, same_stream};
+use crate::service::{
+    KinesisApi, Page, Presence, RequestCounters, ShardIterator, false_end, presence, same_stream,
+};
 use crate::stream::{Position, ShardId};
 
 /// Records asked for: one is news enough.
@@ -41,7 +43,7 @@ pub(super) enum Found {
 /// A question to a shard.
 pub(super) struct Question {
     pub api: Arc<dyn KinesisApi>,
-    pub stream: Stream,
+    pub stream: Arc<Stream>,
     pub shard: ShardId,
     pub position: Position,
     /// Goes on where the last question's answer ended.
@@ -101,7 +103,10 @@ impl Question {
                 _ if !page.records.is_empty() => {
                     return Ok(Found::News(Some(page.records.arrival_millis(0))));
                 }
-                None => return self.end(&page).await,
+                None => {
+                    let wrong = false_end(&*self.api, &self.stream.name, self.created(), &self.shard, &page);
+                    return Ok(wrong.await?.map_or(Found::End, Found::Unknown));
+                }
                 Some(next) if !behind => return Ok(Found::Nothing(next)),
                 Some(next) if !self.follow || followed >= MOST_FOLLOWED => return Ok(Found::Behind(next)),
                 Some(next) => iterator = Some(next),
@@ -121,31 +126,17 @@ impl Question {
         Ok(page)
     }
 
-    /// The answer has no iterator for what follows. That is the shard's end only if it names the children, or if the
-    /// stream doesn't list the shard as open.
-    async fn end(&self, page: &Page) -> Result<Found> {
-        if page.child_shards.is_empty() && self.presence().await? == Presence::Open {
-            return Ok(Found::Unknown(
-                Error::new(
-                    ErrorKind::Transport,
-                    "the answer to GetRecords ends the shard, which the stream lists as open and without children",
-                )
-                .retryable(true),
-            ));
-        }
-        Ok(Found::End)
-    }
-
     async fn presence(&self) -> Result<Presence> {
-        let created = Some(self.stream.created_millis);
-        presence(&*self.api, &self.stream.name, created, &self.shard).await
+        presence(&*self.api, &self.stream.name, self.created(), &self.shard).await
     }
 
     async fn same_stream(&self) -> Result<()> {
-        let created = Some(self.stream.created_millis);
-        same_stream(&*self.api, &self.stream.name, created)
-            .await
-            .map(|_| ())
+        let described = same_stream(&*self.api, &self.stream.name, self.created());
+        described.await.map(|_| ())
+    }
+
+    fn created(&self) -> Option<i64> {
+        Some(self.stream.created_millis)
     }
 }
 

@@ -30,7 +30,7 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::OutsideShard;
 use crate::read::{Asked, ReadTask, ShardMemory, ShardReport, TaskPlan};
-use crate::service::{FanOutApi, KinesisApi, RequestCounters, StreamSummary, stream_changed};
+use crate::service::{FanOutApi, KinesisApi, RequestCounters, stream_changed};
 use crate::stream::{HashRange, Offset, Position, ShardId, offset_home};
 
 pub use batch_read::{batch_read_tasks, batch_read_tasks_on};
@@ -61,7 +61,7 @@ pub struct Planner {
     store: Arc<dyn CheckpointStore>,
     files: Files,
     config: SourceConfig,
-    summary: StreamSummary,
+    stream: Arc<Stream>,
     clock: ServiceClock,
     counters: Arc<RequestCounters>,
     /// Names this process.
@@ -209,13 +209,13 @@ impl Planner {
             Some(_) => config.options.fetch_interval.max(QUIET_INTERVAL),
             None => config.options.fetch_interval + config.options.fetch_interval / READERS_SHARE,
         };
-        let stream = Stream {
+        let stream = Arc::new(Stream {
             name: config.options.stream.name.clone(),
             created_millis: summary.created_millis,
-        };
+        });
         let state = State {
             shards,
-            news: News::new(stream, interval, config.options.check_new_record_threads),
+            news: News::new(stream.clone(), interval, config.options.check_new_record_threads),
             batch: None,
             ends: BTreeMap::new(),
             positions: BTreeMap::new(),
@@ -230,7 +230,7 @@ impl Planner {
             store,
             files: Files(files),
             config,
-            summary,
+            stream,
             clock,
             counters: Arc::default(),
             process: memory.residents().process(),
@@ -256,7 +256,7 @@ impl Planner {
         let at = start::of_query(&self.config.options, self.clock).await?;
         let source = uuid::Uuid::new_v4().to_string();
         let stream = self.config.options.stream.name.clone();
-        let json = Offset::initial(source, stream, self.summary.created_millis, at, self.home()).to_json()?;
+        let json = Offset::initial(source, stream, self.stream.created_millis, at, self.home()).to_json()?;
         if self
             .files
             .0
@@ -481,14 +481,6 @@ impl Planner {
         Ok(())
     }
 
-    /// The stream, as its checkpoint knows it.
-    fn stream(&self) -> Stream {
-        Stream {
-            name: self.config.options.stream.name.clone(),
-            created_millis: self.summary.created_millis,
-        }
-    }
-
     /// Tells this checkpoint location from others: see [`Offset::home`].
     fn home(&self) -> String {
         offset_home(self.config.checkpoint_location.as_deref().unwrap_or_default())
@@ -509,7 +501,7 @@ impl Planner {
                 offset.stream
             ));
         }
-        if offset.created != self.summary.created_millis {
+        if offset.created != self.stream.created_millis {
             return Err(stream_changed(name));
         }
         if self.sources().insert(offset.source.clone())

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::look::{Found, Question, Stream};
 use super::tips::Tips;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::service::{KinesisApi, RequestCounters, ShardIterator, same_stream};
 use crate::stream::{Position, ShardId};
 
@@ -27,7 +27,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 /// The driver's looks at a stream whose readers have nothing to do.
 #[derive(Debug)]
 pub(super) struct News {
-    stream: Stream,
+    stream: Arc<Stream>,
     interval: Duration,
     at_once: usize,
     looked: Option<Instant>,
@@ -65,6 +65,16 @@ pub(super) struct Looked {
     pub unknown: BTreeSet<ShardId>,
 }
 
+impl Looked {
+    /// The shards of which nothing could be learnt, neither now nor, if there was one, in an earlier look of the call.
+    pub(super) fn still_unknown(self, earlier: Option<BTreeSet<ShardId>>) -> BTreeSet<ShardId> {
+        match earlier {
+            Some(earlier) => &earlier & &self.unknown,
+            None => self.unknown,
+        }
+    }
+}
+
 /// How far a look goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
@@ -75,7 +85,7 @@ pub(super) enum Extent {
 }
 
 impl News {
-    pub(super) fn new(stream: Stream, interval: Duration, at_once: usize) -> Self {
+    pub(super) fn new(stream: Arc<Stream>, interval: Duration, at_once: usize) -> Self {
         Self {
             stream,
             interval,
@@ -174,7 +184,7 @@ impl News {
         self.iterators.retain(|shard, kept| {
             kept.is_fresh() && positions.get(shard).is_some_and(|at| *at == kept.position)
         });
-        let answers = self.ask(api, positions, shards, counters, extent).await;
+        let answers = self.ask(api, shards, counters, extent).await;
         let mut looked = Looked::default();
         for (shard, position, found) in answers? {
             self.take_in(shard, position, found, positions, began, &mut looked)?;
@@ -204,37 +214,40 @@ impl News {
         began: Instant,
         looked: &mut Looked,
     ) -> Result<()> {
-        let error = match found {
-            Found::Unknown(error) => error,
-            known => {
-                self.unknown.remove(&shard);
-                match known {
-                    Found::News(arrival) => {
-                        (self.first, self.hit) = (Some(shard.clone()), true);
-                        looked.news.insert(shard, arrival);
-                    }
-                    Found::Behind(iterator) => {
-                        looked.news.insert(shard.clone(), None);
-                        self.keep(shard, position, iterator);
-                    }
-                    Found::Nothing(iterator) => {
-                        self.tips.saw(&shard, &position, began);
-                        self.keep(shard, position, iterator);
-                    }
-                    Found::End | Found::Unknown(_) => {
-                        positions.insert(shard, Position::ShardEnd);
-                    }
-                }
-                return Ok(());
+        match found {
+            Found::Unknown(error) => {
+                looked.unknown.insert(shard.clone());
+                return self.stays_unknown(shard, began, error);
             }
-        };
-        let since = *self.unknown.entry(shard.clone()).or_insert(began);
-        if since.elapsed() >= UNKNOWN_FOR {
-            self.unknown.clear();
-            return Err(error.with("shard", shard.to_string()));
+            Found::News(arrival) => {
+                (self.first, self.hit) = (Some(shard.clone()), true);
+                looked.news.insert(shard.clone(), arrival);
+            }
+            Found::Behind(iterator) => {
+                looked.news.insert(shard.clone(), None);
+                self.keep(shard.clone(), position, iterator);
+            }
+            Found::Nothing(iterator) => {
+                self.tips.saw(&shard, &position, began);
+                self.keep(shard.clone(), position, iterator);
+            }
+            Found::End => {
+                positions.insert(shard.clone(), Position::ShardEnd);
+            }
         }
-        looked.unknown.insert(shard);
+        self.unknown.remove(&shard);
         Ok(())
+    }
+
+    /// Nothing could be learnt of the shard: fails with the reason once that has been so for too long.
+    fn stays_unknown(&mut self, shard: ShardId, now: Instant, error: Error) -> Result<()> {
+        let error = error.with("shard", shard.to_string());
+        let since = *self.unknown.entry(shard).or_insert(now);
+        if since.elapsed() < UNKNOWN_FOR {
+            return Ok(());
+        }
+        self.unknown.clear();
+        Err(error)
     }
 
     fn keep(&mut self, shard: ShardId, position: Position, iterator: ShardIterator) {
@@ -293,12 +306,10 @@ impl News {
     async fn ask(
         &self,
         api: &Arc<dyn KinesisApi>,
-        positions: &BTreeMap<ShardId, Position>,
         shards: VecDeque<(ShardId, Position)>,
         counters: &Arc<RequestCounters>,
         extent: Extent,
     ) -> Result<Vec<(ShardId, Position, Found)>> {
-        debug_assert!(shards.iter().all(|(shard, _)| positions.contains_key(shard)));
         let questions = shards.into_iter().map(|(shard, position)| {
             let question = Question {
                 api: api.clone(),

@@ -91,8 +91,7 @@ impl Planner {
             if !looked.news.is_empty() {
                 return Ok(true);
             }
-            let still = |earlier: BTreeSet<ShardId>| &earlier & &looked.unknown;
-            let left = unknown.map_or_else(|| looked.unknown.clone(), still);
+            let left = looked.still_unknown(unknown);
             if self.follow(state).await? {
                 // The new shards were not asked yet.
                 (unknown, pause) = (None, false);
@@ -156,10 +155,7 @@ impl Planner {
                     fan_out.saw(state.news.hit());
                     return Ok(true);
                 }
-                unknown = Some(match unknown.take() {
-                    Some(earlier) => &earlier & &looked.unknown,
-                    None => looked.unknown,
-                });
+                unknown = Some(looked.still_unknown(unknown.take()));
             }
             if self.follow(state).await? {
                 // The batch's readers subscribe to the new shards.
@@ -185,7 +181,7 @@ impl Planner {
     pub(super) async fn follow(&self, state: &mut State) -> Result<bool> {
         let followed = state
             .shards
-            .follow(&*self.api, self.stream(), &state.positions)
+            .follow(&*self.api, &self.stream, &state.positions)
             .await?;
         if !followed.lost.is_empty() {
             self.lost_shards(&followed.lost)?;

@@ -180,7 +180,7 @@ impl Shards {
     pub(super) async fn follow(
         &mut self,
         api: &dyn KinesisApi,
-        stream: Stream,
+        stream: &Stream,
         positions: &BTreeMap<ShardId, Position>,
     ) -> Result<Followed> {
         let ended = positions.values().any(|position| *position == Position::ShardEnd);
@@ -191,7 +191,7 @@ impl Shards {
         if !due {
             return Ok(Followed::default());
         }
-        let Some(lineage) = self.list_with(api, &stream, positions).await? else {
+        let Some(lineage) = self.list_with(api, stream, positions).await? else {
             return Ok(Followed::default());
         };
         let lost: Vec<(ShardId, Position)> = missing_from(&lineage, positions)
@@ -202,7 +202,7 @@ impl Shards {
             standing.insert(shard.clone(), Position::ShardEnd);
         }
         let positions = lineage.advance(&standing);
-        self.note_childless(&stream, &lineage, &positions)?;
+        self.note_childless(stream, &lineage, &positions)?;
         Ok(Followed {
             positions: Some(positions),
             lost,

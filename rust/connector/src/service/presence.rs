@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{KinesisApi, ShardFilter, StreamSummary};
+use super::{KinesisApi, Page, ShardFilter, StreamSummary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Lineage, ShardId};
 
@@ -55,6 +55,26 @@ pub(crate) async fn presence(
         tokio::time::sleep(ASK_EVERY).await;
     }
     Ok(Presence::Gone)
+}
+
+/// Whether an answer without an iterator for what follows ends the shard: it names the children, or the stream doesn't
+/// list the shard as open. None if so; else what is wrong with the answer, which may pass.
+pub(crate) async fn false_end(
+    api: &dyn KinesisApi,
+    stream: &str,
+    created_millis: Option<i64>,
+    shard: &ShardId,
+    page: &Page,
+) -> Result<Option<Error>> {
+    let unsure = page.next.is_none() && page.child_shards.is_empty();
+    if !unsure || presence(api, stream, created_millis, shard).await? != Presence::Open {
+        return Ok(None);
+    }
+    let error = Error::new(
+        ErrorKind::Transport,
+        "the answer to GetRecords ends the shard, which the stream lists as open and without children",
+    );
+    Ok(Some(error.retryable(true).with("shard", shard.to_string())))
 }
 
 /// Makes sure that the stream is the one created at this time: an error where it was deleted, or deleted and made

@@ -11,7 +11,9 @@ use super::{Fetcher, MAX_RECORDS, rest_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::Shared;
 use crate::read::budget::Room;
-use crate::service::{KinesisApi, Page, Presence, RecordColumns, ShardIterator, presence, same_stream};
+use crate::service::{
+    KinesisApi, Page, Presence, RecordColumns, ShardIterator, false_end, presence, same_stream,
+};
 use crate::stream::{Position, SequenceNumber};
 
 /// Answers that are asked for again before the task fails with the last of them.
@@ -99,12 +101,8 @@ impl PollingCursor {
 
     /// The next answer. The cursor moves on only with [`Self::stand_at`].
     pub(in crate::read) async fn next_page(&mut self, limit: u32, interval: Duration) -> Result<Page> {
-        let page = match self.ahead.next().await {
-            Some(mut page) => {
-                if let Position::AfterQuiet(number, _) = &self.position {
-                    // The fetch may have asked by time.
-                    remove_read(number, &mut page.records)?;
-                }
+        let mut page = match self.ahead.next().await {
+            Some(page) => {
                 // Nothing expired between these records and those of the batch before.
                 self.before = None;
                 // They were asked for before the task began.
@@ -121,6 +119,10 @@ impl PollingCursor {
                 self.ask(limit).await?
             }
         };
+        if let Position::AfterQuiet(number, _) = &self.position {
+            // Asked for by time.
+            remove_read(number, &mut page.records)?;
+        }
         self.last = Some(page.without_records());
         Ok(page)
     }
@@ -190,9 +192,9 @@ impl PollingCursor {
                 }
                 page => page?,
             };
-            if page.next.is_none() && page.child_shards.is_empty() && self.presence().await? == Presence::Open
-            {
-                odd.count(self.open_shard_ended())?;
+            let (stream, task) = (self.retention.stream(), &self.shared.task);
+            if let Some(wrong) = false_end(&*self.api, stream, task.created, &task.shard, &page).await? {
+                odd.count(wrong)?;
                 odd.wait().await;
                 self.iterator = None;
                 continue;
@@ -210,10 +212,6 @@ impl PollingCursor {
         self.asked = Some(asked);
         let mut page = self.api.get_records(shard, &iterator, limit, counters).await?;
         self.no_tip = page.records.len() >= limit as usize;
-        if let (None, Position::AfterQuiet(number, _)) = (&self.before, &self.position) {
-            // Asked for by time.
-            remove_read(number, &mut page.records)?;
-        }
         self.drop_what_was_read(&mut page)?;
         self.ahead.answered(&page, self.no_tip, asked);
         Ok(page)
@@ -246,15 +244,6 @@ impl PollingCursor {
         self.before = None;
         self.shared.progress().position = Position::TrimHorizon;
         Ok(())
-    }
-
-    fn open_shard_ended(&self) -> Error {
-        Error::new(
-            ErrorKind::Transport,
-            "the answer to GetRecords ends the shard, which the stream lists as open and without children",
-        )
-        .retryable(true)
-        .with("shard", self.shared.task.shard.to_string())
     }
 
     /// True at the end of an earlier batch, that is before anything of this one was read.
