@@ -82,7 +82,8 @@ pub struct Page {
     pub child_shards: Vec<ShardId>,
     /// The service's id of the request, for its support.
     pub request_id: Option<String>,
-    /// What the service's clock said when it answered, as in [`StreamSummary::service_millis`]; none in an event.
+    /// What the service's clock said when it answered, as in [`StreamSummary::service_millis`], but no later than this
+    /// machine's clock; none in an event.
     pub service_millis: Option<i64>,
 }
 
