@@ -1,10 +1,11 @@
 //! Whether a stream takes anything from this process, and when it is given up.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::options::AccessOptions;
 
 /// How long a stream may take nothing from this process before what waits for it fails. Longer than a reshard or an
 /// on-demand stream's growth keep it from taking anything, and short enough that a job doesn't hang for ever.
@@ -64,23 +65,24 @@ impl Progress {
     }
 }
 
-/// Which stream: the endpoint and the region, where they are given, and the name or the ARN.
-pub(crate) type SinkKey = (Option<String>, Option<String>, String);
+/// Which stream: the access to it, which decides on the account, and the name or the ARN.
+pub(crate) type SinkKey = (AccessOptions, String);
 
 /// The progress of the streams that this process writes to, as long as there are writers.
 #[derive(Debug, Default)]
-pub(crate) struct StreamsProgress(Mutex<BTreeMap<SinkKey, Weak<Progress>>>);
+pub(crate) struct StreamsProgress(Mutex<Vec<(SinkKey, Weak<Progress>)>>);
 
 impl StreamsProgress {
     /// The stream's, which all its writers share.
     pub(crate) fn of(&self, stream: SinkKey) -> Arc<Progress> {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(progress) = streams.get(&stream).and_then(Weak::upgrade) {
+        streams.retain(|(_, progress)| progress.strong_count() > 0);
+        let known = streams.iter().find(|(known, _)| *known == stream);
+        if let Some(progress) = known.and_then(|(_, progress)| progress.upgrade()) {
             return progress;
         }
-        streams.retain(|_, progress| progress.strong_count() > 0);
         let progress = Arc::default();
-        streams.insert(stream, Arc::downgrade(&progress));
+        streams.push((stream, Arc::downgrade(&progress)));
         progress
     }
 }
@@ -92,7 +94,16 @@ mod tests {
     #[test]
     fn the_writers_of_a_stream_share_its_progress_as_long_as_there_are_any() {
         let streams = StreamsProgress::default();
-        let key = |name: &str| (None, None, name.to_owned());
+        let access = AccessOptions {
+            region: None,
+            endpoint_url: None,
+            sts_role_arn: None,
+            sts_session_name: None,
+            sts_endpoint_url: None,
+            sts_external_id: None,
+            static_keys: None,
+        };
+        let key = |name: &str| (access.clone(), name.to_owned());
         let one = streams.of(key("a"));
         assert!(Arc::ptr_eq(&one, &streams.of(key("a"))));
         assert!(!Arc::ptr_eq(&one, &streams.of(key("b"))));

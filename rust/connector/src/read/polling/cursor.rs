@@ -63,7 +63,7 @@ impl PollingCursor {
         let (shared, memory) = (&fetcher.shared, fetcher.memory);
         let task = &shared.task;
         let position = task.start.clone();
-        let before = position_before(&position, task.tip_seen);
+        let before = position_before(&position, task.is_tip_seen());
         let left = memory.take(task, claimed, &shared.counters);
         let ahead = left.unwrap_or_else(|| Ahead::nothing(Room::new(fetcher.options, memory.budget())));
         Self {

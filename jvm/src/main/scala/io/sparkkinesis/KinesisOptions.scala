@@ -100,6 +100,9 @@ private[sparkkinesis] final class KinesisOptions private (
       case e: KinesisConnectorException => Left(e)
     }
 
+  /** Whether the option is given. */
+  def has(key: String): Boolean = get(key).isDefined
+
   private def get(key: String): Option[String] =
     values.collectFirst { case (k, v) if k.equalsIgnoreCase(key) => v }
 
@@ -117,12 +120,21 @@ private[sparkkinesis] object KinesisOptions {
   private val log = LoggerFactory.getLogger(classOf[KinesisOptions])
   private val warned = ConcurrentHashMap.newKeySet[String]()
 
-  /** Keeps the `kinesis.*` options only: of the others, which belong to Spark and may be secrets too, the names. */
+  /**
+   * Keeps the `kinesis.*` options only: of the others, which belong to Spark and may be secrets too, the names.
+   * Refuses those without a value.
+   */
   def apply(options: CaseInsensitiveStringMap): KinesisOptions = {
     // The key as it was spelt makes better messages; a key given twice counts once, as Spark reads it.
     val spelling = options.asCaseSensitiveMap().keySet().asScala.map(k => k.toLowerCase(Locale.ROOT) -> k).toMap
     val (ours, others) = spelling.partition { case (lower, _) => lower.startsWith("kinesis.") }
-    new KinesisOptions(ours.map { case (lower, key) => key -> options.get(lower) }, others.values.toSet)
+    val values = ours.map { case (lower, key) => key -> options.get(lower) }
+    values.foreach { case (key, value) =>
+      if (value == null) {
+        throw new IllegalArgumentException(s"$key is null (None in Python): give a value, or leave the option out")
+      }
+    }
+    new KinesisOptions(values, others.values.toSet)
   }
 
   /**

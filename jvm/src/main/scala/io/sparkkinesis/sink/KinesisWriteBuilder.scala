@@ -1,6 +1,6 @@
 package io.sparkkinesis.sink
 
-import io.sparkkinesis.{EngineConfig, KinesisOptions, TextAccumulator}
+import io.sparkkinesis.{EngineConfig, KinesisOptions, TaskTexts}
 import org.apache.spark.sql.SparkSession
 import org.apache.spark.sql.connector.write._
 import org.apache.spark.sql.connector.write.streaming.StreamingWrite
@@ -38,7 +38,7 @@ private[sink] class KinesisWrite(options: KinesisOptions, columns: RecordColumns
 
   override def toString: String = description()
 
-  private def newRefusedRows() = new RefusedRows(TextAccumulator.registered(SparkSession.active.sparkContext))
+  private def newRefusedRows() = new RefusedRows(TaskTexts.registered(SparkSession.active.sparkContext))
 
   private def factory(refused: RefusedRows) = new KinesisWriterFactory(EngineConfig.sink(options), columns, refused)
 }
