@@ -164,6 +164,19 @@ pub(super) fn no_white_space(text: &str) -> Result<String, Refusal> {
     }
 }
 
+/// A class's full name, as the JVM spells it: parts of letters, digits, `_` and `$`, none of which begins with a digit.
+pub(super) fn class_name(text: &str) -> Result<String, Refusal> {
+    let part = |part: &str| {
+        !part.starts_with(|c: char| c.is_numeric())
+            && !part.is_empty()
+            && part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '$')
+    };
+    match text.split('.').all(part) {
+        true => Ok(text.to_owned()),
+        false => Err(String::new()),
+    }
+}
+
 /// A text of a length, made of ASCII letters, digits, and some signs.
 pub(super) fn made_of(text: &str, min: usize, max: usize, signs: &str) -> Result<String, Refusal> {
     let length = text.chars().count();

@@ -247,8 +247,6 @@ const URL: Kind =
 const REGION_NAME: Kind = Kind::Text("a region's name, as us-east-1");
 const ANY_TEXT: Kind = Kind::Text("any text");
 const NO_PROXY: &str = "let the cluster's network or a VPC endpoint (kinesis.endpointUrl) reach the service";
-const NO_PROVIDER: &str =
-    "use the AWS default chain, static keys (kinesis.awsAccessKeyId) or a role (kinesis.stsRoleArn)";
 
 /// Makes the constant of each row and the table of all rows at once, so that neither can lack one.
 macro_rules! rows {
@@ -280,7 +278,8 @@ rows! {
 
     STS_ROLE_ARN = ("kinesis.stsRoleArn", Group::Access, Users::All,
         Kind::Text("arn:aws:iam::<account>:role/<name>"),
-        "assume this role, with the static keys if there are some, else with the AWS default chain; renewed before it expires");
+        "assume this role, with the static keys or the provider class if there are some, else with the AWS default chain; \
+         renewed before it expires");
     STS_SESSION_NAME = ("kinesis.stsSessionName", Group::Access, Users::All,
         Kind::Text("2 to 64 letters, digits, and the signs _ + = , . @ -"), "the name of the role's session")
         .default_note("one is made");
@@ -300,12 +299,12 @@ rows! {
         "the session token of temporary static keys")
         .secret();
     CREDENTIAL_PROVIDER_CLASS = ("kinesis.credentialProviderClass", Group::Access, Users::All,
-        Kind::Text("the name of a class"), "a JVM class that provides credentials")
-        .not_yet(NO_PROVIDER);
+        Kind::Text("the full name of a class, as com.example.Provider"),
+        "a class on the class path of driver and executors that gives the credentials, also those to assume the role with: \
+         any AwsCredentialsProvider of AWS's SDK for Java 2, or an io.sparkkinesis.KinesisCredentialsProvider (access.md)");
     CREDENTIAL_PROVIDER_PARAM = ("kinesis.credentialProviderParam", Group::Access, Users::All,
-        ANY_TEXT, "what that class is given")
-        .secret()
-        .not_yet(NO_PROVIDER);
+        ANY_TEXT, "what that class is made with")
+        .secret();
 
     CLIENT_NUM_RETRIES = ("kinesis.clientNumRetries", Group::Client, Users::All, RETRIES,
         "how often a failed Kinesis request is tried again. Not counted: records that a throttled stream didn't take, which \

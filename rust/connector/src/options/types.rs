@@ -1,7 +1,10 @@
 //! What the options mean, once they are parsed.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::service::GivesCredentials;
 
 /// Options that were understood, and what their user should know about them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +63,7 @@ pub struct AccessOptions {
     pub region: Option<String>,
     /// The service's address; `None`: the region's.
     pub endpoint_url: Option<String>,
-    /// The role to assume, with `static_keys` if there are some, else with the AWS default chain.
+    /// The role to assume, with `static_keys` or the `provider` if there are some, else with the AWS default chain.
     pub sts_role_arn: Option<String>,
     /// The role session's name; `None`: make one.
     pub sts_session_name: Option<String>,
@@ -70,6 +73,56 @@ pub struct AccessOptions {
     pub sts_external_id: Option<String>,
     /// Keys to use instead of the AWS default chain.
     pub static_keys: Option<StaticKeys>,
+    /// A class of the job that gives credentials, to use instead of the AWS default chain.
+    pub provider: Option<ProviderClass>,
+}
+
+/// A class of the job that gives credentials.
+#[derive(Clone)]
+pub struct ProviderClass {
+    /// Its name.
+    pub name: String,
+    /// What it is made with.
+    pub param: Option<Secret>,
+    /// How it is called, which depends on who asks: set by [`Self::bind`].
+    pub(crate) given_by: Option<Arc<dyn GivesCredentials>>,
+}
+
+impl ProviderClass {
+    /// A class that nobody can call yet.
+    pub fn new(name: impl Into<String>, param: Option<Secret>) -> Self {
+        Self {
+            name: name.into(),
+            param,
+            given_by: None,
+        }
+    }
+
+    /// Says how the class is called.
+    pub fn bind(&mut self, given_by: Arc<dyn GivesCredentials>) {
+        self.given_by = Some(given_by);
+    }
+
+    fn id(&self) -> Option<u64> {
+        self.given_by.as_ref().map(|given_by| given_by.id())
+    }
+}
+
+impl PartialEq for ProviderClass {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.param == other.param && self.id() == other.id()
+    }
+}
+
+impl Eq for ProviderClass {}
+
+impl fmt::Debug for ProviderClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderClass")
+            .field("name", &self.name)
+            .field("param", &self.param)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where, and as whom, to call the stores of claims.
@@ -81,6 +134,8 @@ pub struct StoreAccess {
     pub job_keys: Option<StaticKeys>,
     /// The options' keys, which are the stream's: to use where the AWS default chain has nothing.
     pub stream_keys: Option<StaticKeys>,
+    /// The same for the options' class.
+    pub stream_provider: Option<ProviderClass>,
 }
 
 /// Static AWS keys.
@@ -322,6 +377,7 @@ impl SourceOptions {
             region: self.metadata.region.clone(),
             job_keys: None,
             stream_keys: self.access.static_keys.clone(),
+            stream_provider: self.access.provider.clone(),
         }
     }
 }

@@ -207,6 +207,7 @@ mod tests {
                 secret: Secret::new("secret"),
                 session_token: None,
             }),
+            provider: None,
         };
         let access = stream_access(&options).await.expect("an access");
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(super::Duration::from_secs(2));
