@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kinesis_connector::checkpoint::dynamodb::DynamoDbStore;
 use kinesis_connector::checkpoint::s3::{S3Location, S3Store};
-use kinesis_connector::checkpoint::{CheckpointStore, ClaimKey};
+use kinesis_connector::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
 use kinesis_connector::options::{self, Secret, SourceOptions, StaticKeys};
 use kinesis_connector::plan::batch_read_tasks;
 use kinesis_connector::read::ShardReader;
@@ -162,7 +162,7 @@ fn the_environment_never_beats_an_option() {
     let here = in_own_process("the_environment_never_beats_an_option", &variables, async {
         let world = World::with_shards(1).await;
         world.knobs(json!({"rejected_keys": ["AKIDHOSTILE"]}));
-        write(&world, 10).await;
+        write(&world, 10, &[]).await;
         reads_ten(&world, &[]).await;
 
         let sts = Stub::sts().await;
@@ -186,14 +186,15 @@ fn the_environment_never_beats_an_option() {
     assert!(!here || elsewhere.seen().is_empty(), "{:?}", elsewhere.seen());
 }
 
-async fn write(world: &World, rows: usize) {
-    let options = BTreeMap::from([
+async fn write(world: &World, rows: usize, more: &[(&str, &str)]) {
+    let mut options = BTreeMap::from([
         ("kinesis.streamName", STREAM),
         ("kinesis.region", "us-east-1"),
         ("kinesis.endpointUrl", world.endpoint.as_str()),
         ("kinesis.awsAccessKeyId", "AKIDTEST"),
         ("kinesis.awsSecretKey", "secret"),
     ]);
+    options.extend(more.iter().copied());
     let config = SinkConfig::parse(&json!({"version": 1, "options": options}).to_string());
     let writer = StreamWriter::open(&Engine::new(), config.expect("options")).expect("a writer");
     let records = (0..rows)
@@ -439,6 +440,136 @@ fn a_store_is_called_by_the_jobs_chain_and_by_the_streams_keys_only_without_one(
             assert_eq!(signed().await, [variable("EXPECTED_KEY")].into());
         });
     }
+}
+
+const DENIED: &str = "User: arn:aws:iam::123456789012:user/job is not authorized to perform: s3:PutObject with an explicit \
+                      deny in a resource-based policy";
+
+/// A bucket whose policy lets objects in only with these headers, each of them once.
+async fn strict_bucket(demanded: &'static [(&'static str, &'static str)]) -> Stub {
+    let there = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    Stub::start(move |_, seen| match seen.method.as_str() {
+        "PUT" if demanded.iter().any(|(name, value)| seen.header(name) != *value) => Answer::of(
+            403,
+            format!("<Error><Code>AccessDenied</Code><Message>{DENIED}</Message></Error>"),
+        ),
+        "PUT" if !there.lock().expect("not poisoned").insert(seen.path.clone()) => {
+            Answer::of(412, "<Error><Code>PreconditionFailed</Code></Error>")
+        }
+        "POST" => Answer::of(200, "<DeleteResult/>"),
+        _ => Answer::of(200, ""),
+    })
+    .await
+}
+
+#[test]
+fn objects_have_the_headers_that_a_bucket_s_policy_demands() {
+    let job = [
+        ("AWS_ACCESS_KEY_ID", "AKIDJOB"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    in_own_process(
+        "objects_have_the_headers_that_a_bucket_s_policy_demands",
+        &job,
+        puts_with_headers(),
+    );
+}
+
+async fn puts_with_headers() {
+    const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/claims";
+    let bucket = strict_bucket(&[
+        ("x-amz-server-side-encryption", "aws:kms"),
+        ("x-amz-server-side-encryption-aws-kms-key-id", KEY),
+        ("x-amz-acl", "bucket-owner-full-control"),
+    ])
+    .await;
+    let location = S3Location::parse("s3://claims/x")
+        .expect("a path")
+        .expect("of S3");
+    let store = |more: &[(&str, &str)]| {
+        let address = [("kinesis.s3.endpointUrl", bucket.endpoint.as_str())];
+        S3Store::new(&store_options(&[&address[..], more].concat()), &location)
+    };
+    let encryption = ("kinesis.s3.serverSideEncryption", "AWS:KMS");
+    let key = ("kinesis.s3.kmsKeyId", KEY);
+    let acl = ("kinesis.s3.acl", "bucket-owner-full-control");
+    let fitting = store(&[encryption, key, acl]);
+    fitting.prepare().await.expect("as the policy wants it");
+    let end = Claim::new("AFTER 5".parse().expect("a position"));
+    let put = fitting.put_if_absent(&claim(), &end).await.expect("put");
+    assert_eq!(put, PutResult::Stored);
+
+    for lacking in [&[][..], &[encryption, key], &[encryption, acl], &[acl]] {
+        let error = store(lacking).prepare().await.expect_err("refused");
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Access, false));
+        for part in ["PutObject", "AccessDenied", DENIED, encryption.0, acl.0] {
+            assert!(error.message().contains(part), "{part} in: {error}");
+        }
+    }
+}
+
+/// STS's own address leads to the stub by a proxy, as that of a VPC endpoint would by DNS.
+#[test]
+fn sts_is_signed_for_the_region_of_its_own_address() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    for (url, region) in [
+        ("http://sts.eu-west-1.amazonaws.com", "eu-west-1"),
+        (
+            "http://vpce-0a1b-2c3d.sts.eu-west-1.vpce.amazonaws.com",
+            "eu-west-1",
+        ),
+        ("http://sts.example.com", "us-east-1"),
+    ] {
+        let sts = runtime.block_on(Stub::sts());
+        let variables = [
+            ("HTTP_PROXY", sts.endpoint.as_str()),
+            ("NO_PROXY", "127.0.0.1"),
+            ("STS_URL", url),
+        ];
+        let here = in_own_process(
+            "sts_is_signed_for_the_region_of_its_own_address",
+            &variables,
+            async {
+                let world = ten_records(&["AKIDTEST"]).await;
+                let url = variable("STS_URL");
+                reads_ten(
+                    &world,
+                    &[("kinesis.stsRoleArn", ROLE), ("kinesis.stsEndpointUrl", &url)],
+                )
+                .await;
+            },
+        );
+        let scope = format!("/{region}/sts/aws4_request");
+        assert!(
+            !here || sts.seen().iter().any(|seen| seen.signed().contains(&scope)),
+            "{url}: {:?}",
+            sts.seen()
+        );
+        if !here {
+            return;
+        }
+    }
+}
+
+/// By a resource policy: the stream is another account's, where only its ARN finds it.
+#[tokio::test]
+async fn a_stream_of_another_account_is_read_and_written_by_its_arn() {
+    let world = ten_records(&[]).await;
+    world.hasten_subscriptions();
+    let arn = format!(
+        "arn:aws:kinesis:us-east-1:{}:stream/{STREAM}",
+        kinesis_sandbox::ACCOUNT
+    );
+    world.knobs(json!({"foreign_callers": true}));
+    let error = refused(&world, &[ONCE]).await;
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+
+    let by_arn = ("kinesis.streamArn", arn.as_str());
+    reads_ten(&world, &[by_arn]).await;
+    reads_ten(&world, &[by_arn, FAN_OUT, NAMED]).await;
+    write(&world, 5, &[by_arn]).await;
+    let mut query = world.query(&[by_arn]).await;
+    assert_eq!(query.rows(15).await.len(), 15);
 }
 
 /// Gives what a test says, by the number of the load; the key is the answer's.

@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
-use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, ServerSideEncryption};
 use kinesis_connector::ErrorKind;
 use kinesis_connector::checkpoint::dynamodb::DynamoDbStore;
 use kinesis_connector::checkpoint::s3::{S3Location, S3Store};
@@ -378,6 +378,36 @@ async fn s3_conforms() {
     ] {
         conforms(folder(&moto, &format!("s3a://{bucket}{path}"))).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s3_conforms_with_what_a_bucket_s_policy_demands() {
+    let (moto, bucket) = (endpoint(MOTO), unique("demands"));
+    new_bucket(&moto, &bucket).await;
+    let path = format!("s3://{bucket}/claims");
+    let location = S3Location::parse(&path).expect("a path").expect("of S3");
+    let options = options(&[
+        ("kinesis.metadataPath", path.as_str()),
+        ("kinesis.s3.endpointUrl", &moto),
+        ("kinesis.s3.serverSideEncryption", "aws:kms"),
+        ("kinesis.s3.kmsKeyId", "alias/claims"),
+        ("kinesis.s3.acl", "bucket-owner-full-control"),
+    ]);
+    let store = Arc::new(S3Store::new(&options, &location));
+    store
+        .put_if_absent(&key("kept", 1, 0), &claim(1))
+        .await
+        .expect("put");
+    let kept = keys(&moto, &bucket).await;
+    let head = s3(&moto).head_object().bucket(&bucket).key(&kept[0]);
+    let head = head.send().await.expect("there");
+    assert_eq!(head.server_side_encryption(), Some(&ServerSideEncryption::AwsKms));
+    assert!(
+        head.ssekms_key_id()
+            .is_some_and(|id| id.ends_with("alias/claims")),
+        "{head:?}"
+    );
+    conforms(store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

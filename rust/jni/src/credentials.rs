@@ -39,15 +39,18 @@ pub(crate) fn bind(env: &mut Env<'_>, class: Option<&mut ProviderClass>) -> erro
     // SAFETY: the object is what `of` returned, a ClassCredentials, and the id is of its method that returns a long.
     let id = unsafe { env.call_method_unchecked(&object, classes.credentials_id, long, &[]) }?.into_long()?;
     class.bind(Arc::new(JavaCredentials {
-        object: Arc::new(env.new_global_ref(&object)?),
+        object: Arc::new(Held(env.new_global_ref(&object)?)),
         id: id.cast_unsigned(),
         loading: Arc::default(),
     }));
     Ok(())
 }
 
+/// A reference that can go to another thread.
+struct Held(Global<JObject<'static>>);
+
 struct JavaCredentials {
-    object: Arc<Global<JObject<'static>>>,
+    object: Arc<Held>,
     id: u64,
     /// Held by the thread that asks: one that never gets an answer is the only one to wait for it.
     loading: Arc<tokio::sync::Mutex<()>>,
@@ -70,7 +73,7 @@ impl GivesCredentials for JavaCredentials {
         let object = Arc::clone(&self.object);
         let told = upcall::blocking(move || {
             let _loading = loading;
-            upcall::call(ErrorKind::Access, "asking the class", |env| load(env, &object))
+            upcall::call(ErrorKind::Access, "asking the class", |env| load(env, &object.0))
         });
         read(told.await?)
     }

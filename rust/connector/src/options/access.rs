@@ -21,9 +21,7 @@ pub(super) fn stream_and_access(
     let sts_session_name = raw.get(&t::STS_SESSION_NAME, |text| {
         parse::made_of(text, 2, 64, "_+=,.@-")
     })?;
-    let sts_endpoint_url = raw
-        .get(&t::STS_ENDPOINT_URL, parse::endpoint)?
-        .map(|endpoint| endpoint.url);
+    let sts_endpoint = raw.get(&t::STS_ENDPOINT_URL, parse::endpoint)?;
     let sts_external_id = raw.get(&t::STS_EXTERNAL_ID, |text| {
         parse::made_of(text, 2, 1224, "_+=,.@:/-")
     })?;
@@ -61,7 +59,10 @@ pub(super) fn stream_and_access(
         endpoint_url: endpoint.map(|endpoint| endpoint.url),
         sts_role_arn,
         sts_session_name,
-        sts_endpoint_url,
+        sts_region: sts_endpoint
+            .as_ref()
+            .and_then(|endpoint| parse::region_of_sts_host(&endpoint.host)),
+        sts_endpoint_url: sts_endpoint.map(|endpoint| endpoint.url),
         sts_external_id,
         static_keys,
         provider,

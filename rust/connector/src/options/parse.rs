@@ -337,6 +337,18 @@ fn host_name(host: &str) -> Result<&str, Refusal> {
 /// `111122223333.data-kinesis.us-east-1.amazonaws.com`, `vpce-….kinesis.us-east-1.vpce.amazonaws.com` and
 /// `kinesis.us-east-1.api.aws`.
 pub(super) fn region_of_host(host: &str) -> Option<String> {
+    region_of_service(host, "kinesis")
+}
+
+/// The same for STS, whose oldest host has no region in its name.
+pub(super) fn region_of_sts_host(host: &str) -> Option<String> {
+    match host.strip_suffix('.').unwrap_or(host) {
+        "sts.amazonaws.com" => Some("us-east-1".to_owned()),
+        host => region_of_service(host, "sts"),
+    }
+}
+
+fn region_of_service(host: &str, service: &str) -> Option<String> {
     let host = host.strip_suffix('.').unwrap_or(host);
     if ![".amazonaws.com", ".amazonaws.com.cn", ".api.aws"]
         .iter()
@@ -346,10 +358,10 @@ pub(super) fn region_of_host(host: &str) -> Option<String> {
     }
     let mut labels = host.split('.');
     labels.find(|label| {
-        *label == "kinesis"
-            || *label == "kinesis-fips"
-            || label.ends_with("-kinesis")
-            || label.ends_with("-kinesis-fips")
+        let label = label.strip_suffix("-fips").unwrap_or(label);
+        label
+            .strip_suffix(service)
+            .is_some_and(|before| before.is_empty() || before.ends_with('-'))
     })?;
     let region = labels.next()?;
     let looks_like_one = region.contains('-') && region.ends_with(|c: char| c.is_ascii_digit());

@@ -284,7 +284,7 @@ rows! {
         Kind::Text("2 to 64 letters, digits, and the signs _ + = , . @ -"), "the name of the role's session")
         .default_note("one is made");
     STS_ENDPOINT_URL = ("kinesis.stsEndpointUrl", Group::Access, Users::All, URL,
-        "where to ask for the role")
+        "where to ask for the role; where the host is AWS's, requests are signed for its region")
         .default_note("from the region");
     STS_EXTERNAL_ID = ("kinesis.stsExternalId", Group::Access, Users::All,
         Kind::Text("2 to 1224 letters, digits, and the signs _ + = , . @ : / -"),
@@ -400,6 +400,17 @@ rows! {
     S3_ENDPOINT_URL = ("kinesis.s3.endpointUrl", Group::Source, Users::Streaming, URL,
         "new: the address of S3, or of a store that speaks its protocol, for claims kept there")
         .default_note("from the region");
+    S3_ENCRYPTION = ("kinesis.s3.serverSideEncryption", Group::Source, Users::Streaming,
+        Kind::OneOf(&["AES256", "aws:kms", "aws:kms:dsse"]),
+        "new: how S3 is told to encrypt claims kept there, where a bucket's policy demands that it is told")
+        .default_note("as the bucket says");
+    S3_KMS_KEY_ID = ("kinesis.s3.kmsKeyId", Group::Source, Users::Streaming,
+        Kind::Text("the id, the ARN or the alias of a KMS key"),
+        "new: the key for that, with aws:kms and aws:kms:dsse")
+        .default_note("the bucket's, or AWS's own");
+    S3_ACL = ("kinesis.s3.acl", Group::Source, Users::Streaming,
+        Kind::OneOf(&["private", "authenticated-read", "aws-exec-read", "bucket-owner-read", "bucket-owner-full-control"]),
+        "new: the canned ACL of claims kept in S3, where a bucket's policy demands one, as that of another account's bucket may");
     CHECK_NEW_RECORD_THREADS = ("kinesis.checkNewRecordThreads", Group::Source, Users::Streaming,
         Kind::Whole { min: 1, max: 1_000 }, "most shards that the driver asks for news at once")
         .default("8");

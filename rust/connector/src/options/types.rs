@@ -69,6 +69,8 @@ pub struct AccessOptions {
     pub sts_session_name: Option<String>,
     /// Where to ask for the role; `None`: the region's STS.
     pub sts_endpoint_url: Option<String>,
+    /// The region in that address where its host is AWS's, for which such requests are signed; `None`: `region`.
+    pub sts_region: Option<String>,
     /// The external id to give when asking for the role.
     pub sts_external_id: Option<String>,
     /// Keys to use instead of the AWS default chain.
@@ -223,6 +225,17 @@ pub enum Committer {
     DynamoDb,
 }
 
+/// What a bucket's policy may demand of objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct S3Puts {
+    /// How S3 encrypts them: AES256, aws:kms or aws:kms:dsse; `None`: as the bucket says.
+    pub encryption: Option<&'static str>,
+    /// The KMS key to encrypt with: its id, ARN or alias; `None`: the bucket's, or AWS's own.
+    pub kms_key_id: Option<String>,
+    /// A canned ACL.
+    pub acl: Option<&'static str>,
+}
+
 /// Where and how claims are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetadataOptions {
@@ -243,6 +256,8 @@ pub struct MetadataOptions {
     pub dynamodb_endpoint_url: Option<String>,
     /// S3's address; `None`: the region's.
     pub s3_endpoint_url: Option<String>,
+    /// Objects of claims there.
+    pub s3_puts: S3Puts,
 }
 
 /// A column to add to the schema.

@@ -93,7 +93,10 @@ pub(super) async fn stream_access(options: &AccessOptions) -> Result<Access> {
         config: job.config.clone(),
         guard: job.guard.clone().with_retries(),
     };
-    let sts = aws_sdk_sts::config::Builder::from(&asking.config).retry_config(RetryConfig::standard());
+    let mut sts = aws_sdk_sts::config::Builder::from(&asking.config).retry_config(RetryConfig::standard());
+    if let Some(region) = &options.sts_region {
+        sts.set_region(Some(Region::new(region.clone())));
+    }
     let sts = guarded!(sts, asking, options.sts_endpoint_url.as_deref());
     let session = options
         .sts_session_name

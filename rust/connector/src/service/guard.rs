@@ -201,6 +201,7 @@ mod tests {
             sts_role_arn: None,
             sts_session_name: None,
             sts_endpoint_url: None,
+            sts_region: None,
             sts_external_id: None,
             static_keys: Some(StaticKeys {
                 access_key_id: "AKIDTEST".to_owned(),

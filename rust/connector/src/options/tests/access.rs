@@ -28,6 +28,7 @@ fn nothing_but_the_stream_is_needed() {
             sts_role_arn: None,
             sts_session_name: None,
             sts_endpoint_url: None,
+            sts_region: None,
             sts_external_id: None,
             static_keys: None,
             provider: None,
@@ -371,7 +372,7 @@ fn a_role_stands_alone_or_on_static_keys() {
 fn a_class_gives_credentials_where_no_keys_are_given() {
     let class = ("kinesis.credentialProviderClass", "com.example.Outer$Provider");
     let param = ("kinesis.credentialProviderParam", "hush");
-    let provider = |pairs| read(pairs).access.provider.expect("a class");
+    let provider = |pairs: &[(&str, &str)]| read(pairs).access.provider.expect("a class");
     assert_eq!(
         provider(&[class]),
         ProviderClass::new("com.example.Outer$Provider", None)
