@@ -656,6 +656,26 @@ async fn a_role_is_assumed_with_what_a_class_gives() {
     );
 }
 
+#[test]
+fn a_store_is_called_by_a_class_where_the_chain_has_nothing() {
+    let name = "a_store_is_called_by_a_class_where_the_chain_has_nothing";
+    in_own_process(name, &[], async {
+        let store = empty_store().await;
+        let mut options = store_options(&[
+            ("kinesis.metadataCommitterType", "DYNAMODB"),
+            ("kinesis.dynamodb.tableName", "claims"),
+            ("kinesis.dynamodb.endpointUrl", &store.endpoint),
+            ("kinesis.credentialProviderClass", "a.Provider"),
+        ]);
+        let class = options.access.provider.as_mut().expect("a class");
+        class.bind(Class::of(|_| Ok("AKIDCLASS".to_owned())));
+        let table = DynamoDbStore::new(&options).expect("a store");
+        assert_eq!(table.get(&claim()).await.expect("asked"), None);
+        let seen = store.seen();
+        assert!(seen[0].signed().contains("Credential=AKIDCLASS/"), "{seen:?}");
+    });
+}
+
 #[tokio::test]
 async fn a_class_that_fails_for_a_while_is_asked_again() {
     let world = ten_records(&[]).await;
@@ -715,6 +735,59 @@ async fn a_refused_signature_is_told_without_what_the_service_quotes() {
     let error = refused(&world, &role(&sts)).await.to_string();
     assert!(error.contains("SignatureDoesNotMatch"), "{error}");
     assert!(!error.contains("TOKENSECRET"), "{error}");
+}
+
+/// What a store at its start fails with when its service answers like this: (the table's, the bucket's).
+async fn store_failures(status: u16, code: &str, message: &str) -> [Error; 2] {
+    let of_table =
+        json!({"__type": format!("com.amazon.coral.service#{code}"), "message": message}).to_string();
+    let of_bucket = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
+    let service = Stub::start(move |_, seen| match seen.header("x-amz-target") {
+        "" if seen.method == "HEAD" => Answer::of(200, ""),
+        "" => Answer::of(status, of_bucket.clone()),
+        _ => Answer::of(status, of_table.clone()),
+    })
+    .await;
+    let address = service.endpoint.as_str();
+    let table = DynamoDbStore::new(&store_options(&[
+        ("kinesis.metadataCommitterType", "DYNAMODB"),
+        ("kinesis.dynamodb.tableName", "claims"),
+        ("kinesis.dynamodb.endpointUrl", address),
+    ]));
+    let location = S3Location::parse("s3://claims/x")
+        .expect("a path")
+        .expect("of S3");
+    let bucket = S3Store::new(&store_options(&[("kinesis.s3.endpointUrl", address)]), &location);
+    [
+        table.expect("a store").prepare().await.expect_err("refused"),
+        bucket.prepare().await.expect_err("refused"),
+    ]
+}
+
+#[test]
+fn stores_tell_neither_signed_requests_nor_control_characters() {
+    let job = [
+        ("AWS_ACCESS_KEY_ID", "AKIDJOB"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    let name = "stores_tell_neither_signed_requests_nor_control_characters";
+    in_own_process(name, &job, async {
+        for code in [
+            "InvalidSignatureException",
+            "SignatureDoesNotMatch",
+            "AccessDeniedException",
+        ] {
+            let quoted = "the Canonical String should have been x-amz-security-token:TOKENSECRET";
+            for error in store_failures(403, code, quoted).await {
+                let told = error.to_string();
+                assert!(told.contains(code) && !told.contains("TOKENSECRET"), "{error}");
+            }
+        }
+        for error in store_failures(403, "AccessDenied", "a\nb\u{9b}31m").await {
+            assert!(error.message().contains(r"a\nb\u{9b}31m"), "{error}");
+            assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
+        }
+    });
 }
 
 #[tokio::test]

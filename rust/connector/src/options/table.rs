@@ -410,7 +410,8 @@ rows! {
         .default_note("the bucket's, or AWS's own");
     S3_ACL = ("kinesis.s3.acl", Group::Source, Users::Streaming,
         Kind::OneOf(&["private", "authenticated-read", "aws-exec-read", "bucket-owner-read", "bucket-owner-full-control"]),
-        "new: the canned ACL of claims kept in S3, where a bucket's policy demands one, as that of another account's bucket may");
+        "new: the canned ACL of claims kept in S3, where a bucket's policy demands one, as that of another account's bucket may")
+        .default_note("none");
     CHECK_NEW_RECORD_THREADS = ("kinesis.checkNewRecordThreads", Group::Source, Users::Streaming,
         Kind::Whole { min: 1, max: 1_000 }, "most shards that the driver asks for news at once")
         .default("8");

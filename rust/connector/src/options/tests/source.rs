@@ -44,6 +44,7 @@ fn defaults() {
                 dynamodb_table: None,
                 dynamodb_endpoint_url: None,
                 s3_endpoint_url: None,
+                s3_puts: S3Puts::default(),
             },
             shards_per_task: 1,
             check_new_record_threads: 8,

@@ -105,11 +105,9 @@ public final class ClassCredentials {
     } catch (RefusedClassException e) {
       return failure(e.getMessage(), false);
     } catch (InvocationTargetException e) {
-      return failure(UpCalls.describe(e.getCause()), !(e.getCause() instanceof Error));
-    } catch (ReflectiveOperationException | RuntimeException e) {
-      return failure(UpCalls.describe(e), false);
-    } catch (LinkageError e) {
-      return failure(UpCalls.describe(e), false);
+      return failure(described(e.getCause()), !(e.getCause() instanceof Error));
+    } catch (ReflectiveOperationException | RuntimeException | LinkageError e) {
+      return failure(described(e), false);
     } finally {
       thread.setContextClassLoader(before);
     }
@@ -146,9 +144,14 @@ public final class ClassCredentials {
     return end instanceof Instant ? Long.toString(((Instant) end).toEpochMilli()) : null;
   }
 
-  private String[] failure(String why, boolean passes) {
-    String clean = param == null || param.isEmpty() ? why : why.replace(param, HIDDEN);
-    return new String[] {clean, Boolean.toString(passes)};
+  private static String[] failure(String why, boolean passes) {
+    return new String[] {why, Boolean.toString(passes)};
+  }
+
+  /** An exception in words, but for the parameter, which may be a secret. */
+  private String described(Throwable error) {
+    String text = UpCalls.describe(error);
+    return param == null || param.isEmpty() ? text : text.replace(param, HIDDEN);
   }
 
   @Override
