@@ -42,7 +42,7 @@ def copy(name, source, sink):
     )
     query.awaitTermination()
     keep(f"{name}.plan", query._jsq.explainInternal(True))
-    keep(f"{name}.progress", "\n".join(progress.json for progress in query._jsq.recentProgress()) + str(query.status))
+    keep(f"{name}.progress", "\n".join([progress.json() for progress in query._jsq.recentProgress()] + [str(query.status)]))
 
 
 def rows(source):
@@ -65,7 +65,9 @@ def fail(name, action):
 
 def page(path):
     with urllib.request.urlopen(f"{spark.sparkContext.uiWebUrl}{path}", timeout=30) as answer:
-        keep("page" + path.replace("/", "_"), answer.read().decode())
+        text = answer.read().decode()
+    keep("page" + path.replace("/", "_"), text)
+    return text
 
 
 copy("by-keys", "source-by-role", "sink-by-class")
@@ -74,16 +76,17 @@ batch = rows("source-by-class")
 explain("batch", batch)
 keep("count", str(batch.count()))
 
-for name in ["missing-by-role", "missing-by-keys", "sealed"]:
+for name in ["missing-by-role", "sealed"]:
     fail(f"stream-{name}", lambda name=name: copy(f"stream-{name}", name, "sink-by-keys"))
+for name in ["missing-by-keys", "sealed"]:
     fail(f"read-{name}", lambda name=name: rows(name).collect())
     fail(f"write-{name}", lambda name=name: write(name))
 fail("write-no-class", lambda: write("no-class"))
 
 application = f"/api/v1/applications/{spark.sparkContext.applicationId}"
-for path in ["environment", "jobs", "stages", "sql?details=true&planDescription=true&length=100"]:
+for path in ["environment", "jobs", "stages"]:
     page(f"{application}/{path}")
-executions = json.loads((shown / f"page{application}/sql?details=true&planDescription=true&length=100".replace("/", "_")).read_text())
+executions = json.loads(page(f"{application}/sql?details=true&planDescription=true&length=100"))
 for path in ["/environment/", "/jobs/", "/stages/", "/executors/", "/SQL/", "/StreamingQuery/"]:
     page(path)
 for execution in executions:
