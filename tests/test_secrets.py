@@ -99,7 +99,7 @@ def test_what_is_marked_is_shown_nowhere(sandbox, knobs, moto, new_stream, tmp_p
     assert "kinesis.credentialProviderClass example.Missing: there is no such class" in no_class
 
     files = dict(shown_by(tmp_path))
-    for name in ["driver.log", "executor.log", "job.log"]:
+    for name in ["driver.log", "executor.log"]:
         assert b"Kinesis" in files[tmp_path / name], name
     plan = (shown / "by-keys.frame.extended").read_text()
     assert "kinesis.stsExternalId=*" in plan and f"kinesis.streamName={source.name}" in plan

@@ -187,6 +187,10 @@ fn the_environment_never_beats_an_option() {
 }
 
 async fn write(world: &World, rows: usize, more: &[(&str, &str)]) {
+    try_write(world, rows, more).await.expect("written");
+}
+
+async fn try_write(world: &World, rows: usize, more: &[(&str, &str)]) -> Result<(), Error> {
     let mut options = BTreeMap::from([
         ("kinesis.streamName", STREAM),
         ("kinesis.region", "us-east-1"),
@@ -204,8 +208,8 @@ async fn write(world: &World, rows: usize, more: &[(&str, &str)]) {
             explicit_hash_key: None,
         })
         .collect();
-    writer.write(records).await.expect("taken");
-    writer.flush().await.expect("written");
+    writer.write(records).await?;
+    writer.flush().await
 }
 
 #[tokio::test]
@@ -797,6 +801,15 @@ async fn control_characters_of_a_service_are_escaped() {
     let mut world = ten_records(&[]).await;
     world.endpoint.clone_from(&service.endpoint);
     let error = refused(&world, &[]).await;
+    assert!(error.message().contains(r"a\nb\u{1b}[31m"), "{error}");
+    assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
+
+    // Of one record, in an answer that is a success.
+    let failed = json!({"ErrorCode": "Internal\tFailure", "ErrorMessage": "a\nb\u{1b}[31m"});
+    let told = json!({"FailedRecordCount": 1, "Records": [failed]}).to_string();
+    let service = Stub::start(move |_, _| Answer::of(200, told.clone())).await;
+    world.endpoint.clone_from(&service.endpoint);
+    let error = try_write(&world, 1, &[ONCE]).await.expect_err("refused");
     assert!(error.message().contains(r"a\nb\u{1b}[31m"), "{error}");
     assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
 }
