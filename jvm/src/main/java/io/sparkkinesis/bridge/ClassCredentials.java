@@ -39,8 +39,8 @@ public final class ClassCredentials {
   }
 
   /**
-   * Refuses a class that can't give credentials: one that isn't there, is no provider, or can't be made. Runs none of its
-   * code.
+   * Refuses a class that can't give credentials: one that isn't there, is no provider, or can't be made. Runs none of
+   * its code.
    *
    * @param withParam whether a parameter is given
    */

@@ -3,7 +3,7 @@ package io.sparkkinesis.bridge
 import io.sparkkinesis.{KinesisConnectorException, KinesisCredentials}
 import org.scalatest.funsuite.AnyFunSuite
 
-/** How classes that give credentials are found, made and asked, of AWS's SDK (a look-alike here) and of our interface. */
+/** How classes that give credentials are found, made and asked, of AWS's SDK (a look-alike here) and of our own. */
 class ClassCredentialsSuite extends AnyFunSuite {
   private val end = Providers.END.toEpochMilli.toString
 
@@ -33,8 +33,11 @@ class ClassCredentialsSuite extends AnyFunSuite {
   test("what can't give credentials is refused with the option's name, and without running its code") {
     Seq(
       ("no.such.Provider", false, "there is no such class"),
-      (name("NoProvider"), false, "it is neither a software.amazon.awssdk.auth.credentials.AwsCredentialsProvider nor a " +
-        "io.sparkkinesis.KinesisCredentialsProvider"),
+      (
+        name("NoProvider"),
+        false,
+        "it is neither a software.amazon.awssdk.auth.credentials.AwsCredentialsProvider nor a " +
+          "io.sparkkinesis.KinesisCredentialsProvider"),
       (name("OnlyWithTwo"), false, "it has neither a public static create() or builder()"),
       (name("Failing"), false, "a class that takes one String needs kinesis.credentialProviderParam"),
       (name("Built"), true, "remove kinesis.credentialProviderParam"))
