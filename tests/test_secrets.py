@@ -85,7 +85,7 @@ def test_what_is_marked_is_shown_nowhere(sandbox, knobs, moto, new_stream, tmp_p
         "no-class": sink_options(sandbox, source, **{**VAULT, "credentialProviderClass": "example.Missing"}),
     }
     with MarkedJob(options, tmp_path) as job:
-        assert job.wait(300) == 0, job.tail()
+        assert job.wait(600) == 0, job.tail()
 
     # It did what it was to do, by the classes on driver and executor.
     assert sorted(record["Data"].decode() for record in by_keys.read()) == payloads(events(0, 10))
