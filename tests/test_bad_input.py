@@ -49,14 +49,12 @@ REFUSED = [
 ]
 
 NOT_SUPPORTED_READING = [
-    {"kinesis.credentialProviderClass": "com.example.Provider"},
     {"kinesis.sink.proxyAddress": "proxy"},
 ]
 
 NOT_SUPPORTED_WRITING = [
     {"kinesis.sink.aggregationEnabled": "true"},
     {"kinesis.sink.proxyAddress": "proxy"},
-    {"kinesis.credentialProviderClass": "com.example.Provider"},
 ]
 
 

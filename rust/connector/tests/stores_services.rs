@@ -25,14 +25,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
-use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
-use kinesis_connector::ErrorKind;
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, ServerSideEncryption};
 use kinesis_connector::checkpoint::dynamodb::DynamoDbStore;
 use kinesis_connector::checkpoint::s3::{S3Location, S3Store};
 use kinesis_connector::checkpoint::{CheckpointStore, PutResult};
+use kinesis_connector::sink::{SinkRecord, StreamWriter};
+use kinesis_connector::{Engine, ErrorKind, SinkConfig};
 use services::{Fate, Proxy, Seen, dynamodb, dynamodb_options, endpoint, options, s3, unique};
 use store_suite::{CORRUPT, claim, conforms, keeps_two_thousand_shards, key, refuses_corrupt};
 use support::{World, assert_exact};
@@ -381,6 +383,36 @@ async fn s3_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s3_conforms_with_what_a_bucket_s_policy_demands() {
+    let (moto, bucket) = (endpoint(MOTO), unique("demands"));
+    new_bucket(&moto, &bucket).await;
+    let path = format!("s3://{bucket}/claims");
+    let location = S3Location::parse(&path).expect("a path").expect("of S3");
+    let options = options(&[
+        ("kinesis.metadataPath", path.as_str()),
+        ("kinesis.s3.endpointUrl", &moto),
+        ("kinesis.s3.serverSideEncryption", "aws:kms"),
+        ("kinesis.s3.kmsKeyId", "alias/claims"),
+        ("kinesis.s3.acl", "bucket-owner-full-control"),
+    ]);
+    let store = Arc::new(S3Store::new(&options, &location));
+    store
+        .put_if_absent(&key("kept", 1, 0), &claim(1))
+        .await
+        .expect("put");
+    let kept = keys(&moto, &bucket).await;
+    let head = s3(&moto).head_object().bucket(&bucket).key(&kept[0]);
+    let head = head.send().await.expect("there");
+    assert_eq!(head.server_side_encryption(), Some(&ServerSideEncryption::AwsKms));
+    assert!(
+        head.ssekms_key_id()
+            .is_some_and(|id| id.ends_with("alias/claims")),
+        "{head:?}"
+    );
+    conforms(store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s3_conforms_in_a_bucket_with_dots() {
     let (moto, bucket) = (endpoint(MOTO), unique("with.dots"));
     new_bucket(&moto, &bucket).await;
@@ -664,4 +696,74 @@ async fn a_query_goes_on_from_either_store() {
             .iter()
             .all(|key| key.starts_with("claims of all/"))
     );
+}
+
+/// moto keeps the streams of each account apart: that of the keys, or of the role whose session they are.
+#[tokio::test]
+async fn a_stream_of_another_account_is_read_and_written_by_its_role() {
+    const OWNERS_ROLE: &str = "arn:aws:iam::222222222222:role/reader";
+    let (moto, stream) = (endpoint(MOTO), unique("owned"));
+    let sts = aws_sdk_sts::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("AKIDJOB", "secret", None, None, "test"))
+        .endpoint_url(&moto);
+    let assumed = aws_sdk_sts::Client::from_conf(sts.build())
+        .assume_role()
+        .role_arn(OWNERS_ROLE)
+        .role_session_name("owner");
+    let assumed = assumed.send().await.expect("a session");
+    let session = assumed.credentials().expect("of the role");
+    let token = Some(session.session_token().to_owned());
+    let keys = Credentials::new(
+        session.access_key_id(),
+        session.secret_access_key(),
+        token,
+        None,
+        "test",
+    );
+    let owner = aws_sdk_kinesis::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(keys)
+        .endpoint_url(&moto);
+    let owner = aws_sdk_kinesis::Client::from_conf(owner.build());
+    let create = owner.create_stream().stream_name(&stream).shard_count(1);
+    create.send().await.expect("a stream");
+
+    let mut world = World::with_shards(1).await;
+    world.endpoint.clone_from(&moto);
+    let by_job = [
+        ("kinesis.streamName", stream.as_str()),
+        ("kinesis.clientNumRetries", "0"),
+    ];
+    let error = world.try_query(&by_job).await.err().expect("refused");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+
+    let role = [
+        ("kinesis.stsRoleArn", OWNERS_ROLE),
+        ("kinesis.stsEndpointUrl", moto.as_str()),
+        ("kinesis.stsExternalId", "between-us"),
+    ];
+    let by_role = [&by_job[..], &role].concat();
+    let mut options: BTreeMap<_, _> = by_role.iter().copied().collect();
+    options.extend([
+        ("kinesis.region", "us-east-1"),
+        ("kinesis.endpointUrl", &moto),
+        ("kinesis.awsAccessKeyId", "AKIDJOB"),
+        ("kinesis.awsSecretKey", "secret"),
+    ]);
+    let config = serde_json::json!({"version": 1, "options": options}).to_string();
+    let config = SinkConfig::parse(&config).expect("options");
+    let writer = StreamWriter::open(&Engine::new(), config).expect("a writer");
+    let records = (0..10).map(|row| SinkRecord {
+        partition_key: "k".into(),
+        data: format!("r{row}").into(),
+        explicit_hash_key: None,
+    });
+    writer.write(records.collect()).await.expect("taken");
+    writer.flush().await.expect("written");
+    let mut query = world.query(&by_role).await;
+    assert_exact(&query.rows(10).await, "r", 0..10);
 }

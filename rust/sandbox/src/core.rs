@@ -108,6 +108,7 @@ impl Core {
             set(&mut settings.arrival_offset_ms, update.arrival_offset_ms);
             set(&mut settings.auto_distribution, update.auto_distribution);
             set(&mut settings.transition_ms, update.transition_ms);
+            set(&mut settings.foreign_callers, update.foreign_callers);
             set(&mut settings.clock_offset_ms, update.clock_offset_ms);
             set(&mut settings.empty_answers, update.empty_answers);
             settings.iterator_epoch += u32::from(update.expire_iterators);

@@ -117,6 +117,10 @@ impl Service {
             "ExpiredTokenException" | "ExpiredToken" => {
                 make(ErrorKind::Access, "The session token expired and was not renewed").retryable(true)
             }
+            code if code.starts_with("KMS.") => make(
+                ErrorKind::Kms,
+                "Check the KMS key (kinesis.s3.kmsKeyId, else the bucket's) and the right to use it",
+            ),
             "NoSuchBucket" => make(
                 ErrorKind::NotFound,
                 "The bucket is not made by the connector: make it, or correct the path",
@@ -156,6 +160,7 @@ mod tests {
             ("AccessDenied", 403, ErrorKind::Access, false),
             ("ExpiredToken", 400, ErrorKind::Access, true),
             ("NoSuchBucket", 404, ErrorKind::NotFound, false),
+            ("KMS.NotFoundException", 400, ErrorKind::Kms, false),
             ("PermanentRedirect", 301, ErrorKind::InvalidRequest, false),
             ("InternalError", 500, ErrorKind::Store, true),
             ("ValidationException", 400, ErrorKind::InvalidRequest, false),

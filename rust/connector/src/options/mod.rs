@@ -21,8 +21,8 @@ pub use raw::RawOptions;
 pub use table::{OptionSpec, User, markdown, table};
 pub use types::{
     AccessOptions, AggregationOptions, BrokenAggregate, Committer, ConsumerChoice, ConsumerType,
-    EndingPosition, ExtraColumn, MetadataOptions, OutsideShard, Parsed, RetryOptions, Secret, SinkOptions,
-    SourceOptions, StartingPosition, StaticKeys, StoreAccess, StreamId,
+    EndingPosition, ExtraColumn, MetadataOptions, OutsideShard, Parsed, ProviderClass, RetryOptions, S3Puts,
+    Secret, SinkOptions, SourceOptions, StartingPosition, StaticKeys, StoreAccess, StreamId,
 };
 
 use crate::error::Result;

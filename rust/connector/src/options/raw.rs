@@ -231,6 +231,14 @@ impl RawOptions {
         }
     }
 
+    /// One of the row's words, of a row without a default.
+    pub(super) fn optional_word(&self, spec: &OptionSpec) -> Result<Option<&'static str>> {
+        match spec.kind {
+            Kind::OneOf(words) => self.get(spec, |value| parse::one_of(value, words)),
+            _ => Err(wrong_row(spec)),
+        }
+    }
+
     /// A value of a row with a default.
     pub(super) fn required<T>(
         &self,

@@ -12,7 +12,9 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::clock::ServiceClock;
-use super::credentials::{JobChain, KeptCredentials, RoleCredentials, metadata_client, static_credentials};
+use super::credentials::{
+    ClassCredentials, JobChain, KeptCredentials, RoleCredentials, metadata_client, static_credentials,
+};
 use super::guard::{Guard, once_more};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{AccessOptions, StoreAccess};
@@ -76,9 +78,10 @@ async fn region_or_default(region: Option<&str>) -> Result<String> {
 pub(super) async fn stream_access(options: &AccessOptions) -> Result<Access> {
     let clock = ServiceClock::default();
     let base = base_config(&resolve_region(options).await?, &clock).await;
-    let job = match &options.static_keys {
-        Some(keys) => signed_by(base, static_credentials(keys), &clock),
-        None => {
+    let job = match (&options.static_keys, &options.provider) {
+        (Some(keys), _) => signed_by(base, static_credentials(keys), &clock),
+        (None, Some(class)) => loading(base, ClassCredentials { class: class.clone() }, &clock),
+        (None, None) => {
             let chain = JobChain::of(&base);
             loading(base, chain, &clock)
         }
@@ -90,7 +93,10 @@ pub(super) async fn stream_access(options: &AccessOptions) -> Result<Access> {
         config: job.config.clone(),
         guard: job.guard.clone().with_retries(),
     };
-    let sts = aws_sdk_sts::config::Builder::from(&asking.config).retry_config(RetryConfig::standard());
+    let mut sts = aws_sdk_sts::config::Builder::from(&asking.config).retry_config(RetryConfig::standard());
+    if let Some(region) = &options.sts_region {
+        sts.set_region(Some(Region::new(region.clone())));
+    }
     let sts = guarded!(sts, asking, options.sts_endpoint_url.as_deref());
     let session = options
         .sts_session_name
@@ -106,15 +112,22 @@ pub(super) async fn stream_access(options: &AccessOptions) -> Result<Access> {
 }
 
 /// The access of a checkpoint store's clients: as the job itself. Never as the stream's role: that one may belong to
-/// the stream's account, while tables and buckets of checkpoints are the job's own. The stream's keys serve where the
-/// job has none.
+/// the stream's account, while tables and buckets of checkpoints are the job's own. The stream's keys or class serve
+/// where the job has none.
 pub(crate) async fn store_access(options: &StoreAccess) -> Result<Access> {
     let clock = ServiceClock::default();
     let base = base_config(&region_or_default(options.region.as_deref()).await?, &clock).await;
     Ok(match &options.job_keys {
         Some(keys) => signed_by(base, static_credentials(keys), &clock),
         None => {
-            let chain = JobChain::of(&base).or_else(options.stream_keys.as_ref().map(static_credentials));
+            let others = match (&options.stream_keys, &options.stream_provider) {
+                (Some(keys), _) => Some(SharedCredentialsProvider::new(static_credentials(keys))),
+                (None, Some(class)) => Some(SharedCredentialsProvider::new(ClassCredentials {
+                    class: class.clone(),
+                })),
+                (None, None) => None,
+            };
+            let chain = JobChain::of(&base).or_else(others);
             loading(base, chain, &clock)
         }
     })

@@ -242,7 +242,11 @@ impl World {
     }
 
     pub async fn try_query(&self, options: &[(&str, &str)]) -> Result<Query> {
-        let (engine, config) = (Engine::new(), self.config(options));
+        self.query_of(self.config(options)).await
+    }
+
+    pub async fn query_of(&self, config: SourceConfig) -> Result<Query> {
+        let engine = Engine::new();
         let planner = Planner::open(&engine, config.clone(), Arc::new(LocalFiles)).await?;
         let offset = planner.initial_offset().await?;
         Ok(Query {

@@ -83,6 +83,9 @@ pub struct KnobUpdate {
     pub shard_limits: Option<LimitsUpdate>,
     /// Access key ids answered with UnrecognizedClientException; replaces the former list.
     pub rejected_keys: Option<BTreeSet<String>>,
+    /// True: all callers are of another account than the streams, which they find by ARN only, as a resource policy lets
+    /// them.
+    pub foreign_callers: Option<bool>,
     /// Added to the service's clock: its answers' `Date`, and what it takes a request's time for. Requests more than five
     /// minutes off are refused, as the service does.
     pub clock_offset_ms: Option<i64>,
@@ -198,6 +201,7 @@ pub(crate) struct Settings {
     pub empty_answers: u64,
     pub shard_limits: Option<ShardLimits>,
     pub rejected_keys: BTreeSet<String>,
+    pub foreign_callers: bool,
     pub clock_offset_ms: i64,
     pub subscriptions: SubscriptionSettings,
     #[serde(skip)]
@@ -217,6 +221,7 @@ impl Default for Settings {
             empty_answers: 0,
             shard_limits: None,
             rejected_keys: BTreeSet::new(),
+            foreign_callers: false,
             clock_offset_ms: 0,
             subscriptions: SubscriptionSettings::default(),
             delays: BTreeMap::new(),

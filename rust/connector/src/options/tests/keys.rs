@@ -212,10 +212,10 @@ fn every_key_is_for_exactly_those_the_table_says() {
 fn the_table_has_the_keys_of_the_documentation_once_each() {
     let mut keys: Vec<_> = table().iter().map(|spec| spec.key).collect();
     assert!(keys.iter().all(|key| key.starts_with("kinesis.")));
-    assert_eq!(keys.len(), 57);
+    assert_eq!(keys.len(), 60);
     keys.sort_unstable_by_key(|key| key.to_ascii_lowercase());
     keys.dedup_by_key(|key| key.to_ascii_lowercase());
-    assert_eq!(keys.len(), 57);
+    assert_eq!(keys.len(), 60);
     let secrets: Vec<_> = table()
         .iter()
         .filter(|spec| spec.secret)
@@ -274,7 +274,12 @@ fn rows_agree_with_themselves() {
             assert!(min < max, "{}", spec.key);
         }
         let needs_default = matches!(spec.kind, Kind::Flag | Kind::OneOf(_) | Kind::Time { .. });
-        assert!(!needs_default || spec.default.is_some(), "{}", spec.key);
+        let tells_without = matches!(spec.kind, Kind::OneOf(_)) && spec.default_note != "–";
+        assert!(
+            !needs_default || tells_without || spec.default.is_some(),
+            "{}",
+            spec.key
+        );
         assert!(
             spec.group != Group::Sink || spec.users == Users::Sink,
             "{}",
@@ -305,6 +310,13 @@ fn secrets_never_show() {
     assert!(
         raw.contains("orders") && raw.contains("kinesis.unknownSecret") && raw.contains("https://***@host"),
         "{raw}"
+    );
+
+    let class = [("kinesis.credentialProviderClass", "a.B"), pairs[6]];
+    let by_class = format!("{:?}", source(&with_name(&class)).unwrap());
+    assert!(
+        by_class.contains("a.B") && !by_class.contains("SECRET"),
+        "{by_class}"
     );
 
     let parsed = format!("{:?}", source(&with_name(&pairs[..3])).unwrap());

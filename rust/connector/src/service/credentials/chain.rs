@@ -5,9 +5,8 @@ use std::time::Duration;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig, imds};
-use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials, Result, future};
+use aws_credential_types::provider::{ProvideCredentials, Result, SharedCredentialsProvider, future};
 use aws_smithy_types::timeout::TimeoutConfig;
 
 /// Longest wait for an answer of the instance's metadata; a busy instance's take seconds.
@@ -32,7 +31,7 @@ pub(in crate::service) struct JobChain {
     region: Option<Region>,
     use_fips: Option<bool>,
     use_dual_stack: Option<bool>,
-    last_resort: Option<Credentials>,
+    last_resort: Option<SharedCredentialsProvider>,
 }
 
 impl JobChain {
@@ -47,7 +46,7 @@ impl JobChain {
     }
 
     /// With these credentials where the chain has nothing.
-    pub fn or_else(self, last_resort: Option<Credentials>) -> Self {
+    pub fn or_else(self, last_resort: Option<SharedCredentialsProvider>) -> Self {
         Self { last_resort, ..self }
     }
 
@@ -69,7 +68,9 @@ impl JobChain {
         chain.set_region(self.region.clone());
         let loaded = chain.build().await.provide_credentials().await;
         match (&self.last_resort, loaded) {
-            (Some(keys), Err(CredentialsError::CredentialsNotLoaded(_))) => Ok(keys.clone()),
+            (Some(others), Err(CredentialsError::CredentialsNotLoaded(_))) => {
+                others.provide_credentials().await
+            }
             (_, loaded) => loaded,
         }
     }

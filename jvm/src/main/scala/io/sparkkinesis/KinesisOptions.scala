@@ -5,7 +5,7 @@ import java.util.concurrent.ConcurrentHashMap
 
 import scala.collection.JavaConverters._
 
-import io.sparkkinesis.bridge.ConnectorOptions
+import io.sparkkinesis.bridge.{ClassCredentials, ConnectorOptions}
 import org.apache.spark.sql.types.StructType
 import org.apache.spark.sql.util.CaseInsensitiveStringMap
 import org.slf4j.LoggerFactory
@@ -51,9 +51,15 @@ private[sparkkinesis] final class KinesisOptions private (
    */
   private def jsonToCheck: String = Json.write((others.map(_ -> "").toMap ++ values).asJava)
 
-  /** Lets the engine check the options, and logs each of its warnings once. */
+  /** Lets the engine check the options, looks for the class that they name, and logs each of the warnings once. */
   def check(kind: String): Unit = {
     val answer = answered(kind).fold(error => throw refusal(error), identity)
+    get("kinesis.credentialProviderClass").foreach { name =>
+      try ClassCredentials.check(name.trim, get("kinesis.credentialProviderParam").isDefined)
+      catch {
+        case e: KinesisConnectorException => throw refusal(e)
+      }
+    }
     Json.strings(answer, "warnings").foreach { warning =>
       if (warned.add(s"$kind $stream $warning")) log.warn(s"$stream: $warning")
     }
