@@ -9,7 +9,6 @@ CONNECT_REQUIREMENTS=(
   grpcio==1.85.3 grpcio-status==1.85.3 googleapis-common-protos==1.76.0 protobuf==7.36.2
   pandas==3.1.1 pyarrow==26.0.1 numpy==2.4.6 zstandard==0.25.0
 )
-ZIG_REQUIREMENTS=(ziglang==0.15.2 cargo-zigbuild==0.22.3)
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then
@@ -75,8 +74,20 @@ ensure_venv() {
   printf '%s' "$*" >"$dir/.installed"
 }
 
+# ensure_hashed_venv NAME - the virtual environment .venv/NAME holding scripts/requirements/NAME.txt, whose hashes are checked.
+ensure_hashed_venv() {
+  local name="$1" dir="$VENVS/$1" file="$ROOT/scripts/requirements/$1.txt"
+  stamped "$dir/.installed" "$(cat "$file")" && return
+  say "installing scripts/requirements/$name.txt into .venv/$name"
+  make_venv "$dir"
+  # Wheels only: what a source package builds has no hash.
+  "$dir/bin/pip" install --quiet --no-cache-dir --require-hashes --only-binary :all: -r "$file" </dev/null >&2 \
+    || die "pip could not install $file"
+  cp "$file" "$dir/.installed"
+}
+
 # ensure_native_tools - what links the native library against an old glibc.
-ensure_native_tools() { ensure_venv build "${ZIG_REQUIREMENTS[@]}"; }
+ensure_native_tools() { ensure_hashed_venv build; }
 
 # ensure_target TARGET - Rust's standard library for it.
 ensure_target() {
