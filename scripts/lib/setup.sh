@@ -36,9 +36,35 @@ apt_install() {
   return 1
 }
 
+# ensure_jdk - a Java 17 or newer with its compiler, which a runtime environment hasn't got.
+ensure_jdk() {
+  local java modules
+  java="$(java_command)"
+  if ! have "$java"; then
+    [ -z "${JAVA_HOME:-}" ] || die "JAVA_HOME is $JAVA_HOME, where there is no bin/java: correct or unset it, and run this again"
+    ensure_command java openjdk-17-jdk-headless
+  fi
+  modules="$("$java" --list-modules 2>/dev/null || true)"
+  case "$modules" in
+    *jdk.compiler@*jdk.javadoc@*) ;;
+    *java.base@*)
+      say "$java is a Java without a compiler"
+      [ -z "${JAVA_HOME:-}" ] || die "JAVA_HOME is $JAVA_HOME, a Java without a compiler: name a JDK 17, and run this again"
+      have apt-get && apt_install openjdk-17-jdk-headless
+      modules="$(java --list-modules)"
+      ;;
+  esac
+  case "$modules" in
+    *java.base@1[7-9]*jdk.compiler@*jdk.javadoc@* | *java.base@[2-9][0-9]*jdk.compiler@*jdk.javadoc@*) ;;
+    *java.base@*jdk.compiler@*)
+      die "$java is older than Java 17: install a JDK 17, name it in JAVA_HOME, and run this again" ;;
+    *) die "$java has no compiler, or is older than Java 9: install a JDK 17, name it in JAVA_HOME, and run this again" ;;
+  esac
+}
+
 # ensure_build_tools - Java, Gradle, Rust and the linker tools.
 ensure_build_tools() {
-  ensure_command java openjdk-17-jdk-headless
+  ensure_jdk
   ensure_command gradle gradle
   ensure_command gcc gcc
   ensure_command readelf binutils

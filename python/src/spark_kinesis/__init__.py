@@ -67,8 +67,9 @@ def configure(builder: _Builder) -> _Builder:
     jars = [name for name in str(options.get("spark.jars") or "").split(",") if name]
     if jar not in jars:
         jars.append(jar)
-    with_config: Any = builder
-    return with_config.config("spark.jars", ",".join(jars))
+    configurable: Any = builder
+    configured: _Builder = configurable.config("spark.jars", ",".join(jars))
+    return configured
 
 
 def _scala_line(spark_version: str) -> str:
