@@ -1,8 +1,8 @@
 # Installs what is missing, inside the clone where that is possible. Every function returns at once when nothing is to do.
 # shellcheck shell=bash
 
-KINESIS_LOCAL_VERSION=0.6.2
 MINISTACK_VERSION=1.5.33
+SHELLCHECK_VERSION=0.11.0.1
 DYNAMODB_LOCAL_VERSION=3.1.0
 HADOOP_VERSION=3.4.2
 CONNECT_REQUIREMENTS=(
@@ -134,17 +134,18 @@ ensure_spark() {
   ensure_venv "spark-$1" "pyspark==${PYSPARK_VERSION[$1]}" "${requirements[@]}"
 }
 
-# ensure_kinesis_local - the npm package that the sandbox is compared with, in .tools.
+# ensure_kinesis_local - the npm package that the sandbox is compared with, in .tools: as locked, and running nothing of it.
 ensure_kinesis_local() {
-  local dir="$TOOLS/kinesis-local"
-  stamped "$dir/.installed" "$KINESIS_LOCAL_VERSION" && return
+  local dir="$TOOLS/kinesis-local" locked="$ROOT/scripts/requirements/kinesis-local"
+  stamped "$dir/.installed" "$(cat "$locked/package-lock.json")" && return
   ensure_command npm npm
-  say "installing kinesis-local $KINESIS_LOCAL_VERSION into .tools"
+  say "installing kinesis-local into .tools"
   rm -rf "$dir"
   mkdir -p "$dir"
-  npm install --silent --no-fund --no-audit --prefix "$dir" "kinesis-local@$KINESIS_LOCAL_VERSION" </dev/null >&2 \
-    || die "npm could not install kinesis-local@$KINESIS_LOCAL_VERSION"
-  printf '%s' "$KINESIS_LOCAL_VERSION" >"$dir/.installed"
+  cp "$locked"/package*.json "$dir/"
+  npm ci --ignore-scripts --silent --no-fund --no-audit --prefix "$dir" </dev/null >&2 \
+    || die "npm could not install what $locked/package-lock.json names"
+  cp "$locked/package-lock.json" "$dir/.installed"
 }
 
 # ensure_moto - moto alone, in the versions of requirements.txt, in .venv/moto.
