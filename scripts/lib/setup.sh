@@ -16,6 +16,7 @@ as_root() {
   elif have sudo; then
     sudo -n "$@"
   else
+    echo "$(id -un) isn't root, and there is no sudo" >&2
     return 1
   fi
 }
