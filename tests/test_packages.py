@@ -25,12 +25,12 @@ def site(tmp_path_factory):
 
 @pytest.fixture
 def python(site):
-    """Runs a Python that has the wheel; warnings are errors."""
+    """Runs a Python that has the wheel, with more of the environment; its warnings are errors."""
 
-    def run(*arguments):
+    def run(*arguments, **more):
         command = [sys.executable, "-W", "error::RuntimeWarning", *arguments]
         env = {**os.environ, "PYTHONPATH": str(site)}
-        return subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, env={**env, **more}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
 
     return run
 
@@ -102,6 +102,16 @@ def test_configure_twice_adds_one_jar(python):
 def test_a_server_elsewhere_keeps_its_own_jars(python):
     configured = python("-c", CONFIGURE.format(builder="SparkSession.builder.remote('sc://127.0.0.1:1')"))
     assert (configured.stdout, configured.stderr) == ("None\n", "")
+
+
+def test_jars_that_come_before_the_builders_are_a_warning(python):
+    code = CONFIGURE.format(builder="SparkSession.builder")
+    configured = python("-c", code, PYSPARK_SUBMIT_ARGS="--jars /a.jar pyspark-shell")
+    assert configured.returncode == 1
+    assert "RuntimeWarning: PYSPARK_SUBMIT_ARGS has --jars, which Spark takes instead of spark.jars: add /" in configured.stderr
+    jar = python("-m", "spark_kinesis").stdout.strip()
+    configured = python("-c", code, PYSPARK_SUBMIT_ARGS=f"--jars /a.jar,{jar} pyspark-shell")
+    assert configured.returncode == 0, configured.stderr
 
 
 def test_a_jvm_that_runs_without_the_jar_is_a_warning(python):

@@ -12,6 +12,7 @@ With spark-submit, whose JVM runs before any Python does: spark-submit --jars "$
 import importlib.metadata
 import os
 import re
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -54,15 +55,9 @@ def configure(builder: _Builder) -> _Builder:
     if _elsewhere(str(options.get("spark.remote") or os.environ.get("SPARK_REMOTE", ""))):
         return builder
     jar = jar_path()
-    running = _jars_of_running_jvm()
-    if running is not None and Path(jar).name not in [Path(name).name for name in running.split(",")]:
-        warnings.warn(
-            f"Spark's JVM runs already, so it can't be given {Path(jar).name}: submit with "
-            'spark-submit --jars "$(python -m spark_kinesis)", or call spark_kinesis.configure before the first '
-            "session of this process. Nothing is to do if the cluster has the JAR.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+    obstacle = _obstacle(jar)
+    if obstacle:
+        warnings.warn(obstacle, RuntimeWarning, stacklevel=2)
         return builder
     jars = [name for name in str(options.get("spark.jars") or "").split(",") if name]
     if jar not in jars:
@@ -70,6 +65,23 @@ def configure(builder: _Builder) -> _Builder:
     configurable: Any = builder
     configured: _Builder = configurable.config("spark.jars", ",".join(jars))
     return configured
+
+
+def _obstacle(jar: str) -> Optional[str]:
+    """Why `spark.jars` can't bring the JAR, and what to do; None if it can, or if the JAR is there already."""
+    running = _jars_of_running_jvm()
+    submit = shlex.split(os.environ.get("PYSPARK_SUBMIT_ARGS", ""))
+    if running is not None:
+        if Path(jar).name in [Path(name).name for name in running.split(",")]:
+            return None
+        return (
+            f"Spark's JVM runs already, so it can't be given {Path(jar).name}: submit with "
+            'spark-submit --jars "$(python -m spark_kinesis)", or call spark_kinesis.configure before the first '
+            "session of this process. Nothing is to do if the cluster has the JAR."
+        )
+    if "--jars" in submit and not any(jar in words.split(",") for words in submit):
+        return f"PYSPARK_SUBMIT_ARGS has --jars, which Spark takes instead of spark.jars: add {jar} to it."
+    return None
 
 
 def _scala_line(spark_version: str) -> str:
