@@ -1,8 +1,11 @@
 """What scripts/package makes, as its users take it: the wheel by pip, the Maven repository by --packages."""
 
+import hashlib
 import os
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
+import zipfile
 from pathlib import Path
 
 import pyspark
@@ -50,6 +53,32 @@ def test_the_typical_job_with_packages(sandbox, new_stream, checkpoint, tmp_path
     source, sink = new_stream(2, "kinesis-source"), new_stream(1, "kinesis-sink")
     with PackagedJob(sandbox, source, sink, checkpoint, tmp_path) as job:
         copies_all(sandbox, source, job)
+
+
+def test_the_repository_is_complete():
+    group, artifact, version = environment.coordinates().split(":")
+    place = environment.maven_repository() / group.replace(".", "/") / artifact / version
+    files = [place / f"{artifact}-{version}{end}" for end in (".jar", ".pom", "-sources.jar", "-javadoc.jar")]
+    assert files[0].read_bytes() == Path(environment.jar()).read_bytes()
+    for file in files:
+        for kind in ("md5", "sha1", "sha256", "sha512"):
+            assert Path(f"{file}.{kind}").read_text() == hashlib.new(kind, file.read_bytes()).hexdigest()
+    pom = ET.parse(files[1]).getroot()
+    maven = {"": "http://maven.apache.org/POM/4.0.0"}
+    for element in ("name", "description", "url", "licenses/license/url", "developers/developer/name", "scm/connection", "scm/url"):
+        assert pom.findtext(element, namespaces=maven), element
+    assert pom.findtext("version", namespaces=maven) == version
+    assert [scope.text for scope in pom.findall("dependencies/dependency/scope", maven)] == ["provided"]
+    assert "@" not in files[1].read_text()
+
+
+def test_nothing_in_the_jar_is_of_the_machine_that_built_it():
+    """Neither a date nor the umask, so that it can be built again."""
+    with zipfile.ZipFile(environment.jar()) as jar:
+        entries = jar.infolist()
+    assert {entry.date_time[:3] for entry in entries} == {(1980, 2, 1)}
+    assert {oct(entry.external_attr >> 16 & 0o777) for entry in entries} == {"0o644", "0o755"}
+    assert {entry.is_dir() for entry in entries if entry.external_attr >> 16 & 0o777 == 0o755} == {True}
 
 
 def test_the_wheel_has_the_jar_under_test(python):
