@@ -34,6 +34,9 @@ REFUSED = [
     ("timestamp without offset", {"kinesis.startingPosition": "AT_TIMESTAMP 2026-08-30T19:00:05"},
      ["has no offset (Z for UTC, or as +02:00)"]),
     ("timestamp that is missing", {"kinesis.startingPosition": "AT_TIMESTAMP"}, ["it names no time"]),
+    ("proxy without a port", {"kinesis.proxyAddress": "proxy"}, ["kinesis.proxyPort is missing"]),
+    ("proxy with a password in it", {"kinesis.proxyAddress": "http://me:hush@proxy:1"},
+     ['kinesis.proxyAddress is "http://***@proxy:1"', "it holds a user's name"]),
     ("long name", {"kinesis.streamName": "s" * 200}, ["it has 200 characters", "1 to 128 letters, digits, and the signs _ . -"]),
     ("odd name", {"kinesis.streamName": "my stream"}, ['kinesis.streamName is "my stream"', "it contains ' '"]),
     ("DynamoDB without a table", {"kinesis.metadataCommitterType": "DYNAMODB"},
@@ -50,12 +53,10 @@ REFUSED = [
 
 NOT_SUPPORTED_READING = [
     {"kinesis.credentialProviderClass": "com.example.Provider"},
-    {"kinesis.sink.proxyAddress": "proxy"},
 ]
 
 NOT_SUPPORTED_WRITING = [
     {"kinesis.sink.aggregationEnabled": "true"},
-    {"kinesis.sink.proxyAddress": "proxy"},
     {"kinesis.credentialProviderClass": "com.example.Provider"},
 ]
 

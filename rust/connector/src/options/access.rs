@@ -1,14 +1,16 @@
 //! Which stream, where, and as whom: what the source and the sink have in common.
 
 use super::parse::{self, Endpoint, StreamArn};
+use super::proxy;
 use super::raw::{RawOptions, conflict};
-use super::table as t;
+use super::table::{self as t, User};
 use super::types::{AccessOptions, RetryOptions, Secret, StaticKeys, StreamId};
 use crate::error::Result;
 
 /// The stream, and the access to it.
 pub(super) fn stream_and_access(
     raw: &RawOptions,
+    user: User,
     warnings: &mut Vec<String>,
 ) -> Result<(StreamId, AccessOptions)> {
     let name = raw.get(&t::STREAM_NAME, parse::resource_name)?;
@@ -33,10 +35,7 @@ pub(super) fn stream_and_access(
     let session_token = raw.text(&t::SESSION_TOKEN)?.map(Secret::new);
     raw.text(&t::CREDENTIAL_PROVIDER_CLASS)?;
     raw.text(&t::CREDENTIAL_PROVIDER_PARAM)?;
-    raw.text(&t::PROXY_ADDRESS)?;
-    raw.number(&t::PROXY_PORT)?;
-    raw.text(&t::PROXY_USERNAME)?;
-    raw.text(&t::PROXY_PASSWORD)?;
+    let proxy = proxy::parse(raw, user)?;
 
     let stream = stream(name, arn.as_ref())?;
     let region = stream_region(kinesis_region, region, endpoint.as_ref(), arn.as_ref(), warnings)?;
@@ -63,6 +62,7 @@ pub(super) fn stream_and_access(
         sts_endpoint_url,
         sts_external_id,
         static_keys,
+        proxy,
     };
     Ok((stream, access))
 }

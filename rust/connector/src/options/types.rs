@@ -70,6 +70,49 @@ pub struct AccessOptions {
     pub sts_external_id: Option<String>,
     /// Keys to use instead of the AWS default chain.
     pub static_keys: Option<StaticKeys>,
+    /// The proxy to go by; `None`: the environment's, if it names one.
+    pub proxy: Option<ProxyOptions>,
+}
+
+/// An HTTP proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyOptions {
+    /// Its host, an IPv6 address without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// What it asks for, if anything.
+    pub login: Option<ProxyLogin>,
+    /// The options that say so, for messages.
+    pub keys: ProxyKeys,
+}
+
+impl ProxyOptions {
+    /// Scheme, host and port.
+    pub fn url(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("http://[{}]:{}", self.host, self.port),
+            false => format!("http://{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// A proxy's user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyLogin {
+    /// The name. Not shown either.
+    pub username: Secret,
+    /// The password.
+    pub password: Secret,
+}
+
+/// How messages name the options of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyKeys {
+    /// The one with the address.
+    pub address: &'static str,
+    /// Those with name and password.
+    pub login: &'static str,
 }
 
 /// Where, and as whom, to call the stores of claims.
@@ -81,6 +124,8 @@ pub struct StoreAccess {
     pub job_keys: Option<StaticKeys>,
     /// The options' keys, which are the stream's: to use where the AWS default chain has nothing.
     pub stream_keys: Option<StaticKeys>,
+    /// The proxy to go by; `None`: the environment's, if it names one.
+    pub proxy: Option<ProxyOptions>,
 }
 
 /// Static AWS keys.
@@ -322,6 +367,7 @@ impl SourceOptions {
             region: self.metadata.region.clone(),
             job_keys: None,
             stream_keys: self.access.static_keys.clone(),
+            proxy: self.access.proxy.clone(),
         }
     }
 }

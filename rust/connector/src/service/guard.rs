@@ -202,6 +202,7 @@ mod tests {
             sts_session_name: None,
             sts_endpoint_url: None,
             sts_external_id: None,
+            proxy: None,
             static_keys: Some(StaticKeys {
                 access_key_id: "AKIDTEST".to_owned(),
                 secret: Secret::new("secret"),

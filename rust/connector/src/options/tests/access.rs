@@ -30,6 +30,7 @@ fn nothing_but_the_stream_is_needed() {
             sts_endpoint_url: None,
             sts_external_id: None,
             static_keys: None,
+            proxy: None,
         }
     );
     assert_eq!(parsed.warnings, Vec::<String>::new());
@@ -367,7 +368,7 @@ fn a_role_stands_alone_or_on_static_keys() {
 }
 
 #[test]
-fn providers_and_proxies_are_not_built_yet() {
+fn providers_are_not_built_yet() {
     for (key, value) in [
         ("kinesis.credentialProviderClass", "a.B"),
         ("kinesis.credentialProviderParam", "hush"),
@@ -379,22 +380,4 @@ fn providers_and_proxies_are_not_built_yet() {
         assert_not_supported(&read_error(&[(key, value)]), key, &message);
         assert_not_supported(&write_error(&[(key, value)]), key, &message);
     }
-    for (key, value) in [
-        ("kinesis.sink.proxyAddress", "proxy"),
-        ("kinesis.sink.proxyPort", "3128"),
-        ("kinesis.sink.proxyUsername", "me"),
-        ("kinesis.sink.proxyPassword", "hush"),
-    ] {
-        let message = format!(
-            "{key} is not supported in this version: let the cluster's network or a VPC endpoint (kinesis.endpointUrl) \
-             reach the service"
-        );
-        assert_not_supported(&read_error(&[(key, value)]), key, &message);
-        assert_not_supported(&write_error(&[(key, value)]), key, &message);
-    }
-    assert_refused(
-        &write_error(&[("kinesis.sink.proxyPort", "99999")]),
-        "kinesis.sink.proxyPort",
-        "kinesis.sink.proxyPort is \"99999\": it is too large. Allowed: a whole number from 1 to 65535",
-    );
 }
