@@ -6,17 +6,19 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kinesis_connector::checkpoint::dynamodb::DynamoDbStore;
 use kinesis_connector::checkpoint::s3::{S3Location, S3Store};
 use kinesis_connector::checkpoint::{CheckpointStore, ClaimKey};
 use kinesis_connector::options::{self, SourceOptions};
+use kinesis_connector::plan::Planner;
 use kinesis_connector::sink::StreamWriter;
 use kinesis_connector::{Engine, Error, ErrorKind, SinkConfig};
 use kinesis_sandbox::{Sandbox, SandboxConfig};
 use serde_json::json;
 use support::stub::{Answer, Seen, Stub, in_own_process, session, variable};
-use support::{STREAM, World, assert_exact};
+use support::{LocalFiles, STREAM, World, assert_exact};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
@@ -166,6 +168,27 @@ fn what_cannot_be_trusted_is_refused_by_name() {
             reads_ten(&World::with_shards(1).await, &[ONCE]).await;
         });
     }
+}
+
+/// As in a notebook, whose process stays.
+#[test]
+fn certificates_that_come_later_are_found() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let bundle = folder.path().join("bundle.pem").to_string_lossy().into_owned();
+    let variables = [("AWS_CA_BUNDLE", bundle.as_str())];
+    in_own_process("certificates_that_come_later_are_found", &variables, async {
+        let world = secure_world().await;
+        let engine = Engine::new();
+        let open = || async {
+            let planner = Planner::open(&engine, world.config(&[ONCE]), Arc::new(LocalFiles)).await?;
+            planner.initial_offset().await
+        };
+        let error = open().await.expect_err("no certificates yet");
+        assert_says(&error, &["AWS_CA_BUNDLE", "No such file"]);
+        let certificate = world.sandbox.tls_certificate().expect("a certificate");
+        std::fs::write(variable("AWS_CA_BUNDLE"), certificate).expect("written");
+        open().await.expect("opened");
+    });
 }
 
 #[test]

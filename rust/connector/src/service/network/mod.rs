@@ -5,7 +5,7 @@ mod proxies;
 mod trust;
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -30,85 +30,73 @@ use crate::options::ProxyOptions;
 /// What the HTTP clients of one access have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    proxies: Proxies,
-    trust: Result<Trusted, NetworkFailure>,
+    proxies: Arc<Proxies>,
 }
 
 impl Network {
-    /// By the proxy of the options, else by those of the environment. Reads what the environment says is to be trusted;
-    /// what is wrong with it is told to the first request that needs it.
+    /// By the proxy of the options, else by those of the environment.
     pub fn of(proxy: Option<&ProxyOptions>) -> Self {
-        Self::by(Proxies::of(proxy, |name| std::env::var(name).ok()))
+        Self {
+            proxies: Arc::new(Proxies::of(proxy, |name| std::env::var(name).ok())),
+        }
     }
 
     /// By no proxy, whatever anybody says: for what is of this machine alone.
     pub fn direct() -> Self {
-        Self::by(Proxies::none())
-    }
-
-    fn by(proxies: Proxies) -> Self {
-        let trust = Trusted::of_environment();
         Self {
-            shared: Arc::new(Shared { proxies, trust }),
+            proxies: Arc::new(Proxies::none()),
         }
     }
 
-    /// A client with connections of its own.
+    /// A client with connections of its own. It trusts what the environment says; what is wrong with that is told to a
+    /// request that needs it.
     pub fn client(&self) -> SharedHttpClient {
-        let proxies = self.shared.proxies.usable();
-        SharedHttpClient::new(Ways {
-            shared: self.shared.clone(),
-            direct: self.client_by(ProxyConfig::disabled()),
-            by_proxy: proxies.map(|proxy| self.client_by(proxy.config())),
-        })
-    }
-
-    fn client_by(&self, proxy: ProxyConfig) -> SharedHttpClient {
-        let store = match &self.shared.trust {
-            Ok(trusted) => trusted.store.clone(),
-            // Nothing is encrypted by this client, then.
-            Err(_) => TrustStore::empty(),
-        };
-        Builder::new().build_with_connector_fn(move |settings, components| {
-            let mut builder = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-            // With the trust store alone the context can't fail.
-            if let Ok(context) = TlsContext::builder().with_trust_store(store.clone()).build() {
-                builder.set_tls_context(context);
-            }
-            builder.set_connector_settings(settings.cloned());
-            builder.set_proxy_config(Some(proxy.clone()));
-            if let Some(components) = components {
-                builder.set_sleep_impl(components.sleep_impl());
-            }
-            builder.build()
+        SharedHttpClient::new(Client {
+            proxies: self.proxies.clone(),
+            first: Ways::new(&self.proxies, Trusted::of_environment()),
+            later: OnceLock::new(),
         })
     }
 }
 
-/// The clients of a [`Network`]: one for each way there is.
+/// An HTTP client.
 #[derive(Debug)]
-struct Ways {
-    shared: Arc<Shared>,
-    direct: SharedHttpClient,
-    by_proxy: PerScheme<SharedHttpClient>,
+struct Client {
+    proxies: Arc<Proxies>,
+    first: Ways,
+    /// In its place, where there was nothing to trust at first and now is.
+    later: OnceLock<Ways>,
 }
 
-impl HttpClient for Ways {
+impl Client {
+    fn ways(&self) -> &Ways {
+        if self.first.trust.is_ok() {
+            return &self.first;
+        }
+        if let Some(later) = self.later.get() {
+            return later;
+        }
+        match Trusted::of_environment() {
+            Ok(trusted) => self.later.get_or_init(|| Ways::new(&self.proxies, Ok(trusted))),
+            // Still good for what is not encrypted.
+            Err(_) => &self.first,
+        }
+    }
+}
+
+impl HttpClient for Client {
     fn http_connector(
         &self,
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
+        let ways = self.ways();
         let connector = |client: &SharedHttpClient| client.http_connector(settings, components);
         SharedHttpConnector::new(Crossing {
-            shared: self.shared.clone(),
-            direct: connector(&self.direct),
-            by_proxy: self.by_proxy.as_ref().map(connector),
+            proxies: self.proxies.clone(),
+            trust: ways.trust.clone(),
+            direct: connector(&ways.direct),
+            by_proxy: ways.by_proxy.as_ref().map(connector),
         })
     }
 
@@ -117,10 +105,51 @@ impl HttpClient for Ways {
     }
 }
 
+/// A client for each way there is.
+#[derive(Debug)]
+struct Ways {
+    trust: Arc<Result<Trusted, NetworkFailure>>,
+    direct: SharedHttpClient,
+    by_proxy: PerScheme<SharedHttpClient>,
+}
+
+impl Ways {
+    fn new(proxies: &Proxies, trust: Result<Trusted, NetworkFailure>) -> Self {
+        let store = match &trust {
+            Ok(trusted) => trusted.store.clone(),
+            // Nothing is encrypted by these, then.
+            Err(_) => TrustStore::empty(),
+        };
+        Self {
+            trust: Arc::new(trust),
+            direct: client(&store, ProxyConfig::disabled()),
+            by_proxy: proxies.usable().map(|proxy| client(&store, proxy.config())),
+        }
+    }
+}
+
+fn client(store: &TrustStore, proxy: ProxyConfig) -> SharedHttpClient {
+    let store = store.clone();
+    Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut builder = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+        // With the trust store alone the context can't fail.
+        if let Ok(context) = TlsContext::builder().with_trust_store(store.clone()).build() {
+            builder.set_tls_context(context);
+        }
+        builder.set_connector_settings(settings.cloned());
+        builder.set_proxy_config(Some(proxy.clone()));
+        if let Some(components) = components {
+            builder.set_sleep_impl(components.sleep_impl());
+        }
+        builder.build()
+    })
+}
+
 /// Sends each request on its way, and tells of a failure which way that was.
 #[derive(Debug)]
 struct Crossing {
-    shared: Arc<Shared>,
+    proxies: Arc<Proxies>,
+    trust: Arc<Result<Trusted, NetworkFailure>>,
     direct: SharedHttpConnector,
     by_proxy: PerScheme<SharedHttpConnector>,
 }
@@ -132,11 +161,11 @@ impl HttpConnector for Crossing {
             Err(error) => return failed(ConnectorError::user(Box::new(error))),
         };
         if is_https(&uri)
-            && let Err(failure) = &self.shared.trust
+            && let Err(failure) = &*self.trust
         {
             return failed(ConnectorError::user(Box::new(failure.clone())));
         }
-        let way = self.shared.proxies.way(&uri);
+        let way = self.proxies.way(&uri);
         let connector = match &way {
             Way::Direct => Some(&self.direct),
             Way::By(_) => self.by_proxy.of(&uri),
@@ -146,17 +175,16 @@ impl HttpConnector for Crossing {
         };
         // Every proxy that can be used has a connector.
         let call = connector.unwrap_or(&self.direct).call(request);
-        let (shared, told) = (self.shared.clone(), way.told(&uri));
+        let (trust, told) = (self.trust.clone(), way.told(&uri));
         HttpConnectorFuture::new(async move {
-            let answer = call.await;
-            match (answer, told) {
+            match (call.await, told) {
                 // No service of AWS answers 401; some proxies do, to a wrong password.
                 (Ok(answer), Some(told)) if matches!(answer.status().as_u16(), 401 | 407) => {
                     Err(ConnectorError::user(Box::new(told.login_refused())))
                 }
                 (Ok(answer), _) => Ok(answer),
                 (Err(error), told) => {
-                    let trusted = shared.trust.as_ref().ok().map(|trusted| trusted.told.as_str());
+                    let trusted = trust.as_ref().as_ref().ok().map(|trusted| trusted.told.as_str());
                     Err(failure::told(error, told.as_ref(), trusted))
                 }
             }
