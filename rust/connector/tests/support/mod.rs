@@ -6,6 +6,7 @@
 pub mod altered;
 pub mod late;
 pub mod policies;
+pub mod scripted;
 pub mod stub;
 
 use std::collections::BTreeMap;
