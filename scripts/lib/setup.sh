@@ -164,6 +164,9 @@ ensure_dynamodb_local() {
   ensure_service dynamodb-local "software.amazon.dynamodb:DynamoDBLocal:$DYNAMODB_LOCAL_VERSION"
 }
 
+# ensure_tinyproxy - the proxy that tests go by.
+ensure_tinyproxy() { ensure_command tinyproxy tinyproxy-bin; }
+
 # ensure_hdfs - Hadoop's mini cluster, in .tools.
 ensure_hdfs() {
   local module modules=()

@@ -21,7 +21,7 @@ mod services;
 mod store_suite;
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -37,6 +37,7 @@ use kinesis_connector::sink::{SinkRecord, StreamWriter};
 use kinesis_connector::{Engine, ErrorKind, SinkConfig};
 use services::{Fate, Proxy, Seen, dynamodb, dynamodb_options, endpoint, options, s3, unique};
 use store_suite::{CORRUPT, claim, conforms, keeps_two_thousand_shards, key, refuses_corrupt};
+use support::policies::allowed_of;
 use support::{World, assert_exact};
 
 const MOTO: &str = "MOTO_ENDPOINT";
@@ -766,4 +767,101 @@ async fn a_stream_of_another_account_is_read_and_written_by_its_role() {
     writer.flush().await.expect("written");
     let mut query = world.query(&by_role).await;
     assert_exact(&query.rows(10).await, "r", 0..10);
+}
+
+/// Lets through what docs/permissions.md allows for this store, and nothing else.
+fn only(heading: &'static str) -> impl Fn(usize, &Seen) -> Fate {
+    let (of_table, of_bucket) = match heading {
+        "Claims in DynamoDB" => (allowed_of(heading, "dynamodb"), BTreeSet::new()),
+        _ => (BTreeSet::new(), allowed_of(heading, "s3")),
+    };
+    move |_, seen| {
+        let action = match (seen.method.as_str(), seen.target.rsplit('.').next()) {
+            (_, Some(target)) if !target.is_empty() => target,
+            ("PUT", _) => "PutObject",
+            ("POST", _) if seen.path.contains("?delete") => "DeleteObject",
+            ("GET", _) if seen.path.contains("list-type=2") => "ListBucket",
+            ("GET", _) => "GetObject",
+            ("HEAD", _) => "ListBucket",
+            _ => "unknown",
+        };
+        match (
+            of_table.contains(action),
+            of_bucket.contains(action),
+            seen.target.is_empty(),
+        ) {
+            (false, false, true) => Fate::Refused(403, "AccessDenied"),
+            (false, false, false) => Fate::Refused(400, "AccessDeniedException"),
+            _ => Fate::Forwarded,
+        }
+    }
+}
+
+#[tokio::test]
+async fn stores_need_no_more_than_the_page_allows() {
+    let (moto, bucket) = (endpoint(MOTO), unique("least"));
+    new_bucket(&moto, &bucket).await;
+    let before_table = Proxy::before(&moto, only("Claims in DynamoDB")).await;
+    let before_bucket = Proxy::before(&moto, only("Claims in S3")).await;
+    let table = table(&before_table.endpoint, &unique("least"));
+    table.prepare().await.expect("made");
+    conforms(table).await;
+    let folder = folder(&before_bucket.endpoint, &format!("s3://{bucket}/claims"));
+    folder.prepare().await.expect("prepared");
+    conforms(folder).await;
+    let deleted = before_table
+        .seen()
+        .iter()
+        .any(|seen| seen.target.ends_with("DeleteItem"));
+    assert!(!deleted, "nothing was refused");
+}
+
+/// A right that is missing is no reason to keep claims for ever.
+#[tokio::test]
+async fn old_items_go_one_by_one_where_they_may_not_go_together() {
+    let moto = endpoint(MOTO);
+    let refuse = |_, seen: &Seen| match seen.target.ends_with("BatchWriteItem") {
+        true => Fate::Refused(400, "AccessDeniedException"),
+        false => Fate::Forwarded,
+    };
+    let proxy = Proxy::before(&moto, refuse).await;
+    let store = table(&proxy.endpoint, &unique("single"));
+    for shard in 0..60 {
+        let put = store.put_if_absent(&key("s", 1, shard), &claim(shard)).await;
+        put.expect("put");
+    }
+    store
+        .put_if_absent(&key("s", 2, 0), &claim(0))
+        .await
+        .expect("put");
+    store.purge("s", 2).await.expect("purged");
+    assert_eq!(store.load("s", 1).await.expect("loaded"), BTreeMap::new());
+    assert_eq!(store.load("s", 2).await.expect("loaded").len(), 1);
+    let seen = proxy.seen();
+    let tries = |operation| {
+        seen.iter()
+            .filter(|seen| seen.target.ends_with(operation))
+            .count()
+    };
+    // A few at once were asked for together before the first answer came.
+    assert!((1..=3).contains(&tries("BatchWriteItem")));
+    assert_eq!(tries(".DeleteItem"), 60);
+
+    let denied =
+        |_, seen: &Seen| match seen.target.contains("WriteItem") || seen.target.contains("DeleteItem") {
+            true => Fate::Refused(400, "AccessDeniedException"),
+            false => Fate::Forwarded,
+        };
+    let proxy = Proxy::before(&moto, denied).await;
+    let store = table(&proxy.endpoint, &unique("none"));
+    store
+        .put_if_absent(&key("s", 1, 0), &claim(0))
+        .await
+        .expect("put");
+    let error = store.purge("s", 2).await.expect_err("denied");
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Access, false));
+    assert!(
+        error.message().contains("BatchWriteItem (or DeleteItem)"),
+        "{error}"
+    );
 }

@@ -124,6 +124,9 @@ impl Core {
             if let Some(keys) = &update.rejected_keys {
                 settings.rejected_keys.clone_from(keys);
             }
+            if let Some(allowed) = &update.allowed {
+                settings.allowed.clone_from(allowed);
+            }
             if let Some(update) = &update.subscriptions {
                 settings.subscriptions.change(update);
             }

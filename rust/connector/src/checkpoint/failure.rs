@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::error::{Error, ErrorKind, unstopped};
-use crate::service::{LoadFailure, chain, no_credentials, told};
+use crate::service::{LoadFailure, NetworkFailure, chain, no_credentials, no_way, told};
 
 /// A store's service, as messages name it.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,9 @@ impl Service {
                     self.name
                 ),
             ),
+            _ if let Some(failure) = NetworkFailure::in_error(&error) => {
+                no_way(&format!("{operation} of the checkpoint store"), failure)
+            }
             SdkError::ConstructionFailure(_) => Error::new(
                 ErrorKind::Internal,
                 format!("{operation} could not be made: {}", chain(&error)),

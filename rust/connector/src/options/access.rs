@@ -1,14 +1,16 @@
 //! Which stream, where, and as whom: what the source and the sink have in common.
 
 use super::parse::{self, Endpoint, StreamArn};
+use super::proxy;
 use super::raw::{RawOptions, conflict};
-use super::table as t;
+use super::table::{self as t, User};
 use super::types::{AccessOptions, ProviderClass, RetryOptions, Secret, StaticKeys, StreamId};
 use crate::error::Result;
 
 /// The stream, and the access to it.
 pub(super) fn stream_and_access(
     raw: &RawOptions,
+    user: User,
     warnings: &mut Vec<String>,
 ) -> Result<(StreamId, AccessOptions)> {
     let name = raw.get(&t::STREAM_NAME, parse::resource_name)?;
@@ -31,10 +33,7 @@ pub(super) fn stream_and_access(
     let session_token = raw.text(&t::SESSION_TOKEN)?.map(Secret::new);
     let provider = raw.get(&t::CREDENTIAL_PROVIDER_CLASS, parse::class_name)?;
     let provider_param = raw.text(&t::CREDENTIAL_PROVIDER_PARAM)?.map(Secret::new);
-    raw.text(&t::PROXY_ADDRESS)?;
-    raw.number(&t::PROXY_PORT)?;
-    raw.text(&t::PROXY_USERNAME)?;
-    raw.text(&t::PROXY_PASSWORD)?;
+    let proxy = proxy::parse(raw, user)?;
 
     let stream = stream(name, arn.as_ref())?;
     let region = stream_region(kinesis_region, region, endpoint.as_ref(), arn.as_ref(), warnings)?;
@@ -66,6 +65,7 @@ pub(super) fn stream_and_access(
         sts_external_id,
         static_keys,
         provider,
+        proxy,
     };
     Ok((stream, access))
 }

@@ -403,7 +403,11 @@ fn shown(value: &str) -> String {
             Some((_, host)) => format!("{scheme}://***@{host}"),
             None => value.to_owned(),
         },
-        None => value.to_owned(),
+        None => match value.rsplit_once('@') {
+            // As in `name:password@host`.
+            Some((user, host)) if user.contains(':') => format!("***@{host}"),
+            _ => value.to_owned(),
+        },
     };
     match masked.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", masked.get(..end).unwrap_or_default()),

@@ -246,7 +246,9 @@ const URL: Kind =
     Kind::Text("an http:// or https:// URL with a host, as https://kinesis.us-east-1.amazonaws.com");
 const REGION_NAME: Kind = Kind::Text("a region's name, as us-east-1");
 const ANY_TEXT: Kind = Kind::Text("any text");
-const NO_PROXY: &str = "let the cluster's network or a VPC endpoint (kinesis.endpointUrl) reach the service";
+const PROXY: Kind =
+    Kind::Text("the name or address of a host, as proxy.example.com or http://proxy.example.com:3128");
+const PORT: Kind = Kind::Whole { min: 1, max: 65_535 };
 
 /// Makes the constant of each row and the table of all rows at once, so that neither can lack one.
 macro_rules! rows {
@@ -317,6 +319,19 @@ rows! {
     CLIENT_MAX_RETRY_INTERVAL = ("kinesis.clientMaxRetryIntervalMs", Group::Client, Users::All,
         RETRY_MS, "the longest wait before that, in milliseconds")
         .default("10000");
+
+    PROXY_ADDRESS = ("kinesis.proxyAddress", Group::Client, Users::All, PROXY,
+        "new: an HTTP proxy, by which every service is called: https through a tunnel (CONNECT), http by its whole address. \
+         Not the credentials' endpoints of instances and containers (access.md)")
+        .default_note("HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment");
+    PROXY_PORT = ("kinesis.proxyPort", Group::Client, Users::All, PORT,
+        "new: its port, unless it stands in the address");
+    PROXY_USERNAME = ("kinesis.proxyUsername", Group::Client, Users::All, ANY_TEXT,
+        "new: its user, where it asks for one")
+        .secret();
+    PROXY_PASSWORD = ("kinesis.proxyPassword", Group::Client, Users::All, ANY_TEXT,
+        "new: the user's password")
+        .secret();
 
     CONSUMER_TYPE = ("kinesis.consumerType", Group::Source, Users::Reads,
         Kind::OneOf(&["GetRecords", "SubscribeToShard"]),
@@ -464,20 +479,15 @@ rows! {
         "accepted; records are never dropped, and a put that can't succeed fails the task")
         .default("30000")
         .no_effect("records are never dropped, and a put that can't succeed fails the task");
-    PROXY_ADDRESS = ("kinesis.sink.proxyAddress", Group::Client, Users::All,
-        Kind::Text("the name or address of a host"), "an HTTP proxy, for the source too")
-        .not_yet(NO_PROXY);
-    PROXY_PORT = ("kinesis.sink.proxyPort", Group::Client, Users::All,
-        Kind::Whole { min: 1, max: 65_535 }, "its port")
-        .not_yet(NO_PROXY);
-    PROXY_USERNAME = ("kinesis.sink.proxyUsername", Group::Client, Users::All, ANY_TEXT,
-        "its user")
-        .secret()
-        .not_yet(NO_PROXY);
-    PROXY_PASSWORD = ("kinesis.sink.proxyPassword", Group::Client, Users::All, ANY_TEXT,
-        "its password")
-        .secret()
-        .not_yet(NO_PROXY);
+    SINK_PROXY_ADDRESS = ("kinesis.sink.proxyAddress", Group::Sink, Users::Sink, PROXY,
+        "an HTTP proxy for writing; with it, the four kinesis.sink.proxy… stand in for the four kinesis.proxy…");
+    SINK_PROXY_PORT = ("kinesis.sink.proxyPort", Group::Sink, Users::Sink, PORT, "its port");
+    SINK_PROXY_USERNAME = ("kinesis.sink.proxyUsername", Group::Sink, Users::Sink, ANY_TEXT,
+        "its user, where it asks for one")
+        .secret();
+    SINK_PROXY_PASSWORD = ("kinesis.sink.proxyPassword", Group::Sink, Users::Sink, ANY_TEXT,
+        "the user's password")
+        .secret();
 }
 
 /// All keys, in the documentation's order within each group.

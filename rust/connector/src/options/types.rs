@@ -77,6 +77,8 @@ pub struct AccessOptions {
     pub static_keys: Option<StaticKeys>,
     /// A class of the job that gives credentials, to use instead of the AWS default chain.
     pub provider: Option<ProviderClass>,
+    /// The proxy to go by; `None`: the environment's, if it names one.
+    pub proxy: Option<ProxyOptions>,
 }
 
 /// A class of the job that gives credentials.
@@ -127,6 +129,47 @@ impl fmt::Debug for ProviderClass {
     }
 }
 
+/// An HTTP proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyOptions {
+    /// Its host, an IPv6 address without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// What it asks for, if anything.
+    pub login: Option<ProxyLogin>,
+    /// The options that say so, for messages.
+    pub keys: ProxyKeys,
+}
+
+impl ProxyOptions {
+    /// Scheme, host and port.
+    pub fn url(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("http://[{}]:{}", self.host, self.port),
+            false => format!("http://{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// A proxy's user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyLogin {
+    /// The name. Not shown either.
+    pub username: Secret,
+    /// The password.
+    pub password: Secret,
+}
+
+/// How messages name the options of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyKeys {
+    /// The one with the address.
+    pub address: &'static str,
+    /// Those with name and password.
+    pub login: &'static str,
+}
+
 /// Where, and as whom, to call the stores of claims.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreAccess {
@@ -138,6 +181,8 @@ pub struct StoreAccess {
     pub stream_keys: Option<StaticKeys>,
     /// The same for the options' class.
     pub stream_provider: Option<ProviderClass>,
+    /// The proxy to go by; `None`: the environment's, if it names one.
+    pub proxy: Option<ProxyOptions>,
 }
 
 /// Static AWS keys.
@@ -393,6 +438,7 @@ impl SourceOptions {
             job_keys: None,
             stream_keys: self.access.static_keys.clone(),
             stream_provider: self.access.provider.clone(),
+            proxy: self.access.proxy.clone(),
         }
     }
 }

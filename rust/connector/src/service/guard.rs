@@ -203,6 +203,7 @@ mod tests {
             sts_endpoint_url: None,
             sts_region: None,
             sts_external_id: None,
+            proxy: None,
             static_keys: Some(StaticKeys {
                 access_key_id: "AKIDTEST".to_owned(),
                 secret: Secret::new("secret"),

@@ -9,6 +9,7 @@ mod credentials;
 mod failure;
 mod fan_out;
 mod guard;
+mod network;
 mod pace;
 mod patience;
 mod presence;
@@ -28,10 +29,11 @@ pub(crate) use aws::Connection;
 pub use columns::{Encryption, RecordColumns};
 pub(crate) use credentials::LoadFailure;
 pub use credentials::{GivenCredentials, GivesCredentials};
-pub(crate) use failure::{chain, no_credentials, told};
+pub(crate) use failure::{chain, no_credentials, no_way, told};
 pub use fan_out::{
     Consumer, ConsumerId, ConsumerStatus, FanOutApi, SubscribeAt, Subscription, SubscriptionConnection,
 };
+pub(crate) use network::NetworkFailure;
 pub use pace::Pace;
 pub(crate) use patience::Patience;
 pub(crate) use presence::{Ends, Presence, presence, same_stream, stream_changed};

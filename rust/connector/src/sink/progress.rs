@@ -100,8 +100,11 @@ mod tests {
             sts_role_arn: None,
             sts_session_name: None,
             sts_endpoint_url: None,
+            sts_region: None,
             sts_external_id: None,
             static_keys: None,
+            provider: None,
+            proxy: None,
         };
         let key = |name: &str| (access.clone(), name.to_owned());
         let one = streams.of(key("a"));

@@ -5,6 +5,7 @@
 
 pub mod altered;
 pub mod late;
+pub mod policies;
 pub mod scripted;
 pub mod stub;
 
@@ -127,6 +128,8 @@ impl World {
             .region(Region::new("us-east-1"))
             .endpoint_url(sandbox.endpoint())
             .credentials_provider(Credentials::new("AKIDTEST", "secret", None, None, "test"))
+            // No proxy, whatever a test's environment says.
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
             .build();
         let client = Client::from_conf(config);
         client

@@ -86,6 +86,9 @@ pub struct KnobUpdate {
     /// True: all callers are of another account than the streams, which they find by ARN only, as a resource policy lets
     /// them.
     pub foreign_callers: Option<bool>,
+    /// The operations that access key ids may call; all others are answered with AccessDeniedException. Keys that are not
+    /// named may call all. Replaces what was allowed before.
+    pub allowed: Option<BTreeMap<String, BTreeSet<String>>>,
     /// Added to the service's clock: its answers' `Date`, and what it takes a request's time for. Requests more than five
     /// minutes off are refused, as the service does.
     pub clock_offset_ms: Option<i64>,
@@ -202,6 +205,7 @@ pub(crate) struct Settings {
     pub shard_limits: Option<ShardLimits>,
     pub rejected_keys: BTreeSet<String>,
     pub foreign_callers: bool,
+    pub allowed: BTreeMap<String, BTreeSet<String>>,
     pub clock_offset_ms: i64,
     pub subscriptions: SubscriptionSettings,
     #[serde(skip)]
@@ -222,6 +226,7 @@ impl Default for Settings {
             shard_limits: None,
             rejected_keys: BTreeSet::new(),
             foreign_callers: false,
+            allowed: BTreeMap::new(),
             clock_offset_ms: 0,
             subscriptions: SubscriptionSettings::default(),
             delays: BTreeMap::new(),

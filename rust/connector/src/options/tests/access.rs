@@ -32,6 +32,7 @@ fn nothing_but_the_stream_is_needed() {
             sts_external_id: None,
             static_keys: None,
             provider: None,
+            proxy: None,
         }
     );
     assert_eq!(parsed.warnings, Vec::<String>::new());
@@ -399,26 +400,4 @@ fn a_class_gives_credentials_where_no_keys_are_given() {
         );
         assert_refused(&read_error(&[(class.0, odd)]), class.0, &message);
     }
-}
-
-#[test]
-fn proxies_are_not_built_yet() {
-    for (key, value) in [
-        ("kinesis.sink.proxyAddress", "proxy"),
-        ("kinesis.sink.proxyPort", "3128"),
-        ("kinesis.sink.proxyUsername", "me"),
-        ("kinesis.sink.proxyPassword", "hush"),
-    ] {
-        let message = format!(
-            "{key} is not supported in this version: let the cluster's network or a VPC endpoint (kinesis.endpointUrl) \
-             reach the service"
-        );
-        assert_not_supported(&read_error(&[(key, value)]), key, &message);
-        assert_not_supported(&write_error(&[(key, value)]), key, &message);
-    }
-    assert_refused(
-        &write_error(&[("kinesis.sink.proxyPort", "99999")]),
-        "kinesis.sink.proxyPort",
-        "kinesis.sink.proxyPort is \"99999\": it is too large. Allowed: a whole number from 1 to 65535",
-    );
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod keys;
+mod proxy;
 mod sink;
 mod source;
 mod values;

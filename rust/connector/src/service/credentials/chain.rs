@@ -9,16 +9,19 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, Result, SharedCredentialsProvider, future};
 use aws_smithy_types::timeout::TimeoutConfig;
 
+use crate::service::network::Network;
+
 /// Longest wait for an answer of the instance's metadata; a busy instance's take seconds.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest waits for a connection to, and an answer of, what else the chain asks (STS, SSO).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// A client of the instance's metadata that bears with slow answers.
+/// A client of the instance's metadata that bears with slow answers. No proxy leads to them, wherever they are.
 pub(in crate::service) fn metadata_client(config: &ProviderConfig) -> imds::Client {
+    let direct = config.clone().with_http_client(Network::direct().client());
     imds::Client::builder()
-        .configure(config)
+        .configure(&direct)
         .read_timeout(METADATA_TIMEOUT)
         .build()
 }
@@ -32,16 +35,18 @@ pub(in crate::service) struct JobChain {
     use_fips: Option<bool>,
     use_dual_stack: Option<bool>,
     last_resort: Option<SharedCredentialsProvider>,
+    network: Network,
 }
 
 impl JobChain {
     /// The chain of a process whose clients are configured like this.
-    pub fn of(config: &SdkConfig) -> Self {
+    pub fn of(config: &SdkConfig, network: &Network) -> Self {
         Self {
             region: config.region().cloned(),
             use_fips: config.use_fips(),
             use_dual_stack: config.use_dual_stack(),
             last_resort: None,
+            network: network.clone(),
         }
     }
 
@@ -60,7 +65,8 @@ impl JobChain {
             .with_region(self.region.clone())
             .with_use_fips(self.use_fips)
             .with_use_dual_stack(self.use_dual_stack)
-            .with_timeout_config(timeouts);
+            .with_timeout_config(timeouts)
+            .with_http_client(self.network.client());
         let metadata = metadata_client(&config);
         let mut chain = DefaultCredentialsChain::builder()
             .configure(config)
