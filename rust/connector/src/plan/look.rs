@@ -14,7 +14,7 @@ use crate::stream::{Position, ShardId};
 const LIMIT: u32 = 1;
 /// Answers without records that a question follows towards the tip. A longer stretch is a reader's to walk through.
 const MOST_FOLLOWED: u32 = 100;
-/// Answers until one that ends an open shard is left for the next look.
+/// Answers that end an open shard until it is left for the next look.
 const MOST_DOUBTED: u32 = 3;
 /// Expired iterators in a row until the shard is left for the next look.
 const MOST_EXPIRED: u32 = 5;
@@ -78,7 +78,8 @@ impl Question {
     }
 
     async fn search(&self) -> Result<Found> {
-        let (mut iterator, mut expired, mut ends) = (self.kept.clone(), 0, Ends::default());
+        let (mut iterator, mut expired) = (self.kept.clone(), 0);
+        let (mut ends, mut doubted) = (Ends::default(), 0);
         for followed in 0.. {
             let at = match iterator.take() {
                 Some(iterator) => iterator,
@@ -116,8 +117,11 @@ impl Question {
                     let doubt = ends.doubt(&*self.api, stream, self.created(), &self.shard, &page);
                     match doubt.await? {
                         None => return Ok(Found::End),
-                        Some(wrong) if followed >= MOST_DOUBTED => return Ok(Found::Unknown(wrong)),
-                        Some(_) => tokio::time::sleep(ASK_AGAIN).await,
+                        Some(wrong) if doubted == MOST_DOUBTED => return Ok(Found::Unknown(wrong)),
+                        Some(_) => {
+                            doubted += 1;
+                            tokio::time::sleep(ASK_AGAIN).await;
+                        }
                     }
                 }
                 Some(next) if !behind => return Ok(Found::Nothing(next)),

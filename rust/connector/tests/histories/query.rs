@@ -327,7 +327,9 @@ impl Query {
     async fn look(&mut self, times: usize) -> Checked {
         let slice = self.kinesis.stream().ways.slice_millis;
         let answers = |slice: u64| times * (self.trigger.as_millis() as u64 / slice + 1) as usize;
-        let mut walks = slice.map_or(0, |slice| 1 + answers(slice) / ANSWERS_FOLLOWED);
+        // One batch for each shard's stretch at most.
+        let shards = offset(&self.offset)?.shards.len();
+        let mut walks = slice.map_or(0, |slice| shards + answers(slice) / ANSWERS_FOLLOWED);
         for _ in 0..times {
             let Some(next) = self.plan().await? else { continue };
             let (before, after) = (offset(&self.offset)?, offset(&next)?);
