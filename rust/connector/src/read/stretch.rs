@@ -11,7 +11,11 @@ const ANSWERS: usize = 3;
 
 /// The last answers of a stretch, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Stretch(Vec<Answer>);
+pub(crate) struct Stretch {
+    last: Vec<Answer>,
+    /// Where the first answer of all had come to.
+    began: Option<i64>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Answer {
@@ -26,29 +30,32 @@ impl Stretch {
     pub(crate) fn saw(&mut self, page: &Page) {
         let told = page.millis_behind_latest.zip(page.service_millis);
         let (Some((behind, now)), true) = (told, page.records.is_empty()) else {
-            self.0.clear();
+            *self = Self::default();
             return;
         };
         let answer = Answer {
             reached: now - behind,
             behind,
         };
-        match self.0.last() {
+        self.began.get_or_insert(answer.reached);
+        match self.last.last() {
             Some(last) if last.behind == 0 && behind == 0 => return,
             Some(last) if answer.behind < last.behind && answer.reached > last.reached => {}
-            _ => self.0.clear(),
+            _ => self.last.clear(),
         }
-        self.0.push(answer);
-        if self.0.len() > ANSWERS {
-            self.0.remove(0);
+        self.last.push(answer);
+        if self.last.len() > ANSWERS {
+            self.last.remove(0);
         }
     }
 
     /// A time before which the shard has no record that follows the stretch's beginning; none where the answers don't
-    /// prove one. A single wrong answer proves nothing.
+    /// prove one, and where it is no farther than where they began: that is sooner walked through again. A single wrong
+    /// answer proves nothing.
     pub(crate) fn no_record_before(&self) -> Option<i64> {
-        let first = self.0.first().filter(|_| self.0.len() == ANSWERS)?;
-        Some(first.reached - MARGIN_MILLIS)
+        let first = self.last.first().filter(|_| self.last.len() == ANSWERS)?;
+        let time = first.reached - MARGIN_MILLIS;
+        (time > self.began?).then_some(time)
     }
 }
 
@@ -82,8 +89,13 @@ mod tests {
     fn the_first_of_three_that_fit_together_is_believed() {
         let now = 100 * HOUR;
         assert_eq!(after([(now, 5 * HOUR), (now, 4 * HOUR)]), None);
-        let walked = [(now, 5 * HOUR), (now, 4 * HOUR), (now, 3 * HOUR)];
+        let walked = [(now, 6 * HOUR), (now, 5 * HOUR), (now, 4 * HOUR), (now, 3 * HOUR)];
         assert_eq!(after(walked), Some(95 * HOUR - MARGIN_MILLIS));
+        assert_eq!(
+            after(walked[1..].iter().copied()),
+            None,
+            "no farther than it began"
+        );
         let at_tip = walked
             .into_iter()
             .chain([(now, 0), (now + 200, 0), (now + 400, 0)]);
@@ -109,7 +121,7 @@ mod tests {
     #[test]
     fn records_end_a_stretch() {
         let mut stretch = Stretch::default();
-        for behind in [5 * HOUR, 4 * HOUR, 3 * HOUR] {
+        for behind in [6 * HOUR, 5 * HOUR, 4 * HOUR, 3 * HOUR] {
             stretch.saw(&empty(100 * HOUR, behind));
         }
         let mut page = empty(100 * HOUR, HOUR);
