@@ -54,7 +54,6 @@ NOT_SUPPORTED_READING = [
 ]
 
 NOT_SUPPORTED_WRITING = [
-    {"kinesis.sink.aggregationEnabled": "true"},
     {"kinesis.sink.proxyAddress": "proxy"},
     {"kinesis.credentialProviderClass": "com.example.Provider"},
 ]

@@ -178,6 +178,7 @@ async fn every_record_is_written_once() {
         requests,
         retries,
         throttles,
+        ..
     } = writer.metrics();
     assert_eq!(count, 5_000);
     assert_eq!(

@@ -22,7 +22,7 @@ pub use table::{OptionSpec, User, markdown, table};
 pub use types::{
     AccessOptions, AggregationOptions, BrokenAggregate, Committer, ConsumerChoice, ConsumerType,
     EndingPosition, ExtraColumn, MetadataOptions, OutsideShard, Parsed, RetryOptions, Secret, SinkOptions,
-    SourceOptions, StartingPosition, StaticKeys, StoreAccess, StreamId,
+    SinkOrdering, SourceOptions, StartingPosition, StaticKeys, StoreAccess, StreamId,
 };
 
 use crate::error::Result;

@@ -431,8 +431,12 @@ rows! {
         .default("FAIL");
 
     AGGREGATION_ENABLED = ("kinesis.sink.aggregationEnabled", Group::Sink, Users::Sink, Kind::Flag,
-        "KPL aggregation; true is not supported in this version (other connectors default to true)")
+        "true: rows go into aggregates in the KPL's format (writing.md). The AWS connector's default is true; readers that \
+         take no aggregates apart, as Lambda functions, need false")
         .default("false");
+    ORDERING = ("kinesis.sink.ordering", Group::Sink, Users::Sink, Kind::OneOf(&["none", "key"]),
+        "new: key: the records of one key arrive in the order of a task's rows, through retries too (writing.md)")
+        .default("none");
     MAX_BUFFERED_TIME = ("kinesis.sink.recordMaxBufferedTimeMs", Group::Sink, Users::Sink,
         Kind::Whole { min: 0, max: HOUR_MS }, "longest a record waits for company, in milliseconds")
         .default("1000");

@@ -326,6 +326,15 @@ impl SourceOptions {
     }
 }
 
+/// Which records of a task must arrive in the order of their rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkOrdering {
+    /// None.
+    None,
+    /// Those of one key.
+    Key,
+}
+
 /// Options of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkOptions {
@@ -333,8 +342,10 @@ pub struct SinkOptions {
     pub stream: StreamId,
     /// Where, and as whom.
     pub access: AccessOptions,
-    /// Whether records are aggregated in the KPL format; false in this version.
+    /// Whether records are aggregated in the KPL format.
     pub aggregation: bool,
+    /// Which records must arrive in the order of their rows.
+    pub ordering: SinkOrdering,
     /// Longest that a record waits for company.
     pub max_buffered_time: Duration,
     /// Most PutRecords requests in flight in a task.

@@ -397,20 +397,20 @@ impl IteratorStart {
 }
 
 fn sdk_filter(filter: ShardFilter) -> Result<Option<SdkShardFilter>> {
-    let ShardFilter::FromTimestamp(millis) = filter else {
-        return Ok(None);
+    let builder = SdkShardFilter::builder();
+    let chosen = match filter {
+        ShardFilter::All => return Ok(None),
+        ShardFilter::Open => builder.r#type(ShardFilterType::AtLatest),
+        ShardFilter::FromTimestamp(millis) => builder
+            .r#type(ShardFilterType::FromTimestamp)
+            .timestamp(DateTime::from_millis(millis)),
     };
-    SdkShardFilter::builder()
-        .r#type(ShardFilterType::FromTimestamp)
-        .timestamp(DateTime::from_millis(millis))
-        .build()
-        .map(Some)
-        .map_err(|error| {
-            Error::new(
-                ErrorKind::Internal,
-                format!("a shard filter can't be made: {error}"),
-            )
-        })
+    chosen.build().map(Some).map_err(|error| {
+        Error::new(
+            ErrorKind::Internal,
+            format!("a shard filter can't be made: {error}"),
+        )
+    })
 }
 
 fn sdk_entry(entry: &PutEntry) -> Result<PutRecordsRequestEntry> {

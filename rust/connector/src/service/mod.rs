@@ -60,6 +60,8 @@ pub struct StreamSummary {
 pub enum ShardFilter {
     /// All that the stream still lists, closed ones too.
     All,
+    /// Those that take records now.
+    Open,
     /// Those that were open at this time (milliseconds since the epoch) or later.
     FromTimestamp(i64),
 }

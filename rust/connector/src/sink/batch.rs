@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::service::PutEntry;
+use super::outgoing::Outgoing;
 
 /// Most entries in a PutRecords request (AWS limit).
 pub const MAX_ENTRIES: usize = 500;
@@ -24,7 +24,7 @@ pub fn counted_bytes(partition_key: &str, data: &[u8]) -> usize {
 /// The entries of a request to come.
 #[derive(Debug, Default)]
 struct Batch {
-    entries: Vec<PutEntry>,
+    entries: Vec<Outgoing>,
     bytes: usize,
     deadline: Option<Instant>,
 }
@@ -44,7 +44,7 @@ impl Batch {
 #[derive(Debug)]
 pub(super) struct Queue {
     max_buffered_time: Duration,
-    ready: VecDeque<Vec<PutEntry>>,
+    ready: VecDeque<Vec<Outgoing>>,
     open: Batch,
 }
 
@@ -64,8 +64,8 @@ impl Queue {
     }
 
     /// Adds an entry, closing the open batch before it where it doesn't fit and after it where it fills up.
-    pub(super) fn push(&mut self, entry: PutEntry, now: Instant) {
-        let bytes = counted_bytes(&entry.partition_key, &entry.data);
+    pub(super) fn push(&mut self, entry: Outgoing, now: Instant) {
+        let bytes = entry.bytes();
         if !self.open.takes(bytes) {
             self.seal();
         }
@@ -90,7 +90,7 @@ impl Queue {
 
     /// The next batch to send: a full one, or the open one once it has waited long enough. It stays open, and may
     /// fill up, while nobody asks for it.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<Vec<PutEntry>> {
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Vec<Outgoing>> {
         if self.ready.is_empty() && self.open.deadline.is_some_and(|deadline| deadline <= now) {
             self.seal();
         }
@@ -118,14 +118,16 @@ impl Queue {
 mod tests {
     use bytes::Bytes;
 
+    use super::super::SinkRecord;
     use super::*;
 
-    fn entry(bytes: usize) -> PutEntry {
-        PutEntry {
+    fn entry(bytes: usize) -> Outgoing {
+        let record = SinkRecord {
             partition_key: "key".into(),
             data: Bytes::from(vec![0; bytes - 3]),
             explicit_hash_key: None,
-        }
+        };
+        Outgoing::of(record, false)
     }
 
     fn sealed(queue: &mut Queue) -> Vec<usize> {

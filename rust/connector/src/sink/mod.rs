@@ -1,10 +1,17 @@
 //! Writing records: batches for PutRecords, retry of what was not accepted.
 
+mod astray;
 mod batch;
 mod connect;
+mod ordered;
+mod outgoing;
+mod pack;
 mod progress;
 mod put;
+mod shard_map;
+mod spans;
 mod validate;
+mod waiting;
 mod waits;
 mod writer;
 
@@ -25,7 +32,7 @@ pub use batch::{MAX_ENTRIES, MAX_REQUEST_BYTES, counted_bytes};
 pub use writer::WriterSettings;
 
 use connect::Connection;
-pub(crate) use progress::{Progress, SinkKey, StreamsProgress};
+pub(crate) use progress::{SinkKey, SinkStream, SinkStreams};
 
 use crate::config::SinkConfig;
 use crate::engine::Engine;
@@ -62,8 +69,10 @@ impl From<SinkRecord> for PutEntry {
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WriterMetrics {
-    /// Records accepted.
+    /// Rows accepted: an aggregate's count one by one.
     pub records: u64,
+    /// Kinesis records that they were put as.
+    pub kinesis_records: u64,
     /// Bytes of their data.
     pub bytes: u64,
     /// PutRecords requests sent.
@@ -98,25 +107,21 @@ impl StreamWriter {
     /// in the runtime.
     pub fn open(engine: &Engine, config: SinkConfig) -> Result<Self> {
         let settings = WriterSettings::from(&config.options);
-        let progress = engine.sink_progress(&config);
+        let shared = engine.sink_stream(&config);
         let connection = Connection::on_demand(engine.clone(), config);
         Ok(Self {
-            writer: writer::Writer::start(connection, settings, progress)?,
+            writer: writer::Writer::start(connection, settings, shared)?,
         })
     }
 
     /// A writer over an interface to the stream. Must run in the runtime.
     pub fn new(api: Arc<dyn KinesisApi>, settings: WriterSettings) -> Result<Self> {
-        Self::with_progress(api, settings, Arc::default())
+        Self::sharing(api, settings, Arc::default())
     }
 
-    fn with_progress(
-        api: Arc<dyn KinesisApi>,
-        settings: WriterSettings,
-        progress: Arc<Progress>,
-    ) -> Result<Self> {
+    fn sharing(api: Arc<dyn KinesisApi>, settings: WriterSettings, shared: Arc<SinkStream>) -> Result<Self> {
         Ok(Self {
-            writer: writer::Writer::start(Connection::Made(api), settings, progress)?,
+            writer: writer::Writer::start(Connection::Made(api), settings, shared)?,
         })
     }
 

@@ -14,7 +14,7 @@ use super::fake::{Answer, FakeStream};
 use super::progress::PATIENCE;
 use super::{SinkRecord, StreamWriter, WriterSettings};
 use crate::error::{Error, ErrorKind};
-use crate::options::RetryOptions;
+use crate::options::{RetryOptions, SinkOrdering};
 
 /// So long that only a full batch or a flush sends.
 const NEVER: Duration = Duration::MAX;
@@ -25,6 +25,8 @@ fn settings() -> WriterSettings {
         max_connections: 8,
         max_buffered_time: NEVER,
         max_record_bytes: 1024 * 1024,
+        aggregation: false,
+        ordering: SinkOrdering::None,
         retry: RetryOptions {
             retries: 3,
             interval: Duration::from_secs(1),
@@ -311,7 +313,7 @@ async fn a_writer_that_gets_nothing_through_waits_as_long_as_another_of_the_proc
     let progress = Arc::default();
     let open = |stream: &Arc<FakeStream>| {
         let stream: Arc<FakeStream> = Arc::clone(stream);
-        StreamWriter::with_progress(stream, settings(), Arc::clone(&progress)).unwrap()
+        StreamWriter::sharing(stream, settings(), Arc::clone(&progress)).unwrap()
     };
     let (starved, served) = (
         FakeStream::open((0..400).map(|_| Answer::Throttle)),

@@ -7,15 +7,18 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::batch::Queue;
 use super::connect::Connection;
-use super::progress::Progress;
+use super::outgoing::Outgoing;
+use super::progress::SinkStream;
 use super::put::{EntryCounters, Putter};
+use super::shard_map::ShardMap;
 use super::validate::validate;
+use super::waiting::Waiting;
 use super::{SinkRecord, WriterMetrics};
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{RetryOptions, SinkOptions};
-use crate::service::{PutEntry, RequestCounters};
+use crate::options::{RetryOptions, SinkOptions, SinkOrdering};
+use crate::service::RequestCounters;
+use crate::stream::HashRange;
 
 /// What a writer needs to know of the sink's options.
 #[derive(Clone, Debug)]
@@ -28,6 +31,10 @@ pub struct WriterSettings {
     pub max_buffered_time: Duration,
     /// Most bytes of a record's data and partition key.
     pub max_record_bytes: usize,
+    /// Whether rows of one shard are put as aggregates in the KPL's format, where the shards can be listed.
+    pub aggregation: bool,
+    /// Which rows must arrive in their order.
+    pub ordering: SinkOrdering,
     /// How entries that were not accepted are put again.
     pub retry: RetryOptions,
 }
@@ -39,6 +46,8 @@ impl From<&SinkOptions> for WriterSettings {
             max_connections: options.max_connections,
             max_buffered_time: options.max_buffered_time,
             max_record_bytes: options.max_record_bytes,
+            aggregation: options.aggregation,
+            ordering: options.ordering,
             retry: options.client_retry,
         }
     }
@@ -66,6 +75,7 @@ pub(super) struct Writer {
     putter: Putter,
     max_connections: usize,
     max_record_bytes: usize,
+    ordering: SinkOrdering,
     runtime: Handle,
     state: Mutex<State>,
     phase: watch::Sender<Phase>,
@@ -76,7 +86,7 @@ pub(super) struct Writer {
 }
 
 struct State {
-    queue: Queue,
+    queue: Waiting,
     in_flight: usize,
     /// The first put that failed for good.
     failure: Option<Error>,
@@ -97,7 +107,7 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         settings: WriterSettings,
-        progress: Arc<Progress>,
+        shared: Arc<SinkStream>,
     ) -> Result<Arc<Self>> {
         let runtime = Handle::try_current().map_err(|_| {
             Error::new(
@@ -110,6 +120,8 @@ impl Writer {
             max_connections,
             max_buffered_time,
             max_record_bytes,
+            aggregation,
+            ordering,
             retry,
         } = settings;
         let writer = Arc::new(Self {
@@ -119,13 +131,17 @@ impl Writer {
                 retry,
                 requests: Arc::new(RequestCounters::default()),
                 entries: EntryCounters::default(),
-                progress,
+                shared,
+                aggregation,
+                ordering,
+                max_record_bytes,
             },
             max_connections: max_connections.max(1),
             max_record_bytes,
+            ordering,
             runtime,
             state: Mutex::new(State {
-                queue: Queue::new(max_buffered_time),
+                queue: Waiting::new(max_buffered_time, max_record_bytes, ordering),
                 in_flight: 0,
                 failure: None,
                 refusal: None,
@@ -144,11 +160,16 @@ impl Writer {
             self.lock().refusal.get_or_insert_with(|| refusal.clone());
             return Err(refusal);
         }
-        let mut entries: Vec<PutEntry> = records.into_iter().map(PutEntry::from).collect();
+        let map = self.putter.shards_to_pack_for().await;
+        let hashed = map.is_some() || self.ordering == SinkOrdering::Key;
+        let mut rows: Vec<_> = records
+            .into_iter()
+            .map(|record| Outgoing::of(record, hashed))
+            .collect();
         loop {
             // Made before the look, so that no news is missed in between.
             let changed = self.changed.notified();
-            if self.take(&mut entries)? {
+            if self.take(&mut rows, map.as_ref())? {
                 break;
             }
             changed.await;
@@ -157,8 +178,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes all entries or, while a full batch waits for a connection, none.
-    fn take(&self, entries: &mut Vec<PutEntry>) -> Result<bool> {
+    /// Takes all rows or, while a full batch waits for a connection, none.
+    fn take(&self, rows: &mut Vec<Outgoing>, map: Option<&Arc<ShardMap>>) -> Result<bool> {
         let mut state = self.lock();
         state.may_take()?;
         if !state.queue.has_room() {
@@ -166,10 +187,12 @@ impl Writer {
         }
         let now = Instant::now();
         let before = state.queue.deadline();
-        for entry in entries.drain(..) {
-            state.queue.push(entry, now);
+        state.queue.pack_for(map, now);
+        for row in rows.drain(..) {
+            state.queue.push(row, now);
         }
-        let opened = before.is_none() && state.queue.deadline().is_some();
+        let after = state.queue.deadline();
+        let opened = after.is_some_and(|after| before.is_none_or(|before| after < before));
         drop(state);
         if opened {
             self.timer_news.notify_one();
@@ -180,7 +203,7 @@ impl Writer {
     pub(super) async fn flush(self: &Arc<Self>) -> Result<()> {
         loop {
             let changed = self.changed.notified();
-            self.lock().queue.seal();
+            self.lock().queue.seal(Instant::now());
             self.dispatch();
             {
                 let state = self.lock();
@@ -197,7 +220,8 @@ impl Writer {
             requests, entries, ..
         } = &self.putter;
         WriterMetrics {
-            records: entries.records(),
+            records: entries.rows(),
+            kinesis_records: entries.records(),
             bytes: entries.bytes(),
             requests: requests.requests(),
             retries: entries.retries() + requests.retries(),
@@ -226,7 +250,7 @@ impl Writer {
         }
     }
 
-    fn next_batch(&self) -> Option<Vec<PutEntry>> {
+    fn next_batch(&self) -> Option<Vec<Outgoing>> {
         let mut state = self.lock();
         if state.in_flight >= self.max_connections {
             return None;
@@ -234,6 +258,14 @@ impl Writer {
         let entries = state.queue.pop(Instant::now())?;
         state.in_flight += 1;
         Some(entries)
+    }
+
+    /// Entries with these hash keys were accepted, so that those that wait for them may go.
+    fn settled(self: &Arc<Self>, spans: &[HashRange]) {
+        if self.ordering == SinkOrdering::Key {
+            self.lock().queue.settled(spans);
+            self.dispatch();
+        }
     }
 
     fn request_ended(self: &Arc<Self>, outcome: Result<()>) {
@@ -297,11 +329,11 @@ struct InFlight {
 }
 
 impl InFlight {
-    async fn run(mut self, entries: Vec<PutEntry>) {
+    async fn run(mut self, entries: Vec<Outgoing>) {
         let writer = Arc::clone(&self.writer);
         let (mut broken, mut closed) = (writer.phase.subscribe(), writer.phase.subscribe());
         tokio::select! {
-            outcome = writer.putter.put(entries, &mut broken) => {
+            outcome = writer.putter.put(entries, &mut broken, |spans| writer.settled(spans)) => {
                 self.ended = true;
                 writer.request_ended(outcome);
             }

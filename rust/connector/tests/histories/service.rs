@@ -70,6 +70,7 @@ impl KinesisApi for Kinesis {
         let listing = self.stream().list().into_iter();
         let wanted = listing.filter(|(_, closed)| match filter {
             ShardFilter::All => true,
+            ShardFilter::Open => closed.is_none(),
             ShardFilter::FromTimestamp(millis) => closed.is_none_or(|closed| closed >= millis),
         });
         Ok(wanted.map(|(shard, _)| shard).collect())

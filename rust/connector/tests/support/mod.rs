@@ -6,6 +6,7 @@
 pub mod altered;
 pub mod late;
 pub mod stub;
+pub mod written;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind as IoErrorKind;
