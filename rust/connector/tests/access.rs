@@ -195,7 +195,7 @@ async fn write(world: &World, rows: usize) {
     let writer = StreamWriter::open(&Engine::new(), config.expect("options")).expect("a writer");
     let records = (0..rows)
         .map(|row| SinkRecord {
-            partition_key: "k".into(),
+            partition_key: Some("k".into()),
             data: format!("r{row}").into(),
             explicit_hash_key: None,
         })

@@ -1,5 +1,8 @@
 //! Rows put as aggregates: what lies in the stream is taken apart and compared whole, each row in its shard.
 
+// Helpers of tests fail as tests do.
+#![allow(clippy::expect_used)]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -22,7 +25,7 @@ fn rows(numbers: std::ops::Range<usize>) -> Vec<SinkRecord> {
     };
     numbers
         .map(|number| SinkRecord {
-            partition_key: format!("schlüssel-{}", number % 1_000),
+            partition_key: Some(format!("schlüssel-{}", number % 1_000)),
             data: Bytes::from(bytes(number)),
             explicit_hash_key: (number % 5 == 0)
                 .then(|| (u128::MAX / 997 * (number % 997) as u128).to_string()),
@@ -52,7 +55,7 @@ fn counted(written: &[Written]) -> BTreeMap<Row, usize> {
 fn once(rows: &[SinkRecord]) -> BTreeMap<Row, usize> {
     let row = |row: &SinkRecord| {
         (
-            row.partition_key.clone(),
+            row.partition_key.clone().expect("a key"),
             row.explicit_hash_key.clone(),
             row.data.clone(),
         )
@@ -87,7 +90,7 @@ async fn a_row_by_itself_and_a_large_one_are_put_plain() {
     let world = World::with_shards(1).await;
     let writer = world.writer(&[AGGREGATED]);
     let row = |size: usize| SinkRecord {
-        partition_key: "key".into(),
+        partition_key: Some("key".into()),
         data: Bytes::from(vec![b'x'; size]),
         explicit_hash_key: None,
     };

@@ -20,7 +20,7 @@ pub(super) fn parse(raw: &RawOptions) -> Result<Parsed<SinkOptions>> {
         },
         max_buffered_time: raw.millis(&t::MAX_BUFFERED_TIME)?,
         max_connections: raw.number_or_default(&t::MAX_CONNECTIONS)?,
-        max_record_bytes: raw.number_or_default(&t::MAX_RECORD_BYTES)?,
+        max_record_bytes: raw.number_as(&t::MAX_RECORD_BYTES)?,
         client_retry: access::client_retry(raw, &mut warnings)?,
     };
     raw.number(&t::FLUSH_WAIT_TIME)?;

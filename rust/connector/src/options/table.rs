@@ -447,7 +447,7 @@ rows! {
     MAX_RECORD_BYTES = ("kinesis.sink.maxRecordBytes", Group::Sink, Users::Sink,
         Kind::Bytes { min: 1, max: 10_485_760 },
         "new: the largest record, data and partition key; more than 1 MiB only where the stream allows it")
-        .default("1048576");
+        .default_note("what the stream takes; 1 MiB where it may not be asked");
     FLUSH_WAIT_TIME = ("kinesis.sink.flushWaitTimeMs", Group::Sink, Users::Sink,
         Kind::Whole { min: 0, max: NO_LIMIT }, "accepted; flushing waits for the answers, not for a clock")
         .default("100")

@@ -350,8 +350,8 @@ pub struct SinkOptions {
     pub max_buffered_time: Duration,
     /// Most PutRecords requests in flight in a task.
     pub max_connections: usize,
-    /// The largest record, data and partition key together.
-    pub max_record_bytes: usize,
+    /// The largest record, data and partition key together. `None`: what the stream takes.
+    pub max_record_bytes: Option<usize>,
     /// Kinesis requests.
     pub client_retry: RetryOptions,
 }

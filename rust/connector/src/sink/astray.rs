@@ -59,7 +59,7 @@ pub(super) fn rows_of(
     };
     let rows = rows.into_iter().map(|row| {
         let record = SinkRecord {
-            partition_key: row.partition_key.to_string(),
+            partition_key: Some(row.partition_key.to_string()),
             data: row.data,
             explicit_hash_key: row.explicit_hash_key.map(|key| key.to_string()),
         };

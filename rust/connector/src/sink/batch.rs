@@ -17,8 +17,8 @@ pub const MAX_REQUEST_BYTES: usize = 5 * 1024 * 1024;
 
 /// What the service counts against the limits of records and requests: the data before its encoding, and the
 /// partition key. An explicit hash key is not counted.
-pub fn counted_bytes(partition_key: &str, data: &[u8]) -> usize {
-    partition_key.len() + data.len()
+pub fn counted_bytes(partition_key: Option<&str>, data: &[u8]) -> usize {
+    partition_key.map_or(0, str::len) + data.len()
 }
 
 /// The entries of a request to come.
@@ -46,6 +46,7 @@ pub(super) struct Queue {
     max_buffered_time: Duration,
     ready: VecDeque<Vec<Outgoing>>,
     open: Batch,
+    bytes: usize,
 }
 
 impl Queue {
@@ -55,6 +56,7 @@ impl Queue {
             max_buffered_time,
             ready: VecDeque::new(),
             open: Batch::default(),
+            bytes: 0,
         }
     }
 
@@ -75,6 +77,7 @@ impl Queue {
         }
         self.open.entries.push(entry);
         self.open.bytes = self.open.bytes.saturating_add(bytes);
+        self.bytes += bytes;
         if self.open.is_full() {
             self.seal();
         }
@@ -94,7 +97,14 @@ impl Queue {
         if self.ready.is_empty() && self.open.deadline.is_some_and(|deadline| deadline <= now) {
             self.seal();
         }
-        self.ready.pop_front()
+        let next = self.ready.pop_front()?;
+        self.bytes -= next.iter().map(Outgoing::bytes).sum::<usize>();
+        Some(next)
+    }
+
+    /// The bytes of all that waits.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// When the open batch has waited long enough; none without an open batch.
@@ -111,6 +121,7 @@ impl Queue {
     pub(super) fn clear(&mut self) {
         self.ready = VecDeque::new();
         self.open = Batch::default();
+        self.bytes = 0;
     }
 }
 
@@ -123,7 +134,7 @@ mod tests {
 
     fn entry(bytes: usize) -> Outgoing {
         let record = SinkRecord {
-            partition_key: "key".into(),
+            partition_key: Some("key".into()),
             data: Bytes::from(vec![0; bytes - 3]),
             explicit_hash_key: None,
         };
@@ -183,7 +194,7 @@ mod tests {
 
     #[test]
     fn keys_count_in_bytes_not_in_characters() {
-        assert_eq!(counted_bytes("é", b"ab"), 4);
+        assert_eq!(counted_bytes(Some("é"), b"ab"), 4);
     }
 
     #[test]

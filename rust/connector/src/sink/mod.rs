@@ -3,6 +3,8 @@
 mod astray;
 mod batch;
 mod connect;
+mod facts;
+mod metrics;
 mod ordered;
 mod outgoing;
 mod pack;
@@ -26,9 +28,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
 
 pub use batch::{MAX_ENTRIES, MAX_REQUEST_BYTES, counted_bytes};
+pub use facts::{StreamFacts, stream_facts};
+pub use metrics::{WriterMetrics, metrics_together};
 pub use writer::WriterSettings;
 
 use connect::Connection;
@@ -42,8 +45,8 @@ use crate::service::{KinesisApi, PutEntry};
 /// A record to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkRecord {
-    /// 1 to 256 characters.
-    pub partition_key: String,
+    /// 1 to 256 characters; none on streams with AUTO record distribution only.
+    pub partition_key: Option<String>,
     /// The payload.
     pub data: Bytes,
     /// A decimal number below 2^128 that replaces the partition key's hash.
@@ -63,24 +66,6 @@ impl From<SinkRecord> for PutEntry {
             explicit_hash_key,
         }
     }
-}
-
-/// What a writer did so far.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WriterMetrics {
-    /// Rows accepted: an aggregate's count one by one.
-    pub records: u64,
-    /// Kinesis records that they were put as.
-    pub kinesis_records: u64,
-    /// Bytes of their data.
-    pub bytes: u64,
-    /// PutRecords requests sent.
-    pub requests: u64,
-    /// Entries put again, and requests sent again as a whole.
-    pub retries: u64,
-    /// Entries and requests that the service throttled.
-    pub throttles: u64,
 }
 
 /// Writes the rows of one task. At least once; never a silent drop.
@@ -106,7 +91,7 @@ impl StreamWriter {
     /// Opens a writer, without I/O: the first request makes the client, and fails the writer if it can't. Must run
     /// in the runtime.
     pub fn open(engine: &Engine, config: SinkConfig) -> Result<Self> {
-        let settings = WriterSettings::from(&config.options);
+        let settings = WriterSettings::of(&config);
         let shared = engine.sink_stream(&config);
         let connection = Connection::on_demand(engine.clone(), config);
         Ok(Self {

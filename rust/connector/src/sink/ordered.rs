@@ -95,6 +95,11 @@ impl Sequence {
         self.deadline
     }
 
+    /// The bytes of all that waits.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -165,7 +170,7 @@ mod tests {
     fn entries(keys: &[&str]) -> Vec<Outgoing> {
         let entry = |(place, key): (usize, &&str)| {
             let record = SinkRecord {
-                partition_key: (*key).into(),
+                partition_key: Some((*key).into()),
                 data: Bytes::from(place.to_string()),
                 explicit_hash_key: None,
             };

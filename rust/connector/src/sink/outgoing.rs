@@ -24,9 +24,11 @@ impl Outgoing {
     /// A record by itself, with its hash key if `hashed`.
     pub(super) fn of(record: SinkRecord, hashed: bool) -> Self {
         let entry = PutEntry::from(record);
-        let hash = hashed
-            .then(|| hash_key(&entry.partition_key, entry.explicit_hash_key.as_deref()))
-            .flatten();
+        let hash = entry
+            .partition_key
+            .as_deref()
+            .filter(|_| hashed)
+            .and_then(|key| hash_key(key, entry.explicit_hash_key.as_deref()));
         Self {
             entry,
             rows: 1,
@@ -40,6 +42,6 @@ impl Outgoing {
 
     /// What the service counts of it.
     pub(super) fn bytes(&self) -> usize {
-        counted_bytes(&self.entry.partition_key, &self.entry.data)
+        counted_bytes(self.entry.partition_key.as_deref(), &self.entry.data)
     }
 }

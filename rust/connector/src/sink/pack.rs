@@ -53,7 +53,7 @@ impl Open {
         let rows = self.aggregator.len() as u32;
         Outgoing {
             entry: PutEntry {
-                partition_key: AGGREGATE_KEY.to_owned(),
+                partition_key: Some(AGGREGATE_KEY.to_owned()),
                 data: self.aggregator.finish(),
                 explicit_hash_key: Some(self.first_hash.to_string()),
             },
@@ -83,15 +83,17 @@ impl Packer {
     /// Adds a row, and what it completes to `out`.
     pub(super) fn add(&mut self, row: Outgoing, out: &mut Vec<Outgoing>) {
         let hash = row.span.map(|span| span.start);
-        let Some((hash, place)) = hash.and_then(|hash| Some((hash, self.map.place(hash)?))) else {
-            out.push(row);
-            return;
-        };
         let PutEntry {
             partition_key,
             data,
             explicit_hash_key,
         } = &row.entry;
+        // A row without a key has no place in an aggregate.
+        let placed = hash.and_then(|hash| Some((hash, self.map.place(hash)?, partition_key.as_deref()?)));
+        let Some((hash, place, partition_key)) = placed else {
+            out.push(row);
+            return;
+        };
         let explicit = explicit_hash_key.as_deref();
         let limit = self.limit;
         let fits = |aggregator: &Aggregator| {
@@ -140,6 +142,11 @@ impl Packer {
         out.extend(std::mem::take(&mut self.open).into_values().map(Open::finish));
     }
 
+    /// The bytes of all that is open, more or less.
+    pub(super) fn bytes(&self) -> usize {
+        self.weight
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
@@ -186,7 +193,7 @@ mod tests {
 
     fn row(hash: u128, size: usize) -> Outgoing {
         let record = SinkRecord {
-            partition_key: "key".into(),
+            partition_key: Some("key".into()),
             data: vec![0; size].into(),
             explicit_hash_key: Some(hash.to_string()),
         };
@@ -202,7 +209,7 @@ mod tests {
         let first = &out[0];
         assert!(first.entry.data.len() <= MAX_AGGREGATE_BYTES);
         assert!(first.entry.data.len() > MAX_AGGREGATE_BYTES - 200);
-        assert_eq!(first.entry.partition_key, "a");
+        assert_eq!(first.entry.partition_key.as_deref(), Some("a"));
         assert_eq!(
             first.entry.explicit_hash_key.as_deref(),
             Some("999"),

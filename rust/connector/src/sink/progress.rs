@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::facts::Remembered;
 use super::shard_map::Shards;
 use crate::recent::Recent;
 
@@ -74,6 +75,7 @@ pub(crate) type SinkKey = (Option<String>, Option<String>, String);
 pub(crate) struct SinkStream {
     pub(super) progress: Progress,
     pub(super) shards: Shards,
+    pub(super) facts: Remembered,
 }
 
 /// The streams that this process writes to, kept from one batch to the next.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::astray::{Astray, rows_of};
 use super::batch::MAX_REQUEST_BYTES;
 use super::connect::Connection;
+use super::metrics::Latencies;
 use super::ordered;
 use super::outgoing::Outgoing;
 use super::progress::{PATIENCE, SinkStream};
@@ -64,7 +65,9 @@ pub(super) struct Putter {
     pub(super) entries: EntryCounters,
     /// Shared by all writers of the stream in this process.
     pub(super) shared: Arc<SinkStream>,
+    pub(super) latencies: Latencies,
     pub(super) aggregation: bool,
+    pub(super) auto_distribution: bool,
     pub(super) ordering: SinkOrdering,
     pub(super) max_record_bytes: usize,
 }
@@ -74,6 +77,10 @@ impl Putter {
     pub(super) async fn shards_to_pack_for(&self) -> Option<Arc<ShardMap>> {
         if !self.aggregation {
             return None;
+        }
+        if self.auto_distribution {
+            // The service distributes aggregates as it does records.
+            return Some(ShardMap::of_one());
         }
         // Without a client there is no map, and the first put tells why.
         let api = self.connection.get().await.ok()?;
@@ -98,7 +105,10 @@ impl Putter {
             let mut sent = self.next_round(&mut pending, waits.most());
             let count = sent.len();
             let entries: Vec<PutEntry> = sent.iter().map(|outgoing| outgoing.entry.clone()).collect();
-            let (failure, astray) = match api.put_records(&entries, &self.requests).await {
+            let start = Instant::now();
+            let answer = api.put_records(&entries, &self.requests).await;
+            self.latencies.add(start.elapsed());
+            let (failure, astray) = match answer {
                 Ok(outcomes) if outcomes.len() == count => self.keep_failed(&mut sent, outcomes, &settled),
                 Ok(outcomes) => return Err(self.misaligned(count, outcomes.len())),
                 Err(error) => {
@@ -237,7 +247,8 @@ impl Putter {
         outcomes: Vec<PutOutcome>,
         settled: &impl Fn(&[HashRange]),
     ) -> (Option<Failure>, Astray) {
-        let map = self.shared.shards.known().filter(|_| self.aggregation);
+        let map = self.shared.shards.known();
+        let map = map.filter(|_| self.aggregation && !self.auto_distribution);
         let (mut failed, mut spans) = (Vec::new(), Vec::new());
         let mut last = None;
         let mut astray = Astray::default();

@@ -1,7 +1,7 @@
 //! Which shard takes which hash keys, as far as is known.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -40,6 +40,21 @@ impl ShardMap {
         let mut ranges: Vec<_> = by_id.values().copied().collect();
         ranges.sort_unstable_by_key(|range| range.start);
         Self { ranges, by_id }
+    }
+
+    /// One shard that takes every hash key.
+    pub(super) fn of_one() -> Arc<Self> {
+        static ONE: OnceLock<Arc<ShardMap>> = OnceLock::new();
+        let whole = || HashRange {
+            start: 0,
+            end: u128::MAX,
+        };
+        Arc::clone(ONE.get_or_init(|| {
+            Arc::new(Self {
+                ranges: vec![whole()],
+                by_id: HashMap::new(),
+            })
+        }))
     }
 
     /// Which of the shards takes this hash key, by its place among them.

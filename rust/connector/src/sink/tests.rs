@@ -27,6 +27,7 @@ fn settings() -> WriterSettings {
         max_record_bytes: 1024 * 1024,
         aggregation: false,
         ordering: SinkOrdering::None,
+        auto_distribution: false,
         retry: RetryOptions {
             retries: 3,
             interval: Duration::from_secs(1),
@@ -42,7 +43,7 @@ fn writer(stream: &Arc<FakeStream>, settings: WriterSettings) -> StreamWriter {
 
 pub(super) fn records(keys: std::ops::Range<usize>) -> Vec<SinkRecord> {
     keys.map(|key| SinkRecord {
-        partition_key: key.to_string(),
+        partition_key: Some(key.to_string()),
         data: Bytes::from_static(b"four"),
         explicit_hash_key: None,
     })
@@ -57,7 +58,7 @@ fn accepted_keys(stream: &FakeStream) -> Vec<String> {
     let mut keys: Vec<_> = stream
         .accepted()
         .into_iter()
-        .map(|entry| entry.partition_key)
+        .filter_map(|entry| entry.partition_key)
         .collect();
     keys.sort_by_key(|key| key.parse::<usize>().unwrap());
     keys
@@ -98,7 +99,7 @@ async fn an_entry_carries_key_data_and_hash_key() {
     let stream = FakeStream::open([]);
     let writer = writer(&stream, settings());
     let record = SinkRecord {
-        partition_key: "schlüssel".into(),
+        partition_key: Some("schlüssel".into()),
         data: Bytes::new(),
         explicit_hash_key: Some("170141183460469231731687303715884105728".into()),
     };
@@ -503,7 +504,7 @@ async fn a_flush_after_a_refused_record_tells_when_those_before_it_fail() {
     let writer = writer(&stream, settings());
     writer.write(records(0..2)).await.unwrap();
     let mut bad = records(2..3);
-    bad[0].partition_key.clear();
+    bad[0].partition_key = Some(String::new());
     assert_eq!(writer.write(bad).await.unwrap_err().kind(), ErrorKind::InvalidRow);
     assert_eq!(writer.flush().await.unwrap_err().kind(), ErrorKind::Access);
 }

@@ -119,6 +119,15 @@ impl Waiting {
         lined_up.into_iter().chain(packed).min()
     }
 
+    /// The bytes of all that waits.
+    pub(super) fn bytes(&self) -> usize {
+        let lined_up = match &self.line {
+            Line::Any(queue) => queue.bytes(),
+            Line::Ordered(sequence) => sequence.bytes(),
+        };
+        lined_up + self.packer.as_ref().map_or(0, Packer::bytes)
+    }
+
     /// True when nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         let packed = self.packer.as_ref().is_none_or(Packer::is_empty);

@@ -1,5 +1,6 @@
 //! The writer's inside: takes records, sends batches as connections are free, and keeps the first failure.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::connect::Connection;
+use super::metrics::Latencies;
 use super::outgoing::Outgoing;
 use super::progress::SinkStream;
 use super::put::{EntryCounters, Putter};
@@ -15,10 +17,14 @@ use super::shard_map::ShardMap;
 use super::validate::validate;
 use super::waiting::Waiting;
 use super::{SinkRecord, WriterMetrics};
+use crate::config::SinkConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{RetryOptions, SinkOptions, SinkOrdering};
+use crate::options::{RetryOptions, SinkOrdering};
 use crate::service::RequestCounters;
 use crate::stream::HashRange;
+
+/// What every stream takes in a record, unless it was set up for more.
+const DEFAULT_RECORD_BYTES: usize = 1024 * 1024;
 
 /// What a writer needs to know of the sink's options.
 #[derive(Clone, Debug)]
@@ -35,19 +41,25 @@ pub struct WriterSettings {
     pub aggregation: bool,
     /// Which rows must arrive in their order.
     pub ordering: SinkOrdering,
+    /// True if the service takes no notice of partition keys: rows need none, and belong to no shard.
+    pub auto_distribution: bool,
     /// How entries that were not accepted are put again.
     pub retry: RetryOptions,
 }
 
-impl From<&SinkOptions> for WriterSettings {
-    fn from(options: &SinkOptions) -> Self {
+impl WriterSettings {
+    /// What the options say, and where they don't, what is known of the stream.
+    pub(super) fn of(config: &SinkConfig) -> Self {
+        let SinkConfig { options, stream } = config;
+        let max_record_bytes = options.max_record_bytes.or(stream.max_record_bytes);
         Self {
             stream: options.stream.name.clone(),
             max_connections: options.max_connections,
             max_buffered_time: options.max_buffered_time,
-            max_record_bytes: options.max_record_bytes,
+            max_record_bytes: max_record_bytes.unwrap_or(DEFAULT_RECORD_BYTES),
             aggregation: options.aggregation,
             ordering: options.ordering,
+            auto_distribution: stream.auto_distribution,
             retry: options.client_retry,
         }
     }
@@ -76,6 +88,8 @@ pub(super) struct Writer {
     max_connections: usize,
     max_record_bytes: usize,
     ordering: SinkOrdering,
+    keyless: bool,
+    waited: AtomicU64,
     runtime: Handle,
     state: Mutex<State>,
     phase: watch::Sender<Phase>,
@@ -88,6 +102,9 @@ pub(super) struct Writer {
 struct State {
     queue: Waiting,
     in_flight: usize,
+    bytes_in_flight: usize,
+    /// Most bytes that were taken and not yet accepted.
+    most_bytes: usize,
     /// The first put that failed for good.
     failure: Option<Error>,
     /// The first record that was refused before it was taken.
@@ -122,6 +139,7 @@ impl Writer {
             max_record_bytes,
             aggregation,
             ordering,
+            auto_distribution,
             retry,
         } = settings;
         let writer = Arc::new(Self {
@@ -131,18 +149,24 @@ impl Writer {
                 retry,
                 requests: Arc::new(RequestCounters::default()),
                 entries: EntryCounters::default(),
+                latencies: Latencies::default(),
                 shared,
                 aggregation,
+                auto_distribution,
                 ordering,
                 max_record_bytes,
             },
             max_connections: max_connections.max(1),
             max_record_bytes,
             ordering,
+            keyless: auto_distribution,
+            waited: AtomicU64::new(0),
             runtime,
             state: Mutex::new(State {
                 queue: Waiting::new(max_buffered_time, max_record_bytes, ordering),
                 in_flight: 0,
+                bytes_in_flight: 0,
+                most_bytes: 0,
                 failure: None,
                 refusal: None,
             }),
@@ -156,7 +180,7 @@ impl Writer {
 
     pub(super) async fn write(self: &Arc<Self>, records: Vec<SinkRecord>) -> Result<()> {
         self.lock().may_take()?;
-        if let Err(refusal) = validate(&records, self.max_record_bytes) {
+        if let Err(refusal) = validate(&records, self.max_record_bytes, self.keyless) {
             self.lock().refusal.get_or_insert_with(|| refusal.clone());
             return Err(refusal);
         }
@@ -172,7 +196,7 @@ impl Writer {
             if self.take(&mut rows, map.as_ref())? {
                 break;
             }
-            changed.await;
+            self.waiting(changed).await;
         }
         self.dispatch();
         Ok(())
@@ -191,6 +215,7 @@ impl Writer {
         for row in rows.drain(..) {
             state.queue.push(row, now);
         }
+        state.most_bytes = state.most_bytes.max(state.queue.bytes() + state.bytes_in_flight);
         let after = state.queue.deadline();
         let opened = after.is_some_and(|after| before.is_none_or(|before| after < before));
         drop(state);
@@ -211,8 +236,16 @@ impl Writer {
                     return state.failure.clone().map_or(Ok(()), Err);
                 }
             }
-            changed.await;
+            self.waiting(changed).await;
         }
+    }
+
+    /// Waits, and counts how long.
+    async fn waiting(&self, changed: impl Future<Output = ()>) {
+        let start = Instant::now();
+        changed.await;
+        let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.waited.fetch_add(micros, Ordering::Relaxed);
     }
 
     pub(super) fn metrics(&self) -> WriterMetrics {
@@ -226,6 +259,9 @@ impl Writer {
             requests: requests.requests(),
             retries: entries.retries() + requests.retries(),
             throttles: requests.throttles(),
+            wait_millis: self.waited.load(Ordering::Relaxed) / 1_000,
+            max_buffered_bytes: self.lock().most_bytes as u64,
+            put_latencies: self.putter.latencies.counts(),
         }
     }
 
@@ -240,24 +276,27 @@ impl Writer {
     fn dispatch(self: &Arc<Self>) {
         // The lock is not held while a task starts: a runtime that shuts down drops the task, and with it its
         // `InFlight`, at once.
-        while let Some(entries) = self.next_batch() {
+        while let Some((entries, bytes)) = self.next_batch() {
             self.changed.notify_waiters();
             let in_flight = InFlight {
                 writer: Arc::clone(self),
+                bytes,
                 ended: false,
             };
             self.runtime.spawn(in_flight.run(entries));
         }
     }
 
-    fn next_batch(&self) -> Option<Vec<Outgoing>> {
+    fn next_batch(&self) -> Option<(Vec<Outgoing>, usize)> {
         let mut state = self.lock();
         if state.in_flight >= self.max_connections {
             return None;
         }
         let entries = state.queue.pop(Instant::now())?;
+        let bytes = entries.iter().map(Outgoing::bytes).sum();
         state.in_flight += 1;
-        Some(entries)
+        state.bytes_in_flight += bytes;
+        Some((entries, bytes))
     }
 
     /// Entries with these hash keys were accepted, so that those that wait for them may go.
@@ -268,10 +307,11 @@ impl Writer {
         }
     }
 
-    fn request_ended(self: &Arc<Self>, outcome: Result<()>) {
+    fn request_ended(self: &Arc<Self>, bytes: usize, outcome: Result<()>) {
         {
             let mut state = self.lock();
             state.in_flight -= 1;
+            state.bytes_in_flight -= bytes;
             if let Err(error) = outcome {
                 state.failure.get_or_insert(error);
                 state.queue.clear();
@@ -325,6 +365,7 @@ impl Writer {
 /// A request under way. However its task ends, by a panic or with the runtime, it is counted out.
 struct InFlight {
     writer: Arc<Writer>,
+    bytes: usize,
     ended: bool,
 }
 
@@ -335,7 +376,7 @@ impl InFlight {
         tokio::select! {
             outcome = writer.putter.put(entries, &mut broken, |spans| writer.settled(spans)) => {
                 self.ended = true;
-                writer.request_ended(outcome);
+                writer.request_ended(self.bytes, outcome);
             }
             () = reached(&mut closed, Phase::Closed) => {}
         }
@@ -345,7 +386,7 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         if !self.ended {
-            self.writer.request_ended(Err(Error::new(
+            self.writer.request_ended(self.bytes, Err(Error::new(
                 ErrorKind::Internal,
                 format!(
                     "Stream {}: a PutRecords request ended without an answer; which of its records were accepted \

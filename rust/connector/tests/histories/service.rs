@@ -62,6 +62,8 @@ impl KinesisApi for Kinesis {
             arn: "arn:aws:kinesis:us-east-1:123456789012:stream/events".into(),
             created_millis: stream.created,
             open_shards: stream.open_ids().len() as u32,
+            auto_distribution: false,
+            max_record_bytes: None,
             service_millis: Some(stream.now - stream.now.rem_euclid(1_000)),
         })
     }

@@ -19,7 +19,7 @@ fn defaults() {
             ordering: SinkOrdering::None,
             max_buffered_time: Duration::from_secs(1),
             max_connections: 8,
-            max_record_bytes: 1 << 20,
+            max_record_bytes: None,
             client_retry: RetryOptions {
                 retries: 5,
                 interval: Duration::from_secs(1),
@@ -45,7 +45,7 @@ fn every_key_is_read() {
     assert_eq!(options.ordering, SinkOrdering::Key);
     assert_eq!(options.max_buffered_time, Duration::ZERO);
     assert_eq!(options.max_connections, 256);
-    assert_eq!(options.max_record_bytes, 10_485_760);
+    assert_eq!(options.max_record_bytes, Some(10_485_760));
     assert_eq!(options.client_retry.retries, 3);
     assert_eq!(options.access.region.as_deref(), Some("us-east-1"));
 }
