@@ -15,24 +15,30 @@ use crate::stream::ShardId;
 pub(super) struct Astray {
     /// Aggregates, and where they landed.
     pub(super) aggregates: Vec<(Outgoing, ShardId)>,
+    /// The shards as they were known.
+    pub(super) map: Option<Arc<ShardMap>>,
     /// A record landed in a shard that isn't known to take it.
     records: bool,
 }
 
 impl Astray {
-    /// True if the shards are to be listed again.
-    pub(super) fn shows_change(&self) -> bool {
-        self.records || !self.aggregates.is_empty()
+    /// Nothing yet, where shards are known to be as this map says.
+    pub(super) fn of(map: Option<Arc<ShardMap>>) -> Self {
+        Self {
+            map,
+            ..Self::default()
+        }
+    }
+
+    /// The map that is out of date, as was seen.
+    pub(super) fn outdated(&self) -> Option<&Arc<ShardMap>> {
+        let seen = self.records || !self.aggregates.is_empty();
+        self.map.as_ref().filter(|_| seen)
     }
 
     /// Gives an entry back unless it is an aggregate that landed in a shard which isn't known to take all of it.
-    pub(super) fn unless_right(
-        &mut self,
-        map: Option<&ShardMap>,
-        outgoing: Outgoing,
-        shard: ShardId,
-    ) -> Option<Outgoing> {
-        let (Some(map), Some(span)) = (map, outgoing.span) else {
+    pub(super) fn unless_right(&mut self, outgoing: Outgoing, shard: ShardId) -> Option<Outgoing> {
+        let (Some(map), Some(span)) = (&self.map, outgoing.span) else {
             return Some(outgoing);
         };
         if map.holds(&shard, span) {

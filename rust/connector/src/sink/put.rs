@@ -186,10 +186,10 @@ impl Putter {
         put_apart: &mut Vec<HashRange>,
         settled: &impl Fn(&[HashRange]),
     ) {
-        if !astray.shows_change() {
+        let Some(outdated) = astray.outdated() else {
             return;
-        }
-        let map = self.shared.shards.refreshed(api, &self.stream).await;
+        };
+        let map = self.shared.shards.newer_than(outdated, api, &self.stream).await;
         for (outgoing, shard) in astray.aggregates {
             let holds = |map: &Arc<ShardMap>| outgoing.span.is_some_and(|span| map.holds(&shard, span));
             // Into aggregates for the shards as they are now; one by one where those aren't known, or weren't as told.
@@ -251,11 +251,11 @@ impl Putter {
         let map = map.filter(|_| self.aggregation && !self.auto_distribution);
         let (mut failed, mut spans) = (Vec::new(), Vec::new());
         let mut last = None;
-        let mut astray = Astray::default();
+        let mut astray = Astray::of(map);
         for (outgoing, outcome) in sent.drain(..).zip(outcomes) {
             last = Some(match outcome {
                 PutOutcome::Accepted { shard, .. } => {
-                    if let Some(kept) = astray.unless_right(map.as_deref(), outgoing, shard) {
+                    if let Some(kept) = astray.unless_right(outgoing, shard) {
                         self.count(&kept);
                         spans.extend(kept.span.filter(|_| !kept.again));
                     }

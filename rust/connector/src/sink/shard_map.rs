@@ -102,23 +102,49 @@ impl Shards {
     pub(super) async fn get(&self, api: &dyn KinesisApi, stream: &str) -> Option<Arc<ShardMap>> {
         match self.known() {
             Some(map) => Some(map),
-            None => self.refreshed(api, stream).await,
+            None => self.listed(api, stream, None).await,
         }
     }
 
-    /// The shards, listed anew unless that was done just now.
-    pub(super) async fn refreshed(&self, api: &dyn KinesisApi, stream: &str) -> Option<Arc<ShardMap>> {
+    /// The shards, listed anew since this map is out of date; not before it is time to.
+    pub(super) async fn newer_than(
+        &self,
+        old: &Arc<ShardMap>,
+        api: &dyn KinesisApi,
+        stream: &str,
+    ) -> Option<Arc<ShardMap>> {
+        self.listed(api, stream, Some(old)).await
+    }
+
+    async fn listed(
+        &self,
+        api: &dyn KinesisApi,
+        stream: &str,
+        old: Option<&Arc<ShardMap>>,
+    ) -> Option<Arc<ShardMap>> {
         let _turn = self.turn.lock().await;
-        {
+        let wait = {
             let known = self.lock();
+            match (&known.map, old) {
+                (Some(map), Some(old)) if Arc::ptr_eq(map, old) => {}
+                // Another had its turn before.
+                (Some(map), _) => return Some(Arc::clone(map)),
+                (None, _) => {}
+            }
             let interval = if known.denied {
                 INTERVAL_WHEN_DENIED
             } else {
                 INTERVAL
             };
-            if known.asked.is_some_and(|asked| asked.elapsed() < interval) {
-                return known.map.clone();
-            }
+            let left = known
+                .asked
+                .and_then(|asked| interval.checked_sub(asked.elapsed()));
+            left.filter(|left| !left.is_zero())
+        };
+        match wait {
+            None => {}
+            Some(wait) if old.is_some() && wait <= INTERVAL => tokio::time::sleep(wait).await,
+            Some(_) => return self.known(),
         }
         let listing = api.list_shards(ShardFilter::Open).await;
         let mut known = self.lock();
