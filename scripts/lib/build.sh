@@ -13,7 +13,7 @@ build_native_release() {
   ensure_target "$target"
   say "building the native library for $1 (release, glibc $NATIVE_GLIBC)"
   (cd "$ROOT" && PATH="$VENVS/build/bin:$PATH" \
-    cargo zigbuild --locked --release --target "$target.$NATIVE_GLIBC" -p spark-kinesis-jni >&2)
+    env -u RUSTC_WORKSPACE_WRAPPER cargo zigbuild --locked --release --target "$target.$NATIVE_GLIBC" -p spark-kinesis-jni >&2)
   mkdir -p "$(dirname "$2")"
   cp "$ROOT/target/$target/release/libsparkkinesis.so" "$2"
   check_glibc "$2"
@@ -90,5 +90,5 @@ build_jars_dev() {
   run_gradle jars "-PnativeLib=$DEV_LIBRARY"
 }
 
-# jar_of LINE - the path of the JAR for a Spark line (3.5 or 4.3).
+# jar_of LINE - the path of the JAR for a Spark line (such as 3.5).
 jar_of() { printf '%s\n' "$BUILD/libs/spark-kinesis-native_${SCALA_BINARY[$1]}-$(version).jar"; }

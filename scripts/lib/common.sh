@@ -10,8 +10,10 @@ BUILD="$ROOT/build"
 
 # The Spark lines: the Scala binary version names the JAR, the PySpark version is what tests and the demo run it on.
 SPARK_LINES=(3.5 4.3)
-declare -A PYSPARK_VERSION=([3.5]=3.5.9 [4.3]=4.3.0)
-declare -A SCALA_BINARY=([3.5]=2.12 [4.3]=2.13)
+# Those in between, on which a cross-section of the tests runs: EMR Spark 8 is 4.0.2, Glue 6 is 4.1.1.
+MIDDLE_LINES=(4.0 4.1)
+declare -A PYSPARK_VERSION=([3.5]=3.5.9 [4.0]=4.0.2 [4.1]=4.1.1 [4.3]=4.3.0)
+declare -A SCALA_BINARY=([3.5]=2.12 [4.0]=2.13 [4.1]=2.13 [4.3]=2.13)
 
 # Scripts run without a terminal too: nothing may wait for an answer.
 export DEBIAN_FRONTEND=noninteractive PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1

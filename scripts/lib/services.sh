@@ -49,7 +49,7 @@ start_kinesis_local() {
 # start_ministack - sets MINISTACK_ENDPOINT to a fresh ministack on a free port.
 start_ministack() {
   local port log="$BUILD/logs/ministack.log"
-  ensure_venv ministack "ministack==$MINISTACK_VERSION"
+  ensure_ministack
   port="$(free_port)"
   start_service "$log" env GATEWAY_PORT="$port" BIND_HOST=127.0.0.1 "$VENVS/ministack/bin/ministack"
   await_service 60 port_open "$port" || die "ministack did not start; see $log"

@@ -86,7 +86,7 @@ ensure_target() {
   rustup --quiet target add "$1" >&2 || die "'rustup target add $1' failed"
 }
 
-# ensure_spark LINE - PySpark and the test tools for a Spark line (3.5 or 4.3), in .venv/spark-LINE.
+# ensure_spark LINE - PySpark and the test tools for a Spark line (such as 3.5), in .venv/spark-LINE.
 ensure_spark() {
   local requirements=() line
   while IFS= read -r line; do
@@ -110,6 +110,9 @@ ensure_kinesis_local() {
   printf '%s' "$KINESIS_LOCAL_VERSION" >"$dir/.installed"
 }
 
+# ensure_ministack - ministack, in .venv/ministack.
+ensure_ministack() { ensure_venv ministack "ministack==$MINISTACK_VERSION"; }
+
 # ensure_moto - moto alone, in the versions of requirements.txt, in .venv/moto.
 ensure_moto() {
   local requirements
@@ -129,7 +132,7 @@ ensure_hdfs() {
   ensure_service hdfs "${modules[@]}"
 }
 
-# ensure_connect - what a client of Spark Connect needs, in .tools; not in a virtual environment, since the connector
+# ensure_connect LINE - what a client of Spark Connect needs, in .tools; not in a virtual environment, since the connector
 # and the other tests have to do without.
 ensure_connect() {
   local dir="$TOOLS/connect"
@@ -137,7 +140,7 @@ ensure_connect() {
   say "installing ${CONNECT_REQUIREMENTS[*]} into .tools/connect"
   rm -rf "$dir"
   mkdir -p "$dir"
-  "$VENVS/spark-4.3/bin/pip" install --quiet --no-cache-dir --target "$dir/packages" "${CONNECT_REQUIREMENTS[@]}" \
+  "$VENVS/spark-$1/bin/pip" install --quiet --no-cache-dir --target "$dir/packages" "${CONNECT_REQUIREMENTS[@]}" \
     </dev/null >"$dir/pip.log" 2>&1 || { cat "$dir/pip.log" >&2; die "pip could not install: ${CONNECT_REQUIREMENTS[*]}"; }
   printf '%s' "${CONNECT_REQUIREMENTS[*]}" >"$dir/.installed"
 }

@@ -1,7 +1,7 @@
 # Running things on PySpark.
 # shellcheck shell=bash
 
-# with_spark LINE COMMAND... - runs it with the Python and the Spark of a line (3.5 or 4.3), told where the JAR is.
+# with_spark LINE COMMAND... - runs it with the Python and the Spark of a line (such as 3.5), told where the JAR is.
 with_spark() {
   local line="$1" venv="$VENVS/spark-$1"
   shift

@@ -534,3 +534,15 @@ async fn reads_of_other_times_share_a_client() {
         world.sandbox.stats().connections
     );
 }
+
+/// A proxy or gateway that says "later" in HTTP's own words, without an error code of the service.
+#[tokio::test]
+async fn a_gateway_that_says_later_is_no_refusal() {
+    for status in [408, 425, 429] {
+        let service = Stub::start(move |_, _| Answer::of(status, "<html>later</html>")).await;
+        let mut world = ten_records(&[]).await;
+        world.endpoint.clone_from(&service.endpoint);
+        let error = refused(&world, &[ONCE]).await;
+        assert!(error.is_retryable(), "{status}: {error}");
+    }
+}

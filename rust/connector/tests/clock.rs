@@ -6,6 +6,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kinesis_connector::ErrorKind;
 use kinesis_connector::checkpoint::memory::MemoryStore;
@@ -119,4 +120,22 @@ async fn whether_a_start_is_in_the_future_goes_by_the_services_clock() {
 fn time(millis: i64) -> String {
     let time = chrono::DateTime::from_timestamp_millis(millis).expect("a time");
     format!("AT_TIMESTAMP {}", time.to_rfc3339())
+}
+
+/// The description is on its way for five seconds after it was dated.
+#[tokio::test]
+async fn a_run_for_what_is_there_reads_it_though_the_service_answers_slowly() {
+    let world = World::with_shards(1).await;
+    let config = world.config(&[]);
+    let api = Altered::new(service(&config).await).with_slow_descriptions(Duration::from_secs(5));
+    let store = Arc::new(MemoryStore::default());
+    let planner = Planner::on(Arc::new(api), store, config, Arc::new(LocalFiles)).await;
+    let planner = planner.expect("opens");
+    let offset = planner.initial_offset().await.expect("an offset");
+    world.put("r", 0..10).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    // The records are there.
+    planner.prepare_for_available_now();
+    let planned = planner.latest_offset(&offset).await.expect("a look");
+    assert!(planned.is_some(), "they were there before the run began");
 }

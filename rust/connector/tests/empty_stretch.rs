@@ -181,3 +181,24 @@ async fn a_wrong_answer_hides_no_record() {
     }
     assert_exact(&rows, "r", 0..10);
 }
+
+/// The header`Date` is four minutes ahead of the clock that records get their times by; signatures are still taken.
+#[tokio::test]
+async fn a_date_that_is_ahead_makes_no_position_in_the_future() {
+    let world = World::with_shards(1).await;
+    // Answers of some 18 s each: the last three are nearer to the tip than the date is off.
+    two_quiet_hours(&world, 400).await;
+    world.knobs(json!({"clock_offset_ms": 240_000}));
+    let options = [("kinesis.failOnDataLoss", "true")];
+    let mut offset = world.query(&options).await.offset;
+    let mut rows = Vec::new();
+    for batch in 0..6 {
+        if batch == 3 {
+            world.put("r", 10..20).await;
+        }
+        let (more, next) = batch_elsewhere(&world, &options, &offset).await;
+        rows.extend(more);
+        offset = next;
+    }
+    assert_exact(&rows, "r", 0..20);
+}

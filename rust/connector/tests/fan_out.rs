@@ -542,3 +542,25 @@ async fn an_idle_query_asks_at_most_once_a_second_and_not_at_all_with_its_subscr
     }
     assert_eq!(calls(&world, "GetRecords"), before);
 }
+
+/// A renewal in the middleof a batch that meets one "not found": the shard and the consumer are there.
+#[tokio::test]
+async fn a_shard_that_is_not_found_once_while_a_batch_reads_it_fails_no_task() {
+    let world = World::with_shards(1).await;
+    world.knobs(json!({
+        "subscriptions": {"idle_event_ms": 50, "exclusive_ms": 3_000, "max_records_per_event": 7},
+        "subscription_faults": [{"fault": "cut", "after_events": 2, "count": 1}]
+    }));
+    world.put("r", 0..100).await;
+    let mut query = query(&world, &[]).await;
+    let not_found = async {
+        // The second call is refused, since the first one was just now; the third is not found.
+        until(|| calls(&world, "SubscribeToShard") >= 2).await;
+        let fault = Fault::Error(ErrorCode::ResourceNotFoundException);
+        world
+            .sandbox
+            .fail(Operation::SubscribeToShard, fault, Schedule::Next(1));
+    };
+    let (all, ()) = tokio::join!(rows(&mut query, 100), not_found);
+    assert_exact(&all, "r", 0..100);
+}

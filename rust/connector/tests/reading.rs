@@ -496,3 +496,23 @@ async fn a_put_entry_that_failed_is_not_in_the_stream() {
         .expect("rows");
     assert_exact(&rows, "r", 1..2);
 }
+
+/// What an attempt gave up for a nearer claim doesn't count as what it read last: a run for what is there would be done
+/// with the shard.
+#[tokio::test]
+async fn an_attempt_that_is_cut_back_reports_no_arrival_of_what_it_gave_up() {
+    let world = World::with_shards(1).await;
+    world.sandbox.set_arrival_offset_ms(-60_000);
+    world.put("r", 0..10).await;
+    world.sandbox.set_arrival_offset_ms(0);
+    world.put("r", 10..20).await;
+    let store = late_store(after(&world, 9).await).await;
+    let attempt = reader(&world, &store, &[]).await;
+    store.claiming.notified().await;
+    assert_exact(&read_all(&attempt).await.expect("rows"), "r", 0..10);
+    assert_eq!(
+        report(&attempt).await.last_arrival,
+        None,
+        "that of what it kept is the other's to tell"
+    );
+}

@@ -15,14 +15,23 @@ const UNCERTAINTY_MILLIS: i64 = 2_000;
 /// The service's clock, as the driver's tells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ServiceClock {
-    /// How far the service's clock was from the driver's when they were compared, if they were.
-    apart_millis: Option<i64>,
+    /// How far the time that the service told was from the driver's, if they were compared.
+    apart: Option<Apart>,
+}
+
+/// The answer was given somewhen between the request and its arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Apart {
+    from_request: i64,
+    from_arrival: i64,
 }
 
 impl ServiceClock {
-    /// Compares the driver's clock with an answer that came just now, and warns if they are apart.
-    pub(super) fn compare(stream: &str, summary: &StreamSummary) -> Self {
-        let clock = Self::between(chrono::Utc::now().timestamp_millis(), summary.service_millis);
+    /// Compares the driver's clock with an answer that came just now to a request of this time (milliseconds since the
+    /// epoch), and warns if they are apart.
+    pub(super) fn compare(stream: &str, asked_millis: i64, summary: &StreamSummary) -> Self {
+        let now = chrono::Utc::now().timestamp_millis();
+        let clock = Self::between(asked_millis, now, summary.service_millis);
         if clock.correction_millis() != 0 {
             let (seconds, side) = match clock.correction_millis() {
                 behind if behind > 0 => (behind / 1000, "behind"),
@@ -37,32 +46,38 @@ impl ServiceClock {
         clock
     }
 
-    fn between(driver_millis: i64, service_millis: Option<i64>) -> Self {
-        Self {
-            apart_millis: service_millis.map(|service| service - driver_millis),
-        }
+    fn between(asked_millis: i64, arrived_millis: i64, service_millis: Option<i64>) -> Self {
+        let apart = service_millis.map(|service| Apart {
+            from_request: service - asked_millis,
+            from_arrival: service - arrived_millis,
+        });
+        Self { apart }
     }
 
     /// What must be added to the driver's clock to have the service's; nothing where it is nearly right.
     fn correction_millis(self) -> i64 {
-        self.apart_millis
-            .filter(|apart| apart.abs() > TOLERANCE_MILLIS)
-            .unwrap_or_default()
+        match self.apart {
+            Some(apart) if apart.from_arrival > TOLERANCE_MILLIS => apart.from_arrival,
+            Some(apart) if apart.from_request < -TOLERANCE_MILLIS => apart.from_request,
+            _ => 0,
+        }
     }
 
     /// The same, at least and at most; nothing where the driver's clock may be right.
     fn bounds_millis(self) -> (i64, i64) {
-        match self.apart_millis {
-            Some(apart) if !(-TOLD_WITHIN_MILLIS..=0).contains(&apart) => (apart, apart + TOLD_WITHIN_MILLIS),
-            _ => (0, 0),
+        let Some(apart) = self.apart else { return (0, 0) };
+        let (least, most) = (apart.from_arrival, apart.from_request + TOLD_WITHIN_MILLIS);
+        match least <= 0 && 0 <= most {
+            true => (0, 0),
+            false => (least, most),
         }
     }
 
     /// A time that was not reached yet by any of the service's clocks; milliseconds since the epoch.
     pub(super) fn surely_later_millis(self) -> i64 {
         let driver = chrono::Utc::now().timestamp_millis();
-        match self.apart_millis {
-            Some(apart) => driver + apart + UNCERTAINTY_MILLIS,
+        match self.apart {
+            Some(apart) => driver + apart.from_request + UNCERTAINTY_MILLIS,
             None => driver + TOLERANCE_MILLIS,
         }
     }
@@ -86,14 +101,17 @@ mod tests {
     #[test]
     fn a_clock_that_is_nearly_right_is_left_alone() {
         for service in [None, Some(10_000_000), Some(9_995_000), Some(10_005_000)] {
-            assert_eq!(ServiceClock::between(10_000_000, service).correction_millis(), 0);
+            assert_eq!(
+                ServiceClock::between(10_000_000, 10_000_000, service).correction_millis(),
+                0
+            );
         }
     }
 
     #[test]
     fn a_clock_that_is_an_hour_off_is_corrected() {
         for correction_millis in [-3_600_000, 3_600_000] {
-            let clock = ServiceClock::between(10_000_000, Some(10_000_000 + correction_millis));
+            let clock = ServiceClock::between(10_000_000, 10_000_000, Some(10_000_000 + correction_millis));
             assert_eq!(clock.correction_millis(), correction_millis);
             let now = clock.now_millis() - correction_millis - chrono::Utc::now().timestamp_millis();
             assert!((-1_000..=0).contains(&now), "{now}");
@@ -102,11 +120,26 @@ mod tests {
 
     #[test]
     fn a_clock_is_believed_within_what_the_service_told() {
-        let bounds = |service| ServiceClock::between(10_000_000, service).bounds_millis();
+        let bounds = |service| ServiceClock::between(10_000_000, 10_000_000, service).bounds_millis();
         for right in [None, Some(10_000_000), Some(9_999_000), Some(9_998_001)] {
             assert_eq!(bounds(right), (0, 0), "{right:?}");
         }
         assert_eq!(bounds(Some(10_000_001)), (1, 2_000), "the driver's is behind");
         assert_eq!(bounds(Some(9_996_000)), (-4_000, -2_001), "the driver's is ahead");
+    }
+
+    #[test]
+    fn a_slow_answer_tells_of_no_wrong_clock() {
+        let asked_at = |service| ServiceClock::between(10_000_000, 10_030_000, Some(service));
+        for right in [10_000_000, 10_015_000, 10_029_000] {
+            let clock = asked_at(right);
+            assert_eq!(
+                (clock.correction_millis(), clock.bounds_millis()),
+                (0, (0, 0)),
+                "{right}"
+            );
+        }
+        assert_eq!(asked_at(9_900_000).correction_millis(), -100_000);
+        assert_eq!(asked_at(10_130_000).correction_millis(), 100_000);
     }
 }

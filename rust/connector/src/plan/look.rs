@@ -1,11 +1,12 @@
 //! One question to one shard: is there anything to read after a position?
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::remove_read;
 use crate::service::{
-    KinesisApi, Page, Presence, RequestCounters, ShardIterator, false_end, presence, same_stream,
+    Ends, KinesisApi, Page, Presence, RequestCounters, ShardIterator, presence, same_stream,
 };
 use crate::stream::{Position, ShardId};
 
@@ -13,8 +14,12 @@ use crate::stream::{Position, ShardId};
 const LIMIT: u32 = 1;
 /// Answers without records that a question follows towards the tip. A longer stretch is a reader's to walk through.
 const MOST_FOLLOWED: u32 = 100;
+/// Answers until one that ends an open shard is left for the next look.
+const MOST_DOUBTED: u32 = 3;
 /// Expired iterators in a row until the shard is left for the next look.
 const MOST_EXPIRED: u32 = 5;
+/// Between two questions of which the first was answered oddly.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The stream that is asked.
 #[derive(Clone, Debug)]
@@ -58,10 +63,10 @@ impl Question {
     pub(super) async fn ask(&self) -> Result<Found> {
         match self.search().await {
             // A reader sees to a position that the service doesn't take, and to a shard that is gone from its stream.
-            Err(error) if error.kind() == ErrorKind::RefusedPosition => {
-                self.same_stream().await?;
-                Ok(Found::News(None))
-            }
+            Err(error) if error.kind() == ErrorKind::RefusedPosition => match self.same_stream().await {
+                Ok(()) => Ok(Found::News(None)),
+                Err(error) => unknown_if_it_passes(error),
+            },
             Err(error) if error.kind() == ErrorKind::NotFound => match self.presence().await {
                 Ok(Presence::Gone) => Ok(Found::News(None)),
                 Ok(Presence::Open | Presence::Closed) => Ok(Found::Unknown(error)),
@@ -73,7 +78,7 @@ impl Question {
     }
 
     async fn search(&self) -> Result<Found> {
-        let (mut iterator, mut expired) = (self.kept.clone(), 0);
+        let (mut iterator, mut expired, mut ends) = (self.kept.clone(), 0, Ends::default());
         for followed in 0.. {
             let at = match iterator.take() {
                 Some(iterator) => iterator,
@@ -88,8 +93,11 @@ impl Question {
                 .get_records(&self.shard, &at, LIMIT, &self.counters)
                 .await;
             let page = match asked {
-                Err(error) if error.kind() == ErrorKind::ExpiredIterator && expired < MOST_EXPIRED => {
+                Err(error) if is_of_iterator(&error) && expired < MOST_EXPIRED => {
                     expired += 1;
+                    if error.kind() != ErrorKind::ExpiredIterator {
+                        tokio::time::sleep(ASK_AGAIN).await;
+                    }
                     if self.position.record().is_none() {
                         // Another stream under the same name would take this position, too.
                         self.same_stream().await?;
@@ -104,8 +112,13 @@ impl Question {
                     return Ok(Found::News(Some(page.records.arrival_millis(0))));
                 }
                 None => {
-                    let wrong = false_end(&*self.api, &self.stream.name, self.created(), &self.shard, &page);
-                    return Ok(wrong.await?.map_or(Found::End, Found::Unknown));
+                    let stream = &self.stream.name;
+                    let doubt = ends.doubt(&*self.api, stream, self.created(), &self.shard, &page);
+                    match doubt.await? {
+                        None => return Ok(Found::End),
+                        Some(wrong) if followed >= MOST_DOUBTED => return Ok(Found::Unknown(wrong)),
+                        Some(_) => tokio::time::sleep(ASK_AGAIN).await,
+                    }
                 }
                 Some(next) if !behind => return Ok(Found::Nothing(next)),
                 Some(next) if !self.follow || followed >= MOST_FOLLOWED => return Ok(Found::Behind(next)),
@@ -138,6 +151,14 @@ impl Question {
     fn created(&self) -> Option<i64> {
         Some(self.stream.created_millis)
     }
+}
+
+/// True for an iterator that is of no use any more: too old, or called invalid.
+fn is_of_iterator(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ExpiredIterator | ErrorKind::InvalidRequest
+    )
 }
 
 fn unknown_if_it_passes(error: Error) -> Result<Found> {

@@ -189,8 +189,9 @@ impl Planner {
         files: Arc<dyn FileSystem>,
         memory: &ShardMemory,
     ) -> Result<Self> {
+        let asked = chrono::Utc::now().timestamp_millis();
         let summary = api.describe_stream().await?;
-        let clock = ServiceClock::compare(&config.options.stream.name, &summary);
+        let clock = ServiceClock::compare(&config.options.stream.name, asked, &summary);
         let mut shards = Shards::new(config.options.describe_shard_interval);
         let hash_ranges = shards.hash_ranges();
         if config.options.aggregation.outside_shard != OutsideShard::Deliver {
@@ -470,14 +471,22 @@ impl Planner {
     /// Leaves the driver's mark beside the claims of a source, once. A batch that Spark runs again after a restart,
     /// before it asks for a next one, goes without it.
     async fn mark(&self, source: &str) -> Result<()> {
-        let lately = self
-            .marked()
-            .get(source)
-            .is_some_and(|at| at.elapsed() < MARK_AGAIN);
-        if !lately {
-            self.store.leave_mark(source).await?;
-            self.marked().insert(source.to_owned(), Instant::now());
+        let before = self.marked().get(source).copied();
+        if before.is_some_and(|at| at.elapsed() < MARK_AGAIN) {
+            return Ok(());
         }
+        match (self.store.leave_mark(source).await, before) {
+            (Err(error), None) => return Err(error),
+            // The one that was left before is there still, most likely.
+            (Err(error), Some(_)) => {
+                tracing::warn!(
+                    stream = %self.config.options.stream.name,
+                    "the mark beside the claims could not be written again: {error}"
+                );
+            }
+            (Ok(()), _) => {}
+        }
+        self.marked().insert(source.to_owned(), Instant::now());
         Ok(())
     }
 

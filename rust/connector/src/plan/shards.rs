@@ -12,13 +12,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::service::{KinesisApi, ShardFilter, same_stream};
 use crate::stream::{HashRange, Lineage, Position, Shard, ShardId};
 
-/// Listings until a new query goes on without a shard that a split or merge has just made. ListShards may show it a
-/// moment later than its parents' end.
-const LISTINGS_OF_A_START: u32 = 5;
-
+/// Listings that are compared where the first ones disagree with what the query keeps.
+const MOST_LISTINGS: u32 = 5;
 /// Listings that must lack a shard before it counts as gone.
 const LISTINGS_OF_A_LOSS: u32 = 3;
-/// How long the listing may lack the children of a shard that ended: they are listed a moment later.
+/// How long the listing may lack shards that a split or merge made: they are listed a moment later.
 const CHILDREN_WITHIN: Duration = Duration::from_secs(60);
 /// Listings that must show a shard open and without children, in that time or longer, before it contradicts the query.
 const LISTINGS_OF_A_CONTRADICTION: u32 = 30;
@@ -26,12 +24,16 @@ const LISTINGS_OF_A_CONTRADICTION: u32 = 30;
 const LIST_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Least wait between two listings that must agree.
 const COMPARE_AFTER: Duration = Duration::from_secs(1);
+/// How long listings may fail before the query does.
+const FAILING_FOR: Duration = Duration::from_secs(600);
 
 /// Lists shards, at most once in an interval.
 #[derive(Debug)]
 pub(super) struct Shards {
     interval: Duration,
     listed: Option<Instant>,
+    /// Since when listings fail, and the last attempt.
+    failing: Option<(Instant, Instant)>,
     ranges: HashRanges,
     /// What the planner's opening listed, until the first call that can use it.
     opening: Option<(Instant, Vec<Shard>)>,
@@ -99,6 +101,7 @@ impl Shards {
         Self {
             interval,
             listed: None,
+            failing: None,
             ranges: HashRanges::default(),
             opening: None,
             childless: BTreeMap::new(),
@@ -129,7 +132,7 @@ impl Shards {
             }
         };
         self.ranges.remember(&listing);
-        self.listed = Some(listed);
+        (self.listed, self.failing) = (Some(listed), None);
         Ok(Lineage::new(listing))
     }
 
@@ -140,7 +143,8 @@ impl Shards {
         api: &dyn KinesisApi,
         at: &Position,
     ) -> Result<BTreeMap<ShardId, Position>> {
-        for listing in 1.. {
+        let began = Instant::now();
+        loop {
             let lineage = match at {
                 Position::AtTimestamp(millis) => {
                     let listing = api.list_shards(ShardFilter::FromTimestamp(*millis)).await?;
@@ -154,29 +158,22 @@ impl Shards {
             if lineage.take_all_keys(roots.keys()) {
                 return Ok(roots);
             }
-            if listing == LISTINGS_OF_A_START && !roots.is_empty() {
+            if began.elapsed() >= CHILDREN_WITHIN {
+                if roots.is_empty() {
+                    return Err(Error::new(
+                        ErrorKind::NotFound,
+                        "the stream lists no shard: is it being deleted?",
+                    ));
+                }
                 tracing::warn!("the listed shards don't take all hash keys; going on with those there are");
                 return Ok(roots);
             }
-            if listing == LISTINGS_OF_A_START {
-                break;
-            }
-            self.wait_until_due().await;
-        }
-        Err(Error::new(
-            ErrorKind::NotFound,
-            "the stream lists no shard: is it being deleted?",
-        ))
-    }
-
-    /// Waits until the shards may be listed again.
-    pub(super) async fn wait_until_due(&self) {
-        if let Some(listed) = self.listed {
-            tokio::time::sleep_until(listed + self.interval).await;
+            tokio::time::sleep(self.interval.clamp(LIST_AGAIN.0, LIST_AGAIN.1)).await;
         }
     }
 
-    /// Lists the shards if that is due and can tell something new.
+    /// Lists the shards if that is due and can tell something new. A listing that fails and may pass tells nothing; an
+    /// error is one that doesn't pass, or that lasted for minutes.
     pub(super) async fn follow(
         &mut self,
         api: &dyn KinesisApi,
@@ -184,14 +181,19 @@ impl Shards {
         positions: &BTreeMap<ShardId, Position>,
     ) -> Result<Followed> {
         let ended = positions.values().any(|position| *position == Position::ShardEnd);
-        let due = match self.listed {
-            None => true,
-            Some(listed) => ended && listed.elapsed() >= self.interval_for(positions),
+        let due = match (self.failing, self.listed) {
+            (Some((_, tried)), _) => tried.elapsed() >= self.interval.clamp(LIST_AGAIN.0, LIST_AGAIN.1),
+            (None, None) => true,
+            (None, Some(listed)) => ended && listed.elapsed() >= self.interval_for(positions),
         };
         if !due {
             return Ok(Followed::default());
         }
-        let Some(lineage) = self.list_with(api, stream, positions).await? else {
+        let listed = match self.list_with(api, stream, positions).await {
+            Err(error) => self.failed(api, stream, error).await?,
+            listed => listed?,
+        };
+        let Some(lineage) = listed else {
             return Ok(Followed::default());
         };
         let lost: Vec<(ShardId, Position)> = missing_from(&lineage, positions)
@@ -227,7 +229,7 @@ impl Shards {
             if listing == 1 {
                 same_stream(api, &stream.name, Some(stream.created_millis)).await?;
             }
-            if listing >= LISTINGS_OF_A_START {
+            if listing >= MOST_LISTINGS {
                 break;
             }
             tokio::time::sleep(self.interval.clamp(COMPARE_AFTER, LIST_AGAIN.1)).await;
@@ -235,6 +237,35 @@ impl Shards {
         tracing::warn!(
             stream = %stream.name,
             "the stream's listing lacks its newest shards, which were listed before; going on without a new listing"
+        );
+        Ok(None)
+    }
+
+    /// A listing failed: none where that may pass, which it may for minutes. A stream that is not found is asked for in
+    /// another way first.
+    async fn failed(
+        &mut self,
+        api: &dyn KinesisApi,
+        stream: &Stream,
+        error: Error,
+    ) -> Result<Option<Lineage>> {
+        if error.kind() == ErrorKind::NotFound {
+            match same_stream(api, &stream.name, Some(stream.created_millis)).await {
+                Err(gone) if !gone.is_retryable() => return Err(gone),
+                _ => {}
+            }
+        } else if !error.is_retryable() {
+            return Err(error);
+        }
+        let now = Instant::now();
+        let since = self.failing.map_or(now, |(since, _)| since);
+        if now - since >= FAILING_FOR {
+            return Err(error);
+        }
+        self.failing = Some((since, now));
+        tracing::warn!(
+            stream = %stream.name,
+            "the stream's shards could not be listed; they are listed again: {error}"
         );
         Ok(None)
     }
@@ -249,8 +280,9 @@ impl Shards {
 
     /// Waits until the shards may be listed again, which are to show the children of one that ended.
     pub(super) async fn wait_for_children(&self, positions: &BTreeMap<ShardId, Position>) {
-        if let Some(listed) = self.listed {
-            tokio::time::sleep_until(listed + self.interval_for(positions)).await;
+        let tried = self.failing.map(|(_, tried)| tried).or(self.listed);
+        if let Some(tried) = tried {
+            tokio::time::sleep_until(tried + self.interval_for(positions)).await;
         }
     }
 
@@ -263,7 +295,7 @@ impl Shards {
                 None => true,
                 Some(None) => false,
                 Some(Some(known)) => {
-                    known.since.elapsed() < CHILDREN_WITHIN || known.listings < LISTINGS_OF_A_START
+                    known.since.elapsed() < CHILDREN_WITHIN || known.listings < MOST_LISTINGS
                 }
             })
     }

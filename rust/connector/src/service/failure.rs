@@ -232,7 +232,10 @@ fn refusal(operation: &str, code: &str, message: &str, status: u16) -> Error {
         "InvalidArgumentException" | "ValidationException" => {
             make(ErrorKind::InvalidRequest, "The service refused the request")
         }
-        _ if status >= 500 => make(ErrorKind::Transport, "The service failed").retryable(true),
+        // Of a gateway on the way, which has no code of the service: request timeout, too early, too many requests.
+        _ if status >= 500 || matches!(status, 408 | 425 | 429) => {
+            make(ErrorKind::Transport, "The service failed").retryable(true)
+        }
         _ => make(ErrorKind::InvalidRequest, "The service refused the request"),
     }
 }
@@ -259,6 +262,8 @@ mod tests {
             ("RequestTimeTooSkewed", 403, ErrorKind::Access, false),
             ("InternalFailure", 500, ErrorKind::Transport, true),
             ("ServiceUnavailable", 503, ErrorKind::Transport, true),
+            ("unknown", 429, ErrorKind::Transport, true),
+            ("unknown", 403, ErrorKind::InvalidRequest, false),
             ("InvalidArgumentException", 400, ErrorKind::InvalidRequest, false),
             ("ResourceInUseException", 400, ErrorKind::InUse, true),
         ];

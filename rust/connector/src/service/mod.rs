@@ -33,7 +33,7 @@ pub use fan_out::{
 };
 pub use pace::Pace;
 pub(crate) use patience::Patience;
-pub(crate) use presence::{Presence, false_end, presence, same_stream, stream_changed};
+pub(crate) use presence::{Ends, Presence, presence, same_stream, stream_changed};
 pub use properties::{SYSTEM_PROPERTIES, SystemProperties};
 pub use retry::RequestCounters;
 pub(crate) use retry::{backoff, jittered, with_retries};

@@ -52,10 +52,13 @@ impl Pace {
         }
     }
 
-    /// Waits until the shard may be asked once more, and counts that.
+    /// Waits until the shard may be asked once more, and counts that. What others tell holds up nobody for longer than
+    /// the service counts: whoever waited so long has a turn, too.
     pub async fn turn(&self, shard: &ShardId) {
+        let began = Instant::now();
         loop {
-            let free = self.shards().take_turn(shard, self.most);
+            let heeds_others = began.elapsed() < WINDOW;
+            let free = self.shards().take_turn(shard, self.most, heeds_others);
             match free {
                 Some(free) => tokio::time::sleep_until(free).await,
                 None => return,
@@ -88,15 +91,19 @@ impl Pace {
 
 impl Shards {
     /// Counts a call now, or answers when there may be one.
-    fn take_turn(&mut self, shard: &ShardId, most: usize) -> Option<Instant> {
+    fn take_turn(&mut self, shard: &ShardId, most: usize, heeds_others: bool) -> Option<Instant> {
         self.forget();
         let calls = self.calls.entry(shard.clone()).or_default();
         calls.drop_old();
-        if calls.count() < most {
+        let count = match heeds_others {
+            true => calls.count(),
+            false => calls.own.len(),
+        };
+        if count < most {
             calls.own.push_back(Instant::now());
             return None;
         }
-        let elsewhere = calls.elsewhere.map(|(_, at)| at);
+        let elsewhere = calls.elsewhere.filter(|_| heeds_others).map(|(_, at)| at);
         let oldest = calls.own.front().copied().into_iter().chain(elsewhere).min();
         oldest.map(|oldest| oldest + WINDOW)
     }
@@ -177,7 +184,23 @@ mod tests {
                 .insert(id.as_str().into(), Calls { own, elsewhere: None });
         }
         tokio::time::advance(WINDOW).await;
-        assert_eq!(shards.take_turn(&"new".into(), MOST), None);
+        assert_eq!(shards.take_turn(&"new".into(), MOST, true), None);
         assert_eq!(shards.calls.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_told_of_others_all_the_time_gets_its_turn() {
+        let pace = std::sync::Arc::new(Pace::of_interval(Duration::from_millis(200)));
+        let (shard, told) = (ShardId::from("s-1"), pace.clone());
+        let others = tokio::spawn(async move {
+            loop {
+                told.count(&ShardId::from("s-1"), 5);
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+        });
+        tokio::task::yield_now().await;
+        let turn = tokio::time::timeout(Duration::from_secs(60), pace.turn(&shard)).await;
+        others.abort();
+        turn.expect("a turn within a minute");
     }
 }

@@ -33,7 +33,14 @@ pub(crate) async fn presence(
 ) -> Result<Presence> {
     same_stream(api, stream, created_millis).await?;
     for answer in 1.. {
-        let listing = api.list_shards(ShardFilter::All).await?;
+        let listing = match api.list_shards(ShardFilter::All).await {
+            // The stream was there just now.
+            Err(error) if error.kind() == ErrorKind::NotFound && answer < ANSWERS => {
+                tokio::time::sleep(ASK_EVERY).await;
+                continue;
+            }
+            listing => listing?,
+        };
         if let Some(listed) = listing.iter().find(|listed| listed.id == *shard) {
             return Ok(match listed.closed {
                 true => Presence::Closed,
@@ -57,24 +64,44 @@ pub(crate) async fn presence(
     Ok(Presence::Gone)
 }
 
-/// Whether an answer without an iterator for what follows ends the shard: it names the children, or the stream doesn't
-/// list the shard as open. None if so; else what is wrong with the answer, which may pass.
-pub(crate) async fn false_end(
-    api: &dyn KinesisApi,
-    stream: &str,
-    created_millis: Option<i64>,
-    shard: &ShardId,
-    page: &Page,
-) -> Result<Option<Error>> {
-    let unsure = page.next.is_none() && page.child_shards.is_empty();
-    if !unsure || presence(api, stream, created_millis, shard).await? != Presence::Open {
-        return Ok(None);
+/// The answers in a row that end a shard without naming its children.
+#[derive(Debug, Default)]
+pub(crate) struct Ends {
+    seen: u32,
+}
+
+impl Ends {
+    /// Whether an answer without an iterator for what follows ends the shard: it names the children, or comes again and
+    /// again while the stream doesn't list the shard as open. None if so; else what is wrong with the answer, which may
+    /// pass: it is to be asked for again.
+    pub(crate) async fn doubt(
+        &mut self,
+        api: &dyn KinesisApi,
+        stream: &str,
+        created_millis: Option<i64>,
+        shard: &ShardId,
+        page: &Page,
+    ) -> Result<Option<Error>> {
+        let unsure = page.next.is_none() && page.child_shards.is_empty();
+        if !unsure {
+            self.seen = 0;
+            return Ok(None);
+        }
+        let what = match presence(api, stream, created_millis, shard).await? {
+            Presence::Gone => return Ok(None),
+            Presence::Open => "which the stream lists as open and without children",
+            Presence::Closed => {
+                self.seen += 1;
+                if self.seen == ANSWERS {
+                    return Ok(None);
+                }
+                "and names no children, although the stream lists the shard as closed"
+            }
+        };
+        let message = format!("the answer to GetRecords ends the shard, {what}");
+        let error = Error::new(ErrorKind::Transport, message);
+        Ok(Some(error.retryable(true).with("shard", shard.to_string())))
     }
-    let error = Error::new(
-        ErrorKind::Transport,
-        "the answer to GetRecords ends the shard, which the stream lists as open and without children",
-    );
-    Ok(Some(error.retryable(true).with("shard", shard.to_string())))
 }
 
 /// Makes sure that the stream is the one created at this time: an error where it was deleted, or deleted and made

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use kinesis_connector::service::{
@@ -16,6 +17,7 @@ use kinesis_connector::{Result, SourceConfig};
 pub struct Altered {
     service: AwsKinesis,
     apart_millis: i64,
+    description_takes: Duration,
     always_at_tip: bool,
     empty_stretch: u32,
     false_ends: AtomicU32,
@@ -26,6 +28,7 @@ impl Altered {
         Self {
             service,
             apart_millis: 0,
+            description_takes: Duration::ZERO,
             always_at_tip: false,
             empty_stretch: 0,
             false_ends: AtomicU32::new(0),
@@ -35,6 +38,14 @@ impl Altered {
     /// Its clock is so far from this machine's.
     pub fn with_clock(self, apart_millis: i64) -> Self {
         Self { apart_millis, ..self }
+    }
+
+    /// A description of the stream is on its way for so long after it was dated.
+    pub fn with_slow_descriptions(self, description_takes: Duration) -> Self {
+        Self {
+            description_takes,
+            ..self
+        }
     }
 
     /// It tells of every answer that it is not behind.
@@ -81,6 +92,7 @@ pub async fn service(config: &SourceConfig) -> AwsKinesis {
 impl KinesisApi for Altered {
     async fn describe_stream(&self) -> Result<StreamSummary> {
         let summary = self.service.describe_stream().await?;
+        tokio::time::sleep(self.description_takes).await;
         let service_millis = summary.service_millis.map(|millis| millis + self.apart_millis);
         Ok(StreamSummary {
             service_millis,

@@ -5,6 +5,7 @@
 
 pub mod altered;
 pub mod late;
+pub mod scripted;
 pub mod stub;
 pub mod written;
 

@@ -11,9 +11,7 @@ use super::{Fetcher, MAX_RECORDS, rest_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::Shared;
 use crate::read::budget::Room;
-use crate::service::{
-    KinesisApi, Page, Presence, RecordColumns, ShardIterator, false_end, presence, same_stream,
-};
+use crate::service::{Ends, KinesisApi, Page, Presence, RecordColumns, ShardIterator, presence, same_stream};
 use crate::stream::{Position, SequenceNumber};
 
 /// Answers that are asked for again before the task fails with the last of them.
@@ -156,16 +154,27 @@ impl PollingCursor {
             Some(_) => (limit + 1).min(MAX_RECORDS),
             None => limit,
         };
-        let mut odd = OddAnswers::default();
+        let (mut odd, mut ends) = (OddAnswers::default(), Ends::default());
         loop {
             let page = match self.ask_once(limit).await {
-                Err(error) if error.kind() == ErrorKind::ExpiredIterator => {
+                // One that is called invalid, too: nothing else of the request can be.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::ExpiredIterator | ErrorKind::InvalidRequest
+                    ) =>
+                {
                     tracing::info!(
                         shard = %self.shared.task.shard,
                         position = %self.position,
-                        "the shard iterator expired, getting another"
+                        "the shard iterator is of no use any more, getting another: {error}"
                     );
-                    odd.count(error.retryable(true))?;
+                    if error.kind() == ErrorKind::InvalidRequest {
+                        odd.count(error)?;
+                        odd.wait().await;
+                    } else {
+                        odd.count(error.retryable(true))?;
+                    }
                     if self.position.record().is_none() {
                         // Another stream under the same name would take this position, too.
                         same_stream(&*self.api, self.retention.stream(), self.shared.task.created).await?;
@@ -182,18 +191,30 @@ impl PollingCursor {
                     self.iterator = None;
                     continue;
                 }
-                Err(error) if error.kind() == ErrorKind::RefusedPosition && self.stands_at_last_batch() => {
+                Err(error) if error.kind() == ErrorKind::RefusedPosition => {
+                    self.iterator = None;
                     self.presence().await?;
-                    match odd.is_repeated_refusal() {
-                        false => tokio::time::sleep(ASK_AFTER_REFUSAL).await,
-                        true => self.start_at_horizon(&error)?,
+                    if !odd.is_repeated_refusal() {
+                        tokio::time::sleep(ASK_AFTER_REFUSAL).await;
+                        continue;
+                    }
+                    match self.position.clone() {
+                        // The time may be one that the service doesn't take: the record before it is a place, too.
+                        Position::AfterQuiet(number, _) => {
+                            odd.refusals = 0;
+                            self.before = Some(number.clone());
+                            self.position = Position::After(number);
+                        }
+                        _ if self.stands_at_last_batch() => self.start_at_horizon(&error)?,
+                        _ => return Err(error),
                     }
                     continue;
                 }
                 page => page?,
             };
             let (stream, task) = (self.retention.stream(), &self.shared.task);
-            if let Some(wrong) = false_end(&*self.api, stream, task.created, &task.shard, &page).await? {
+            let doubt = ends.doubt(&*self.api, stream, task.created, &task.shard, &page);
+            if let Some(wrong) = doubt.await? {
                 odd.count(wrong)?;
                 odd.wait().await;
                 self.iterator = None;
@@ -248,7 +269,7 @@ impl PollingCursor {
 
     /// True at the end of an earlier batch, that is before anything of this one was read.
     fn stands_at_last_batch(&self) -> bool {
-        self.position.record().is_some() && self.position == self.shared.task.start
+        self.position.record().is_some() && self.position.is_same_place(&self.shared.task.start)
     }
 
     /// The shard has expired: an answer like that at the end of a closed shard then, so that the shards that follow it

@@ -202,14 +202,22 @@ impl Fetcher<'_> {
     ) -> Result<Option<Option<Page>>> {
         loop {
             let asked = cursor.next_page(limit, self.options.fetch_interval);
-            let error = match self.or_stop(asked).await? {
-                None => return Ok(None),
-                Some(Answer::Page(page)) => {
+            let error = match self.or_stop(asked).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(Answer::Page(page))) => {
                     self.patience.answered();
                     return Ok(Some(Some(*page)));
                 }
-                Some(Answer::TimeIsOver) => return Ok(Some(None)),
-                Some(Answer::Throttled(error)) => error,
+                Ok(Some(Answer::TimeIsOver)) => return Ok(Some(None)),
+                Ok(Some(Answer::Throttled(error))) => error,
+                Err(error) => {
+                    // A subscription inside the batch that can't be opened again: GetRecords tells what that means.
+                    let position = self.shared.progress().position.clone();
+                    if error.kind() == ErrorKind::RefusedPosition && cursor.poll_from(position, self) {
+                        continue;
+                    }
+                    return Err(error);
+                }
             };
             let again = Instant::now() + self.patience.wait_after(error)?;
             if matches!(throttled, Throttled::Ends) {
@@ -316,6 +324,7 @@ impl Fetcher<'_> {
         progress.position = first.clone();
         // The attempt that was first knows.
         progress.lag = None;
+        progress.last_arrival = None;
         progress.tip = false;
         progress.left = true;
         Ok(())

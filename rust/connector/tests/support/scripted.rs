@@ -1,0 +1,191 @@
+//! A stream in memory whose listings, failures and refusals a test says, for virtual time (`start_paused`).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kinesis_connector::service::{
+    KinesisApi, Page, PutEntry, PutOutcome, RecordColumns, RequestCounters, ShardFilter, ShardIterator,
+    StreamSummary,
+};
+use kinesis_connector::stream::{Position, SequenceNumber, Shard, ShardId};
+use kinesis_connector::{Error, ErrorKind, Result, SourceConfig};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+/// When the stream was created.
+const CREATED: i64 = 1_000;
+/// The sequence number of a shard's first record.
+const FIRST: u64 = 100;
+
+#[derive(Debug)]
+pub struct Scripted {
+    started: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub struct State {
+    /// What ListShards shows, from so long after the start on; in order.
+    pub listings: Vec<(Duration, Vec<Shard>)>,
+    /// How many records a shard has.
+    pub records: BTreeMap<ShardId, u64>,
+    /// Closed shards, and the children that their last answer names.
+    pub closed: BTreeMap<ShardId, Vec<ShardId>>,
+    /// Records in an answer.
+    pub page: u64,
+    /// What the next calls of GetRecords fail with; none: they are answered.
+    pub gets: VecDeque<Option<Error>>,
+    /// The same of GetShardIterator.
+    pub iterators: VecDeque<Option<Error>>,
+    /// Shards that can't be asked.
+    pub failing: BTreeSet<ShardId>,
+    /// Shards that answer a moment later.
+    pub slow: BTreeSet<ShardId>,
+}
+
+/// The id of the shard with this number.
+pub fn id(number: u32) -> ShardId {
+    ShardId::from(format!("shardId-{number:012}").as_str())
+}
+
+/// A shard of a half of the hash keys (0 or 1), or of all (none).
+pub fn shard(number: u32, parent: Option<u32>, half: Option<u32>, closed: bool) -> Shard {
+    let middle = u128::MAX / 2;
+    let (hash_start, hash_end) = match half {
+        None => (0, u128::MAX),
+        Some(0) => (0, middle),
+        Some(_) => (middle + 1, u128::MAX),
+    };
+    Shard {
+        id: id(number),
+        parents: parent.into_iter().map(id).collect(),
+        hash_start,
+        hash_end,
+        closed,
+    }
+}
+
+pub fn config(checkpoint: &TempDir, options: &[(&str, &str)]) -> SourceConfig {
+    let mut all = BTreeMap::from([
+        ("kinesis.streamName", "events"),
+        ("kinesis.region", "us-east-1"),
+        ("kinesis.startingPosition", "TRIM_HORIZON"),
+        ("kinesis.describeShardInterval", "1ms"),
+    ]);
+    all.extend(options.iter().copied());
+    let json = serde_json::json!({
+        "version": 1,
+        "options": all,
+        "checkpointLocation": checkpoint.path().to_string_lossy(),
+        "minBatchesToRetain": 100,
+    });
+    SourceConfig::parse(&json.to_string()).expect("a configuration")
+}
+
+impl Scripted {
+    pub fn new(state: State) -> Arc<Self> {
+        Arc::new(Self {
+            started: Instant::now(),
+            state: Mutex::new(state),
+        })
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("not poisoned")
+    }
+
+    fn iterator_at(&self, index: u64) -> Result<ShardIterator> {
+        match self.state().iterators.pop_front().flatten() {
+            Some(error) => Err(error),
+            None => Ok(ShardIterator(index.to_string())),
+        }
+    }
+}
+
+#[async_trait]
+impl KinesisApi for Scripted {
+    async fn describe_stream(&self) -> Result<StreamSummary> {
+        Ok(StreamSummary {
+            arn: "arn:aws:kinesis:us-east-1:000000000000:stream/events".to_owned(),
+            created_millis: CREATED,
+            open_shards: 1,
+            service_millis: None,
+        })
+    }
+
+    async fn list_shards(&self, _: ShardFilter) -> Result<Vec<Shard>> {
+        let since = self.started.elapsed();
+        let state = self.state();
+        let shown = state.listings.iter().rev().find(|(from, _)| *from <= since);
+        Ok(shown.map(|(_, shards)| shards.clone()).unwrap_or_default())
+    }
+
+    async fn shard_iterator(
+        &self,
+        _: &ShardId,
+        at: &Position,
+        _: &Arc<RequestCounters>,
+    ) -> Result<ShardIterator> {
+        let index = match at.record() {
+            Some(number) => number.as_str().parse::<u64>().expect("ours") - FIRST + 1,
+            None => 0,
+        };
+        self.iterator_at(index)
+    }
+
+    async fn shard_iterator_at_record(
+        &self,
+        _: &ShardId,
+        number: &SequenceNumber,
+        _: &Arc<RequestCounters>,
+    ) -> Result<ShardIterator> {
+        self.iterator_at(number.as_str().parse::<u64>().expect("ours") - FIRST)
+    }
+
+    async fn get_records(
+        &self,
+        shard: &ShardId,
+        iterator: &ShardIterator,
+        limit: u32,
+        _: &Arc<RequestCounters>,
+    ) -> Result<Page> {
+        if self.state().slow.contains(shard) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut state = self.state();
+        if state.failing.contains(shard) {
+            let error = Error::new(ErrorKind::Transport, "out of reach").retryable(true);
+            return Err(error);
+        }
+        if let Some(error) = state.gets.pop_front().flatten() {
+            return Err(error);
+        }
+        let (from, all) = (
+            iterator.0.parse::<u64>().expect("ours"),
+            state.records.get(shard).copied().unwrap_or_default(),
+        );
+        let most = u64::from(limit).min(if state.page == 0 { u64::MAX } else { state.page });
+        let to = all.min(from.saturating_add(most));
+        let mut records = RecordColumns::with_capacity(0, 0);
+        let now = chrono::Utc::now().timestamp_millis();
+        for index in from..to {
+            let number = (FIRST + index).to_string();
+            records.push(format!("r{index}").as_bytes(), "key", &number, now)?;
+        }
+        let children = state.closed.get(shard).filter(|_| to >= all).cloned();
+        Ok(Page {
+            records,
+            next: children.is_none().then(|| ShardIterator(to.to_string())),
+            millis_behind_latest: Some(if to < all { 1_000 } else { 0 }),
+            child_shards: children.unwrap_or_default(),
+            request_id: None,
+            service_millis: None,
+        })
+    }
+
+    async fn put_records(&self, _: &[PutEntry], _: &Arc<RequestCounters>) -> Result<Vec<PutOutcome>> {
+        Err(Error::new(ErrorKind::NotSupported, "nothing is put here"))
+    }
+}
