@@ -164,8 +164,8 @@ def forget_commit(checkpoint):
     return newest
 
 
-def sql_metrics(spark):
-    """What the SQL tab shows of the last actions' scans of streams and writes to them, the newest last."""
+def sql_metrics(spark, metric="Kinesis prefetch hits"):
+    """What the SQL tab shows of the last actions that have this metric, of their scans of streams or writes to them, the newest last."""
     store = spark._jsparkSession.sharedState().statusStore()
 
     def shown(execution):
@@ -177,7 +177,7 @@ def sql_metrics(spark):
     def scans():
         executions = store.executionsList()
         newest = range(max(0, executions.size() - 20), executions.size())
-        return [scan for n in newest if (scan := shown(executions.apply(n)))]
+        return [scan for n in newest if metric in (scan := shown(executions.apply(n)))]
 
     # The listener that fills it runs behind.
     return await_condition(scans, "metrics of the scan")
