@@ -3,6 +3,7 @@
 import pytest
 
 from support.environment import CREDENTIALS
+from support.proxy import OPTIONS, Proxy
 from support.queries import drain, events, payloads, read, sink_options, source_options
 
 ROLE = "arn:aws:iam::123456789012:role/reader"
@@ -72,3 +73,28 @@ def test_a_role_that_cannot_be_asked_for(spark, sandbox, closed_port, stream, ch
     assert "no AWS credentials for DescribeStreamSummary" in str(failure.value)
     assert "kinesis.stsRoleArn" in str(failure.value)
     assert f"STS at http://127.0.0.1:{closed_port} could not be reached for the role {ROLE}" in str(failure.value)
+
+
+def test_a_proxy_with_a_password(spark, sandbox, new_stream, checkpoint, tmp_path):
+    source, sink = new_stream(1), new_stream(1)
+    source.put(events(0, 10))
+    with Proxy(tmp_path) as proxy:
+        frame = read(spark, source_options(sandbox, source, **proxy.options))
+        assert drain(frame, checkpoint).data == payloads(events(0, 10))
+        read_by_proxy = proxy.requests(sandbox.endpoint)
+        assert read_by_proxy > 0
+
+        rows = spark.range(5).selectExpr("'k' AS partitionKey", "cast(id AS STRING) AS data")
+        own = {f"sink.{key}": value for key, value in proxy.options.items()}
+        rows.write.format("aws-kinesis").options(**sink_options(sandbox, sink, **own)).mode("append").save()
+        assert len(sink.read()) == 5
+        assert proxy.requests(sandbox.endpoint) > read_by_proxy
+
+        batch = spark.read.format("aws-kinesis").options(**source_options(sandbox, source, **proxy.options)).load()
+        plan = batch._jdf.queryExecution().toString()
+        assert not [value for value in OPTIONS.values() if value in plan]
+
+        options = source_options(sandbox, source, **{**proxy.options, "proxyPassword": "wrong-one", "clientNumRetries": "0"})
+        with pytest.raises(Exception, match="refused .*kinesis.proxyUsername and kinesis.proxyPassword") as failure:
+            drain(read(spark, options), checkpoint)
+        assert "wrong-one" not in str(failure.value)

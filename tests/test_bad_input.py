@@ -34,6 +34,9 @@ REFUSED = [
     ("timestamp without offset", {"kinesis.startingPosition": "AT_TIMESTAMP 2026-08-30T19:00:05"},
      ["has no offset (Z for UTC, or as +02:00)"]),
     ("timestamp that is missing", {"kinesis.startingPosition": "AT_TIMESTAMP"}, ["it names no time"]),
+    ("proxy without a port", {"kinesis.proxyAddress": "proxy"}, ["kinesis.proxyPort is missing"]),
+    ("proxy with a password in it", {"kinesis.proxyAddress": "http://me:hush@proxy:1"},
+     ['kinesis.proxyAddress is "http://***@proxy:1"', "it holds a user's name"]),
     ("long name", {"kinesis.streamName": "s" * 200}, ["it has 200 characters", "1 to 128 letters, digits, and the signs _ . -"]),
     ("odd name", {"kinesis.streamName": "my stream"}, ['kinesis.streamName is "my stream"', "it contains ' '"]),
     ("DynamoDB without a table", {"kinesis.metadataCommitterType": "DYNAMODB"},
@@ -46,16 +49,6 @@ REFUSED = [
      ["kinesis.awsAccessKeyId is given without kinesis.awsSecretKey", "give both or neither"]),
     ("secret without key", {"kinesis.awsSecretKey": "hush"},
      ["kinesis.awsSecretKey is given without kinesis.awsAccessKeyId", "give both or neither"]),
-]
-
-NOT_SUPPORTED_READING = [
-    {"kinesis.credentialProviderClass": "com.example.Provider"},
-    {"kinesis.sink.proxyAddress": "proxy"},
-]
-
-NOT_SUPPORTED_WRITING = [
-    {"kinesis.sink.proxyAddress": "proxy"},
-    {"kinesis.credentialProviderClass": "com.example.Provider"},
 ]
 
 
@@ -136,21 +129,6 @@ def test_no_stream_at_all(spark, sandbox, stream):
     del options["kinesis.streamName"]
     message = failure_of(lambda: read(spark, options))
     assert "kinesis.streamName" in message and "kinesis.streamArn" in message
-
-
-@pytest.mark.parametrize("options", NOT_SUPPORTED_READING, ids=lambda options: "+".join(options))
-def test_what_is_not_built_yet_is_refused_in_a_read(spark, sandbox, stream, checkpoint, options):
-    message = failure_of(lambda: drain(read(spark, {**source_options(sandbox, stream), **options}), checkpoint))
-    assert "not supported in this version" in message
-    assert any(key in message for key in options)
-
-
-@pytest.mark.parametrize("options", NOT_SUPPORTED_WRITING, ids=lambda options: "+".join(options))
-def test_what_is_not_built_yet_is_refused_in_a_write(spark, sandbox, stream, options):
-    message = failure_of(lambda: write(good_rows(spark), {**sink_options(sandbox, stream), **options}))
-    assert "not supported in this version" in message
-    assert next(iter(options)) in message
-    assert stream.read() == []
 
 
 def test_options_without_effect_and_internal_ones_are_accepted_with_a_warning(

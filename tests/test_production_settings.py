@@ -1,11 +1,9 @@
 """The typical job under the settings that clusters in production have, several of them in a run."""
 
-import pyspark
 import pytest
 
-from support.countries import copied, country_events, expected
 from support.delivery import EventLog
-from support.submitted import ConnectedJob, TypicalJob
+from support.submitted import TypicalJob, copies_all
 
 pytestmark = pytest.mark.slow
 
@@ -43,16 +41,6 @@ SETTINGS = {
 }
 
 
-
-def copies_all(sandbox, source, job):
-    job.await_condition(lambda: sandbox.looks(source.name) >= 2, "the query's start", seconds=180)
-    for first in range(0, 200, 100):
-        source.put(country_events(first, 100))
-        job.await_copied(first + 100)
-    job.stop()
-    assert copied(job.sink.read()) == expected(0, 200)
-
-
 @pytest.mark.parametrize("conf", SETTINGS.values(), ids=SETTINGS)
 def test_the_typical_job(sandbox, new_stream, checkpoint, tmp_path, conf):
     source, sink = new_stream(2, "kinesis-source"), new_stream(1, "kinesis-sink")
@@ -62,12 +50,3 @@ def test_the_typical_job(sandbox, new_stream, checkpoint, tmp_path, conf):
         copies_all(sandbox, source, job)
     # Tasks may be killed when the query stops, and lost with their executor; none fails by itself.
     assert [failure for failure in log.failures() if '"ExceptionFailure"' in failure] == []
-
-
-# PySpark 3.5 comes without the server.
-if not pyspark.__version__.startswith("3."):
-
-    def test_the_typical_job_by_spark_connect(sandbox, new_stream, checkpoint, tmp_path):
-        source, sink = new_stream(2, "kinesis-source"), new_stream(1, "kinesis-sink")
-        with ConnectedJob(sandbox, source, sink, checkpoint, tmp_path) as job:
-            copies_all(sandbox, source, job)

@@ -15,7 +15,7 @@ build_native_release() {
   (cd "$ROOT" && PATH="$VENVS/build/bin:$PATH" \
     env -u RUSTC_WORKSPACE_WRAPPER cargo zigbuild --locked --release --target "$target.$NATIVE_GLIBC" -p spark-kinesis-jni >&2)
   mkdir -p "$(dirname "$2")"
-  cp "$ROOT/target/$target/release/libsparkkinesis.so" "$2"
+  cp "$(cargo_target)/$target/release/libsparkkinesis.so" "$2"
   check_glibc "$2"
 }
 
@@ -36,7 +36,7 @@ build_native_dev() {
   # With one small test, since without any the crates beneath are compiled anew, without what tests need of them.
   (cd "$ROOT" && cargo build --locked --workspace --features "$(IFS=,; echo "${TEST_FEATURES[*]}")" \
     --lib --bins --test options_page >&2)
-  copy_changed "${CARGO_TARGET_DIR:-$ROOT/target}/debug/libsparkkinesis.so" "$DEV_LIBRARY"
+  copy_changed "$(cargo_target)/debug/libsparkkinesis.so" "$DEV_LIBRARY"
 }
 
 # build_tests - everything that tests run: the Rust tests, the sandbox, and BOUNDARY_LIBRARY, the native library with
@@ -44,7 +44,8 @@ build_native_dev() {
 build_tests() {
   say "building the tests, the sandbox and the native library for the tests of the bridge"
   (cd "$ROOT" && cargo test "${TEST_BUILD[@]}" --no-run && cargo build "${TEST_BUILD[@]}" --lib --test options_page) >&2
-  local debug="${CARGO_TARGET_DIR:-$ROOT/target}/debug"
+  local debug
+  debug="$(cargo_target)/debug"
   copy_changed "$debug/libsparkkinesis.so" "$BOUNDARY_LIBRARY"
   copy_changed "$debug/examples/libother_abi.so" "$(dirname "$BOUNDARY_LIBRARY")/examples/libother_abi.so"
 }

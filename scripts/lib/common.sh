@@ -1,6 +1,16 @@
 # Sourced by every script: where things are, how to speak, and waiting for conditions.
 # shellcheck shell=bash
 
+# Nothing above this line that an older bash doesn't read.
+if [ -z "${BASH_VERSINFO:-}" ] || [ "${BASH_VERSINFO[0]}" -lt 4 ] || { [ "${BASH_VERSINFO[0]}" = 4 ] && [ "${BASH_VERSINFO[1]}" -lt 4 ]; }; then
+  echo "error: bash ${BASH_VERSION:-} is too old for these scripts: install bash 4.4 or newer, and put it before the other on PATH" >&2
+  exit 1
+fi
+if [ "$(uname -s)" != Linux ]; then
+  echo "error: the connector is built and runs on Linux: run this there, or in a container or virtual machine" >&2
+  exit 1
+fi
+
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
@@ -32,6 +42,12 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # version - the version of the project, as in the root Cargo.toml.
 version() { sed -n '/^\[workspace.package\]/,/^\[/ s/^version *= *"\(.*\)"/\1/p' "$ROOT/Cargo.toml"; }
 
+# cargo_target - the folder that cargo builds in: target, or what CARGO_TARGET_DIR or a configuration of cargo's says.
+cargo_target() {
+  (cd "$ROOT" && cargo metadata --locked --offline --no-deps --format-version 1) \
+    | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])'
+}
+
 # free_port - a TCP port of the loopback interface that nothing listens on now.
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
@@ -48,5 +64,20 @@ wait_until() {
   done
 }
 
-# run_gradle ARGUMENT... - Gradle, quiet about itself.
-run_gradle() { (cd "$ROOT" && gradle --no-daemon --console=plain --quiet "$@" </dev/null >&2); }
+# java_command - the Java that Gradle takes.
+java_command() { printf '%s\n' "${JAVA_HOME:+$JAVA_HOME/bin/}java"; }
+
+# run_gradle ARGUMENT... - Gradle, quiet about itself. Where it fails on another Java than the one it is tested on, that is said.
+run_gradle() {
+  (cd "$ROOT" && gradle --no-daemon --console=plain --quiet "$@" </dev/null >&2) && return
+  local java
+  java="$("$(java_command)" -version 2>&1 | head -n 1)"
+  case "$java" in
+    *'"17.'*) ;;
+    *)
+      say "Gradle failed on $java. If it is too old for this Java (Debian's 4.4 is made for Java 17, Java 21 needs Gradle 8.5):" \
+        "name a JDK 17 in JAVA_HOME, or install a newer Gradle, and run this again"
+      ;;
+  esac
+  return 1
+}

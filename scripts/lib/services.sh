@@ -91,7 +91,8 @@ start_hdfs() {
 build_sandbox() {
   say "building kinesis-sandbox"
   (cd "$ROOT" && cargo build --locked -p kinesis-sandbox >&2)
-  export KINESIS_SANDBOX="${CARGO_TARGET_DIR:-$ROOT/target}/debug/kinesis-sandbox"
+  KINESIS_SANDBOX="$(cargo_target)/debug/kinesis-sandbox"
+  export KINESIS_SANDBOX
 }
 
 # start_sandbox [ARGUMENT]... - sets KINESIS_SANDBOX_ENDPOINT to a fresh sandbox on a free port; build_sandbox first.

@@ -1,15 +1,14 @@
 # Installs what is missing, inside the clone where that is possible. Every function returns at once when nothing is to do.
 # shellcheck shell=bash
 
-KINESIS_LOCAL_VERSION=0.6.2
 MINISTACK_VERSION=1.5.33
+SHELLCHECK_VERSION=0.11.0.1
 DYNAMODB_LOCAL_VERSION=3.1.0
 HADOOP_VERSION=3.4.2
 CONNECT_REQUIREMENTS=(
   grpcio==1.85.3 grpcio-status==1.85.3 googleapis-common-protos==1.76.0 protobuf==7.36.2
   pandas==3.1.1 pyarrow==26.0.1 numpy==2.4.6 zstandard==0.25.0
 )
-ZIG_REQUIREMENTS=(ziglang==0.15.2 cargo-zigbuild==0.22.3)
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then
@@ -17,6 +16,7 @@ as_root() {
   elif have sudo; then
     sudo -n "$@"
   else
+    echo "$(id -un) isn't root, and there is no sudo" >&2
     return 1
   fi
 }
@@ -37,9 +37,35 @@ apt_install() {
   return 1
 }
 
+# ensure_jdk - a Java 17 or newer with its compiler, which a runtime environment hasn't got.
+ensure_jdk() {
+  local java modules
+  java="$(java_command)"
+  if ! have "$java"; then
+    [ -z "${JAVA_HOME:-}" ] || die "JAVA_HOME is $JAVA_HOME, where there is no bin/java: correct or unset it, and run this again"
+    ensure_command java openjdk-17-jdk-headless
+  fi
+  modules="$("$java" --list-modules 2>/dev/null || true)"
+  case "$modules" in
+    *jdk.compiler@*jdk.javadoc@*) ;;
+    *java.base@*)
+      say "$java is a Java without a compiler"
+      [ -z "${JAVA_HOME:-}" ] || die "JAVA_HOME is $JAVA_HOME, a Java without a compiler: name a JDK 17, and run this again"
+      have apt-get && apt_install openjdk-17-jdk-headless
+      modules="$(java --list-modules)"
+      ;;
+  esac
+  case "$modules" in
+    *java.base@1[7-9]*jdk.compiler@*jdk.javadoc@* | *java.base@[2-9][0-9]*jdk.compiler@*jdk.javadoc@*) ;;
+    *java.base@*jdk.compiler@*)
+      die "$java is older than Java 17: install a JDK 17, name it in JAVA_HOME, and run this again" ;;
+    *) die "$java has no compiler, or is older than Java 9: install a JDK 17, name it in JAVA_HOME, and run this again" ;;
+  esac
+}
+
 # ensure_build_tools - Java, Gradle, Rust and the linker tools.
 ensure_build_tools() {
-  ensure_command java openjdk-17-jdk-headless
+  ensure_jdk
   ensure_command gradle gradle
   ensure_command gcc gcc
   ensure_command readelf binutils
@@ -75,8 +101,20 @@ ensure_venv() {
   printf '%s' "$*" >"$dir/.installed"
 }
 
+# ensure_hashed_venv NAME - the virtual environment .venv/NAME holding scripts/requirements/NAME.txt, whose hashes are checked.
+ensure_hashed_venv() {
+  local name="$1" dir="$VENVS/$1" file="$ROOT/scripts/requirements/$1.txt"
+  stamped "$dir/.installed" "$(cat "$file")" && return
+  say "installing scripts/requirements/$name.txt into .venv/$name"
+  make_venv "$dir"
+  # Wheels only: what a source package builds has no hash.
+  "$dir/bin/pip" install --quiet --no-cache-dir --require-hashes --only-binary :all: -r "$file" </dev/null >&2 \
+    || die "pip could not install $file"
+  cp "$file" "$dir/.installed"
+}
+
 # ensure_native_tools - what links the native library against an old glibc.
-ensure_native_tools() { ensure_venv build "${ZIG_REQUIREMENTS[@]}"; }
+ensure_native_tools() { ensure_hashed_venv build; }
 
 # ensure_target TARGET - Rust's standard library for it.
 ensure_target() {
@@ -97,17 +135,18 @@ ensure_spark() {
   ensure_venv "spark-$1" "pyspark==${PYSPARK_VERSION[$1]}" "${requirements[@]}"
 }
 
-# ensure_kinesis_local - the npm package that the sandbox is compared with, in .tools.
+# ensure_kinesis_local - the npm package that the sandbox is compared with, in .tools: as locked, and running nothing of it.
 ensure_kinesis_local() {
-  local dir="$TOOLS/kinesis-local"
-  stamped "$dir/.installed" "$KINESIS_LOCAL_VERSION" && return
+  local dir="$TOOLS/kinesis-local" locked="$ROOT/scripts/requirements/kinesis-local"
+  stamped "$dir/.installed" "$(cat "$locked/package-lock.json")" && return
   ensure_command npm npm
-  say "installing kinesis-local $KINESIS_LOCAL_VERSION into .tools"
+  say "installing kinesis-local into .tools"
   rm -rf "$dir"
   mkdir -p "$dir"
-  npm install --silent --no-fund --no-audit --prefix "$dir" "kinesis-local@$KINESIS_LOCAL_VERSION" </dev/null >&2 \
-    || die "npm could not install kinesis-local@$KINESIS_LOCAL_VERSION"
-  printf '%s' "$KINESIS_LOCAL_VERSION" >"$dir/.installed"
+  cp "$locked"/package*.json "$dir/"
+  npm ci --ignore-scripts --silent --no-fund --no-audit --prefix "$dir" </dev/null >&2 \
+    || die "npm could not install what $locked/package-lock.json names"
+  cp "$locked/package-lock.json" "$dir/.installed"
 }
 
 # ensure_ministack - ministack, in .venv/ministack.
@@ -124,6 +163,9 @@ ensure_moto() {
 ensure_dynamodb_local() {
   ensure_service dynamodb-local "software.amazon.dynamodb:DynamoDBLocal:$DYNAMODB_LOCAL_VERSION"
 }
+
+# ensure_tinyproxy - the proxy that tests go by.
+ensure_tinyproxy() { ensure_command tinyproxy tinyproxy-bin; }
 
 # ensure_hdfs - Hadoop's mini cluster, in .tools.
 ensure_hdfs() {

@@ -4,6 +4,7 @@ SPARK_KINESIS_JAR   the connector's JAR for the Spark of this Python; else looke
 KINESIS_SANDBOX     the kinesis-sandbox program; else the debug build in target
 KINESIS_TROUBLED    set to 1, GetRecords is slow, and fails in one call of five
 KINESIS_LOCAL_PACKAGE  the folder of the npm package kinesis-local; else the one in .tools
+KINESIS_PACKAGES    the folder of wheel and Maven repository, both with the JARs of the test; else build/packages
 KINESIS_CONNECT_PACKAGES   the folder of the packages that a client of Spark Connect needs; else the one in .tools
 """
 
@@ -13,6 +14,8 @@ from pathlib import Path
 import pyspark
 
 ROOT = Path(__file__).resolve().parents[2]
+
+PACKAGE = "scripts/package --built --to build/packages"
 
 # No answer may depend on the machine: the keys are the sandbox's business, which takes any, and there is no region.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIATESTSONLY", "AWS_SECRET_ACCESS_KEY": "secret-of-the-environment"}
@@ -34,8 +37,7 @@ def prepare():
 
 def jar():
     given = os.environ.get("SPARK_KINESIS_JAR")
-    scala = "2.12" if pyspark.__version__.startswith("3.") else "2.13"
-    found = [Path(given)] if given else sorted((ROOT / "build/libs").glob(f"spark-kinesis-native_{scala}-*.jar"))
+    found = [Path(given)] if given else sorted((ROOT / "build/libs").glob(f"spark-kinesis-native_{_scala()}-*.jar"))
     if len(found) != 1 or not found[0].is_file():
         raise FileNotFoundError(f"one JAR is needed, found {[str(f) for f in found]}: run scripts/build, or set SPARK_KINESIS_JAR")
     return str(found[0])
@@ -52,6 +54,32 @@ def kinesis_local_package():
 
 def connect_packages():
     return os.environ.get("KINESIS_CONNECT_PACKAGES", str(ROOT / ".tools/connect/packages"))
+
+
+def wheel():
+    return str(_package("spark_kinesis_native-*.whl"))
+
+
+def maven_repository():
+    return _package("maven")
+
+
+def coordinates():
+    """The connector's for the Spark of this Python, as --packages takes them."""
+    pom = _package(f"maven/io/sparkkinesis/spark-kinesis-native_{_scala()}/*/*.pom")
+    return f"io.sparkkinesis:{pom.parent.parent.name}:{pom.parent.name}"
+
+
+def _package(pattern):
+    folder = Path(os.environ.get("KINESIS_PACKAGES", ROOT / "build/packages"))
+    found = list(folder.glob(pattern))
+    if len(found) != 1:
+        raise FileNotFoundError(f"one {pattern} is needed in {folder}, found {[str(f) for f in found]}: run {PACKAGE}")
+    return found[0]
+
+
+def _scala():
+    return "2.12" if pyspark.__version__.startswith("3.") else "2.13"
 
 
 def trouble():

@@ -86,11 +86,11 @@ def spark_submit(*arguments):
 class Job(Program):
     """A job of tests/jobs, submitted with spark-submit, as users do."""
 
-    def __init__(self, name, arguments, log, master="local[2]", conf=()):
+    def __init__(self, name, arguments, log, master="local[2]", conf=(), jars=()):
         conf = ("spark.ui.enabled=false", "spark.sql.shuffle.partitions=2", *conf)
         command = spark_submit(
             "--master", master,
-            "--jars", environment.jar(),
+            "--jars", ",".join([environment.jar(), *map(str, jars)]),
             *[part for setting in conf for part in ("--conf", setting)],
             str(JOBS / f"{name}.py"), json.dumps(arguments),
         )  # fmt: skip

@@ -6,7 +6,18 @@ import sys
 from local_kinesis import REGION
 
 from . import environment
-from .processes import JOBS, Job, Program
+from .countries import copied, country_events, expected
+from .processes import JOBS, Job, Program, spark_submit
+
+
+def copies_all(sandbox, source, job):
+    """Whether the job copies every event of two rounds once, from `source`, a stream of two shards."""
+    job.await_condition(lambda: sandbox.looks(source.name) >= 2, "the query's start", seconds=180)
+    for first in range(0, 200, 100):
+        source.put(country_events(first, 100))
+        job.await_copied(first + 100)
+    job.stop()
+    assert copied(job.sink.read()) == expected(0, 200)
 
 
 class _Stoppable:
@@ -41,10 +52,38 @@ class TypicalJob(_Stoppable, Job):
         super().__init__("typical", arguments, folder / "job.log", master="local-cluster[2,1,1024]", conf=conf)
 
 
-class ConnectedJob(_Stoppable, Program):
-    """The typical job by Spark Connect."""
+class InstalledJob(_Stoppable, Program):
+    """The typical job of a Python that has the wheel, in the folder `site`; also by Spark Connect."""
+
+    def __init__(self, sandbox, source, sink, checkpoint, folder, site, connect):
+        arguments = self._arguments(sandbox, source, sink, checkpoint, folder, connect=connect)
+        command = [sys.executable, "-W", "error::RuntimeWarning", str(JOBS / "installed.py"), json.dumps(arguments)]
+        path = [str(site), *([environment.connect_packages()] if connect else [])]
+        super().__init__(command, folder / "job.log", path=path)
+
+
+# No repository but those of the command line: neither Maven Central nor what this machine has.
+NO_OTHER_REPOSITORY = """
+<ivysettings><settings defaultResolver="none"/><resolvers><chain name="none"/></resolvers></ivysettings>
+"""
+
+
+class PackagedJob(_Stoppable, Program):
+    """The typical job with the connector from the Maven repository."""
 
     def __init__(self, sandbox, source, sink, checkpoint, folder):
+        settings = folder / "ivysettings.xml"
+        settings.write_text(NO_OTHER_REPOSITORY)
         arguments = self._arguments(sandbox, source, sink, checkpoint, folder)
-        command = [sys.executable, str(JOBS / "connected.py"), json.dumps(arguments)]
-        super().__init__(command, folder / "job.log", path=[environment.connect_packages()])
+        command = spark_submit(
+            "--master", "local[2]",
+            "--packages", environment.coordinates(),
+            "--repositories", environment.maven_repository().as_uri(),
+            "--conf", f"spark.jars.ivySettings={settings}",
+            # Nothing that another run has left.
+            "--conf", f"spark.jars.ivy={folder / 'ivy'}",
+            "--conf", "spark.ui.enabled=false",
+            "--conf", "spark.sql.shuffle.partitions=2",
+            str(JOBS / "typical.py"), json.dumps(arguments),
+        )  # fmt: skip
+        super().__init__(command, folder / "job.log")

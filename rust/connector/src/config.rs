@@ -10,7 +10,7 @@ use crate::checkpoint::hadoop::{FileSystem, HadoopStore};
 use crate::checkpoint::s3::{S3Location, S3Store};
 use crate::checkpoint::{CheckpointStore, StoreClients};
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{self, Committer, SinkOptions, SourceOptions};
+use crate::options::{self, Committer, ProviderClass, SinkOptions, SourceOptions};
 use crate::service::SystemProperties;
 use crate::sink::StreamFacts;
 
@@ -60,6 +60,11 @@ impl SourceConfig {
             checkpoint_location,
             min_batches_to_retain: u64::from(retained.max(2)),
         })
+    }
+
+    /// The class of the job that gives credentials, if the options name one.
+    pub fn provider(&mut self) -> Option<&mut ProviderClass> {
+        self.options.access.provider.as_mut()
     }
 
     /// The store of claims of the source with this checkpoint location: the table, else by the folder's scheme.
@@ -126,6 +131,11 @@ impl SinkConfig {
             options,
             stream: parsed.stream,
         })
+    }
+
+    /// The class of the job that gives credentials, if the options name one.
+    pub fn provider(&mut self) -> Option<&mut ProviderClass> {
+        self.options.access.provider.as_mut()
     }
 }
 

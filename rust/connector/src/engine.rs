@@ -166,7 +166,7 @@ impl Engine {
     pub(crate) fn sink_stream(&self, config: &SinkConfig) -> Arc<SinkStream> {
         let (stream, access) = (&config.options.stream, &config.options.access);
         let name = stream.arn.as_ref().unwrap_or(&stream.name).clone();
-        let key: SinkKey = (access.endpoint_url.clone(), access.region.clone(), name);
+        let key: SinkKey = (self.properties().complete(access), name);
         self.inner.sinks.of(key)
     }
 
@@ -202,5 +202,32 @@ impl Engine {
         });
         clients.streams.put(key, client.clone());
         Ok(client)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(account: &str) -> SinkConfig {
+        let json = serde_json::json!({"version": 1, "options": {
+            "kinesis.streamName": "events",
+            "kinesis.region": "us-east-1",
+            "kinesis.stsRoleArn": format!("arn:aws:iam::{account}:role/writer"),
+            "kinesis.stsSessionName": "writer",
+        }});
+        SinkConfig::parse(&json.to_string()).expect("a configuration")
+    }
+
+    #[test]
+    fn a_stream_of_another_account_says_nothing_of_one_with_the_same_name() {
+        let engine = Engine::new();
+        let stream = |account| engine.sink_stream(&config(account));
+        let (one, other) = (stream("111111111111"), stream("222222222222"));
+        assert!(
+            Arc::ptr_eq(&one, &stream("111111111111")),
+            "writers of one stream share it"
+        );
+        assert!(!Arc::ptr_eq(&one, &other));
     }
 }

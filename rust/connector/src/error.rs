@@ -165,15 +165,19 @@ pub fn quotes_request(text: &str) -> bool {
     .any(|part| text.contains(part))
 }
 
-/// The text with its control characters escaped: what a service, a file or a record says is one line of a log, and
-/// commands no terminal.
+/// The text with its control characters escaped: what a service, a file or a record says is one line of a log, commands
+/// no terminal, and is shown in the order it has.
 pub fn escaped(text: String) -> String {
-    if !text.chars().any(char::is_control) {
+    let controls = |letter: char| {
+        letter.is_control()
+            || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.chars().any(controls) {
         return text;
     }
     let mut clean = String::with_capacity(text.len() + 8);
     for letter in text.chars() {
-        match letter.is_control() {
+        match controls(letter) {
             true => clean.extend(letter.escape_default()),
             false => clean.push(letter),
         }
@@ -230,6 +234,8 @@ mod tests {
     fn control_characters_are_escaped() {
         let error = Error::new(ErrorKind::Transport, "a\nb\u{1b}[31m \u{85}é").with("stream", "x\r");
         assert_eq!(error.to_string(), r"a\nb\u{1b}[31m \u{85}é [stream=x\r]");
+        let lines = Error::new(ErrorKind::Transport, "a\u{2028}b\u{202e}c\u{200d}");
+        assert_eq!(lines.message(), "a\\u{2028}b\\u{202e}c\u{200d}");
     }
 
     #[test]

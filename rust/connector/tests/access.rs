@@ -7,19 +7,22 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use kinesis_connector::checkpoint::dynamodb::DynamoDbStore;
 use kinesis_connector::checkpoint::s3::{S3Location, S3Store};
-use kinesis_connector::checkpoint::{CheckpointStore, ClaimKey};
-use kinesis_connector::options::{self, SourceOptions};
+use kinesis_connector::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
+use kinesis_connector::options::{self, Secret, SourceOptions, StaticKeys};
 use kinesis_connector::plan::batch_read_tasks;
 use kinesis_connector::read::ShardReader;
+use kinesis_connector::service::{GivenCredentials, GivesCredentials};
 use kinesis_connector::sink::{SinkRecord, StreamWriter};
 use kinesis_connector::{Engine, Error, ErrorKind, SinkConfig, SourceConfig};
 use serde_json::json;
 use support::stub::{Answer, Stub, in_own_process, session, sts_refusal, variable};
-use support::{FAN_OUT, LocalFiles, NAMED, STREAM, World, assert_exact, read_all};
+use support::{FAN_OUT, LocalFiles, NAMED, Query, STREAM, World, assert_exact, read_all};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/reader";
 /// Takes the options' static keys away: what is called is called by the chain.
@@ -159,7 +162,7 @@ fn the_environment_never_beats_an_option() {
     let here = in_own_process("the_environment_never_beats_an_option", &variables, async {
         let world = World::with_shards(1).await;
         world.knobs(json!({"rejected_keys": ["AKIDHOSTILE"]}));
-        write(&world, 10).await;
+        write(&world, 10, &[]).await;
         reads_ten(&world, &[]).await;
 
         let sts = Stub::sts().await;
@@ -183,14 +186,19 @@ fn the_environment_never_beats_an_option() {
     assert!(!here || elsewhere.seen().is_empty(), "{:?}", elsewhere.seen());
 }
 
-async fn write(world: &World, rows: usize) {
-    let options = BTreeMap::from([
+async fn write(world: &World, rows: usize, more: &[(&str, &str)]) {
+    try_write(world, rows, more).await.expect("written");
+}
+
+async fn try_write(world: &World, rows: usize, more: &[(&str, &str)]) -> Result<(), Error> {
+    let mut options = BTreeMap::from([
         ("kinesis.streamName", STREAM),
         ("kinesis.region", "us-east-1"),
         ("kinesis.endpointUrl", world.endpoint.as_str()),
         ("kinesis.awsAccessKeyId", "AKIDTEST"),
         ("kinesis.awsSecretKey", "secret"),
     ]);
+    options.extend(more.iter().copied());
     let config = SinkConfig::parse(&json!({"version": 1, "options": options}).to_string());
     let writer = StreamWriter::open(&Engine::new(), config.expect("options")).expect("a writer");
     let records = (0..rows)
@@ -200,8 +208,8 @@ async fn write(world: &World, rows: usize) {
             explicit_hash_key: None,
         })
         .collect();
-    writer.write(records).await.expect("taken");
-    writer.flush().await.expect("written");
+    writer.write(records).await?;
+    writer.flush().await
 }
 
 #[tokio::test]
@@ -438,6 +446,279 @@ fn a_store_is_called_by_the_jobs_chain_and_by_the_streams_keys_only_without_one(
     }
 }
 
+const DENIED: &str = "User: arn:aws:iam::123456789012:user/job is not authorized to perform: s3:PutObject with an explicit \
+                      deny in a resource-based policy";
+
+/// A bucket whose policy lets objects in only with these headers, each of them once.
+async fn strict_bucket(demanded: &'static [(&'static str, &'static str)]) -> Stub {
+    let there = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    Stub::start(move |_, seen| match seen.method.as_str() {
+        "PUT" if demanded.iter().any(|(name, value)| seen.header(name) != *value) => Answer::of(
+            403,
+            format!("<Error><Code>AccessDenied</Code><Message>{DENIED}</Message></Error>"),
+        ),
+        "PUT" if !there.lock().expect("not poisoned").insert(seen.path.clone()) => {
+            Answer::of(412, "<Error><Code>PreconditionFailed</Code></Error>")
+        }
+        "POST" => Answer::of(200, "<DeleteResult/>"),
+        _ => Answer::of(200, ""),
+    })
+    .await
+}
+
+#[test]
+fn objects_have_the_headers_that_a_bucket_s_policy_demands() {
+    let job = [
+        ("AWS_ACCESS_KEY_ID", "AKIDJOB"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    in_own_process(
+        "objects_have_the_headers_that_a_bucket_s_policy_demands",
+        &job,
+        puts_with_headers(),
+    );
+}
+
+async fn puts_with_headers() {
+    const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/claims";
+    let bucket = strict_bucket(&[
+        ("x-amz-server-side-encryption", "aws:kms"),
+        ("x-amz-server-side-encryption-aws-kms-key-id", KEY),
+        ("x-amz-acl", "bucket-owner-full-control"),
+    ])
+    .await;
+    let location = S3Location::parse("s3://claims/x")
+        .expect("a path")
+        .expect("of S3");
+    let store = |more: &[(&str, &str)]| {
+        let address = [("kinesis.s3.endpointUrl", bucket.endpoint.as_str())];
+        S3Store::new(&store_options(&[&address[..], more].concat()), &location)
+    };
+    let encryption = ("kinesis.s3.serverSideEncryption", "AWS:KMS");
+    let key = ("kinesis.s3.kmsKeyId", KEY);
+    let acl = ("kinesis.s3.acl", "bucket-owner-full-control");
+    let fitting = store(&[encryption, key, acl]);
+    fitting.prepare().await.expect("as the policy wants it");
+    let end = Claim::new("AFTER 5".parse().expect("a position"));
+    let put = fitting.put_if_absent(&claim(), &end).await.expect("put");
+    assert_eq!(put, PutResult::Stored);
+
+    for lacking in [&[][..], &[encryption, key], &[encryption, acl], &[acl]] {
+        let error = store(lacking).prepare().await.expect_err("refused");
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Access, false));
+        for part in ["PutObject", "AccessDenied", DENIED, encryption.0, acl.0] {
+            assert!(error.message().contains(part), "{part} in: {error}");
+        }
+    }
+}
+
+/// STS's own address leads to the stub by a proxy, as that of a VPC endpoint would by DNS.
+#[test]
+fn sts_is_signed_for_the_region_of_its_own_address() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    for (url, region) in [
+        ("http://sts.eu-west-1.amazonaws.com", "eu-west-1"),
+        (
+            "http://vpce-0a1b-2c3d.sts.eu-west-1.vpce.amazonaws.com",
+            "eu-west-1",
+        ),
+        ("http://sts.example.com", "us-east-1"),
+    ] {
+        let sts = runtime.block_on(Stub::sts());
+        let variables = [
+            ("HTTP_PROXY", sts.endpoint.as_str()),
+            ("NO_PROXY", "127.0.0.1"),
+            ("STS_URL", url),
+        ];
+        let here = in_own_process(
+            "sts_is_signed_for_the_region_of_its_own_address",
+            &variables,
+            async {
+                let world = ten_records(&["AKIDTEST"]).await;
+                let url = variable("STS_URL");
+                reads_ten(
+                    &world,
+                    &[("kinesis.stsRoleArn", ROLE), ("kinesis.stsEndpointUrl", &url)],
+                )
+                .await;
+            },
+        );
+        let scope = format!("/{region}/sts/aws4_request");
+        assert!(
+            !here || sts.seen().iter().any(|seen| seen.signed().contains(&scope)),
+            "{url}: {:?}",
+            sts.seen()
+        );
+        if !here {
+            return;
+        }
+    }
+}
+
+/// By a resource policy: the stream is another account's, where only its ARN finds it.
+#[tokio::test]
+async fn a_stream_of_another_account_is_read_and_written_by_its_arn() {
+    let world = ten_records(&[]).await;
+    world.hasten_subscriptions();
+    let arn = format!(
+        "arn:aws:kinesis:us-east-1:{}:stream/{STREAM}",
+        kinesis_sandbox::ACCOUNT
+    );
+    world.knobs(json!({"foreign_callers": true}));
+    let error = refused(&world, &[ONCE]).await;
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+
+    let by_arn = ("kinesis.streamArn", arn.as_str());
+    reads_ten(&world, &[by_arn]).await;
+    reads_ten(&world, &[by_arn, FAN_OUT, NAMED]).await;
+    write(&world, 5, &[by_arn]).await;
+    let mut query = world.query(&[by_arn]).await;
+    assert_eq!(query.rows(15).await.len(), 15);
+}
+
+/// Gives what a test says, by the number of the load; the key is the answer's.
+struct Class<F> {
+    loads: AtomicUsize,
+    give: F,
+}
+
+impl<F> Class<F> {
+    fn of(give: F) -> Arc<Self> {
+        let loads = AtomicUsize::new(0);
+        Arc::new(Self { loads, give })
+    }
+
+    fn loads(&self) -> usize {
+        self.loads.load(Ordering::Relaxed)
+    }
+}
+
+impl<F> std::fmt::Debug for Class<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Class")
+    }
+}
+
+#[async_trait]
+impl<F: Fn(usize) -> Result<String, Error> + Send + Sync> GivesCredentials for Class<F> {
+    fn id(&self) -> u64 {
+        1
+    }
+
+    async fn give(&self) -> Result<GivenCredentials, Error> {
+        let key = (self.give)(self.loads.fetch_add(1, Ordering::Relaxed))?;
+        Ok(GivenCredentials {
+            keys: StaticKeys {
+                access_key_id: key,
+                secret: Secret::new("secret"),
+                session_token: Some(Secret::new("token")),
+            },
+            expires_millis: Some(chrono::Utc::now().timestamp_millis() + 3_600_000),
+        })
+    }
+}
+
+/// A query whose options name this class beside these.
+async fn query_by(
+    world: &World,
+    class: &Arc<impl GivesCredentials + 'static>,
+    options: &[(&str, &str)],
+) -> Result<Query, Error> {
+    let named = [
+        &BY_CHAIN[..],
+        &[("kinesis.credentialProviderClass", "a.Provider")],
+    ]
+    .concat();
+    let mut config = world.config(&[&named, options].concat());
+    config.provider().expect("a class").bind(class.clone());
+    world.query_of(config).await
+}
+
+#[tokio::test]
+async fn a_class_gives_the_credentials_and_is_asked_again_when_they_are_refused() {
+    let world = ten_records(&["AKIDTEST"]).await;
+    let class = Class::of(|load| Ok(format!("AKIDCLASS{load}")));
+    let mut query = query_by(&world, &class, &[]).await.expect("opens");
+    assert_exact(&query.rows(10).await, "r", 0..10);
+    assert_eq!(class.loads(), 1, "kept until they are due");
+    world.knobs(json!({"rejected_keys": ["AKIDCLASS0"]}));
+    world.put("s", 0..10).await;
+    assert_exact(&query.rows(10).await, "s", 0..10);
+    assert_eq!(class.loads(), 2);
+}
+
+#[tokio::test]
+async fn a_role_is_assumed_with_what_a_class_gives() {
+    let world = ten_records(&["AKIDTEST", "AKIDCLASS"]).await;
+    let (sts, class) = (Stub::sts().await, Class::of(|_| Ok("AKIDCLASS".to_owned())));
+    let mut query = query_by(&world, &class, &role(&sts)).await.expect("opens");
+    assert_exact(&query.rows(10).await, "r", 0..10);
+    let asked = sts.seen();
+    assert!(
+        asked.len() == 1 && asked[0].signed().contains("Credential=AKIDCLASS/"),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn a_store_is_called_by_a_class_where_the_chain_has_nothing() {
+    let name = "a_store_is_called_by_a_class_where_the_chain_has_nothing";
+    in_own_process(name, &[], async {
+        let store = empty_store().await;
+        let mut options = store_options(&[
+            ("kinesis.metadataCommitterType", "DYNAMODB"),
+            ("kinesis.dynamodb.tableName", "claims"),
+            ("kinesis.dynamodb.endpointUrl", &store.endpoint),
+            ("kinesis.credentialProviderClass", "a.Provider"),
+        ]);
+        let class = options.access.provider.as_mut().expect("a class");
+        class.bind(Class::of(|_| Ok("AKIDCLASS".to_owned())));
+        let table = DynamoDbStore::new(&options).expect("a store");
+        assert_eq!(table.get(&claim()).await.expect("asked"), None);
+        let seen = store.seen();
+        assert!(seen[0].signed().contains("Credential=AKIDCLASS/"), "{seen:?}");
+    });
+}
+
+#[tokio::test]
+async fn a_class_that_fails_for_a_while_is_asked_again() {
+    let world = ten_records(&[]).await;
+    let class = Class::of(|load| match load {
+        0 | 1 => Err(Error::new(ErrorKind::Access, "java.io.IOException: later").retryable(true)),
+        _ => Ok("AKIDCLASS".to_owned()),
+    });
+    let mut query = query_by(&world, &class, &[]).await.expect("opens");
+    assert_exact(&query.rows(10).await, "r", 0..10);
+}
+
+#[tokio::test]
+async fn a_class_that_gives_none_is_told_in_its_own_words() {
+    let world = ten_records(&[]).await;
+    for (words, passes) in [
+        ("com.example.Vault: sealed.", true),
+        ("there is no such class.", false),
+    ] {
+        let class = Class::of(move |_| Err(Error::new(ErrorKind::Access, words).retryable(passes)));
+        let error = query_by(&world, &class, &[]).await.err().expect("refused");
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Access, passes));
+        let told = format!(
+            "kinesis.credentialProviderClass a.Provider: {}",
+            words.trim_end_matches('.')
+        );
+        assert!(error.message().contains(&told), "{error}");
+        assert!(!error.message().contains("kinesis.awsAccessKeyId"), "{error}");
+        assert_eq!(class.loads(), if passes { 6 } else { 1 }, "tries: {words}");
+    }
+    let quoting = Class::of(|_| {
+        Err(Error::new(
+            ErrorKind::Access,
+            "The Canonical String should have been HUSH",
+        ))
+    });
+    let error = query_by(&world, &quoting, &[]).await.err().expect("refused");
+    assert!(!error.to_string().contains("HUSH"), "{error}");
+}
+
 #[tokio::test]
 async fn a_refused_signature_is_told_without_what_the_service_quotes() {
     let quoted = "the Canonical String should have been x-amz-security-token:TOKENSECRET \u{1b}[31m";
@@ -460,6 +741,59 @@ async fn a_refused_signature_is_told_without_what_the_service_quotes() {
     assert!(!error.contains("TOKENSECRET"), "{error}");
 }
 
+/// What a store at its start fails with when its service answers like this: (the table's, the bucket's).
+async fn store_failures(status: u16, code: &str, message: &str) -> [Error; 2] {
+    let of_table =
+        json!({"__type": format!("com.amazon.coral.service#{code}"), "message": message}).to_string();
+    let of_bucket = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
+    let service = Stub::start(move |_, seen| match seen.header("x-amz-target") {
+        "" if seen.method == "HEAD" => Answer::of(200, ""),
+        "" => Answer::of(status, of_bucket.clone()),
+        _ => Answer::of(status, of_table.clone()),
+    })
+    .await;
+    let address = service.endpoint.as_str();
+    let table = DynamoDbStore::new(&store_options(&[
+        ("kinesis.metadataCommitterType", "DYNAMODB"),
+        ("kinesis.dynamodb.tableName", "claims"),
+        ("kinesis.dynamodb.endpointUrl", address),
+    ]));
+    let location = S3Location::parse("s3://claims/x")
+        .expect("a path")
+        .expect("of S3");
+    let bucket = S3Store::new(&store_options(&[("kinesis.s3.endpointUrl", address)]), &location);
+    [
+        table.expect("a store").prepare().await.expect_err("refused"),
+        bucket.prepare().await.expect_err("refused"),
+    ]
+}
+
+#[test]
+fn stores_tell_neither_signed_requests_nor_control_characters() {
+    let job = [
+        ("AWS_ACCESS_KEY_ID", "AKIDJOB"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    let name = "stores_tell_neither_signed_requests_nor_control_characters";
+    in_own_process(name, &job, async {
+        for code in [
+            "InvalidSignatureException",
+            "SignatureDoesNotMatch",
+            "AccessDeniedException",
+        ] {
+            let quoted = "the Canonical String should have been x-amz-security-token:TOKENSECRET";
+            for error in store_failures(403, code, quoted).await {
+                let told = error.to_string();
+                assert!(told.contains(code) && !told.contains("TOKENSECRET"), "{error}");
+            }
+        }
+        for error in store_failures(403, "AccessDenied", "a\nb\u{9b}31m").await {
+            assert!(error.message().contains(r"a\nb\u{9b}31m"), "{error}");
+            assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
+        }
+    });
+}
+
 #[tokio::test]
 async fn control_characters_of_a_service_are_escaped() {
     let told = json!({"__type": "ValidationException", "message": "a\nb\u{1b}[31m"}).to_string();
@@ -467,6 +801,15 @@ async fn control_characters_of_a_service_are_escaped() {
     let mut world = ten_records(&[]).await;
     world.endpoint.clone_from(&service.endpoint);
     let error = refused(&world, &[]).await;
+    assert!(error.message().contains(r"a\nb\u{1b}[31m"), "{error}");
+    assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
+
+    // Of one record, in an answer that is a success.
+    let failed = json!({"ErrorCode": "Internal\tFailure", "ErrorMessage": "a\nb\u{1b}[31m"});
+    let told = json!({"FailedRecordCount": 1, "Records": [failed]}).to_string();
+    let service = Stub::start(move |_, _| Answer::of(200, told.clone())).await;
+    world.endpoint.clone_from(&service.endpoint);
+    let error = try_write(&world, 1, &[ONCE]).await.expect_err("refused");
     assert!(error.message().contains(r"a\nb\u{1b}[31m"), "{error}");
     assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
 }

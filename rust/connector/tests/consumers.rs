@@ -219,3 +219,28 @@ async fn a_query_that_failed_leaves_its_consumer_to_its_next_start() {
     again.release().await.expect("released");
     assert_eq!(names(&world).await, [""; 0]);
 }
+
+#[tokio::test]
+async fn a_query_from_a_copied_checkpoint_leaves_the_consumer_to_the_one_that_registered_it() {
+    let world = World::with_shards(1).await;
+    world.hasten_subscriptions();
+    world.put("r", 0..10).await;
+    let mut first = world.query(&[FAN_OUT, NAMED]).await;
+    assert_exact(&first.rows(10).await, "r", 0..10);
+    // Another cluster starts from a copy, with the same options, and is stopped again.
+    let copy = TempDir::new().expect("a folder");
+    for name in ["initial-offset", "registered-consumer"] {
+        let original = world.checkpoint.path().join(name);
+        std::fs::copy(original, copy.path().join(name)).expect("copied");
+    }
+    let mut config = world.config(&[FAN_OUT, NAMED]);
+    config.checkpoint_location = Some(copy.path().to_string_lossy().into_owned());
+    let second = Planner::open(&Engine::new(), config, Arc::new(LocalFiles)).await;
+    second.expect("opens").release().await.expect("ends for good");
+    assert_eq!(calls(&world, "DeregisterStreamConsumer"), 0);
+    assert_eq!(names(&world).await, ["app"], "the first query reads with it");
+    world.put("r", 10..20).await;
+    assert_exact(&first.rows(10).await, "r", 10..20);
+    first.planner.release().await.expect("ends for good");
+    assert_eq!(names(&world).await, [""; 0]);
+}

@@ -37,6 +37,8 @@ fn in_own_process(test: &str, body: impl Future<Output = ()>) {
     let folder = tempfile::TempDir::new().expect("a folder");
     let run = Command::new(std::env::current_exe().expect("this program"))
         .args([test, "--exact", "--nocapture"])
+        .env_remove("AWS_CA_BUNDLE")
+        .env_remove("SSL_CERT_DIR")
         .env(TRUSTED, folder.path().join("authority.pem"))
         .env(OWN_PROCESS, "1")
         .output()

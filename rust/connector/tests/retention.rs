@@ -5,10 +5,13 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use aws_sdk_kinesis::types::{Record, ShardIteratorType};
-use kinesis_connector::{Error, ErrorKind};
+use kinesis_connector::read::ShardReader;
+use kinesis_connector::{Engine, Error, ErrorKind};
 use kinesis_sandbox::Trim;
-use support::{BOTH_CONSUMERS, Query, Row, STREAM, World, assert_exact};
+use support::{BOTH_CONSUMERS, LocalFiles, Query, Row, STREAM, World, assert_exact, read_all};
 
 const SHARD_0: &str = "shardId-000000000000";
 const SHARD_1: &str = "shardId-000000000001";
@@ -109,6 +112,45 @@ async fn records_that_expire_between_two_batches_are_counted_otherwise() {
     world.put("r", 100..110).await;
     assert_exact(&query.rows(10).await, "r", 100..110);
     assert_eq!(lost_positions(&query), "1");
+}
+
+/// The task as it is when it has waited for more than a day since the tip was seen.
+fn a_day_later(task: &str) -> String {
+    let mut task: serde_json::Value = serde_json::from_str(task).expect("json");
+    let seen = task["tipSeenAt"].as_i64().expect("the tip was seen");
+    task["tipSeenAt"] = (seen - 25 * 3_600_000).into();
+    task.to_string()
+}
+
+#[tokio::test]
+async fn records_that_expire_while_a_task_waits_for_an_executor_fail_the_query_if_wanted() {
+    for consumer in BOTH_CONSUMERS {
+        let world = World::with_shards(1).await;
+        world.hasten_subscriptions();
+        world.put("r", 0..10).await;
+        let mut query = world.query(&[&[FAIL], consumer].concat()).await;
+        let mut last = query.rows(10).await.pop().expect("a row");
+        // A look, or a batch of its own, sees the tip; then more comes, and a batch is planned from there.
+        while let Some(rows) = query.batch().await.expect("a batch") {
+            last = rows.into_iter().next_back().unwrap_or(last);
+        }
+        world.put("r", 10..30).await;
+        let offset = loop {
+            let next = query.planner.latest_offset(&query.offset).await;
+            if let Some(offset) = next.expect("a look") {
+                break offset;
+            }
+        };
+        let tasks = query.planner.partitions(&offset).expect("tasks");
+        trim_through(&world, 19).await;
+        // The executor that comes for it in the end is a new one.
+        let (engine, task) = (Engine::new(), a_day_later(&tasks[0]));
+        let reader = ShardReader::open(&engine, query.config.clone(), &task, Arc::new(LocalFiles));
+        let error = read_all(&reader.expect("a reader"))
+            .await
+            .expect_err("records 10 to 19 are gone");
+        assert_names_the_loss(&error, &last);
+    }
 }
 
 #[tokio::test]

@@ -21,20 +21,23 @@ mod services;
 mod store_suite;
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
-use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
-use kinesis_connector::ErrorKind;
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, ServerSideEncryption};
 use kinesis_connector::checkpoint::dynamodb::DynamoDbStore;
 use kinesis_connector::checkpoint::s3::{S3Location, S3Store};
 use kinesis_connector::checkpoint::{CheckpointStore, PutResult};
+use kinesis_connector::sink::{SinkRecord, StreamWriter};
+use kinesis_connector::{Engine, ErrorKind, SinkConfig};
 use services::{Fate, Proxy, Seen, dynamodb, dynamodb_options, endpoint, options, s3, unique};
 use store_suite::{CORRUPT, claim, conforms, keeps_two_thousand_shards, key, refuses_corrupt};
+use support::policies::allowed_of;
 use support::{World, assert_exact};
 
 const MOTO: &str = "MOTO_ENDPOINT";
@@ -381,6 +384,36 @@ async fn s3_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s3_conforms_with_what_a_bucket_s_policy_demands() {
+    let (moto, bucket) = (endpoint(MOTO), unique("demands"));
+    new_bucket(&moto, &bucket).await;
+    let path = format!("s3://{bucket}/claims");
+    let location = S3Location::parse(&path).expect("a path").expect("of S3");
+    let options = options(&[
+        ("kinesis.metadataPath", path.as_str()),
+        ("kinesis.s3.endpointUrl", &moto),
+        ("kinesis.s3.serverSideEncryption", "aws:kms"),
+        ("kinesis.s3.kmsKeyId", "alias/claims"),
+        ("kinesis.s3.acl", "bucket-owner-full-control"),
+    ]);
+    let store = Arc::new(S3Store::new(&options, &location));
+    store
+        .put_if_absent(&key("kept", 1, 0), &claim(1))
+        .await
+        .expect("put");
+    let kept = keys(&moto, &bucket).await;
+    let head = s3(&moto).head_object().bucket(&bucket).key(&kept[0]);
+    let head = head.send().await.expect("there");
+    assert_eq!(head.server_side_encryption(), Some(&ServerSideEncryption::AwsKms));
+    assert!(
+        head.ssekms_key_id()
+            .is_some_and(|id| id.ends_with("alias/claims")),
+        "{head:?}"
+    );
+    conforms(store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s3_conforms_in_a_bucket_with_dots() {
     let (moto, bucket) = (endpoint(MOTO), unique("with.dots"));
     new_bucket(&moto, &bucket).await;
@@ -663,5 +696,172 @@ async fn a_query_goes_on_from_either_store() {
             .await
             .iter()
             .all(|key| key.starts_with("claims of all/"))
+    );
+}
+
+/// moto keeps the streams of each account apart: that of the keys, or of the role whose session they are.
+#[tokio::test]
+async fn a_stream_of_another_account_is_read_and_written_by_its_role() {
+    const OWNERS_ROLE: &str = "arn:aws:iam::222222222222:role/reader";
+    let (moto, stream) = (endpoint(MOTO), unique("owned"));
+    let sts = aws_sdk_sts::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("AKIDJOB", "secret", None, None, "test"))
+        .endpoint_url(&moto);
+    let assumed = aws_sdk_sts::Client::from_conf(sts.build())
+        .assume_role()
+        .role_arn(OWNERS_ROLE)
+        .role_session_name("owner");
+    let assumed = assumed.send().await.expect("a session");
+    let session = assumed.credentials().expect("of the role");
+    let token = Some(session.session_token().to_owned());
+    let keys = Credentials::new(
+        session.access_key_id(),
+        session.secret_access_key(),
+        token,
+        None,
+        "test",
+    );
+    let owner = aws_sdk_kinesis::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(keys)
+        .endpoint_url(&moto);
+    let owner = aws_sdk_kinesis::Client::from_conf(owner.build());
+    let create = owner.create_stream().stream_name(&stream).shard_count(1);
+    create.send().await.expect("a stream");
+
+    let mut world = World::with_shards(1).await;
+    world.endpoint.clone_from(&moto);
+    let by_job = [
+        ("kinesis.streamName", stream.as_str()),
+        ("kinesis.clientNumRetries", "0"),
+    ];
+    let error = world.try_query(&by_job).await.err().expect("refused");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+
+    let role = [
+        ("kinesis.stsRoleArn", OWNERS_ROLE),
+        ("kinesis.stsEndpointUrl", moto.as_str()),
+        ("kinesis.stsExternalId", "between-us"),
+    ];
+    let by_role = [&by_job[..], &role].concat();
+    let mut options: BTreeMap<_, _> = by_role.iter().copied().collect();
+    options.extend([
+        ("kinesis.region", "us-east-1"),
+        ("kinesis.endpointUrl", &moto),
+        ("kinesis.awsAccessKeyId", "AKIDJOB"),
+        ("kinesis.awsSecretKey", "secret"),
+    ]);
+    let config = serde_json::json!({"version": 1, "options": options}).to_string();
+    let config = SinkConfig::parse(&config).expect("options");
+    let writer = StreamWriter::open(&Engine::new(), config).expect("a writer");
+    let records = (0..10).map(|row| SinkRecord {
+        partition_key: "k".into(),
+        data: format!("r{row}").into(),
+        explicit_hash_key: None,
+    });
+    writer.write(records.collect()).await.expect("taken");
+    writer.flush().await.expect("written");
+    let mut query = world.query(&by_role).await;
+    assert_exact(&query.rows(10).await, "r", 0..10);
+}
+
+/// Lets through what docs/permissions.md allows for this store, and nothing else.
+fn only(heading: &'static str) -> impl Fn(usize, &Seen) -> Fate {
+    let (of_table, of_bucket) = match heading {
+        "Claims in DynamoDB" => (allowed_of(heading, "dynamodb"), BTreeSet::new()),
+        _ => (BTreeSet::new(), allowed_of(heading, "s3")),
+    };
+    move |_, seen| {
+        let action = match (seen.method.as_str(), seen.target.rsplit('.').next()) {
+            (_, Some(target)) if !target.is_empty() => target,
+            ("PUT", _) => "PutObject",
+            ("POST", _) if seen.path.contains("?delete") => "DeleteObject",
+            ("GET", _) if seen.path.contains("list-type=2") => "ListBucket",
+            ("GET", _) => "GetObject",
+            ("HEAD", _) => "ListBucket",
+            _ => "unknown",
+        };
+        match (
+            of_table.contains(action),
+            of_bucket.contains(action),
+            seen.target.is_empty(),
+        ) {
+            (false, false, true) => Fate::Refused(403, "AccessDenied"),
+            (false, false, false) => Fate::Refused(400, "AccessDeniedException"),
+            _ => Fate::Forwarded,
+        }
+    }
+}
+
+#[tokio::test]
+async fn stores_need_no_more_than_the_page_allows() {
+    let (moto, bucket) = (endpoint(MOTO), unique("least"));
+    new_bucket(&moto, &bucket).await;
+    let before_table = Proxy::before(&moto, only("Claims in DynamoDB")).await;
+    let before_bucket = Proxy::before(&moto, only("Claims in S3")).await;
+    let table = table(&before_table.endpoint, &unique("least"));
+    table.prepare().await.expect("made");
+    conforms(table).await;
+    let folder = folder(&before_bucket.endpoint, &format!("s3://{bucket}/claims"));
+    folder.prepare().await.expect("prepared");
+    conforms(folder).await;
+    let deleted = before_table
+        .seen()
+        .iter()
+        .any(|seen| seen.target.ends_with("DeleteItem"));
+    assert!(!deleted, "nothing was refused");
+}
+
+/// A right that is missing is no reason to keep claims for ever.
+#[tokio::test]
+async fn old_items_go_one_by_one_where_they_may_not_go_together() {
+    let moto = endpoint(MOTO);
+    let refuse = |_, seen: &Seen| match seen.target.ends_with("BatchWriteItem") {
+        true => Fate::Refused(400, "AccessDeniedException"),
+        false => Fate::Forwarded,
+    };
+    let proxy = Proxy::before(&moto, refuse).await;
+    let store = table(&proxy.endpoint, &unique("single"));
+    for shard in 0..60 {
+        let put = store.put_if_absent(&key("s", 1, shard), &claim(shard)).await;
+        put.expect("put");
+    }
+    store
+        .put_if_absent(&key("s", 2, 0), &claim(0))
+        .await
+        .expect("put");
+    store.purge("s", 2).await.expect("purged");
+    assert_eq!(store.load("s", 1).await.expect("loaded"), BTreeMap::new());
+    assert_eq!(store.load("s", 2).await.expect("loaded").len(), 1);
+    let seen = proxy.seen();
+    let tries = |operation| {
+        seen.iter()
+            .filter(|seen| seen.target.ends_with(operation))
+            .count()
+    };
+    // A few at once were asked for together before the first answer came.
+    assert!((1..=3).contains(&tries("BatchWriteItem")));
+    assert_eq!(tries(".DeleteItem"), 60);
+
+    let denied =
+        |_, seen: &Seen| match seen.target.contains("WriteItem") || seen.target.contains("DeleteItem") {
+            true => Fate::Refused(400, "AccessDeniedException"),
+            false => Fate::Forwarded,
+        };
+    let proxy = Proxy::before(&moto, denied).await;
+    let store = table(&proxy.endpoint, &unique("none"));
+    store
+        .put_if_absent(&key("s", 1, 0), &claim(0))
+        .await
+        .expect("put");
+    let error = store.purge("s", 2).await.expect_err("denied");
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Access, false));
+    assert!(
+        error.message().contains("BatchWriteItem (or DeleteItem)"),
+        "{error}"
     );
 }

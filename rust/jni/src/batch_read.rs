@@ -11,7 +11,7 @@ use crate::errors::invalid_argument;
 use crate::guard::export;
 use crate::handles::{Handled, TABLE};
 use crate::pending::{Pending, wait_of};
-use crate::{runtime, status, values};
+use crate::{credentials, runtime, status, values};
 
 struct BatchReadHandle {
     config: SourceConfig,
@@ -30,8 +30,10 @@ export! {
         env, _class: JClass<'l>, config: JString<'l>,
     ) -> jlong {
         let config = values::text(env, &config, "the batch read's configuration")?;
+        let mut config = SourceConfig::parse(&config)?;
+        credentials::bind(env, config.provider())?;
         let handle = BatchReadHandle {
-            config: SourceConfig::parse(&config)?,
+            config,
             tasks: OnceLock::new(),
             pending: Pending::default(),
         };

@@ -30,6 +30,14 @@ pub(crate) struct Classes {
     pub(crate) list: JMethodID,
     /// `void delete(String)`
     pub(crate) delete: JMethodID,
+    /// `io.sparkkinesis.bridge.ClassCredentials`
+    pub(crate) credentials: Global<JClass<'static>>,
+    /// `ClassCredentials of(String className, String param)`
+    pub(crate) credentials_of: JStaticMethodID,
+    /// `long id()`
+    pub(crate) credentials_id: JMethodID,
+    /// `String[] load()`
+    pub(crate) credentials_load: JMethodID,
 }
 
 static CLASSES: OnceLock<Result<Classes, String>> = OnceLock::new();
@@ -91,6 +99,15 @@ fn find_all(env: &mut Env<'_>) -> jni::errors::Result<Classes> {
         jni_sig!("(Ljava/lang/String;)[Ljava/lang/String;"),
     )?;
     let delete = env.get_method_id(&files, jni_str!("delete"), jni_sig!("(Ljava/lang/String;)V"))?;
+    let credentials = find(env, jni_str!("io/sparkkinesis/bridge/ClassCredentials"))?;
+    let credentials_of = env.get_static_method_id(
+        &credentials,
+        jni_str!("of"),
+        jni_sig!("(Ljava/lang/String;Ljava/lang/String;)Lio/sparkkinesis/bridge/ClassCredentials;"),
+    )?;
+    let credentials_id = env.get_method_id(&credentials, jni_str!("id"), jni_sig!("()J"))?;
+    let credentials_load =
+        env.get_method_id(&credentials, jni_str!("load"), jni_sig!("()[Ljava/lang/String;"))?;
     Ok(Classes {
         exception,
         up_calls,
@@ -102,6 +119,10 @@ fn find_all(env: &mut Env<'_>) -> jni::errors::Result<Classes> {
         read,
         list,
         delete,
+        credentials,
+        credentials_of,
+        credentials_id,
+        credentials_load,
     })
 }
 

@@ -11,6 +11,7 @@ mod boundary;
 mod causes;
 mod classes;
 mod columns;
+mod credentials;
 mod errors;
 mod frames;
 mod guard;

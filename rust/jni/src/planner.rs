@@ -15,7 +15,7 @@ use crate::guard::export;
 use crate::handles::{Handled, TABLE};
 use crate::pending::{Pending, wait_of};
 use crate::upcall::{Files, JavaFiles};
-use crate::{runtime, status, values};
+use crate::{credentials, runtime, status, values};
 
 /// What this module asks of a planner. The tests of the boundary have one of their own.
 #[async_trait]
@@ -66,8 +66,16 @@ impl Plans for Planner {
 
 type Shared = Arc<dyn Plans>;
 
+/// What a planner is opened with.
+#[derive(Clone)]
+struct Configuration {
+    #[cfg(feature = "boundary-tests")]
+    text: String,
+    parsed: Result<SourceConfig>,
+}
+
 struct PlannerHandle {
-    config: String,
+    config: Configuration,
     files: Files,
     planner: OnceLock<Shared>,
     pending: Pending,
@@ -102,13 +110,12 @@ impl PlannerHandle {
     }
 }
 
-async fn open(config: String, files: Files) -> Result<Shared> {
+async fn open(config: Configuration, files: Files) -> Result<Shared> {
     #[cfg(feature = "boundary-tests")]
-    if let Some(stand_in) = crate::boundary::planner(&config, &files)? {
+    if let Some(stand_in) = crate::boundary::planner(&config.text, &files)? {
         return Ok(stand_in);
     }
-    let config = SourceConfig::parse(&config)?;
-    let planner = Planner::open(runtime::engine()?, config, Arc::new(files)).await?;
+    let planner = Planner::open(runtime::engine()?, config.parsed?, Arc::new(files)).await?;
     Ok(Arc::new(planner))
 }
 
@@ -141,8 +148,17 @@ export! {
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerOpen<'l>(
         env, _class: JClass<'l>, config: JString<'l>, files: JObject<'l>,
     ) -> jlong {
+        let text = values::text(env, &config, "the planner's configuration")?;
+        let mut parsed = SourceConfig::parse(&text);
+        if let Ok(config) = &mut parsed {
+            credentials::bind(env, config.provider())?;
+        }
         let handle = PlannerHandle {
-            config: values::text(env, &config, "the planner's configuration")?,
+            config: Configuration {
+                #[cfg(feature = "boundary-tests")]
+                text,
+                parsed,
+            },
             files: Files(JavaFiles::new(env, &files)?),
             planner: OnceLock::new(),
             pending: Pending::default(),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use jni::Env;
 use jni::objects::{JClass, JLongArray, JObject, JObjectArray, JString};
 use jni::sys::{jboolean, jint, jlong};
 use kinesis_connector::batch::RecordBatch;
@@ -12,12 +13,12 @@ use kinesis_connector::read::ShardReader;
 use kinesis_connector::{Error, ErrorKind, Result, SourceConfig};
 
 use crate::columns::Columns;
-use crate::errors::internal;
+use crate::errors::{self, internal};
 use crate::guard::export;
 use crate::handles::{Handled, TABLE};
 use crate::pending::{Pending, wait_of};
 use crate::upcall::{Files, JavaFiles};
-use crate::{runtime, status, values};
+use crate::{credentials, runtime, status, values};
 
 /// What this module asks of a reader. The tests of the boundary have one of their own.
 #[async_trait]
@@ -103,7 +104,7 @@ struct Opened {
     extra_columns: Vec<String>,
 }
 
-fn open(config: &str, task: &str, files: Files) -> Result<Opened> {
+fn open(env: &mut Env<'_>, config: &str, task: &str, files: Files) -> errors::Result<Opened> {
     #[cfg(feature = "boundary-tests")]
     if let Some((reader, extra_columns)) = crate::boundary::reader(config)? {
         return Ok(Opened {
@@ -112,7 +113,8 @@ fn open(config: &str, task: &str, files: Files) -> Result<Opened> {
             extra_columns,
         });
     }
-    let config = SourceConfig::parse(config)?;
+    let mut config = SourceConfig::parse(config)?;
+    credentials::bind(env, config.provider())?;
     let stream_name = config.options.stream.name.clone();
     let columns = config.options.extra_columns.iter();
     let extra_columns = columns.map(|column| column.name().to_owned()).collect();
@@ -134,7 +136,7 @@ export! {
         let task = values::text(env, &task, "the reader's task")?;
         let files = Files(JavaFiles::new(env, &files)?);
         let _runtime = runtime::enter()?;
-        let Opened { reader, stream_name, extra_columns } = open(&config, &task, files)?;
+        let Opened { reader, stream_name, extra_columns } = open(env, &config, &task, files)?;
         let handle = ReaderHandle {
             reader,
             stream_name,

@@ -2,8 +2,8 @@
 //! up-calls, which block for as long as a file system takes, are apart from it.
 
 use std::ffi::{CString, c_void};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use jni::JavaVM;
 use jni::sys::{JNI_OK, JNI_VERSION_1_8, JavaVMAttachArgs};
@@ -23,11 +23,37 @@ struct Process {
     engine: Engine,
 }
 
-static PROCESS: OnceLock<std::result::Result<Process, String>> = OnceLock::new();
+static PROCESS: OnceLock<Process> = OnceLock::new();
+/// Held by who makes it, so that there is never a second one.
+static MAKING: Mutex<()> = Mutex::new(());
 
+/// The process's, made at the first call. What kept it from being made (no room for a file or a thread) may pass, so
+/// the next call tries again.
 fn process() -> Result<&'static Process> {
-    let process = PROCESS.get_or_init(|| {
+    if let Some(process) = PROCESS.get() {
+        return Ok(process);
+    }
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(process) = PROCESS.get() {
+        return Ok(process);
+    }
+    let made = Process::make().map_err(|why| {
+        Error::new(
+            ErrorKind::Internal,
+            format!("the threads of the native library could not be started: {why}"),
+        )
+    })?;
+    Ok(PROCESS.get_or_init(|| made))
+}
+
+impl Process {
+    fn make() -> std::result::Result<Self, String> {
         let workers = std::thread::available_parallelism().map_or(2, usize::from).min(4);
+        // Nothing runs in it: it lends its blocking threads.
+        let up_calls = build(
+            Builder::new_current_thread().max_blocking_threads(UP_CALL_THREADS),
+            "kinesis-files",
+        )?;
         let runtime = build(
             Builder::new_multi_thread()
                 .worker_threads(workers)
@@ -35,23 +61,12 @@ fn process() -> Result<&'static Process> {
                 .enable_all(),
             "kinesis",
         )?;
-        // Nothing runs in it: it lends its blocking threads.
-        let up_calls = build(
-            Builder::new_current_thread().max_blocking_threads(UP_CALL_THREADS),
-            "kinesis-files",
-        )?;
-        Ok(Process {
+        Ok(Self {
             runtime,
             up_calls,
             engine: Engine::new(),
         })
-    });
-    process.as_ref().map_err(|why| {
-        Error::new(
-            ErrorKind::Internal,
-            format!("the threads of the native library could not be started: {why}"),
-        )
-    })
+    }
 }
 
 fn build(builder: &mut Builder, name: &'static str) -> std::result::Result<Runtime, String> {
@@ -153,5 +168,33 @@ mod tests {
             runtime.block_on(call).unwrap();
         }
         assert_eq!(answer.expect("in time").unwrap(), 7);
+    }
+
+    /// In a process of its own, where nothing made the runtime before, and which may have few files open.
+    #[test]
+    fn a_runtime_that_could_not_be_made_is_made_by_a_later_call() {
+        const CHILD: &str = "SPARKKINESIS_TEST_FEW_FILES";
+        const NAME: &str = "runtime::tests::a_runtime_that_could_not_be_made_is_made_by_a_later_call";
+        if std::env::var_os(CHILD).is_none() {
+            let output = std::process::Command::new("sh")
+                .args(["-c", r#"ulimit -n 64; exec "$0" --exact "$1" --nocapture"#])
+                .arg(std::env::current_exe().unwrap())
+                .arg(NAME)
+                .env(CHILD, "1")
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            assert!(output.status.success(), "{said}");
+            assert!(said.contains("1 passed"), "{said}");
+            return;
+        }
+        let mut open = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            open.push(file);
+        }
+        let refused = get().map(|_| ()).unwrap_err();
+        assert!(refused.message().contains("could not be started"), "{refused}");
+        drop(open);
+        assert!(get().is_ok(), "there is room for its files now");
     }
 }

@@ -17,7 +17,7 @@ const FRAME: usize = 16;
 /// Runs `body` on this thread, which must be attached, in a local frame of its own, so that a native thread
 /// that never returns to Java leaks no references. A Java exception becomes an error of this kind, and is
 /// kept as its cause.
-fn call<T>(
+pub(crate) fn call<T>(
     kind: ErrorKind,
     what: &str,
     body: impl FnOnce(&mut Env<'_>) -> std::result::Result<T, BoundaryError>,
@@ -116,7 +116,9 @@ impl JavaFiles {
 pub(crate) struct Files(pub(crate) Arc<JavaFiles>);
 
 /// Runs an up-call on a thread that may block.
-async fn blocking<T: Send + 'static>(run: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    run: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match runtime::spawn_up_call(move || panics::guarded(run))?.await {
         Ok(result) => result,
         Err(error) => Err(internal(format!("an up-call did not run: {error}"))),

@@ -14,7 +14,7 @@ use crate::errors::{self, invalid_argument};
 use crate::guard::export;
 use crate::handles::{Handled, TABLE};
 use crate::pending::{Pending, wait_of};
-use crate::{frames, runtime, status, values};
+use crate::{credentials, frames, runtime, status, values};
 
 /// What this module asks of a writer. The tests of the boundary have one of their own.
 #[async_trait]
@@ -51,12 +51,13 @@ impl Handled for WriterHandle {
     const NAME: &'static str = "stream writer";
 }
 
-fn open(config: &str) -> Result<Arc<dyn Writes>> {
+fn open(env: &mut Env<'_>, config: &str) -> errors::Result<Arc<dyn Writes>> {
     #[cfg(feature = "boundary-tests")]
     if let Some(stand_in) = crate::boundary::writer(config)? {
         return Ok(stand_in);
     }
-    let config = SinkConfig::parse(config)?;
+    let mut config = SinkConfig::parse(config)?;
+    credentials::bind(env, config.provider())?;
     Ok(Arc::new(StreamWriter::open(runtime::engine()?, config)?))
 }
 
@@ -89,7 +90,7 @@ export! {
     ) -> jlong {
         let config = values::text(env, &config, "the writer's configuration")?;
         let _runtime = runtime::enter()?;
-        let handle = WriterHandle { writer: open(&config)?, pending: Pending::default() };
+        let handle = WriterHandle { writer: open(env, &config)?, pending: Pending::default() };
         Ok(TABLE.insert(handle)?)
     }
 }

@@ -108,6 +108,7 @@ impl Core {
             set(&mut settings.arrival_offset_ms, update.arrival_offset_ms);
             set(&mut settings.auto_distribution, update.auto_distribution);
             set(&mut settings.transition_ms, update.transition_ms);
+            set(&mut settings.foreign_callers, update.foreign_callers);
             set(&mut settings.clock_offset_ms, update.clock_offset_ms);
             set(&mut settings.empty_answers, update.empty_answers);
             settings.iterator_epoch += u32::from(update.expire_iterators);
@@ -122,6 +123,9 @@ impl Core {
             }
             if let Some(keys) = &update.rejected_keys {
                 settings.rejected_keys.clone_from(keys);
+            }
+            if let Some(allowed) = &update.allowed {
+                settings.allowed.clone_from(allowed);
             }
             if let Some(update) = &update.subscriptions {
                 settings.subscriptions.change(update);

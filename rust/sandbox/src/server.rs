@@ -149,7 +149,7 @@ async fn handle(
         }
         Some(Fault::Error(code)) => Err(injected(code)),
         None => body.and_then(|body| {
-            let region = authenticate(&core, header(AUTHORIZATION.as_str()))?;
+            let region = authenticate(&core, header(AUTHORIZATION.as_str()), operation)?;
             check_time(&core, header("x-amz-date"))?;
             if operation == Operation::SubscribeToShard && channel.tls && parts.version < Version::HTTP_2 {
                 return Err(needs_http2(parts.version));
@@ -231,8 +231,12 @@ async fn read(mut body: Incoming) -> Result<Bytes, ServiceError> {
     Ok(Bytes::from(whole))
 }
 
-/// Checks that the request is signed at all, and by whom; gives the region it is signed for.
-fn authenticate<'a>(core: &Core, authorization: Option<&'a str>) -> Result<&'a str, ServiceError> {
+/// Checks that the request is signed at all, and by whom, who may call this; gives the region it is signed for.
+fn authenticate<'a>(
+    core: &Core,
+    authorization: Option<&'a str>,
+    operation: Operation,
+) -> Result<&'a str, ServiceError> {
     let Some(authorization) = authorization else {
         return Err(ServiceError::new(
             ErrorCode::MissingAuthenticationTokenException,
@@ -253,10 +257,25 @@ fn authenticate<'a>(core: &Core, authorization: Option<&'a str>) -> Result<&'a s
             "Authorization header requires 'Credential' parameter with key, date, region and service.",
         ));
     };
-    if core.knobs.settings().rejected_keys.contains(key) {
+    let settings = core.knobs.settings();
+    if settings.rejected_keys.contains(key) {
         return Err(ServiceError::new(
             ErrorCode::UnrecognizedClientException,
             "The security token included in the request is invalid.",
+        ));
+    }
+    let name = operation.name();
+    if settings
+        .allowed
+        .get(key)
+        .is_some_and(|allowed| !allowed.contains(name))
+    {
+        return Err(ServiceError::new(
+            ErrorCode::AccessDeniedException,
+            format!(
+                "User: {key} is not authorized to perform: kinesis:{name} because no identity-based policy allows the \
+                 kinesis:{name} action"
+            ),
         ));
     }
     Ok(region)

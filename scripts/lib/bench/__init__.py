@@ -25,6 +25,7 @@ def arguments(what, **defaults):
 def tls_sandbox(work):
     """A sandbox that queries call over HTTPS, as they call the service. To be made before the session, whose JVM is told
     by its environment which certificate to trust."""
+    os.environ.pop("AWS_CA_BUNDLE", None)  # would come first
     os.environ["SSL_CERT_FILE"] = f"{work}/authority.pem"
     return Sandbox(os.environ["KINESIS_SANDBOX"], "--tls-port", "0", "--tls-cert-file", os.environ["SSL_CERT_FILE"])
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::dynamodb::Table;
 use super::s3::Bucket;
 use crate::error::Result;
-use crate::options::{MetadataOptions, RetryOptions, StoreAccess};
+use crate::options::{MetadataOptions, RetryOptions, S3Puts, StoreAccess};
 use crate::recent::Recent;
 
 /// Tables and buckets in use.
@@ -24,6 +24,8 @@ struct StoreKey {
     name: Option<String>,
     endpoint_url: Option<String>,
     retry: RetryOptions,
+    /// None for a table.
+    puts: Option<S3Puts>,
 }
 
 impl StoreClients {
@@ -34,6 +36,7 @@ impl StoreClients {
             name: metadata.dynamodb_table.clone(),
             endpoint_url: metadata.dynamodb_endpoint_url.clone(),
             retry: metadata.retry,
+            puts: None,
         };
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(table) = tables.get(&key) {
@@ -51,6 +54,7 @@ impl StoreClients {
             name: Some(name.to_owned()),
             endpoint_url: metadata.s3_endpoint_url.clone(),
             retry: metadata.retry,
+            puts: Some(metadata.s3_puts.clone()),
         };
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.get(&key).unwrap_or_else(|| {

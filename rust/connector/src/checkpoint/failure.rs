@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::error::{Error, ErrorKind, unstopped};
-use crate::service::{LoadFailure, chain, no_credentials, told};
+use crate::service::{LoadFailure, NetworkFailure, chain, no_credentials, no_way, told};
 
 /// A store's service, as messages name it.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,9 @@ impl Service {
                     self.name
                 ),
             ),
+            _ if let Some(failure) = NetworkFailure::in_error(&error) => {
+                no_way(&format!("{operation} of the checkpoint store"), failure)
+            }
             SdkError::ConstructionFailure(_) => Error::new(
                 ErrorKind::Internal,
                 format!("{operation} could not be made: {}", chain(&error)),
@@ -117,6 +120,10 @@ impl Service {
             "ExpiredTokenException" | "ExpiredToken" => {
                 make(ErrorKind::Access, "The session token expired and was not renewed").retryable(true)
             }
+            code if code.starts_with("KMS.") => make(
+                ErrorKind::Kms,
+                "Check the KMS key (kinesis.s3.kmsKeyId, else the bucket's) and the right to use it",
+            ),
             "NoSuchBucket" => make(
                 ErrorKind::NotFound,
                 "The bucket is not made by the connector: make it, or correct the path",
@@ -156,6 +163,7 @@ mod tests {
             ("AccessDenied", 403, ErrorKind::Access, false),
             ("ExpiredToken", 400, ErrorKind::Access, true),
             ("NoSuchBucket", 404, ErrorKind::NotFound, false),
+            ("KMS.NotFoundException", 400, ErrorKind::Kms, false),
             ("PermanentRedirect", 301, ErrorKind::InvalidRequest, false),
             ("InternalError", 500, ErrorKind::Store, true),
             ("ValidationException", 400, ErrorKind::InvalidRequest, false),

@@ -1,14 +1,16 @@
 //! Which stream, where, and as whom: what the source and the sink have in common.
 
 use super::parse::{self, Endpoint, StreamArn};
+use super::proxy;
 use super::raw::{RawOptions, conflict};
-use super::table as t;
-use super::types::{AccessOptions, RetryOptions, Secret, StaticKeys, StreamId};
+use super::table::{self as t, User};
+use super::types::{AccessOptions, ProviderClass, RetryOptions, Secret, StaticKeys, StreamId};
 use crate::error::Result;
 
 /// The stream, and the access to it.
 pub(super) fn stream_and_access(
     raw: &RawOptions,
+    user: User,
     warnings: &mut Vec<String>,
 ) -> Result<(StreamId, AccessOptions)> {
     let name = raw.get(&t::STREAM_NAME, parse::resource_name)?;
@@ -21,9 +23,7 @@ pub(super) fn stream_and_access(
     let sts_session_name = raw.get(&t::STS_SESSION_NAME, |text| {
         parse::made_of(text, 2, 64, "_+=,.@-")
     })?;
-    let sts_endpoint_url = raw
-        .get(&t::STS_ENDPOINT_URL, parse::endpoint)?
-        .map(|endpoint| endpoint.url);
+    let sts_endpoint = raw.get(&t::STS_ENDPOINT_URL, parse::endpoint)?;
     let sts_external_id = raw.get(&t::STS_EXTERNAL_ID, |text| {
         parse::made_of(text, 2, 1224, "_+=,.@:/-")
     })?;
@@ -31,16 +31,14 @@ pub(super) fn stream_and_access(
     let access_key_id = raw.get(&t::AWS_ACCESS_KEY_ID, parse::no_white_space)?;
     let secret = raw.text(&t::AWS_SECRET_KEY)?.map(Secret::new);
     let session_token = raw.text(&t::SESSION_TOKEN)?.map(Secret::new);
-    raw.text(&t::CREDENTIAL_PROVIDER_CLASS)?;
-    raw.text(&t::CREDENTIAL_PROVIDER_PARAM)?;
-    raw.text(&t::PROXY_ADDRESS)?;
-    raw.number(&t::PROXY_PORT)?;
-    raw.text(&t::PROXY_USERNAME)?;
-    raw.text(&t::PROXY_PASSWORD)?;
+    let provider = raw.get(&t::CREDENTIAL_PROVIDER_CLASS, parse::class_name)?;
+    let provider_param = raw.text(&t::CREDENTIAL_PROVIDER_PARAM)?.map(Secret::new);
+    let proxy = proxy::parse(raw, user)?;
 
     let stream = stream(name, arn.as_ref())?;
     let region = stream_region(kinesis_region, region, endpoint.as_ref(), arn.as_ref(), warnings)?;
     let static_keys = static_keys(access_key_id, secret, session_token)?;
+    let provider = provider_class(provider, provider_param, static_keys.is_some())?;
     if sts_role_arn.is_none() {
         for spec in [&t::STS_SESSION_NAME, &t::STS_ENDPOINT_URL, &t::STS_EXTERNAL_ID] {
             if raw.has(spec) {
@@ -60,9 +58,14 @@ pub(super) fn stream_and_access(
         endpoint_url: endpoint.map(|endpoint| endpoint.url),
         sts_role_arn,
         sts_session_name,
-        sts_endpoint_url,
+        sts_region: sts_endpoint
+            .as_ref()
+            .and_then(|endpoint| parse::region_of_sts_host(&endpoint.host)),
+        sts_endpoint_url: sts_endpoint.map(|endpoint| endpoint.url),
         sts_external_id,
         static_keys,
+        provider,
+        proxy,
     };
     Ok((stream, access))
 }
@@ -142,6 +145,33 @@ fn stream_region(
             ),
         )),
         _ => Ok(chosen),
+    }
+}
+
+fn provider_class(
+    name: Option<String>,
+    param: Option<Secret>,
+    static_keys: bool,
+) -> Result<Option<ProviderClass>> {
+    let (class, param_key) = (&t::CREDENTIAL_PROVIDER_CLASS, &t::CREDENTIAL_PROVIDER_PARAM);
+    match name {
+        Some(_) if static_keys => Err(conflict(
+            class,
+            format!(
+                "{} and {} both say as whom the stream is called: remove one of them",
+                class.key,
+                t::AWS_ACCESS_KEY_ID.key
+            ),
+        )),
+        Some(name) => Ok(Some(ProviderClass::new(name, param))),
+        None if param.is_some() => Err(conflict(
+            class,
+            format!(
+                "{} is given without {}: give the class too, or remove it",
+                param_key.key, class.key
+            ),
+        )),
+        None => Ok(None),
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod access;
 mod parse;
+mod proxy;
 mod raw;
 mod sink;
 mod source;
@@ -21,8 +22,9 @@ pub use raw::RawOptions;
 pub use table::{OptionSpec, User, markdown, table};
 pub use types::{
     AccessOptions, AggregationOptions, BrokenAggregate, Committer, ConsumerChoice, ConsumerType,
-    EndingPosition, ExtraColumn, MetadataOptions, OutsideShard, Parsed, RetryOptions, Secret, SinkOptions,
-    SinkOrdering, SourceOptions, StartingPosition, StaticKeys, StoreAccess, StreamId,
+    EndingPosition, ExtraColumn, MetadataOptions, OutsideShard, Parsed, ProviderClass, ProxyKeys, ProxyLogin,
+    ProxyOptions, RetryOptions, S3Puts, Secret, SinkOptions, SinkOrdering, SourceOptions, StartingPosition,
+    StaticKeys, StoreAccess, StreamId,
 };
 
 use crate::error::Result;

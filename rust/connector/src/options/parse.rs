@@ -164,6 +164,19 @@ pub(super) fn no_white_space(text: &str) -> Result<String, Refusal> {
     }
 }
 
+/// A class's full name, as the JVM spells it: parts of letters, digits, `_` and `$`, none of which begins with a digit.
+pub(super) fn class_name(text: &str) -> Result<String, Refusal> {
+    let part = |part: &str| {
+        !part.starts_with(|c: char| c.is_numeric())
+            && !part.is_empty()
+            && part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '$')
+    };
+    match text.split('.').all(part) {
+        true => Ok(text.to_owned()),
+        false => Err(String::new()),
+    }
+}
+
 /// A text of a length, made of ASCII letters, digits, and some signs.
 pub(super) fn made_of(text: &str, min: usize, max: usize, signs: &str) -> Result<String, Refusal> {
     let length = text.chars().count();
@@ -324,6 +337,18 @@ fn host_name(host: &str) -> Result<&str, Refusal> {
 /// `111122223333.data-kinesis.us-east-1.amazonaws.com`, `vpce-….kinesis.us-east-1.vpce.amazonaws.com` and
 /// `kinesis.us-east-1.api.aws`.
 pub(super) fn region_of_host(host: &str) -> Option<String> {
+    region_of_service(host, "kinesis")
+}
+
+/// The same for STS, whose oldest host has no region in its name.
+pub(super) fn region_of_sts_host(host: &str) -> Option<String> {
+    match host.strip_suffix('.').unwrap_or(host) {
+        "sts.amazonaws.com" => Some("us-east-1".to_owned()),
+        host => region_of_service(host, "sts"),
+    }
+}
+
+fn region_of_service(host: &str, service: &str) -> Option<String> {
     let host = host.strip_suffix('.').unwrap_or(host);
     if ![".amazonaws.com", ".amazonaws.com.cn", ".api.aws"]
         .iter()
@@ -333,10 +358,10 @@ pub(super) fn region_of_host(host: &str) -> Option<String> {
     }
     let mut labels = host.split('.');
     labels.find(|label| {
-        *label == "kinesis"
-            || *label == "kinesis-fips"
-            || label.ends_with("-kinesis")
-            || label.ends_with("-kinesis-fips")
+        let label = label.strip_suffix("-fips").unwrap_or(label);
+        label
+            .strip_suffix(service)
+            .is_some_and(|before| before.is_empty() || before.ends_with('-'))
     })?;
     let region = labels.next()?;
     let looks_like_one = region.contains('-') && region.ends_with(|c: char| c.is_ascii_digit());

@@ -231,6 +231,14 @@ impl RawOptions {
         }
     }
 
+    /// One of the row's words, of a row without a default.
+    pub(super) fn optional_word(&self, spec: &OptionSpec) -> Result<Option<&'static str>> {
+        match spec.kind {
+            Kind::OneOf(words) => self.get(spec, |value| parse::one_of(value, words)),
+            _ => Err(wrong_row(spec)),
+        }
+    }
+
     /// A value of a row with a default.
     pub(super) fn required<T>(
         &self,
@@ -395,7 +403,11 @@ fn shown(value: &str) -> String {
             Some((_, host)) => format!("{scheme}://***@{host}"),
             None => value.to_owned(),
         },
-        None => value.to_owned(),
+        None => match value.rsplit_once('@') {
+            // As in `name:password@host`.
+            Some((user, host)) if user.contains(':') => format!("***@{host}"),
+            _ => value.to_owned(),
+        },
     };
     match masked.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", masked.get(..end).unwrap_or_default()),

@@ -9,7 +9,7 @@ use crate::error::Result;
 /// The options of a streaming or batch write.
 pub(super) fn parse(raw: &RawOptions) -> Result<Parsed<SinkOptions>> {
     let mut warnings = raw.check_keys(User::Sink)?;
-    let (stream, access) = access::stream_and_access(raw, &mut warnings)?;
+    let (stream, access) = access::stream_and_access(raw, User::Sink, &mut warnings)?;
     let options = SinkOptions {
         stream,
         access,

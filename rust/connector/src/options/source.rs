@@ -8,7 +8,8 @@ use super::raw::{RawOptions, conflict};
 use super::table::{self as t, User};
 use super::types::{
     AccessOptions, AggregationOptions, BrokenAggregate, Committer, ConsumerChoice, ConsumerType,
-    EndingPosition, ExtraColumn, MetadataOptions, OutsideShard, Parsed, SourceOptions, StartingPosition,
+    EndingPosition, ExtraColumn, MetadataOptions, OutsideShard, Parsed, S3Puts, SourceOptions,
+    StartingPosition,
 };
 use crate::checkpoint::s3::S3Location;
 use crate::error::Result;
@@ -16,7 +17,7 @@ use crate::error::Result;
 /// The options of a streaming or a batch read.
 pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions>> {
     let mut warnings = raw.check_keys(user)?;
-    let (stream, access) = access::stream_and_access(raw, &mut warnings)?;
+    let (stream, access) = access::stream_and_access(raw, user, &mut warnings)?;
     let client_retry = access::client_retry(raw, &mut warnings)?;
     let metadata = metadata(raw, &access, &mut warnings)?;
     let starting_position = match user {
@@ -93,7 +94,27 @@ fn metadata(raw: &RawOptions, access: &AccessOptions, warnings: &mut Vec<String>
         s3_endpoint_url: raw
             .get(&t::S3_ENDPOINT_URL, parse::endpoint)?
             .map(|endpoint| endpoint.url),
+        s3_puts: s3_puts(raw)?,
     })
+}
+
+fn s3_puts(raw: &RawOptions) -> Result<S3Puts> {
+    let puts = S3Puts {
+        encryption: raw.optional_word(&t::S3_ENCRYPTION)?,
+        kms_key_id: raw.get(&t::S3_KMS_KEY_ID, parse::no_white_space)?,
+        acl: raw.optional_word(&t::S3_ACL)?,
+    };
+    if puts.kms_key_id.is_some() && !puts.encryption.is_some_and(|word| word.starts_with("aws:kms")) {
+        return Err(conflict(
+            &t::S3_KMS_KEY_ID,
+            format!(
+                "{} is given without {} aws:kms or aws:kms:dsse: set that too, or remove it",
+                t::S3_KMS_KEY_ID.key,
+                t::S3_ENCRYPTION.key
+            ),
+        ));
+    }
+    Ok(puts)
 }
 
 /// The consumer of enhanced fan-out; its options have no effect without it.
@@ -170,6 +191,14 @@ fn check_store(raw: &RawOptions, metadata: &MetadataOptions, warnings: &mut Vec<
         .path
         .as_deref()
         .map(|path| matches!(S3Location::parse(path), Ok(Some(_))));
+    let of_s3 = [
+        &t::S3_ENDPOINT_URL,
+        &t::S3_ENCRYPTION,
+        &t::S3_KMS_KEY_ID,
+        &t::S3_ACL,
+    ]
+    .into_iter()
+    .find(|spec| raw.has(spec));
     match metadata.committer {
         Committer::DynamoDb if metadata.dynamodb_table.is_none() => Err(conflict(
             &t::DYNAMODB_TABLE_NAME,
@@ -177,14 +206,16 @@ fn check_store(raw: &RawOptions, metadata: &MetadataOptions, warnings: &mut Vec<
                 "{table} is missing: {committer} DYNAMODB needs the name of a table, which is made if it does not exist"
             ),
         )),
-        Committer::DynamoDb if raw.has(&t::S3_ENDPOINT_URL) => Err(conflict(
-            &t::S3_ENDPOINT_URL,
-            format!(
-                "{} has no use with {committer} DYNAMODB: remove one of them",
-                t::S3_ENDPOINT_URL.key
-            ),
-        )),
         Committer::DynamoDb => {
+            if let Some(spec) = of_s3 {
+                return Err(conflict(
+                    spec,
+                    format!(
+                        "{} has no use with {committer} DYNAMODB: remove one of them",
+                        spec.key
+                    ),
+                ));
+            }
             if raw.has(&t::METADATA_PATH) {
                 warnings.push(format!(
                     "{} has no effect: with {committer} DYNAMODB, claims are kept in the table",
@@ -200,9 +231,9 @@ fn check_store(raw: &RawOptions, metadata: &MetadataOptions, warnings: &mut Vec<
                 }
             }
             // Without a path it depends on the checkpointLocation, which isn't known here.
-            if raw.has(&t::S3_ENDPOINT_URL) && s3_path == Some(false) {
+            if let (Some(spec), Some(false)) = (of_s3, s3_path) {
                 return Err(without(
-                    &t::S3_ENDPOINT_URL,
+                    spec,
                     &format!("a {} with the scheme s3, s3a or s3n", t::METADATA_PATH.key),
                 ));
             }

@@ -1,7 +1,10 @@
 //! What the options mean, once they are parsed.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::service::GivesCredentials;
 
 /// Options that were understood, and what their user should know about them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,16 +63,111 @@ pub struct AccessOptions {
     pub region: Option<String>,
     /// The service's address; `None`: the region's.
     pub endpoint_url: Option<String>,
-    /// The role to assume, with `static_keys` if there are some, else with the AWS default chain.
+    /// The role to assume, with `static_keys` or the `provider` if there are some, else with the AWS default chain.
     pub sts_role_arn: Option<String>,
     /// The role session's name; `None`: make one.
     pub sts_session_name: Option<String>,
     /// Where to ask for the role; `None`: the region's STS.
     pub sts_endpoint_url: Option<String>,
+    /// The region in that address where its host is AWS's, for which such requests are signed; `None`: `region`.
+    pub sts_region: Option<String>,
     /// The external id to give when asking for the role.
     pub sts_external_id: Option<String>,
     /// Keys to use instead of the AWS default chain.
     pub static_keys: Option<StaticKeys>,
+    /// A class of the job that gives credentials, to use instead of the AWS default chain.
+    pub provider: Option<ProviderClass>,
+    /// The proxy to go by; `None`: the environment's, if it names one.
+    pub proxy: Option<ProxyOptions>,
+}
+
+/// A class of the job that gives credentials.
+#[derive(Clone)]
+pub struct ProviderClass {
+    /// Its name.
+    pub name: String,
+    /// What it is made with.
+    pub param: Option<Secret>,
+    /// How it is called, which depends on who asks: set by [`Self::bind`].
+    pub(crate) given_by: Option<Arc<dyn GivesCredentials>>,
+}
+
+impl ProviderClass {
+    /// A class that nobody can call yet.
+    pub fn new(name: impl Into<String>, param: Option<Secret>) -> Self {
+        Self {
+            name: name.into(),
+            param,
+            given_by: None,
+        }
+    }
+
+    /// Says how the class is called.
+    pub fn bind(&mut self, given_by: Arc<dyn GivesCredentials>) {
+        self.given_by = Some(given_by);
+    }
+
+    fn id(&self) -> Option<u64> {
+        self.given_by.as_ref().map(|given_by| given_by.id())
+    }
+}
+
+impl PartialEq for ProviderClass {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.param == other.param && self.id() == other.id()
+    }
+}
+
+impl Eq for ProviderClass {}
+
+impl fmt::Debug for ProviderClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderClass")
+            .field("name", &self.name)
+            .field("param", &self.param)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An HTTP proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyOptions {
+    /// Its host, an IPv6 address without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// What it asks for, if anything.
+    pub login: Option<ProxyLogin>,
+    /// The options that say so, for messages.
+    pub keys: ProxyKeys,
+}
+
+impl ProxyOptions {
+    /// Scheme, host and port.
+    pub fn url(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("http://[{}]:{}", self.host, self.port),
+            false => format!("http://{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// A proxy's user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyLogin {
+    /// The name. Not shown either.
+    pub username: Secret,
+    /// The password.
+    pub password: Secret,
+}
+
+/// How messages name the options of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyKeys {
+    /// The one with the address.
+    pub address: &'static str,
+    /// Those with name and password.
+    pub login: &'static str,
 }
 
 /// Where, and as whom, to call the stores of claims.
@@ -81,6 +179,10 @@ pub struct StoreAccess {
     pub job_keys: Option<StaticKeys>,
     /// The options' keys, which are the stream's: to use where the AWS default chain has nothing.
     pub stream_keys: Option<StaticKeys>,
+    /// The same for the options' class.
+    pub stream_provider: Option<ProviderClass>,
+    /// The proxy to go by; `None`: the environment's, if it names one.
+    pub proxy: Option<ProxyOptions>,
 }
 
 /// Static AWS keys.
@@ -168,6 +270,17 @@ pub enum Committer {
     DynamoDb,
 }
 
+/// What a bucket's policy may demand of objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct S3Puts {
+    /// How S3 encrypts them: AES256, aws:kms or aws:kms:dsse; `None`: as the bucket says.
+    pub encryption: Option<&'static str>,
+    /// The KMS key to encrypt with: its id, ARN or alias; `None`: the bucket's, or AWS's own.
+    pub kms_key_id: Option<String>,
+    /// A canned ACL.
+    pub acl: Option<&'static str>,
+}
+
 /// Where and how claims are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetadataOptions {
@@ -188,6 +301,8 @@ pub struct MetadataOptions {
     pub dynamodb_endpoint_url: Option<String>,
     /// S3's address; `None`: the region's.
     pub s3_endpoint_url: Option<String>,
+    /// Objects of claims there.
+    pub s3_puts: S3Puts,
 }
 
 /// A column to add to the schema.
@@ -322,6 +437,8 @@ impl SourceOptions {
             region: self.metadata.region.clone(),
             job_keys: None,
             stream_keys: self.access.static_keys.clone(),
+            stream_provider: self.access.provider.clone(),
+            proxy: self.access.proxy.clone(),
         }
     }
 }

@@ -9,8 +9,10 @@ use crate::checkpoint::hadoop::FileSystem;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::ConsumerChoice;
 use crate::service::{Consumer, ConsumerId, ConsumerStatus, FanOutApi};
+use crate::stream::offset_home;
 
-/// The file in the checkpoint location that names the consumer the query registered.
+/// The file in the checkpoint location that names the consumer the query registered: its ARN, and in a second line the
+/// [home](offset_home) of the query, since a copy of the checkpoint is another query's. Earlier notes have the ARN only.
 const REGISTERED: &str = "registered-consumer";
 /// Longest that a consumer may take to become active, or to go before another one can have its name.
 const BECOMES_ACTIVE: Duration = Duration::from_secs(120);
@@ -181,15 +183,22 @@ impl Turn {
 /// Keeps which consumer the query registered.
 async fn note(files: &dyn FileSystem, folder: &str, arn: &str) -> Result<()> {
     let path = path(folder);
+    let note = format!("{arn}\n{}\n", offset_home(folder));
     files.delete(&path).await?;
-    files.put_if_absent(&path, arn.as_bytes().to_vec()).await?;
+    files.put_if_absent(&path, note.into_bytes()).await?;
     Ok(())
 }
 
-/// The ARN of the consumer that an earlier start of the query registered.
+/// The ARN of the consumer that an earlier start of the query, in this checkpoint location, registered.
 async fn registered(files: &dyn FileSystem, folder: &str) -> Result<Option<String>> {
     let kept = files.read(&path(folder)).await?;
-    Ok(kept.and_then(|arn| String::from_utf8(arn).ok()))
+    let note = kept.and_then(|note| String::from_utf8(note).ok());
+    Ok(note.and_then(|note| {
+        let mut lines = note.lines();
+        let arn = lines.next()?.to_owned();
+        let here = lines.next().is_none_or(|home| home == offset_home(folder));
+        here.then_some(arn)
+    }))
 }
 
 fn path(folder: &str) -> String {

@@ -16,7 +16,7 @@ use crate::service::{
     Consumer, ConsumerId, ConsumerStatus, FanOutApi, RequestCounters, SubscribeAt, Subscription,
     SubscriptionConnection,
 };
-use crate::stream::ShardId;
+use crate::stream::{ShardId, offset_home};
 
 /// How long the service takes to make a consumer.
 const CREATING: Duration = Duration::from_secs(40);
@@ -131,8 +131,12 @@ async fn prepare(service: &Service, name: &str, inherited: Option<&str>) -> Resu
     let files = Files::default();
     let prepared = RegisteredConsumer::prepare(service, "stream", &choice, inherited, &files, name).await?;
     let noted = files.read(&format!("{name}/registered-consumer")).await?;
-    let arn = prepared.to_deregister().map(|arn| arn.as_bytes().to_vec());
-    assert_eq!(noted, arn, "what it registered is kept");
+    let note = |arn| format!("{arn}\n{}\n", offset_home(name)).into_bytes();
+    assert_eq!(
+        noted,
+        prepared.to_deregister().map(note),
+        "what it registered is kept"
+    );
     Ok(prepared)
 }
 
@@ -189,5 +193,29 @@ async fn a_consumer_that_was_there_is_the_querys_own_only_if_it_was_left_to_it()
     ] {
         let consumer = prepare(&service, "other-0", inherited).await.expect("found");
         assert_eq!(consumer.to_deregister(), own);
+    }
+}
+
+/// Notes of every form so far, which are read for ever.
+#[tokio::test(start_paused = true)]
+async fn what_a_query_registered_at_an_earlier_start_is_its_own_unless_the_note_was_copied() {
+    let service = Service::with(1, 20);
+    tokio::time::advance(CREATING).await;
+    let folder = "file:/checkpoints/a/sources/0";
+    for (note, own) in [
+        ("other-0:1", true),
+        ("other-0:1\n56664cd54b70f70d\n", true),
+        ("other-0:1\n0123456789abcdef\n", false),
+        ("other-0:0\n56664cd54b70f70d\n", false),
+        ("other-0:0", false),
+        ("", false),
+    ] {
+        let files = Files::default();
+        let path = format!("{folder}/registered-consumer");
+        files.put_if_absent(&path, note.into()).await.expect("put");
+        let choice = ConsumerChoice::Name("other-0".to_owned());
+        let prepared = RegisteredConsumer::prepare(&service, "stream", &choice, None, &files, folder).await;
+        let own = own.then_some("other-0:1");
+        assert_eq!(prepared.expect("found").to_deregister(), own, "{note:?}");
     }
 }

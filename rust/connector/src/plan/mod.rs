@@ -69,8 +69,9 @@ pub struct Planner {
     reports: Mutex<Reports>,
     hash_ranges: HashRanges,
     available: Mutex<Option<AvailableNow>>,
-    /// The shards of the batch planned last that start where their tip was seen, with the batch's number.
-    at_tip: Mutex<(u64, BTreeSet<ShardId>)>,
+    /// The shards of the batch planned last that start where their tip was seen, and when that was, with the batch's
+    /// number.
+    at_tip: Mutex<(u64, BTreeMap<ShardId, i64>)>,
     state: tokio::sync::Mutex<State>,
     /// Of the readers in this process.
     memory: ShardMemory,
@@ -294,7 +295,7 @@ impl Planner {
             start: start.clone(),
             hash_range: self.hash_range_for_task(shard),
             created: Some(offset.created),
-            tip_seen: at_tip.0 == offset.batch && at_tip.1.contains(shard),
+            tip_seen_at: at_tip.1.get(shard).copied().filter(|_| at_tip.0 == offset.batch),
             until: None,
             consumer: self.fan_out.as_ref().map(FanOut::consumer),
             news: seen(shard),
@@ -540,7 +541,7 @@ impl Planner {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn at_tip(&self) -> MutexGuard<'_, (u64, BTreeSet<ShardId>)> {
+    fn at_tip(&self) -> MutexGuard<'_, (u64, BTreeMap<ShardId, i64>)> {
         self.at_tip.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,24 +1,22 @@
-//! Where the tip of each shard was seen last. What comes after it is too young to expire unread, so that readers
-//! which start there need not make sure of it.
+//! Where the tip of each shard was seen last. What comes after it is too young for a while to expire unread, so that
+//! readers which start there need not make sure of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap};
 
 use tokio::time::Instant;
 
 use crate::stream::{Position, ShardId};
 
-/// Younger than the 24 hours that a stream keeps its records at least (AWS limit).
-const FRESH: Duration = Duration::from_secs(23 * 3600);
-
-/// The tips that this query's readers and looks saw since it started.
+/// The tips that this query's readers and looks saw since it started, and when that was (milliseconds since the epoch).
 #[derive(Debug, Default)]
-pub(super) struct Tips(HashMap<ShardId, (Position, Instant)>);
+pub(super) struct Tips(HashMap<ShardId, (Position, i64)>);
 
 impl Tips {
     /// At this time nothing came after the position.
     pub(super) fn saw(&mut self, shard: &ShardId, position: &Position, at: Instant) {
-        self.0.insert(shard.clone(), (position.clone(), at));
+        let ago = i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let millis = chrono::Utc::now().timestamp_millis().saturating_sub(ago);
+        self.0.insert(shard.clone(), (position.clone(), millis));
     }
 
     /// True if the tip was seen at this position, however long ago.
@@ -26,21 +24,25 @@ impl Tips {
         self.0.get(shard).is_some_and(|(seen, _)| seen == position)
     }
 
-    /// The shards whose tip was seen at these positions within the last hours. Others are forgotten.
-    pub(super) fn seen_at(&mut self, positions: &BTreeMap<ShardId, Position>) -> BTreeSet<ShardId> {
-        self.0.retain(|shard, (position, at)| {
-            at.elapsed() < FRESH && positions.get(shard).is_some_and(|stands| stands == position)
-        });
-        self.0.keys().cloned().collect()
+    /// The shards whose tip was seen at these positions, and when. Others are forgotten. Who reads there decides whether
+    /// that was lately enough, since nobody knows here when that will be.
+    pub(super) fn seen_at(&mut self, positions: &BTreeMap<ShardId, Position>) -> BTreeMap<ShardId, i64> {
+        self.0
+            .retain(|shard, (position, _)| positions.get(shard).is_some_and(|stands| stands == position));
+        let seen = self.0.iter();
+        seen.map(|(shard, (_, millis))| (shard.clone(), *millis))
+            .collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_tip_counts_where_it_was_seen_and_for_less_than_a_day() {
+    async fn a_tip_counts_where_it_was_seen_and_since_then() {
         let (shard, other) = (
             ShardId::from("shardId-000000000000"),
             ShardId::from("shardId-000000000001"),
@@ -48,10 +50,14 @@ mod tests {
         let at = |number: &str| Position::After(number.parse().expect("number"));
         let positions = BTreeMap::from([(shard.clone(), at("5")), (other.clone(), at("7"))]);
         let mut tips = Tips::default();
-        tips.saw(&shard, &at("5"), Instant::now());
-        tips.saw(&other, &at("6"), Instant::now());
-        assert_eq!(tips.seen_at(&positions), BTreeSet::from([shard.clone()]));
-        tokio::time::advance(FRESH).await;
-        assert_eq!(tips.seen_at(&positions), BTreeSet::new());
+        let seen = Instant::now();
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        tips.saw(&shard, &at("5"), seen);
+        tips.saw(&other, &at("6"), seen);
+        let found = tips.seen_at(&positions);
+        assert_eq!(found.keys().collect::<Vec<_>>(), [&shard]);
+        let ago = chrono::Utc::now().timestamp_millis() - found[&shard];
+        assert!((3_600_000..3_660_000).contains(&ago), "{ago}");
+        assert!(tips.was_seen_at(&shard, &at("5")) && !tips.was_seen_at(&other, &at("6")));
     }
 }

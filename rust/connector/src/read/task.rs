@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::polling::is_young;
 use crate::checkpoint::{Claim, ClaimKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::service::KinesisApi;
@@ -134,10 +135,10 @@ pub struct ReadTask {
     /// The hash keys that the shard takes; none where they aren't known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash_range: Option<HashRange>,
-    /// True if the shard's tip was seen at `start`, so lately that what came after it can't have expired. Otherwise
-    /// the reader makes sure of it.
-    #[serde(default)]
-    pub tip_seen: bool,
+    /// When the shard's tip was seen at `start`, milliseconds since the epoch: see [`Self::is_tip_seen`]. None where it
+    /// wasn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tip_seen_at: Option<i64>,
     /// In a batch read: records that arrived later (milliseconds since the epoch) don't belong to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<i64>,
@@ -193,7 +194,7 @@ impl ReadTask {
             start,
             created: None,
             hash_range: None,
-            tip_seen: false,
+            tip_seen_at: None,
             until: None,
             consumer: None,
             news: false,
@@ -201,6 +202,12 @@ impl ReadTask {
             asked: None,
             marked: false,
         }
+    }
+
+    /// True if the shard's tip was seen at the start so lately that what came after it can't have expired. Otherwise
+    /// whoever reads makes sure of it. Asked when the reading begins, since a task may wait for a day before it runs.
+    pub(crate) fn is_tip_seen(&self) -> bool {
+        self.tip_seen_at.is_some_and(is_young)
     }
 
     /// Names the task's claim.
@@ -346,6 +353,20 @@ mod tests {
         assert_eq!(*plan.claim_key(), task("s-1").claim_key());
         let ends = BTreeMap::from([("s-1".into(), Position::ShardEnd)]);
         assert_eq!(plan.claim(ends), Claim::new(Position::ShardEnd));
+    }
+
+    #[test]
+    fn a_tip_that_was_seen_is_believed_for_half_a_day() {
+        let seen = |hours_ago: i64| {
+            let millis = chrono::Utc::now().timestamp_millis() - hours_ago * 3_600_000;
+            let mut task = task("s-1");
+            task.tip_seen_at = Some(millis);
+            let travelled = ReadTask::from_json(&task.to_json().expect("writes")).expect("reads");
+            travelled.is_tip_seen()
+        };
+        assert!(seen(0) && seen(11));
+        assert!(!seen(12) && !seen(25));
+        assert!(!task("s-1").is_tip_seen());
     }
 
     #[test]

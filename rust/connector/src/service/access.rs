@@ -12,8 +12,11 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::clock::ServiceClock;
-use super::credentials::{JobChain, KeptCredentials, RoleCredentials, metadata_client, static_credentials};
+use super::credentials::{
+    ClassCredentials, JobChain, KeptCredentials, RoleCredentials, metadata_client, static_credentials,
+};
 use super::guard::{Guard, once_more};
+use super::network::Network;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{AccessOptions, StoreAccess};
 
@@ -27,6 +30,8 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Access {
     pub config: SdkConfig,
     pub guard: Guard,
+    /// Gives more clients of the HTTP kind than the configuration's one, each with connections of its own.
+    pub network: Network,
 }
 
 /// A service's configuration from a builder that has the [`Access`]'s: guarded, and at the endpoint of the options,
@@ -75,22 +80,30 @@ async fn region_or_default(region: Option<&str>) -> Result<String> {
 /// The access of a stream's clients.
 pub(super) async fn stream_access(options: &AccessOptions) -> Result<Access> {
     let clock = ServiceClock::default();
-    let base = base_config(&resolve_region(options).await?, &clock).await;
-    let job = match &options.static_keys {
-        Some(keys) => signed_by(base, static_credentials(keys), &clock),
-        None => {
-            let chain = JobChain::of(&base);
-            loading(base, chain, &clock)
+    let network = Network::of(options.proxy.as_ref());
+    let base = base_config(&resolve_region(options).await?, &clock, &network).await;
+    let job = match (&options.static_keys, &options.provider) {
+        (Some(keys), _) => signed_by(base, static_credentials(keys), &clock, network),
+        (None, Some(class)) => {
+            let class = ClassCredentials { class: class.clone() };
+            loading(base, class, &clock, network)
+        }
+        (None, None) => {
+            let chain = JobChain::of(&base, &network);
+            loading(base, chain, &clock, network)
         }
     };
     let Some(role) = &options.sts_role_arn else {
         return Ok(job);
     };
     let asking = Access {
-        config: job.config.clone(),
         guard: job.guard.clone().with_retries(),
+        ..job.clone()
     };
-    let sts = aws_sdk_sts::config::Builder::from(&asking.config).retry_config(RetryConfig::standard());
+    let mut sts = aws_sdk_sts::config::Builder::from(&asking.config).retry_config(RetryConfig::standard());
+    if let Some(region) = &options.sts_region {
+        sts.set_region(Some(Region::new(region.clone())));
+    }
     let sts = guarded!(sts, asking, options.sts_endpoint_url.as_deref());
     let session = options
         .sts_session_name
@@ -102,33 +115,43 @@ pub(super) async fn stream_access(options: &AccessOptions) -> Result<Access> {
         session,
         external_id: options.sts_external_id.clone(),
     };
-    Ok(loading(job.config, role, &clock))
+    Ok(loading(job.config, role, &clock, job.network))
 }
 
 /// The access of a checkpoint store's clients: as the job itself. Never as the stream's role: that one may belong to
-/// the stream's account, while tables and buckets of checkpoints are the job's own. The stream's keys serve where the
-/// job has none.
+/// the stream's account, while tables and buckets of checkpoints are the job's own. The stream's keys or class serve
+/// where the job has none.
 pub(crate) async fn store_access(options: &StoreAccess) -> Result<Access> {
     let clock = ServiceClock::default();
-    let base = base_config(&region_or_default(options.region.as_deref()).await?, &clock).await;
+    let network = Network::of(options.proxy.as_ref());
+    let region = region_or_default(options.region.as_deref()).await?;
+    let base = base_config(&region, &clock, &network).await;
     Ok(match &options.job_keys {
-        Some(keys) => signed_by(base, static_credentials(keys), &clock),
+        Some(keys) => signed_by(base, static_credentials(keys), &clock, network),
         None => {
-            let chain = JobChain::of(&base).or_else(options.stream_keys.as_ref().map(static_credentials));
-            loading(base, chain, &clock)
+            let others = match (&options.stream_keys, &options.stream_provider) {
+                (Some(keys), _) => Some(SharedCredentialsProvider::new(static_credentials(keys))),
+                (None, Some(class)) => Some(SharedCredentialsProvider::new(ClassCredentials {
+                    class: class.clone(),
+                })),
+                (None, None) => None,
+            };
+            let chain = JobChain::of(&base, &network).or_else(others);
+            loading(base, chain, &clock, network)
         }
     })
 }
 
 /// Everything but credentials and endpoints. The SDK's own retries are off, save those of the [`Guard`]: the
 /// connector's count what they do and follow `kinesis.client*`.
-async fn base_config(region: &str, clock: &ServiceClock) -> SdkConfig {
+async fn base_config(region: &str, clock: &ServiceClock, network: &Network) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .build();
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(region.to_owned()))
+        .http_client(network.client())
         .timeout_config(timeouts)
         .retry_config(once_more())
         .time_source(clock.clone())
@@ -141,19 +164,26 @@ async fn base_config(region: &str, clock: &ServiceClock) -> SdkConfig {
         .await
 }
 
-fn signed_by(base: SdkConfig, keys: Credentials, clock: &ServiceClock) -> Access {
+fn signed_by(base: SdkConfig, keys: Credentials, clock: &ServiceClock, network: Network) -> Access {
     let keys = SharedCredentialsProvider::new(keys);
     Access {
         config: base.into_builder().credentials_provider(keys).build(),
         guard: Guard::new(clock.clone(), None),
+        network,
     }
 }
 
-fn loading(base: SdkConfig, provider: impl ProvideCredentials + 'static, clock: &ServiceClock) -> Access {
+fn loading(
+    base: SdkConfig,
+    provider: impl ProvideCredentials + 'static,
+    clock: &ServiceClock,
+    network: Network,
+) -> Access {
     let kept = KeptCredentials::of(provider, clock.clone());
     let shared = SharedCredentialsProvider::new(kept.clone());
     Access {
         config: base.into_builder().credentials_provider(shared).build(),
         guard: Guard::new(clock.clone(), Some(kept)),
+        network,
     }
 }

@@ -17,6 +17,7 @@ use super::access::{guarded, stream_access};
 use super::clock::AnswerDate;
 use super::columns::{Encryption, RecordColumns};
 use super::failure::classify;
+use super::network::Network;
 use super::pace::Pace;
 use super::patience::Starved;
 use super::retry::{RequestCounters, with_retries, with_retries_unless_throttled};
@@ -37,8 +38,9 @@ const NEARLY_THE_SAME_TIME: Duration = Duration::from_secs(10);
 /// A client, with connections and credentials of its own, for any number of streams.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(super) config: Config,
+    config: Config,
     pub(super) client: Client,
+    network: Network,
 }
 
 impl Connection {
@@ -50,7 +52,14 @@ impl Connection {
         Ok(Self {
             client: Client::from_conf(config.clone()),
             config,
+            network: access.network,
         })
+    }
+
+    /// Another client, with connections of its own.
+    pub(super) fn apart(&self) -> Client {
+        let config = self.config.to_builder().http_client(self.network.client());
+        Client::from_conf(config.build())
     }
 }
 
@@ -188,7 +197,10 @@ impl AwsKinesis {
                 .map(|child| child.shard_id().into())
                 .collect(),
             next: answer.next_shard_iterator.map(ShardIterator),
-            service_millis: date.millis(),
+            // A gateway on the way may date answers by a clock of its own.
+            service_millis: date
+                .millis()
+                .map(|millis| millis.min(chrono::Utc::now().timestamp_millis())),
         })
     }
 

@@ -10,6 +10,7 @@ use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::event_stream::RawMessage;
 
 use super::credentials::LoadFailure;
+use super::network::NetworkFailure;
 use crate::error::{Error, ErrorKind, quotes_request, unstopped};
 
 /// What a failed call of `operation` on `stream` means.
@@ -34,6 +35,7 @@ where
             "Set kinesis.awsAccessKeyId and kinesis.awsSecretKey, or kinesis.stsRoleArn, or give the process a profile, \
              a role or environment variables",
         ),
+        _ if let Some(failure) = NetworkFailure::in_error(&error) => no_way(operation, failure),
         SdkError::TimeoutError(_) => unreachable(operation, "no answer in time"),
         SdkError::ConstructionFailure(_) => Error::new(
             ErrorKind::Internal,
@@ -92,6 +94,11 @@ fn unreachable(operation: &str, why: &str) -> Error {
         ),
     )
     .retryable(true)
+}
+
+/// A request that no other try brings to its service either.
+pub(crate) fn no_way(operation: &str, failure: &NetworkFailure) -> Error {
+    Error::new(failure.kind, format!("{operation} could not be sent: {failure}"))
 }
 
 /// An error with what caused it, in words.

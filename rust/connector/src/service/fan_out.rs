@@ -251,7 +251,7 @@ impl FanOutApi for AwsKinesis {
         counters.count_request();
         let sent = connection
             .client
-            .get_or_init(|| Client::from_conf(self.connection.config.clone()))
+            .get_or_init(|| self.connection.apart())
             .subscribe_to_shard()
             .consumer_arn(consumer_arn)
             .shard_id(shard.as_str())

@@ -201,12 +201,15 @@ mod tests {
             sts_role_arn: None,
             sts_session_name: None,
             sts_endpoint_url: None,
+            sts_region: None,
             sts_external_id: None,
+            proxy: None,
             static_keys: Some(StaticKeys {
                 access_key_id: "AKIDTEST".to_owned(),
                 secret: Secret::new("secret"),
                 session_token: None,
             }),
+            provider: None,
         };
         let access = stream_access(&options).await.expect("an access");
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(super::Duration::from_secs(2));

@@ -9,6 +9,7 @@ mod credentials;
 mod failure;
 mod fan_out;
 mod guard;
+mod network;
 mod pace;
 mod patience;
 mod presence;
@@ -27,10 +28,12 @@ pub use aws::AwsKinesis;
 pub(crate) use aws::Connection;
 pub use columns::{Encryption, RecordColumns};
 pub(crate) use credentials::LoadFailure;
-pub(crate) use failure::{chain, no_credentials, told};
+pub use credentials::{GivenCredentials, GivesCredentials};
+pub(crate) use failure::{chain, no_credentials, no_way, told};
 pub use fan_out::{
     Consumer, ConsumerId, ConsumerStatus, FanOutApi, SubscribeAt, Subscription, SubscriptionConnection,
 };
+pub(crate) use network::NetworkFailure;
 pub use pace::Pace;
 pub(crate) use patience::Patience;
 pub(crate) use presence::{Ends, Presence, presence, same_stream, stream_changed};
@@ -88,7 +91,8 @@ pub struct Page {
     pub child_shards: Vec<ShardId>,
     /// The service's id of the request, for its support.
     pub request_id: Option<String>,
-    /// What the service's clock said when it answered, as in [`StreamSummary::service_millis`]; none in an event.
+    /// What the service's clock said when it answered, as in [`StreamSummary::service_millis`], but no later than this
+    /// machine's clock; none in an event.
     pub service_millis: Option<i64>,
 }
 

@@ -64,7 +64,8 @@ pub(crate) async fn presence(
     Ok(Presence::Gone)
 }
 
-/// The answers in a row that end a shard without naming its children.
+/// The answers after one position that end a shard without naming its children. Others may come between them: where an
+/// iterator begins anew, empty ones lead to the same end.
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
     seen: u32,
@@ -84,7 +85,6 @@ impl Ends {
     ) -> Result<Option<Error>> {
         let unsure = page.next.is_none() && page.child_shards.is_empty();
         if !unsure {
-            self.seen = 0;
             return Ok(None);
         }
         let what = match presence(api, stream, created_millis, shard).await? {

@@ -45,7 +45,10 @@ impl SystemProperties {
     pub(crate) fn complete(&self, access: &AccessOptions) -> AccessOptions {
         AccessOptions {
             region: access.region.clone().or_else(|| self.region()),
-            static_keys: access.static_keys.clone().or_else(|| self.keys()),
+            static_keys: match access.provider {
+                Some(_) => None,
+                None => access.static_keys.clone().or_else(|| self.keys()),
+            },
             ..access.clone()
         }
     }
@@ -108,6 +111,11 @@ mod tests {
             ("kinesis.awsSecretKey", "own"),
         ]);
         assert_eq!(properties().complete(&given), given);
+        let class = access(&[
+            ("kinesis.region", "us-east-1"),
+            ("kinesis.credentialProviderClass", "a.B"),
+        ]);
+        assert_eq!(properties().complete(&class), class);
         let half = SystemProperties::new([None, Some("AKIA".into()), None, None]);
         assert_eq!(half.complete(&access(&[])).static_keys, None);
     }

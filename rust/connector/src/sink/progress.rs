@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::facts::Remembered;
 use super::shard_map::Shards;
+use crate::options::AccessOptions;
 use crate::recent::Recent;
 
 /// How long a stream may take nothing from this process before what waits for it fails. Longer than a reshard or an
@@ -67,8 +68,8 @@ impl Progress {
     }
 }
 
-/// Which stream: the endpoint and the region, where they are given, and the name or the ARN.
-pub(crate) type SinkKey = (Option<String>, Option<String>, String);
+/// Which stream: the access to it, which decides on the account, and the name or the ARN.
+pub(crate) type SinkKey = (AccessOptions, String);
 
 /// What this process's writers of one stream share.
 #[derive(Debug, Default)]
@@ -102,7 +103,19 @@ mod tests {
     #[tokio::test]
     async fn the_writers_of_a_stream_share_what_is_known_of_it() {
         let streams = SinkStreams::default();
-        let key = |name: &str| (None, None, name.to_owned());
+        let access = AccessOptions {
+            region: None,
+            endpoint_url: None,
+            sts_role_arn: None,
+            sts_session_name: None,
+            sts_endpoint_url: None,
+            sts_region: None,
+            sts_external_id: None,
+            static_keys: None,
+            provider: None,
+            proxy: None,
+        };
+        let key = |name: &str| (access.clone(), name.to_owned());
         let one = streams.of(key("a"));
         assert!(Arc::ptr_eq(&one, &streams.of(key("a"))));
         assert!(!Arc::ptr_eq(&one, &streams.of(key("b"))));

@@ -5,6 +5,7 @@
 
 pub mod altered;
 pub mod late;
+pub mod policies;
 pub mod scripted;
 pub mod stub;
 pub mod written;
@@ -128,6 +129,8 @@ impl World {
             .region(Region::new("us-east-1"))
             .endpoint_url(sandbox.endpoint())
             .credentials_provider(Credentials::new("AKIDTEST", "secret", None, None, "test"))
+            // No proxy, whatever a test's environment says.
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
             .build();
         let client = Client::from_conf(config);
         client
@@ -243,7 +246,11 @@ impl World {
     }
 
     pub async fn try_query(&self, options: &[(&str, &str)]) -> Result<Query> {
-        let (engine, config) = (Engine::new(), self.config(options));
+        self.query_of(self.config(options)).await
+    }
+
+    pub async fn query_of(&self, config: SourceConfig) -> Result<Query> {
+        let engine = Engine::new();
         let planner = Planner::open(&engine, config.clone(), Arc::new(LocalFiles)).await?;
         let offset = planner.initial_offset().await?;
         Ok(Query {

@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 /// Set in the process that a test runs in.
 const OWN_PROCESS: &str = "CONNECTOR_TEST_OWN_PROCESS";
 
-/// Runs a test in a process of its own, with nothing of AWS in its environment but these variables. False in that
-/// process.
+/// Runs a test in a process of its own, with nothing of AWS, of proxies and of certificates in its environment but these
+/// variables. False in that process.
 pub fn in_own_process(test: &str, variables: &[(&str, &str)], body: impl Future<Output = ()>) -> bool {
     if std::env::var_os(OWN_PROCESS).is_some() {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -33,7 +33,8 @@ pub fn in_own_process(test: &str, variables: &[(&str, &str)], body: impl Future<
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args([test, "--exact", "--nocapture"]);
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("AWS_") {
+        let upper = name.to_string_lossy().to_uppercase();
+        if upper.starts_with("AWS_") || upper.starts_with("SSL_CERT_") || upper.ends_with("_PROXY") {
             command.env_remove(name);
         }
     }

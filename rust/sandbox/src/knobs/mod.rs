@@ -83,6 +83,12 @@ pub struct KnobUpdate {
     pub shard_limits: Option<LimitsUpdate>,
     /// Access key ids answered with UnrecognizedClientException; replaces the former list.
     pub rejected_keys: Option<BTreeSet<String>>,
+    /// True: all callers are of another account than the streams, which they find by ARN only, as a resource policy lets
+    /// them.
+    pub foreign_callers: Option<bool>,
+    /// The operations that access key ids may call; all others are answered with AccessDeniedException. Keys that are not
+    /// named may call all. Replaces what was allowed before.
+    pub allowed: Option<BTreeMap<String, BTreeSet<String>>>,
     /// Added to the service's clock: its answers' `Date`, and what it takes a request's time for. Requests more than five
     /// minutes off are refused, as the service does.
     pub clock_offset_ms: Option<i64>,
@@ -198,6 +204,8 @@ pub(crate) struct Settings {
     pub empty_answers: u64,
     pub shard_limits: Option<ShardLimits>,
     pub rejected_keys: BTreeSet<String>,
+    pub foreign_callers: bool,
+    pub allowed: BTreeMap<String, BTreeSet<String>>,
     pub clock_offset_ms: i64,
     pub subscriptions: SubscriptionSettings,
     #[serde(skip)]
@@ -217,6 +225,8 @@ impl Default for Settings {
             empty_answers: 0,
             shard_limits: None,
             rejected_keys: BTreeSet::new(),
+            foreign_callers: false,
+            allowed: BTreeMap::new(),
             clock_offset_ms: 0,
             subscriptions: SubscriptionSettings::default(),
             delays: BTreeMap::new(),

@@ -133,9 +133,19 @@ fn json(value: Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
+/// The account of callers that don't own the streams.
+const FOREIGN_ACCOUNT: &str = "111111111111";
+
 /// The stream that a request means, by name, by ARN, or by both when they agree.
 fn stream_of(core: &Core, name: Option<&str>, arn: Option<&str>) -> Result<Arc<Stream>, ServiceError> {
     let by_arn = arn.map(name_in_arn).transpose()?;
+    if let (Some(name), None) = (name, by_arn)
+        && core.knobs.settings().foreign_callers
+    {
+        return Err(ServiceError::not_found(format!(
+            "Stream {name} under account {FOREIGN_ACCOUNT} not found."
+        )));
+    }
     match (name, by_arn) {
         (Some(name), Some(other)) if name != other => Err(ServiceError::invalid_argument(
             "StreamName and StreamARN name different streams; give one of them",

@@ -8,10 +8,13 @@
 mod table;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemError;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::get_item::GetItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::QueryError;
@@ -33,8 +36,10 @@ use crate::stream::ShardId;
 const PAGE: i32 = 1_000;
 /// Items in one BatchWriteItem (AWS limit).
 const DELETES_PER_REQUEST: usize = 25;
-/// BatchWriteItem requests at once.
+/// Requests to delete at once.
 const DELETES_AT_ONCE: usize = 4;
+/// What the service answers to whoever may not do something.
+const DENIED: &str = "AccessDeniedException";
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -158,8 +163,50 @@ impl DynamoDbStore {
         }
     }
 
-    /// Deletes a request's worth of items, and again those that the service left.
-    async fn delete(&self, keys: Vec<Item>) -> Result<()> {
+    /// Deletes a request's worth of items: together, or one by one where that is denied, which is then known.
+    async fn delete(&self, keys: Vec<Item>, denied: &AtomicBool) -> Result<()> {
+        if !denied.load(Ordering::Relaxed) {
+            if self.delete_together(keys.clone()).await? {
+                return Ok(());
+            }
+            denied.store(true, Ordering::Relaxed);
+            self.table.tell_of_single_deletes();
+        }
+        for key in keys {
+            self.delete_one(key).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_one(&self, key: Item) -> Result<()> {
+        self.retried(|| async {
+            let sent = self
+                .table
+                .client()
+                .await?
+                .delete_item()
+                .table_name(&self.table.name)
+                .set_key(Some(key.clone()))
+                .send()
+                .await;
+            match sent {
+                Ok(_) => Ok(()),
+                Err(error)
+                    if matches!(
+                        error.as_service_error(),
+                        Some(DeleteItemError::ResourceNotFoundException(_))
+                    ) =>
+                {
+                    Ok(())
+                }
+                Err(error) => Err(SERVICE.classify("DeleteItem", &self.table.place, error)),
+            }
+        })
+        .await
+    }
+
+    /// Deletes a request's worth of items, and again those that the service left. False where that is denied.
+    async fn delete_together(&self, keys: Vec<Item>) -> Result<bool> {
         let mut requests = Vec::with_capacity(keys.len());
         for key in keys {
             let delete = DeleteRequest::builder().set_key(Some(key)).build();
@@ -193,10 +240,11 @@ impl DynamoDbStore {
                     {
                         Vec::new()
                     }
+                    Err(error) if error.code() == Some(DENIED) => return Ok(false),
                     Err(error) => return Err(SERVICE.classify("BatchWriteItem", &self.table.place, error)),
                 };
                 if left.is_empty() {
-                    return Ok(());
+                    return Ok(true);
                 }
                 let count = left.len();
                 *pending() = left;
@@ -334,12 +382,14 @@ impl CheckpointStore for DynamoDbStore {
             sort: batch_prefix(before),
             keys_only: true,
         };
+        // Asked for anew each time: the right may come.
+        let denied = AtomicBool::new(false);
         let mut from = None;
         loop {
             let (keys, next) = self.retried(|| self.query(&query, from.clone())).await?;
             let requests: Vec<_> = keys.chunks(DELETES_PER_REQUEST).map(<[Item]>::to_vec).collect();
             stream::iter(requests)
-                .map(|keys| self.delete(keys))
+                .map(|keys| self.delete(keys, &denied))
                 .buffer_unordered(DELETES_AT_ONCE)
                 .try_collect::<()>()
                 .await?;

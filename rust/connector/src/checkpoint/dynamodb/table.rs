@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -31,8 +32,8 @@ pub(super) const VALUE: &str = "metadataValue";
 pub(super) const SERVICE: Service = Service {
     name: "DynamoDB",
     endpoint_key: "kinesis.dynamodb.endpointUrl",
-    permissions: "dynamodb:DescribeTable, PutItem, GetItem, Query and BatchWriteItem on the table, and CreateTable \
-                  where it does not exist yet",
+    permissions: "dynamodb:DescribeTable, PutItem, GetItem, Query and BatchWriteItem (or DeleteItem) on the table, and \
+                  CreateTable where it does not exist yet",
 };
 
 /// Longest wait for a table to be made; it takes some seconds.
@@ -52,6 +53,7 @@ pub(crate) struct Table {
     client: OnceCell<Client>,
     /// Held by whoever looks after the table: the others of this process wait, then find it there.
     making: Mutex<()>,
+    told_of_single_deletes: AtomicBool,
 }
 
 impl fmt::Debug for Table {
@@ -80,7 +82,19 @@ impl Table {
             endpoint_url: metadata.dynamodb_endpoint_url.clone(),
             client: OnceCell::new(),
             making: Mutex::default(),
+            told_of_single_deletes: AtomicBool::new(false),
         })
+    }
+
+    /// Says once that old claims can only be removed one by one.
+    pub(super) fn tell_of_single_deletes(&self) {
+        if !self.told_of_single_deletes.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                table = %self.name,
+                "dynamodb:BatchWriteItem is not allowed on the table: old claims are removed one by one \
+                 (dynamodb:DeleteItem). Allow it for fewer requests (docs/permissions.md)"
+            );
+        }
     }
 
     pub(super) async fn client(&self) -> Result<&Client> {

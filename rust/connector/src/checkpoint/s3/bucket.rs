@@ -12,14 +12,15 @@ use tokio::sync::OnceCell;
 
 use crate::checkpoint::failure::Service;
 use crate::error::Result;
-use crate::options::{MetadataOptions, RetryOptions, StoreAccess};
+use crate::options::{MetadataOptions, RetryOptions, S3Puts, StoreAccess};
 use crate::service::{Access, RequestCounters, guarded, store_access, with_retries};
 
 /// How messages name the service.
 pub(super) const SERVICE: Service = Service {
     name: "S3",
     endpoint_key: "kinesis.s3.endpointUrl",
-    permissions: "s3:GetObject, PutObject and DeleteObject beneath the path, and s3:ListBucket on the bucket",
+    permissions: "s3:GetObject, PutObject and DeleteObject beneath the path, and s3:ListBucket on the bucket, whose policy \
+                  may also demand kinesis.s3.serverSideEncryption, kinesis.s3.kmsKeyId or kinesis.s3.acl",
 };
 
 /// The header, of refusals too, that names a bucket's region (HeadBucket in the API reference).
@@ -30,6 +31,7 @@ pub(crate) struct Bucket {
     pub(super) name: String,
     pub(super) retry: RetryOptions,
     pub(super) counters: Arc<RequestCounters>,
+    pub(super) puts: S3Puts,
     access: StoreAccess,
     endpoint_url: Option<String>,
     client: OnceCell<Client>,
@@ -50,6 +52,7 @@ impl Bucket {
             name: name.to_owned(),
             retry: metadata.retry,
             counters: Arc::default(),
+            puts: metadata.s3_puts.clone(),
             access,
             endpoint_url: metadata.s3_endpoint_url.clone(),
             client: OnceCell::new(),

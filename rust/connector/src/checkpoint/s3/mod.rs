@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use aws_sdk_s3::types::{Delete, ObjectCannedAcl, ObjectIdentifier, ServerSideEncryption};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub(crate) use bucket::Bucket;
@@ -80,6 +80,7 @@ impl S3Store {
 
     /// Puts an object unless there is one: whether it was put.
     async fn put(&self, object: &str, content: &[u8]) -> Result<bool> {
+        let puts = &self.bucket.puts;
         self.retried(|| async {
             let sent = self
                 .bucket
@@ -89,6 +90,9 @@ impl S3Store {
                 .bucket(&self.bucket.name)
                 .key(object)
                 .if_none_match("*")
+                .set_server_side_encryption(puts.encryption.map(ServerSideEncryption::from))
+                .set_ssekms_key_id(puts.kms_key_id.clone())
+                .set_acl(puts.acl.map(ObjectCannedAcl::from))
                 .content_type("application/json")
                 .body(ByteStream::from(content.to_vec()))
                 .send()

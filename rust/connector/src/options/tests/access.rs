@@ -28,8 +28,11 @@ fn nothing_but_the_stream_is_needed() {
             sts_role_arn: None,
             sts_session_name: None,
             sts_endpoint_url: None,
+            sts_region: None,
             sts_external_id: None,
             static_keys: None,
+            provider: None,
+            proxy: None,
         }
     );
     assert_eq!(parsed.warnings, Vec::<String>::new());
@@ -367,34 +370,34 @@ fn a_role_stands_alone_or_on_static_keys() {
 }
 
 #[test]
-fn providers_and_proxies_are_not_built_yet() {
-    for (key, value) in [
-        ("kinesis.credentialProviderClass", "a.B"),
-        ("kinesis.credentialProviderParam", "hush"),
-    ] {
-        let message = format!(
-            "{key} is not supported in this version: use the AWS default chain, static keys (kinesis.awsAccessKeyId) \
-             or a role (kinesis.stsRoleArn)"
-        );
-        assert_not_supported(&read_error(&[(key, value)]), key, &message);
-        assert_not_supported(&write_error(&[(key, value)]), key, &message);
-    }
-    for (key, value) in [
-        ("kinesis.sink.proxyAddress", "proxy"),
-        ("kinesis.sink.proxyPort", "3128"),
-        ("kinesis.sink.proxyUsername", "me"),
-        ("kinesis.sink.proxyPassword", "hush"),
-    ] {
-        let message = format!(
-            "{key} is not supported in this version: let the cluster's network or a VPC endpoint (kinesis.endpointUrl) \
-             reach the service"
-        );
-        assert_not_supported(&read_error(&[(key, value)]), key, &message);
-        assert_not_supported(&write_error(&[(key, value)]), key, &message);
-    }
-    assert_refused(
-        &write_error(&[("kinesis.sink.proxyPort", "99999")]),
-        "kinesis.sink.proxyPort",
-        "kinesis.sink.proxyPort is \"99999\": it is too large. Allowed: a whole number from 1 to 65535",
+fn a_class_gives_credentials_where_no_keys_are_given() {
+    let class = ("kinesis.credentialProviderClass", "com.example.Outer$Provider");
+    let param = ("kinesis.credentialProviderParam", "hush");
+    let provider = |pairs: &[(&str, &str)]| read(pairs).access.provider.expect("a class");
+    assert_eq!(
+        provider(&[class]),
+        ProviderClass::new("com.example.Outer$Provider", None)
     );
+    assert_eq!(
+        provider(&[class, param, ROLE]),
+        ProviderClass::new("com.example.Outer$Provider", Some(Secret::new("hush")))
+    );
+    let (key, secret) = (
+        ("kinesis.awsAccessKeyId", "AKIA"),
+        ("kinesis.awsSecretKey", "hush"),
+    );
+    let both = "kinesis.credentialProviderClass and kinesis.awsAccessKeyId both say as whom the stream is called: remove \
+                one of them";
+    let alone = "kinesis.credentialProviderParam is given without kinesis.credentialProviderClass: give the class too, or \
+                 remove it";
+    for error in [read_error, write_error] {
+        assert_refused(&error(&[class, key, secret]), class.0, both);
+        assert_refused(&error(&[param]), class.0, alone);
+    }
+    for odd in ["com.example.", "a b", "1a", "a.2b", "a/b", "a-b"] {
+        let message = format!(
+            "kinesis.credentialProviderClass is \"{odd}\". Allowed: the full name of a class, as com.example.Provider"
+        );
+        assert_refused(&read_error(&[(class.0, odd)]), class.0, &message);
+    }
 }

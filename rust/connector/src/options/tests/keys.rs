@@ -81,7 +81,7 @@ fn options_of_spark_are_ignored() {
     let parsed = source(&with_name(&[
         ("path", "x"),
         ("checkpointLocation", "/c"),
-        ("proxyPassword", "p"),
+        ("proxyHost", "p"),
     ]))
     .unwrap();
     assert_eq!(parsed.warnings, Vec::<String>::new());
@@ -201,7 +201,8 @@ fn every_key_is_for_exactly_those_the_table_says() {
     }
     let users = |key: &str| find(key).unwrap().users;
     assert_eq!(users("kinesis.streamName"), Users::All);
-    assert_eq!(users("kinesis.sink.proxyAddress"), Users::All);
+    assert_eq!(users("kinesis.proxyAddress"), Users::All);
+    assert_eq!(users("kinesis.sink.proxyAddress"), Users::Sink);
     assert_eq!(users("kinesis.clientNumRetries"), Users::All);
     assert_eq!(users("kinesis.startingPosition"), Users::Reads);
     assert_eq!(users("kinesis.endingPosition"), Users::BatchRead);
@@ -212,10 +213,10 @@ fn every_key_is_for_exactly_those_the_table_says() {
 fn the_table_has_the_keys_of_the_documentation_once_each() {
     let mut keys: Vec<_> = table().iter().map(|spec| spec.key).collect();
     assert!(keys.iter().all(|key| key.starts_with("kinesis.")));
-    assert_eq!(keys.len(), 58);
+    assert_eq!(keys.len(), 65);
     keys.sort_unstable_by_key(|key| key.to_ascii_lowercase());
     keys.dedup_by_key(|key| key.to_ascii_lowercase());
-    assert_eq!(keys.len(), 58);
+    assert_eq!(keys.len(), 65);
     let secrets: Vec<_> = table()
         .iter()
         .filter(|spec| spec.secret)
@@ -228,6 +229,8 @@ fn the_table_has_the_keys_of_the_documentation_once_each() {
             "kinesis.awsSecretKey",
             "kinesis.sessionToken",
             "kinesis.credentialProviderParam",
+            "kinesis.proxyUsername",
+            "kinesis.proxyPassword",
             "kinesis.sink.proxyUsername",
             "kinesis.sink.proxyPassword",
         ]
@@ -257,7 +260,6 @@ fn the_rendered_table_has_every_row() {
     ));
     assert!(text.contains("| – | arn:aws:iam::&lt;account&gt;:role/&lt;name&gt; |"));
     assert!(text.contains("most PutRecords requests in flight in a task |\n"));
-    assert!(text.contains("its port (not supported in this version) |\n"));
     assert!(text.ends_with("|\n") && !text.contains("\n\n\n"));
 }
 
@@ -274,7 +276,12 @@ fn rows_agree_with_themselves() {
             assert!(min < max, "{}", spec.key);
         }
         let needs_default = matches!(spec.kind, Kind::Flag | Kind::OneOf(_) | Kind::Time { .. });
-        assert!(!needs_default || spec.default.is_some(), "{}", spec.key);
+        let tells_without = matches!(spec.kind, Kind::OneOf(_)) && spec.default_note != "–";
+        assert!(
+            !needs_default || tells_without || spec.default.is_some(),
+            "{}",
+            spec.key
+        );
         assert!(
             spec.group != Group::Sink || spec.users == Users::Sink,
             "{}",
@@ -294,8 +301,8 @@ fn secrets_never_show() {
         ("kinesis.awsSecretKey", "SECRET2"),
         ("kinesis.sessionToken", "SECRET3"),
         ("kinesis.unknownSecret", "SECRET4"),
-        ("kinesis.sink.proxyPassword", "SECRET5"),
-        ("kinesis.sink.proxyUsername", "SECRET6"),
+        ("kinesis.proxyPassword", "SECRET5"),
+        ("kinesis.proxyUsername", "SECRET6"),
         ("kinesis.credentialProviderParam", "SECRET7"),
         ("kinesis.endpointUrl", "https://SECRET8@host"),
         ("password", "SECRET9"),
@@ -305,6 +312,13 @@ fn secrets_never_show() {
     assert!(
         raw.contains("orders") && raw.contains("kinesis.unknownSecret") && raw.contains("https://***@host"),
         "{raw}"
+    );
+
+    let class = [("kinesis.credentialProviderClass", "a.B"), pairs[6]];
+    let by_class = format!("{:?}", source(&with_name(&class)).unwrap());
+    assert!(
+        by_class.contains("a.B") && !by_class.contains("SECRET"),
+        "{by_class}"
     );
 
     let parsed = format!("{:?}", source(&with_name(&pairs[..3])).unwrap());

@@ -2,6 +2,7 @@
 
 mod access;
 mod keys;
+mod proxy;
 mod sink;
 mod source;
 mod values;
@@ -49,12 +50,5 @@ fn assert_refused(error: &Error, key: &str, message: &str) {
     assert_eq!(error.message(), message);
     assert_eq!(error.kind(), ErrorKind::InvalidOption);
     assert!(!error.is_retryable());
-    assert_eq!(error.context(), [("option", key.to_owned())]);
-}
-
-#[track_caller]
-fn assert_not_supported(error: &Error, key: &str, message: &str) {
-    assert_eq!(error.message(), message);
-    assert_eq!(error.kind(), ErrorKind::NotSupported);
     assert_eq!(error.context(), [("option", key.to_owned())]);
 }

@@ -44,6 +44,7 @@ fn defaults() {
                 dynamodb_table: None,
                 dynamodb_endpoint_url: None,
                 s3_endpoint_url: None,
+                s3_puts: S3Puts::default(),
             },
             shards_per_task: 1,
             check_new_record_threads: 8,
@@ -704,4 +705,53 @@ fn a_first_wait_above_the_longest_is_bounded_with_a_warning() {
           latter"
         ]
     );
+}
+
+#[test]
+fn objects_of_claims_have_what_a_bucket_s_policy_demands() {
+    let path = ("kinesis.metadataPath", "s3://bucket/claims");
+    assert_eq!(read(&[path]).metadata.s3_puts, S3Puts::default());
+    let (kms, key) = (
+        ("kinesis.s3.serverSideEncryption", "AWS:KMS"),
+        ("kinesis.s3.kmsKeyId", "alias/claims"),
+    );
+    let acl = ("kinesis.s3.acl", "Bucket-Owner-Full-Control");
+    assert_eq!(
+        read(&[path, kms, key, acl]).metadata.s3_puts,
+        S3Puts {
+            encryption: Some("aws:kms"),
+            kms_key_id: Some("alias/claims".to_owned()),
+            acl: Some("bucket-owner-full-control"),
+        }
+    );
+    let without = "kinesis.s3.kmsKeyId is given without kinesis.s3.serverSideEncryption aws:kms or aws:kms:dsse: set that \
+                   too, or remove it";
+    assert_refused(&read_error(&[path, key]), key.0, without);
+    assert_refused(&read_error(&[path, key, (kms.0, "AES256")]), key.0, without);
+    assert_refused(
+        &read_error(&[path, ("kinesis.s3.acl", "everybody")]),
+        "kinesis.s3.acl",
+        "kinesis.s3.acl is \"everybody\". Allowed: private or authenticated-read or aws-exec-read or bucket-owner-read or \
+         bucket-owner-full-control",
+    );
+    for one in [kms, acl] {
+        let hdfs = format!(
+            "{} is given without a kinesis.metadataPath with the scheme s3, s3a or s3n: set that too, or remove it",
+            one.0
+        );
+        assert_refused(
+            &read_error(&[("kinesis.metadataPath", "hdfs://n/c"), one]),
+            one.0,
+            &hdfs,
+        );
+        let table = [
+            ("kinesis.metadataCommitterType", "DYNAMODB"),
+            ("kinesis.dynamodb.tableName", "claims"),
+        ];
+        let dynamodb = format!(
+            "{} has no use with kinesis.metadataCommitterType DYNAMODB: remove one of them",
+            one.0
+        );
+        assert_refused(&read_error(&[&table[..], &[one]].concat()), one.0, &dynamodb);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::parse::{bytes, region_of_host, time, whole};
+use super::super::parse::{bytes, region_of_host, region_of_sts_host, time, whole};
 
 #[test]
 fn times() {
@@ -101,5 +101,31 @@ fn regions_of_hosts() {
         "kinesis.local",
     ] {
         assert_eq!(region_of_host(host), None, "{host}");
+    }
+}
+
+#[test]
+fn regions_in_hosts_of_sts() {
+    for (host, region) in [
+        ("sts.eu-west-1.amazonaws.com", "eu-west-1"),
+        ("sts.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ("sts-fips.us-east-2.amazonaws.com", "us-east-2"),
+        ("vpce-0a1b-2c3d.sts.eu-west-1.vpce.amazonaws.com", "eu-west-1"),
+        (
+            "vpce-0a1b-2c3d-eu-west-1a.sts.eu-west-1.vpce.amazonaws.com",
+            "eu-west-1",
+        ),
+        ("sts.eu-west-1.api.aws", "eu-west-1"),
+        ("sts.amazonaws.com.", "us-east-1"),
+    ] {
+        assert_eq!(region_of_sts_host(host).as_deref(), Some(region), "{host}");
+    }
+    for host in [
+        "sts.example.com",
+        "sts.eu-west-1.example.com",
+        "kinesis.eu-west-1.amazonaws.com",
+        "sts",
+    ] {
+        assert_eq!(region_of_sts_host(host), None, "{host}");
     }
 }

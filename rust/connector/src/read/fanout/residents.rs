@@ -259,7 +259,7 @@ impl Residents {
             consumer: consumer.to_owned(),
             shard: task.shard.clone(),
             start: task.start.clone(),
-            tip_seen: task.tip_seen,
+            tip_seen: task.is_tip_seen(),
             timeout: options.subscribe_timeout,
             retry: Subscriber::retry_options(options),
             buffer: buffer.clone(),

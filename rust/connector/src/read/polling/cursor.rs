@@ -39,6 +39,8 @@ pub(in crate::read) struct PollingCursor {
     /// The last answer says nothing of the tip, whatever it tells: more may have followed it at once.
     no_tip: bool,
     asked: Option<Instant>,
+    /// What says, after this position, that the shard ends.
+    ends: Ends,
     /// The page handed out last, without its records.
     last: Option<Page>,
 }
@@ -61,7 +63,7 @@ impl PollingCursor {
         let (shared, memory) = (&fetcher.shared, fetcher.memory);
         let task = &shared.task;
         let position = task.start.clone();
-        let before = position_before(&position, task.tip_seen);
+        let before = position_before(&position, task.is_tip_seen());
         let left = memory.take(task, claimed, &shared.counters);
         let ahead = left.unwrap_or_else(|| Ahead::nothing(Room::new(fetcher.options, memory.budget())));
         Self {
@@ -79,6 +81,7 @@ impl PollingCursor {
             before,
             no_tip: false,
             asked: None,
+            ends: Ends::default(),
             last: None,
         }
     }
@@ -154,7 +157,7 @@ impl PollingCursor {
             Some(_) => (limit + 1).min(MAX_RECORDS),
             None => limit,
         };
-        let (mut odd, mut ends) = (OddAnswers::default(), Ends::default());
+        let mut odd = OddAnswers::default();
         loop {
             let page = match self.ask_once(limit).await {
                 // One that is called invalid, too: nothing else of the request can be.
@@ -213,7 +216,9 @@ impl PollingCursor {
                 page => page?,
             };
             let (stream, task) = (self.retention.stream(), &self.shared.task);
-            let doubt = ends.doubt(&*self.api, stream, task.created, &task.shard, &page);
+            let doubt = self
+                .ends
+                .doubt(&*self.api, stream, task.created, &task.shard, &page);
             if let Some(wrong) = doubt.await? {
                 odd.count(wrong)?;
                 odd.wait().await;
@@ -342,6 +347,9 @@ impl PollingCursor {
         iterator: Option<ShardIterator>,
         rest: Option<RecordColumns>,
     ) {
+        if !self.position.is_same_place(&position) {
+            self.ends = Ends::default();
+        }
         self.position = position;
         self.iterator = iterator.filter(leads_on);
         match (rest, self.last.take()) {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig, imds};
-use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials, Result, future};
+use aws_credential_types::provider::{ProvideCredentials, Result, SharedCredentialsProvider, future};
 use aws_smithy_types::timeout::TimeoutConfig;
+
+use crate::service::network::Network;
 
 /// Longest wait for an answer of the instance's metadata; a busy instance's take seconds.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,10 +17,11 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// A client of the instance's metadata that bears with slow answers.
+/// A client of the instance's metadata that bears with slow answers. No proxy leads to them, wherever they are.
 pub(in crate::service) fn metadata_client(config: &ProviderConfig) -> imds::Client {
+    let direct = config.clone().with_http_client(Network::direct().client());
     imds::Client::builder()
-        .configure(config)
+        .configure(&direct)
         .read_timeout(METADATA_TIMEOUT)
         .build()
 }
@@ -32,22 +34,24 @@ pub(in crate::service) struct JobChain {
     region: Option<Region>,
     use_fips: Option<bool>,
     use_dual_stack: Option<bool>,
-    last_resort: Option<Credentials>,
+    last_resort: Option<SharedCredentialsProvider>,
+    network: Network,
 }
 
 impl JobChain {
     /// The chain of a process whose clients are configured like this.
-    pub fn of(config: &SdkConfig) -> Self {
+    pub fn of(config: &SdkConfig, network: &Network) -> Self {
         Self {
             region: config.region().cloned(),
             use_fips: config.use_fips(),
             use_dual_stack: config.use_dual_stack(),
             last_resort: None,
+            network: network.clone(),
         }
     }
 
     /// With these credentials where the chain has nothing.
-    pub fn or_else(self, last_resort: Option<Credentials>) -> Self {
+    pub fn or_else(self, last_resort: Option<SharedCredentialsProvider>) -> Self {
         Self { last_resort, ..self }
     }
 
@@ -61,7 +65,8 @@ impl JobChain {
             .with_region(self.region.clone())
             .with_use_fips(self.use_fips)
             .with_use_dual_stack(self.use_dual_stack)
-            .with_timeout_config(timeouts);
+            .with_timeout_config(timeouts)
+            .with_http_client(self.network.client());
         let metadata = metadata_client(&config);
         let mut chain = DefaultCredentialsChain::builder()
             .configure(config)
@@ -69,7 +74,9 @@ impl JobChain {
         chain.set_region(self.region.clone());
         let loaded = chain.build().await.provide_credentials().await;
         match (&self.last_resort, loaded) {
-            (Some(keys), Err(CredentialsError::CredentialsNotLoaded(_))) => Ok(keys.clone()),
+            (Some(others), Err(CredentialsError::CredentialsNotLoaded(_))) => {
+                others.provide_credentials().await
+            }
             (_, loaded) => loaded,
         }
     }

@@ -7,6 +7,7 @@ use aws_config::meta::ProviderChainError;
 use aws_credential_types::provider::error::CredentialsError;
 
 use crate::service::failure::chain;
+use crate::service::network::NetworkFailure;
 
 /// A failure to load credentials, in words, and whether trying again may mend it.
 #[derive(Clone, Debug)]
@@ -76,6 +77,7 @@ impl LoadFailure {
                 ..Self::that_stays(chain(error))
             },
             (CredentialsError::InvalidConfiguration(_), None) => Self::that_stays(chain(error)),
+            _ if NetworkFailure::in_error(error).is_some() => Self::that_stays(chain(error)),
             _ => Self::that_passes(chain(error)),
         }
     }

@@ -1,11 +1,14 @@
 //! Credentials: loaded from where they come from, kept as long as they are good, and renewed ahead of their end.
 
 mod chain;
+mod class;
 mod failure;
 mod kept;
 mod role;
 
 pub(super) use chain::{JobChain, metadata_client};
+pub(super) use class::ClassCredentials;
+pub use class::{GivenCredentials, GivesCredentials};
 pub(crate) use failure::LoadFailure;
 pub(super) use kept::KeptCredentials;
 pub(super) use role::RoleCredentials;

@@ -18,6 +18,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 
 use super::LoadFailure;
 use crate::service::failure::{chain, told};
+use crate::service::network::NetworkFailure;
 
 /// Sessions of a role.
 #[derive(Clone)]
@@ -82,11 +83,17 @@ impl RoleCredentials {
             _ => match LoadFailure::in_error(error) {
                 // It has the words already of those that the role is to be assumed with.
                 Some(failure) => failure,
-                None => LoadFailure::that_passes(format!(
-                    "{address} could not be reached for the role {role} (kinesis.stsRoleArn, \
-                     kinesis.stsEndpointUrl): {}",
-                    chain(error)
-                )),
+                None => {
+                    let words = format!(
+                        "{address} could not be reached for the role {role} (kinesis.stsRoleArn, \
+                         kinesis.stsEndpointUrl): {}",
+                        chain(error)
+                    );
+                    match NetworkFailure::in_error(error) {
+                        Some(_) => LoadFailure::that_stays(words),
+                        None => LoadFailure::that_passes(words),
+                    }
+                }
             },
         }
     }

@@ -5,7 +5,7 @@ import java.util.concurrent.ConcurrentHashMap
 
 import scala.collection.JavaConverters._
 
-import io.sparkkinesis.bridge.ConnectorOptions
+import io.sparkkinesis.bridge.{ClassCredentials, ConnectorOptions}
 import org.apache.spark.sql.types.StructType
 import org.apache.spark.sql.util.CaseInsensitiveStringMap
 import org.slf4j.LoggerFactory
@@ -51,9 +51,15 @@ private[sparkkinesis] final class KinesisOptions private (
    */
   private def jsonToCheck: String = Json.write((others.map(_ -> "").toMap ++ values).asJava)
 
-  /** Lets the engine check the options, and logs each of its warnings once. */
+  /** Lets the engine check the options, looks for the class that they name, and logs each of the warnings once. */
   def check(kind: String): Unit = {
     val answer = answered(kind).fold(error => throw refusal(error), identity)
+    get("kinesis.credentialProviderClass").foreach { name =>
+      try ClassCredentials.check(name.trim, get("kinesis.credentialProviderParam").isDefined)
+      catch {
+        case e: KinesisConnectorException => throw refusal(e)
+      }
+    }
     Json.strings(answer, "warnings").foreach { warning =>
       if (warned.add(s"$kind $stream $warning")) log.warn(s"$stream: $warning")
     }
@@ -100,6 +106,9 @@ private[sparkkinesis] final class KinesisOptions private (
       case e: KinesisConnectorException => Left(e)
     }
 
+  /** Whether the option is given. */
+  def has(key: String): Boolean = get(key).isDefined
+
   private def get(key: String): Option[String] =
     values.collectFirst { case (k, v) if k.equalsIgnoreCase(key) => v }
 
@@ -117,12 +126,21 @@ private[sparkkinesis] object KinesisOptions {
   private val log = LoggerFactory.getLogger(classOf[KinesisOptions])
   private val warned = ConcurrentHashMap.newKeySet[String]()
 
-  /** Keeps the `kinesis.*` options only: of the others, which belong to Spark and may be secrets too, the names. */
+  /**
+   * Keeps the `kinesis.*` options only: of the others, which belong to Spark and may be secrets too, the names.
+   * Refuses those without a value.
+   */
   def apply(options: CaseInsensitiveStringMap): KinesisOptions = {
     // The key as it was spelt makes better messages; a key given twice counts once, as Spark reads it.
     val spelling = options.asCaseSensitiveMap().keySet().asScala.map(k => k.toLowerCase(Locale.ROOT) -> k).toMap
     val (ours, others) = spelling.partition { case (lower, _) => lower.startsWith("kinesis.") }
-    new KinesisOptions(ours.map { case (lower, key) => key -> options.get(lower) }, others.values.toSet)
+    val values = ours.map { case (lower, key) => key -> options.get(lower) }
+    values.foreach { case (key, value) =>
+      if (value == null) {
+        throw new IllegalArgumentException(s"$key is null (None in Python): give a value, or leave the option out")
+      }
+    }
+    new KinesisOptions(values, others.values.toSet)
   }
 
   /**

@@ -47,19 +47,21 @@ private final class KinesisExecutorPlugin extends ExecutorPlugin {
 
   private def tell(context: PluginContext): Unit =
     try {
+      var retryMs = RetryMs
       while (true) {
-        val news = News.toTell()
-        try News.answered(context.ask(news).asInstanceOf[String])
-        catch {
+        try {
+          News.answered(context.ask(News.toTell()).asInstanceOf[String])
+          retryMs = RetryMs
+        } catch {
+          // The driver or the native library, which may be missing for a while only. Meanwhile the driver asks itself.
           case NonFatal(e) =>
-            log.warn(s"the driver could not be told of enhanced fan-out subscriptions; trying again in $RetryMs ms", e)
-            Thread.sleep(RetryMs)
+            log.warn(s"the driver could not be told of enhanced fan-out subscriptions; trying again in $retryMs ms", e)
+            Thread.sleep(retryMs)
+            retryMs = math.min(retryMs * 2, MaxRetryMs)
         }
       }
     } catch {
       case _: InterruptedException => log.debug("the executor ends")
-      // An executor does its work without it, too.
-      case NonFatal(e) => log.warn("the driver will not be told of enhanced fan-out subscriptions, and asks itself", e)
     }
 }
 
@@ -69,4 +71,5 @@ private object KinesisExecutorPlugin {
   /** The id of the executor in the driver's process (`local[…]`), as Spark's own SparkContext names it. */
   private val Driver = "driver"
   private val RetryMs = 1000L
+  private val MaxRetryMs = 60000L
 }

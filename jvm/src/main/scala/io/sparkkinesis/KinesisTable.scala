@@ -30,6 +30,8 @@ private[sparkkinesis] class KinesisTable(own: KinesisOptions, readSchema: Struct
 
   override def capabilities(): ju.Set[TableCapability] = {
     import TableCapability._
+    // Asked while a plan is analysed, in the session that shows it, which may be another than the one of load().
+    Redaction.extend(own)
     // ACCEPT_ANY_SCHEMA: what is written has other columns than what is read, and the sink checks
     // them itself. No TRUNCATE: a stream can't be overwritten, and Spark then refuses that mode.
     ju.EnumSet.of(BATCH_READ, MICRO_BATCH_READ, BATCH_WRITE, STREAMING_WRITE, ACCEPT_ANY_SCHEMA)
@@ -64,8 +66,8 @@ private[sparkkinesis] object KinesisTable {
 
   /** The schema of a read, if the options may be those of a read. Refuses those that are wrong in every case. */
   def inferSchema(options: CaseInsensitiveStringMap): StructType = {
-    Redaction.extend(options)
     val checked = KinesisOptions(options)
+    Redaction.extend(checked)
     checked.checkForReadOrWrite()
     checked.readSchema
   }

@@ -117,6 +117,17 @@ class KinesisSourceProviderSuite extends AnyFunSuite {
     assert(!unprefixed.json.contains("/p") && !unprefixed.json.contains("path"))
   }
 
+  test("an option that is null is refused by its name") {
+    val without = options(stream, region, "kinesis.stsRoleArn" -> null, "path" -> null)
+    val table = new KinesisSourceProvider().getTable(KinesisTable.ReadSchema, Array.empty, options(stream, region))
+      .asInstanceOf[SupportsRead]
+    Seq(
+      intercept[IllegalArgumentException](new KinesisSourceProvider().inferSchema(without)),
+      intercept[IllegalArgumentException](table.newScanBuilder(without).build()))
+      .foreach(error => assert(error.getMessage.contains("kinesis.stsRoleArn is null (None in Python)")))
+    new KinesisSourceProvider().inferSchema(options(stream, region, "path" -> null))
+  }
+
   test("a missing stream name is refused") {
     val error = intercept[IllegalArgumentException](new KinesisSourceProvider().inferSchema(options(region)))
     assert(error.getMessage.contains("kinesis.streamName"))

@@ -81,6 +81,20 @@ class SecretsSuite extends AnyFunSuite with BeforeAndAfterAll with Eventually {
       }
   }
 
+  test("an external id in a plan of another session than the thread's") {
+    val role = options ++ Map(
+      "kinesis.stsRoleArn" -> "arn:aws:iam::123456789012:role/reader",
+      "kinesis.stsSessionName" -> "session",
+      "kinesis.stsExternalId" -> "between-us-only")
+    SparkSession.setActiveSession(spark)
+    val frame = spark.newSession().readStream.format("aws-kinesis").options(role).load()
+    val shown = new java.io.ByteArrayOutputStream
+    Console.withOut(shown)(frame.explain("extended"))
+    val plan = shown.toString("UTF-8")
+    assert(plan.contains("role/reader"), plan)
+    assert(!plan.contains("between-us-only"), plan)
+  }
+
   test("the plan of a batch write, and its failure") {
     plans.clear()
     val result = Try {

@@ -1,6 +1,6 @@
 package io.sparkkinesis.sink
 
-import io.sparkkinesis.{EngineConfig, Json, KinesisConnectorException, KinesisOptions, TextAccumulator}
+import io.sparkkinesis.{EngineConfig, Json, KinesisConnectorException, KinesisOptions, TaskTexts}
 import io.sparkkinesis.bridge.SinkDriver
 import org.apache.spark.sql.SparkSession
 import org.apache.spark.sql.connector.metric.CustomMetric
@@ -47,14 +47,14 @@ private[sink] class KinesisWrite(
 
   override def toStreaming: StreamingWrite = {
     val refused = newRefusedRows()
-    val told = TextAccumulator.registered(SparkSession.active.sparkContext)
+    val told = TaskTexts.registered(SparkSession.active.sparkContext)
     val factory = new KinesisWriterFactory(config, columns, refused, Some(told))
-    new KinesisStreamingWrite(description(), refused, factory, () => written.batch(told.drain()))
+    new KinesisStreamingWrite(description(), refused, factory, () => written.batch(TaskTexts.drain(told)))
   }
 
   override def supportedCustomMetrics(): Array[CustomMetric] = WriteMetrics.all
 
   override def toString: String = description()
 
-  private def newRefusedRows() = new RefusedRows(TextAccumulator.registered(SparkSession.active.sparkContext))
+  private def newRefusedRows() = new RefusedRows(TaskTexts.registered(SparkSession.active.sparkContext))
 }

@@ -1,11 +1,12 @@
 package io.sparkkinesis.sink
 
-import io.sparkkinesis.{EngineConfig, TaskInterrupt, TextAccumulator}
+import io.sparkkinesis.{EngineConfig, TaskInterrupt}
 import io.sparkkinesis.bridge.StreamWriter
 import org.apache.spark.TaskContext
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.connector.write.{DataWriter, DataWriterFactory}
 import org.apache.spark.sql.connector.write.streaming.StreamingDataWriterFactory
+import org.apache.spark.util.CollectionAccumulator
 
 /**
  * Makes the writers of a job's tasks.
@@ -16,7 +17,7 @@ private[sink] final class KinesisWriterFactory(
     config: EngineConfig,
     columns: RecordColumns,
     refused: RefusedRows,
-    told: Option[TextAccumulator])
+    told: Option[CollectionAccumulator[String]])
     extends DataWriterFactory
     with StreamingDataWriterFactory {
 

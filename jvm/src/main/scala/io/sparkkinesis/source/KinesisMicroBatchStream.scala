@@ -5,7 +5,7 @@ import java.util.Optional
 
 import scala.util.control.NonFatal
 
-import io.sparkkinesis.{EngineConfig, Json, KinesisOptions, TaskInterrupt, TextAccumulator}
+import io.sparkkinesis.{EngineConfig, Json, KinesisOptions, TaskInterrupt, TaskTexts}
 import io.sparkkinesis.bridge.{HadoopCheckpointFiles, Planner}
 import org.apache.hadoop.conf.Configuration
 import org.apache.spark.sql.SparkSession
@@ -40,7 +40,7 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
     new KinesisReaderFactory(config, files, reports)
   }
 
-  private lazy val reports = TextAccumulator.registered(spark.sparkContext)
+  private lazy val reports = TaskTexts.registered(spark.sparkContext)
 
   private val placement = new Placement
 
@@ -137,7 +137,7 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
 
   override def toString: String = s"KinesisV2[${options.stream}, ${options.consumerType}]"
 
-  private def handOnReports(planner: Planner): Unit = reports.drain().foreach(planner.report)
+  private def handOnReports(planner: Planner): Unit = TaskTexts.drain(reports).foreach(planner.report)
 }
 
 private[source] object KinesisMicroBatchStream {

@@ -1,18 +1,19 @@
 package io.sparkkinesis.source
 
-import io.sparkkinesis.TextAccumulator
 import org.apache.spark.TaskContext
 import org.apache.spark.sql.connector.metric.CustomTaskMetric
 import org.apache.spark.sql.connector.read.PartitionReader
 import org.apache.spark.sql.vectorized.ColumnarBatch
-import org.apache.spark.util.TaskFailureListener
+import org.apache.spark.util.{CollectionAccumulator, TaskFailureListener}
 
 /**
  * Reads one shard, or several, in one batch. Where the batch ends is claimed once, for all attempts: by the
  * engine when it has read to the end, and else here, when a task closes the reader early because
  * it needs no more rows. A task that fails or is killed claims nothing.
  */
-private[source] final class KinesisPartitionReader(open: TaskContext => RecordReader, reports: TextAccumulator)
+private[source] final class KinesisPartitionReader(
+    open: TaskContext => RecordReader,
+    reports: CollectionAccumulator[String])
     extends PartitionReader[ColumnarBatch] {
   import KinesisPartitionReader._
 

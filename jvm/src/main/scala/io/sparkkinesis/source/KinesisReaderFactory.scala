@@ -1,13 +1,13 @@
 package io.sparkkinesis.source
 
-import io.sparkkinesis.{EngineConfig, TaskInterrupt, TextAccumulator}
+import io.sparkkinesis.{EngineConfig, TaskInterrupt, TaskTexts}
 import io.sparkkinesis.bridge.{HadoopCheckpointFiles, ShardReader}
 import org.apache.spark.{SparkContext, TaskContext}
 import org.apache.spark.broadcast.Broadcast
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.connector.read.{InputPartition, PartitionReader, PartitionReaderFactory}
 import org.apache.spark.sql.vectorized.ColumnarBatch
-import org.apache.spark.util.SerializableConfiguration
+import org.apache.spark.util.{CollectionAccumulator, SerializableConfiguration}
 
 /** One task's part of one batch. The text is the engine's, opaque here; it holds no secrets. */
 private[source] final class KinesisInputPartition(val task: String, location: Option[String] = None)
@@ -25,7 +25,7 @@ private[source] final class KinesisInputPartition(val task: String, location: Op
 private[source] final class KinesisReaderFactory(
     config: EngineConfig,
     hadoopConf: Broadcast[SerializableConfiguration],
-    reports: TextAccumulator)
+    reports: CollectionAccumulator[String])
     extends PartitionReaderFactory {
 
   override def supportColumnarReads(partition: InputPartition): Boolean = true
@@ -53,6 +53,6 @@ private[source] object KinesisReaderFactory {
   /** For a batch read, whose readers keep no claims and report nothing. */
   def forBatch(context: SparkContext, config: EngineConfig): KinesisReaderFactory = {
     val files = context.broadcast(new SerializableConfiguration(context.hadoopConfiguration))
-    new KinesisReaderFactory(config, files, TextAccumulator.registered(context))
+    new KinesisReaderFactory(config, files, TaskTexts.registered(context))
   }
 }

@@ -1,8 +1,11 @@
 package io.sparkkinesis.source
 
 import scala.collection.mutable
+import scala.util.control.NonFatal
 
 import org.apache.spark.SparkEnv
+import org.apache.spark.storage.BlockManagerId
+import org.slf4j.LoggerFactory
 
 /**
  * Which executor reads which shard: the one that read it before, where its iterator or its
@@ -25,21 +28,33 @@ private[source] final class Placement {
       for (key <- keys; home <- homes.get(key) if load.get(home).exists(_ < share)) place(key, home)
       for (key <- keys if !placed.contains(key)) place(key, load.minBy { case (home, shards) => (shards, home) }._1)
     }
-    homes = placed.toMap
-    keys.map(homes.get)
+    // Without executors, or where they couldn't be listed just now, the homes are what they were.
+    if (executors.nonEmpty) homes = placed.toMap
+    keys.map(placed.get)
   }
 }
 
 private[source] object Placement {
+
+  private val log = LoggerFactory.getLogger(classOf[Placement])
 
   /**
    * The executors as preferred locations name them. Empty before the first one has registered, and
    * where the driver is the executor.
    */
   def executors(): Set[String] =
-    Option(SparkEnv.get).toSeq
-      .flatMap(_.blockManager.master.getMemoryStatus.keysIterator)
-      .filterNot(_.isDriver)
-      .map(manager => s"executor_${manager.host}_${manager.executorId}")
-      .toSet
+    executors(Option(SparkEnv.get).toSeq.flatMap(_.blockManager.master.getMemoryStatus.keysIterator))
+
+  /** The same of these; none where Spark can't tell them just now, since no query is to fail for want of a hint. */
+  def executors(managers: => Seq[BlockManagerId]): Set[String] =
+    try {
+      managers
+        .filterNot(_.isDriver)
+        .map(manager => s"executor_${manager.host}_${manager.executorId}")
+        .toSet
+    } catch {
+      case NonFatal(e) =>
+        log.warn("the executors could not be listed: the shards of this batch are read by whichever is free", e)
+        Set.empty
+    }
 }

@@ -2,10 +2,11 @@ package io.sparkkinesis.sink
 
 import scala.collection.mutable.ArrayBuffer
 
-import io.sparkkinesis.{KinesisConnectorException, TextAccumulator}
+import io.sparkkinesis.KinesisConnectorException
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.types._
 import org.apache.spark.unsafe.types.UTF8String
+import org.apache.spark.util.CollectionAccumulator
 import org.scalatest.funsuite.AnyFunSuite
 
 class KinesisDataWriterSuite extends AnyFunSuite {
@@ -46,7 +47,7 @@ class KinesisDataWriterSuite extends AnyFunSuite {
 
   /** A job whose tasks' accumulators reach the driver at once. */
   private class Job {
-    val refused = new RefusedRows(new TextAccumulator)
+    val refused = new RefusedRows(new CollectionAccumulator[String])
     val told = ArrayBuffer.empty[String]
     def writer(recorder: Recorder): KinesisDataWriter =
       new KinesisDataWriter(columns, 3, refused, () => recorder, told += _)

@@ -5,9 +5,10 @@ import java.util.concurrent.{ConcurrentLinkedQueue, CountDownLatch, TimeUnit}
 import scala.collection.JavaConverters._
 import scala.util.Try
 
-import io.sparkkinesis.TextAccumulator
+import io.sparkkinesis.TaskTexts
 import org.apache.spark.{SparkConf, SparkContext, TaskContext}
 import org.apache.spark.sql.vectorized.ColumnarBatch
+import org.apache.spark.util.CollectionAccumulator
 import org.scalatest.BeforeAndAfterAll
 import org.scalatest.concurrent.Eventually
 import org.scalatest.funsuite.AnyFunSuite
@@ -56,8 +57,7 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
   /** Runs a task that makes a reader, as Spark does: closed when the task completes, however it does. */
   private def run(body: KinesisPartitionReader => Unit): (Try[Unit], Seq[String]) = {
     Calls.reset()
-    val reports = new TextAccumulator
-    sc.register(reports)
+    val reports = TaskTexts.registered(sc)
     val result = Try {
       sc.parallelize(Seq(1), 1).foreachPartition { _ =>
         val reader = new KinesisPartitionReader(_ => new CountingReader(batches = 2), reports)
@@ -65,7 +65,7 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
         body(reader)
       }
     }
-    (result, reports.drain())
+    (result, TaskTexts.drain(reports))
   }
 
   test("a task that reads to the end reports once") {
@@ -98,8 +98,7 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
       sc.cancelAllJobs()
     })
     Calls.reset()
-    val reports = new TextAccumulator
-    sc.register(reports)
+    val reports = TaskTexts.registered(sc)
     canceller.start()
     val result = Try {
       sc.parallelize(Seq(1), 1).foreachPartition { _ =>
@@ -113,7 +112,7 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
     canceller.join()
     assert(result.isFailure)
     eventually(assert(Calls.list == Seq("finish(false)", "close")))
-    assert(reports.drain().isEmpty)
+    assert(TaskTexts.drain(reports).isEmpty)
   }
 
   test("metrics are those the engine knows, also after the end") {
@@ -130,7 +129,7 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
 
   test("memory is freed only when the thread that reads it has ended") {
     Calls.reset()
-    val reader = new KinesisPartitionReader(_ => new CountingReader(batches = 2), new TextAccumulator)
+    val reader = new KinesisPartitionReader(_ => new CountingReader(batches = 2), new CollectionAccumulator[String])
     val done = new CountDownLatch(1)
     val consumer = new Thread(() => {
       reader.next()
@@ -148,8 +147,7 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
   test("the end is reported once when a feeding thread comes to it while the task closes the reader") {
     Calls.reset()
     val (finishing, finished) = (new CountDownLatch(1), new CountDownLatch(1))
-    val reports = new TextAccumulator
-    sc.register(reports)
+    val reports = TaskTexts.registered(sc)
     val reader = new KinesisPartitionReader(
       _ =>
         new CountingReader(batches = 0) {
@@ -169,7 +167,7 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
     eventually(assert(Set(Thread.State.BLOCKED, Thread.State.WAITING, Thread.State.TERMINATED)(closer.getState)))
     finished.countDown()
     Seq(feeder, closer).foreach(_.join())
-    assert(reports.drain() == Seq("report"))
+    assert(TaskTexts.drain(reports) == Seq("report"))
     eventually(assert(Calls.list == Seq("finish(true)", "close")))
   }
 }

@@ -1,5 +1,6 @@
 package io.sparkkinesis.source
 
+import org.apache.spark.SparkException
 import org.scalatest.funsuite.AnyFunSuite
 
 class PlacementSuite extends AnyFunSuite {
@@ -42,5 +43,13 @@ class PlacementSuite extends AnyFunSuite {
 
   test("without executors there is no place to prefer") {
     assert(new Placement().of(shards, Set.empty) == shards.map(_ => None))
+  }
+
+  test("executors that can't be listed for once fail nothing, and keep their shards") {
+    val placement = new Placement
+    val first = placement.of(shards.reverse, executors).reverse
+    val unlisted = Placement.executors(throw new SparkException("no answer in time"))
+    assert(placement.of(shards, unlisted) == shards.map(_ => None))
+    assert(placement.of(shards, executors) == first)
   }
 }

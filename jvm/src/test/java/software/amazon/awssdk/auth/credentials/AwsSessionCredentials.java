@@ -1,0 +1,38 @@
+package software.amazon.awssdk.auth.credentials;
+
+import java.time.Instant;
+import java.util.Optional;
+
+/** As in AWS's SDK for Java 2, as far as the connector calls it. */
+public final class AwsSessionCredentials implements AwsCredentials {
+  private final String accessKeyId;
+  private final String secretAccessKey;
+  private final String sessionToken;
+  private final Instant expirationTime;
+
+  public AwsSessionCredentials(
+      String accessKeyId, String secretAccessKey, String sessionToken, Instant expirationTime) {
+    this.accessKeyId = accessKeyId;
+    this.secretAccessKey = secretAccessKey;
+    this.sessionToken = sessionToken;
+    this.expirationTime = expirationTime;
+  }
+
+  @Override
+  public String accessKeyId() {
+    return accessKeyId;
+  }
+
+  @Override
+  public String secretAccessKey() {
+    return secretAccessKey;
+  }
+
+  public String sessionToken() {
+    return sessionToken;
+  }
+
+  public Optional<Instant> expirationTime() {
+    return Optional.ofNullable(expirationTime);
+  }
+}

@@ -1,0 +1,83 @@
+//! Credentials that a class of the job gives.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, Result, future};
+
+use super::LoadFailure;
+use crate::error::{quotes_request, unstopped};
+use crate::options::{ProviderClass, StaticKeys};
+
+/// Gives credentials, as a class that the JVM has loaded does.
+#[async_trait]
+pub trait GivesCredentials: fmt::Debug + Send + Sync {
+    /// The same number means the same object: clients are shared by those who ask it.
+    fn id(&self) -> u64;
+
+    /// The credentials of now. An error that is retryable may pass.
+    async fn give(&self) -> crate::error::Result<GivenCredentials>;
+}
+
+/// What was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenCredentials {
+    /// The keys.
+    pub keys: StaticKeys,
+    /// When they expire, milliseconds since the epoch; none where that wasn't told.
+    pub expires_millis: Option<i64>,
+}
+
+/// The credentials of a class, which is asked for them anew at each load.
+#[derive(Clone, Debug)]
+pub(in crate::service) struct ClassCredentials {
+    pub class: ProviderClass,
+}
+
+impl ClassCredentials {
+    async fn load(&self) -> Result {
+        let name = &self.class.name;
+        let told = |words: &str| format!("kinesis.credentialProviderClass {name}: {}", unstopped(words));
+        let Some(given_by) = &self.class.given_by else {
+            return Err(LoadFailure::that_stays(told("there is nobody to call it")).into());
+        };
+        match given_by.give().await {
+            Ok(given) => Ok(credentials(given)),
+            Err(error) => {
+                let words = match quotes_request(error.message()) {
+                    true => told("its exception isn't shown, since it may quote a signed request"),
+                    false => told(error.message()),
+                };
+                Err(match error.is_retryable() {
+                    true => LoadFailure::that_passes(words).into(),
+                    false => LoadFailure::that_stays(words).into(),
+                })
+            }
+        }
+    }
+}
+
+fn credentials(given: GivenCredentials) -> Credentials {
+    let keys = given.keys;
+    let end = given
+        .expires_millis
+        .map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
+    Credentials::new(
+        keys.access_key_id,
+        keys.secret.expose().to_owned(),
+        keys.session_token.map(|token| token.expose().to_owned()),
+        end,
+        "credentials provider class",
+    )
+}
+
+impl ProvideCredentials for ClassCredentials {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.load())
+    }
+}

@@ -1,0 +1,150 @@
+//! Failures on the way to a service, told with the way.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+
+use crate::error::ErrorKind;
+
+/// What keeps every request from its way until somebody changes something: a proxy that refuses, certificates that are
+/// missing.
+#[derive(Clone, Debug)]
+pub(crate) struct NetworkFailure {
+    /// What kind of failure it is.
+    pub kind: ErrorKind,
+    told: String,
+}
+
+impl NetworkFailure {
+    pub(super) fn new(kind: ErrorKind, told: impl Into<String>) -> Self {
+        Self {
+            kind,
+            told: told.into(),
+        }
+    }
+
+    /// The failure among the causes of an error.
+    pub fn in_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
+        causes(error).find_map(|cause| cause.downcast_ref())
+    }
+}
+
+impl fmt::Display for NetworkFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.told)
+    }
+}
+
+impl StdError for NetworkFailure {}
+
+/// A proxy on the way to a host, as messages tell it.
+#[derive(Clone, Debug)]
+pub(super) struct ByProxy {
+    /// Without name and password.
+    pub address: String,
+    /// Who said so: an option, or a variable.
+    pub said_by: &'static str,
+    /// Where name and password belong.
+    pub login: &'static str,
+    /// The service's host and port.
+    pub to: String,
+}
+
+impl ByProxy {
+    /// The proxy let nobody through without another name or password.
+    pub fn login_refused(&self) -> NetworkFailure {
+        NetworkFailure::new(
+            ErrorKind::Access,
+            format!(
+                "the proxy {} ({}) refused the way to {} (Proxy Authentication Required): check {}",
+                self.address, self.said_by, self.to, self.login
+            ),
+        )
+    }
+}
+
+/// A connector's error with words before it.
+#[derive(Debug)]
+struct Told {
+    words: String,
+    source: BoxError,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl StdError for Told {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.source.as_ref())
+    }
+}
+
+/// In the words of the HTTP client, which doesn't tell these otherwise.
+const LOGIN_REFUSED: &str = "proxy authorization required";
+const NO_TUNNEL: &str = "tunnel error: unsuccessful";
+const UNTRUSTED: &str = "invalid peer certificate";
+
+/// The error of a connector, of the same kind, with the proxy that was on the way and, where a certificate was refused,
+/// what is trusted.
+pub(super) fn told(error: ConnectorError, proxy: Option<&ByProxy>, trusted: Option<&str>) -> ConnectorError {
+    let says = |words: &str| causes(&error).any(|cause| cause.to_string().contains(words));
+    if let Some(proxy) = proxy
+        && says(LOGIN_REFUSED)
+    {
+        return ConnectorError::user(Box::new(proxy.login_refused()));
+    }
+    let by_proxy = proxy.map(|proxy| {
+        let way = format!(
+            "by the proxy {} ({}) to {}",
+            proxy.address, proxy.said_by, proxy.to
+        );
+        // Why, it said in a status that the client keeps to itself; some refuse a wrong password so.
+        match says(NO_TUNNEL) {
+            true => format!(
+                "{way}, which refused (check what it lets through, and {})",
+                proxy.login
+            ),
+            false => way,
+        }
+    });
+    let trusted = trusted
+        .filter(|_| says(UNTRUSTED))
+        .map(|trusted| format!("nobody of those trusted ({trusted}) vouches for the certificate"));
+    let words: Vec<_> = [by_proxy, trusted].into_iter().flatten().collect();
+    match words.is_empty() {
+        true => error,
+        false => with_words(error, words.join(", ")),
+    }
+}
+
+fn with_words(error: ConnectorError, words: String) -> ConnectorError {
+    let (timeout, io, user, other) = (
+        error.is_timeout(),
+        error.is_io(),
+        error.is_user(),
+        error.as_other(),
+    );
+    let connection = error.connection_metadata().cloned();
+    let source = error.into_source();
+    let told = Box::new(Told { words, source });
+    let error = match (timeout, io, user) {
+        (true, ..) => ConnectorError::timeout(told),
+        (_, true, _) => ConnectorError::io(told),
+        (.., true) => ConnectorError::user(told),
+        _ => ConnectorError::other(told, other),
+    };
+    match connection {
+        Some(connection) => error.with_connection(connection),
+        None => error,
+    }
+}
+
+/// An error, its cause, and so on.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}

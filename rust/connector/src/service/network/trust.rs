@@ -1,0 +1,110 @@
+//! Which certificates are trusted.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use aws_smithy_http_client::tls::TrustStore;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::NetworkFailure;
+use crate::error::ErrorKind;
+
+/// A file of certificates for AWS alone, as AWS's tools read it.
+const BUNDLE: &str = "AWS_CA_BUNDLE";
+/// A file and folders of certificates for all, as OpenSSL's programs read them.
+const FILE: &str = "SSL_CERT_FILE";
+const FOLDERS: &str = "SSL_CERT_DIR";
+
+/// Certificates to trust: those of `AWS_CA_BUNDLE` alone, else of `SSL_CERT_FILE` and `SSL_CERT_DIR` alone, else the
+/// system's.
+#[derive(Clone, Debug)]
+pub(super) struct Trusted {
+    pub store: TrustStore,
+    /// Whose they are.
+    pub told: String,
+}
+
+impl Trusted {
+    /// By the environment of this process.
+    pub fn of_environment() -> Result<Self, NetworkFailure> {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        if let Some(path) = set(BUNDLE) {
+            let told = format!("{BUNDLE}={}", path.display());
+            return match certificates(Path::new(&path)) {
+                Ok(found) => Ok(Self {
+                    store: TrustStore::empty().with_pem_certificate(found),
+                    told,
+                }),
+                Err(why) => Err(nobody(&format!("{told}: {why}"))),
+            };
+        }
+        let told = [FILE, FOLDERS]
+            .into_iter()
+            .filter_map(|name| Some(format!("{name}={}", set(name)?.display())))
+            .collect::<Vec<_>>();
+        let told = match told.is_empty() {
+            true => "the system's certificates".to_owned(),
+            false => told.join(", "),
+        };
+        system().map_err(|why| nobody(&format!("{told}: {why}")))?;
+        Ok(Self {
+            store: TrustStore::default(),
+            told,
+        })
+    }
+}
+
+fn nobody(found: &str) -> NetworkFailure {
+    NetworkFailure::new(
+        ErrorKind::Transport,
+        format!(
+            "there are no CA certificates to trust an https address by ({found}). Install the system's (as the package \
+             ca-certificates), or name a PEM file with {FILE} for all programs or {BUNDLE} for AWS alone, in the \
+             environment of the driver and of every executor"
+        ),
+    )
+}
+
+/// Whether the HTTP client finds certificates by itself, by the variables or in the system's places. It looks once in a
+/// process.
+fn system() -> Result<(), String> {
+    static FOUND: OnceLock<()> = OnceLock::new();
+    if FOUND.get().is_some() {
+        return Ok(());
+    }
+    let found = rustls_native_certs::load_native_certs();
+    let (good, bad) = RootCertStore::empty().add_parsable_certificates(found.certs);
+    match (good, found.errors.first()) {
+        (0, Some(error)) => Err(error.to_string()),
+        (0, None) if bad > 0 => Err("no certificate there can be read".to_owned()),
+        (0, None) => Err("no certificate is there".to_owned()),
+        _ => {
+            FOUND.get_or_init(|| ());
+            Ok(())
+        }
+    }
+}
+
+/// The certificates in a PEM file that can be trusted, in PEM.
+fn certificates(path: &Path) -> Result<String, String> {
+    let content = std::fs::read(path).map_err(|error| error.to_string())?;
+    let mut kept = String::new();
+    for certificate in CertificateDer::pem_slice_iter(&content) {
+        let certificate = certificate.map_err(|error| format!("not a PEM file: {error}"))?;
+        // One odd certificate is no reason to do without the others.
+        if RootCertStore::empty().add(certificate.clone()).is_ok() {
+            let text = BASE64_STANDARD.encode(&certificate);
+            kept.push_str(&format!(
+                "-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"
+            ));
+        }
+    }
+    match kept.is_empty() {
+        true => Err("no certificate that can be trusted is in it".to_owned()),
+        false => Ok(kept),
+    }
+}

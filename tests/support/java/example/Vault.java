@@ -1,0 +1,20 @@
+package example;
+
+import java.time.Instant;
+import software.amazon.awssdk.auth.credentials.AwsCredentials;
+import software.amazon.awssdk.auth.credentials.AwsCredentialsProvider;
+import software.amazon.awssdk.auth.credentials.AwsSessionCredentials;
+
+/** A provider as AWS's SDK for Java 2 has them. What it gives holds its parameter. */
+public final class Vault implements AwsCredentialsProvider {
+  private final String param;
+
+  public Vault(String param) {
+    this.param = param;
+  }
+
+  @Override
+  public AwsCredentials resolveCredentials() {
+    return new AwsSessionCredentials("AKIAVAULT", "s-" + param, "t-" + param, Instant.now().plusSeconds(3600));
+  }
+}

@@ -1,0 +1,48 @@
+"""A proxy that asks for a password: tinyproxy."""
+
+import socket
+import subprocess
+
+from local_kinesis import await_condition
+
+OPTIONS = {"proxyUsername": "marked-proxy-user", "proxyPassword": "marked-proxy-password"}
+
+
+class Proxy:
+    """tinyproxy on a port that is free. Ends with `stop()`, or as a context manager."""
+
+    def __init__(self, folder):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.log = folder / "log"
+        login = f"{OPTIONS['proxyUsername']} {OPTIONS['proxyPassword']}"
+        settings = folder / "settings"
+        settings.write_text(
+            f'Port {self.port}\nListen 127.0.0.1\nLogLevel Connect\nLogFile "{self.log}"\nBasicAuth {login}\n'
+        )
+        self._process = subprocess.Popen(["tinyproxy", "-d", "-c", str(settings)], stdout=subprocess.DEVNULL)
+        await_condition(self._answers, f"tinyproxy on port {self.port}, see {self.log}")
+
+    def _answers(self):
+        with socket.socket() as attempt:
+            return attempt.connect_ex(("127.0.0.1", self.port)) == 0
+
+    @property
+    def options(self):
+        """The connector's options, without their prefix."""
+        return {"proxyAddress": "127.0.0.1", "proxyPort": str(self.port), **OPTIONS}
+
+    def requests(self, endpoint):
+        """How many requests to this address came."""
+        return self.log.read_text().count(f"POST {endpoint}")
+
+    def stop(self):
+        self._process.terminate()
+        self._process.wait(timeout=10)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
