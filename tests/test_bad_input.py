@@ -51,10 +51,6 @@ REFUSED = [
      ["kinesis.awsSecretKey is given without kinesis.awsAccessKeyId", "give both or neither"]),
 ]
 
-NOT_SUPPORTED_WRITING = [
-    {"kinesis.sink.aggregationEnabled": "true"},
-]
-
 
 def failure_of(action):
     with pytest.raises(Exception) as failure:
@@ -133,14 +129,6 @@ def test_no_stream_at_all(spark, sandbox, stream):
     del options["kinesis.streamName"]
     message = failure_of(lambda: read(spark, options))
     assert "kinesis.streamName" in message and "kinesis.streamArn" in message
-
-
-@pytest.mark.parametrize("options", NOT_SUPPORTED_WRITING, ids=lambda options: "+".join(options))
-def test_what_is_not_built_yet_is_refused_in_a_write(spark, sandbox, stream, options):
-    message = failure_of(lambda: write(good_rows(spark), {**sink_options(sandbox, stream), **options}))
-    assert "not supported in this version" in message
-    assert next(iter(options)) in message
-    assert stream.read() == []
 
 
 def test_options_without_effect_and_internal_ones_are_accepted_with_a_warning(

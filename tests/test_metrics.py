@@ -14,6 +14,7 @@ from support.queries import (
     running,
     sink_options,
     source_options,
+    sql_metrics,
     start,
 )
 
@@ -83,25 +84,6 @@ def test_retries_and_throttles_are_counted(spark, sandbox, knobs, stream, checkp
     metrics = with_rows(query)[0]["sources"][0]["metrics"]
     assert len(seen) == 10
     assert (metrics["retries"], metrics["throttles"]) == ("2", "2")
-
-
-def sql_metrics(spark):
-    """What the SQL tab shows of the last actions' scans of streams, the newest last."""
-    store = spark._jsparkSession.sharedState().statusStore()
-
-    def shown(execution):
-        values = store.executionMetrics(execution.executionId())
-        metrics = [execution.metrics().apply(n) for n in range(execution.metrics().size())]
-        named = {m.name(): values.get(m.accumulatorId()).get() for m in metrics if values.contains(m.accumulatorId())}
-        return {name: value for name, value in named.items() if name.startswith("Kinesis")}
-
-    def scans():
-        executions = store.executionsList()
-        newest = range(max(0, executions.size() - 20), executions.size())
-        return [scan for n in newest if (scan := shown(executions.apply(n)))]
-
-    # The listener that fills it runs behind.
-    return await_condition(scans, "metrics of the scan")
 
 
 def test_the_sql_tab(spark, sandbox, new_stream):

@@ -162,3 +162,22 @@ def forget_commit(checkpoint):
     for name in [str(newest), f".{newest}.crc"]:
         os.remove(os.path.join(checkpoint, "commits", name))
     return newest
+
+
+def sql_metrics(spark, metric="Kinesis prefetch hits"):
+    """What the SQL tab shows of the last actions that have this metric, of their scans of streams or writes to them, the newest last."""
+    store = spark._jsparkSession.sharedState().statusStore()
+
+    def shown(execution):
+        values = store.executionMetrics(execution.executionId())
+        metrics = [execution.metrics().apply(n) for n in range(execution.metrics().size())]
+        named = {m.name(): values.get(m.accumulatorId()).get() for m in metrics if values.contains(m.accumulatorId())}
+        return {name: value for name, value in named.items() if name.startswith("Kinesis")}
+
+    def scans():
+        executions = store.executionsList()
+        newest = range(max(0, executions.size() - 20), executions.size())
+        return [scan for n in newest if metric in (scan := shown(executions.apply(n)))]
+
+    # The listener that fills it runs behind.
+    return await_condition(scans, "metrics of the scan")

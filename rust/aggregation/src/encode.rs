@@ -1,24 +1,35 @@
 //! From user records to a Kinesis record.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use md5::{Digest, Md5};
-use prost::{Message, length_delimiter_len};
+use prost::encoding::{encode_varint, encoded_len_varint};
 
-use crate::message::{AggregatedRecord, Record};
-use crate::{MAGIC, OVERHEAD, UserRecord};
+use crate::{DIGEST_LEN, MAGIC, OVERHEAD, UserRecord};
+
+/// The tags of an aggregate's fields, and of a record's: each a field number and how the field is written.
+mod tag {
+    const TEXT: u8 = 2;
+    const NUMBER: u8 = 0;
+    pub(super) const PARTITION_KEY: u8 = (1 << 3) | TEXT;
+    pub(super) const EXPLICIT_HASH_KEY: u8 = (2 << 3) | TEXT;
+    pub(super) const RECORD: u8 = (3 << 3) | TEXT;
+    pub(super) const PARTITION_KEY_INDEX: u8 = (1 << 3) | NUMBER;
+    pub(super) const EXPLICIT_HASH_KEY_INDEX: u8 = (2 << 3) | NUMBER;
+    pub(super) const DATA: u8 = (3 << 3) | TEXT;
+}
 
 /// Collects user records, and knows at any time how long the aggregate would be.
 ///
-/// A key that several records have stands in its table once, as the format allows.
+/// A key that several records have stands in its table once, as the format allows. Records are written as they come, so
+/// that nothing of what was added is kept but its bytes in the aggregate.
 #[derive(Debug, Default)]
 pub struct Aggregator {
     partition_keys: KeyTable,
     explicit_hash_keys: KeyTable,
-    records: Vec<Record>,
-    message_len: usize,
+    records: BytesMut,
+    count: usize,
 }
 
 impl Aggregator {
@@ -29,17 +40,20 @@ impl Aggregator {
 
     /// How many records were added.
     pub fn len(&self) -> usize {
-        self.records.len()
+        self.count
     }
 
     /// True where none was.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.count == 0
     }
 
     /// The length of what [`Self::finish`] would return now.
     pub fn encoded_len(&self) -> usize {
-        OVERHEAD + self.message_len
+        OVERHEAD
+            + self.partition_keys.written.len()
+            + self.explicit_hash_keys.written.len()
+            + self.records.len()
     }
 
     /// The length it would have with one more record: for a caller that has a limit to keep.
@@ -57,23 +71,29 @@ impl Aggregator {
             }
             None => (None, 0),
         };
-        // A tag takes one byte: all field numbers are below 16.
-        let record_len = 1
-            + length_delimiter_len(partition_key_index)
-            + explicit_hash_key_index.map_or(0, |index| 1 + length_delimiter_len(index))
-            + delimited_len(data_len);
+        let record_len = record_len(partition_key_index, explicit_hash_key_index, data_len);
         self.encoded_len() + new_key_len + new_hash_key_len + delimited_len(record_len)
     }
 
     /// Adds a record behind the others.
-    pub fn push(&mut self, partition_key: &str, explicit_hash_key: Option<&str>, data: Bytes) {
-        self.message_len = self.encoded_len_with(partition_key, explicit_hash_key, data.len()) - OVERHEAD;
-        self.records.push(Record {
-            partition_key_index: Some(self.partition_keys.index_of(partition_key)),
-            explicit_hash_key_index: explicit_hash_key.map(|key| self.explicit_hash_keys.index_of(key)),
-            data: Some(data),
-            tags: Vec::new(),
-        });
+    pub fn push(&mut self, partition_key: &str, explicit_hash_key: Option<&str>, data: &[u8]) {
+        let partition_key = self.partition_keys.index_of(partition_key, tag::PARTITION_KEY);
+        let explicit_hash_key =
+            explicit_hash_key.map(|key| self.explicit_hash_keys.index_of(key, tag::EXPLICIT_HASH_KEY));
+        let records = &mut self.records;
+        records.put_u8(tag::RECORD);
+        encode_varint(
+            record_len(partition_key, explicit_hash_key, data.len()) as u64,
+            records,
+        );
+        records.put_u8(tag::PARTITION_KEY_INDEX);
+        encode_varint(partition_key as u64, records);
+        if let Some(index) = explicit_hash_key {
+            records.put_u8(tag::EXPLICIT_HASH_KEY_INDEX);
+            encode_varint(index as u64, records);
+        }
+        put_delimited(tag::DATA, data, records);
+        self.count += 1;
     }
 
     /// The aggregate; afterwards this one is empty, and can be filled again.
@@ -88,16 +108,13 @@ impl Aggregator {
             records,
             ..
         } = std::mem::take(self);
-        let message = AggregatedRecord {
-            partition_key_table: partition_keys.entries,
-            explicit_hash_key_table: explicit_hash_keys.entries,
-            records,
-        }
-        .encode_to_vec();
         let mut data = BytesMut::with_capacity(len);
         data.put_slice(&MAGIC);
-        data.put_slice(&message);
-        data.put_slice(&Md5::digest(&message));
+        data.put_slice(&partition_keys.written);
+        data.put_slice(&explicit_hash_keys.written);
+        data.put_slice(&records);
+        let digest: [u8; DIGEST_LEN] = Md5::digest(&data[MAGIC.len()..]).into();
+        data.put_slice(&digest);
         data.freeze()
     }
 }
@@ -109,21 +126,33 @@ pub fn encode(records: &[UserRecord]) -> Bytes {
         aggregator.push(
             &record.partition_key,
             record.explicit_hash_key.as_deref(),
-            record.data.clone(),
+            &record.data,
         );
     }
     aggregator.finish()
 }
 
+/// The length of a record's fields.
+fn record_len(partition_key: usize, explicit_hash_key: Option<usize>, data_len: usize) -> usize {
+    let number = |index| 1 + encoded_len_varint(index as u64);
+    number(partition_key) + explicit_hash_key.map_or(0, number) + delimited_len(data_len)
+}
+
 /// The length of a length-delimited field: its tag, its length, and itself.
 fn delimited_len(len: usize) -> usize {
-    1 + length_delimiter_len(len) + len
+    1 + encoded_len_varint(len as u64) + len
+}
+
+fn put_delimited(tag: u8, bytes: &[u8], buffer: &mut BytesMut) {
+    buffer.put_u8(tag);
+    encode_varint(bytes.len() as u64, buffer);
+    buffer.put_slice(bytes);
 }
 
 #[derive(Debug, Default)]
 struct KeyTable {
-    entries: Vec<Bytes>,
-    indices: HashMap<Arc<str>, usize>,
+    written: BytesMut,
+    indices: HashMap<Box<str>, usize>,
 }
 
 impl KeyTable {
@@ -131,20 +160,17 @@ impl KeyTable {
     fn place(&self, key: &str) -> (usize, usize) {
         match self.indices.get(key) {
             Some(index) => (*index, 0),
-            None => (self.entries.len(), delimited_len(key.len())),
+            None => (self.indices.len(), delimited_len(key.len())),
         }
     }
 
-    fn index_of(&mut self, key: &str) -> u64 {
-        let index = match self.indices.get(key) {
-            Some(index) => *index,
-            None => {
-                let index = self.entries.len();
-                self.entries.push(Bytes::copy_from_slice(key.as_bytes()));
-                self.indices.insert(Arc::from(key), index);
-                index
-            }
-        };
-        index as u64
+    fn index_of(&mut self, key: &str, tag: u8) -> usize {
+        if let Some(index) = self.indices.get(key) {
+            return *index;
+        }
+        let index = self.indices.len();
+        put_delimited(tag, key.as_bytes(), &mut self.written);
+        self.indices.insert(key.into(), index);
+        index
     }
 }

@@ -50,16 +50,19 @@ pub struct UserRecord {
 }
 
 impl UserRecord {
-    /// The hash key that decides on the record's shard: the explicit one, else the MD5 of the partition key as an
-    /// unsigned number of 128 bits, the first byte the highest (PutRecord in the service's API reference). None where
-    /// the explicit one is not such a number: no shard takes it.
+    /// The hash key that decides on the record's shard: see [`hash_key`].
     pub fn hash_key(&self) -> Option<u128> {
-        match &self.explicit_hash_key {
-            Some(key) if key.bytes().all(|byte| byte.is_ascii_digit()) => key.parse().ok(),
-            Some(_) => None,
-            None => Some(u128::from_be_bytes(
-                Md5::digest(self.partition_key.as_bytes()).into(),
-            )),
-        }
+        hash_key(&self.partition_key, self.explicit_hash_key.as_deref())
+    }
+}
+
+/// The hash key that decides on a record's shard: the explicit one, else the MD5 of the partition key as an unsigned
+/// number of 128 bits, the first byte the highest (PutRecord in the service's API reference). None where the explicit one
+/// is not such a number: no shard takes it.
+pub fn hash_key(partition_key: &str, explicit_hash_key: Option<&str>) -> Option<u128> {
+    match explicit_hash_key {
+        Some(key) if key.bytes().all(|byte| byte.is_ascii_digit()) => key.parse().ok(),
+        Some(_) => None,
+        None => Some(u128::from_be_bytes(Md5::digest(partition_key).into())),
     }
 }

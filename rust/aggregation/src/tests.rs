@@ -447,7 +447,7 @@ fn the_length_is_known_before_encoding() {
         for (place, record) in random.records().into_iter().enumerate() {
             let (key, hash_key) = (&*record.partition_key, record.explicit_hash_key.as_deref());
             let expected = aggregator.encoded_len_with(key, hash_key, record.data.len());
-            aggregator.push(key, hash_key, record.data.clone());
+            aggregator.push(key, hash_key, &record.data);
             assert_eq!(aggregator.encoded_len(), expected);
             assert_eq!(aggregator.len(), place + 1);
         }

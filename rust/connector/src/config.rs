@@ -12,6 +12,7 @@ use crate::checkpoint::{CheckpointStore, StoreClients};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{self, Committer, ProviderClass, SinkOptions, SourceOptions};
 use crate::service::SystemProperties;
+use crate::sink::StreamFacts;
 
 /// The version of the configuration that this library reads.
 const VERSION: u32 = 1;
@@ -109,20 +110,27 @@ impl SourceConfig {
 pub struct SinkConfig {
     /// The user's options.
     pub options: SinkOptions,
+    /// What the driver found out of the stream.
+    pub stream: StreamFacts,
 }
 
 impl SinkConfig {
-    /// Reads `{"version":1,"options":{…}}`.
+    /// Reads `{"version":1,"options":{…},"stream":{…}}`; without a stream nothing is known of it.
     pub fn parse(json: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct SinkJson {
             version: u32,
             options: BTreeMap<String, String>,
+            #[serde(default)]
+            stream: StreamFacts,
         }
         let parsed: SinkJson = serde_json::from_str(json).map_err(|error| malformed(&error))?;
         check_version(parsed.version)?;
         let options = options::sink(&parsed.options)?.options;
-        Ok(Self { options })
+        Ok(Self {
+            options,
+            stream: parsed.stream,
+        })
     }
 
     /// The class of the job that gives credentials, if the options name one.

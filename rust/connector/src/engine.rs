@@ -14,7 +14,7 @@ use crate::options::{AccessOptions, RetryOptions, StreamId};
 use crate::read::ShardMemory;
 use crate::recent::Recent;
 use crate::service::{AwsKinesis, Connection, FanOutApi, KinesisApi, SystemProperties};
-use crate::sink::{Progress, SinkKey, StreamsProgress};
+use crate::sink::{SinkKey, SinkStream, SinkStreams};
 
 /// Sources of which a process remembers that it saw the driver's mark; looking again costs one read.
 const MARKS_KEPT: usize = 1_000;
@@ -34,7 +34,7 @@ struct Inner {
     memory: ShardMemory,
     /// The sources whose driver's mark was seen from this process.
     marks_seen: std::sync::Mutex<BTreeSet<String>>,
-    sinks: StreamsProgress,
+    sinks: SinkStreams,
     properties: RwLock<SystemProperties>,
 }
 
@@ -163,7 +163,7 @@ impl Engine {
     }
 
     /// What this process's writers of a sink's stream know of it together.
-    pub(crate) fn sink_progress(&self, config: &SinkConfig) -> Arc<Progress> {
+    pub(crate) fn sink_stream(&self, config: &SinkConfig) -> Arc<SinkStream> {
         let (stream, access) = (&config.options.stream, &config.options.access);
         let name = stream.arn.as_ref().unwrap_or(&stream.name).clone();
         let key: SinkKey = (self.properties().complete(access), name);
@@ -222,10 +222,10 @@ mod tests {
     #[test]
     fn a_stream_of_another_account_says_nothing_of_one_with_the_same_name() {
         let engine = Engine::new();
-        let progress = |account| engine.sink_progress(&config(account));
-        let (one, other) = (progress("111111111111"), progress("222222222222"));
+        let stream = |account| engine.sink_stream(&config(account));
+        let (one, other) = (stream("111111111111"), stream("222222222222"));
         assert!(
-            Arc::ptr_eq(&one, &progress("111111111111")),
+            Arc::ptr_eq(&one, &stream("111111111111")),
             "writers of one stream share it"
         );
         assert!(!Arc::ptr_eq(&one, &other));

@@ -203,7 +203,7 @@ async fn try_write(world: &World, rows: usize, more: &[(&str, &str)]) -> Result<
     let writer = StreamWriter::open(&Engine::new(), config.expect("options")).expect("a writer");
     let records = (0..rows)
         .map(|row| SinkRecord {
-            partition_key: "k".into(),
+            partition_key: Some("k".into()),
             data: format!("r{row}").into(),
             explicit_hash_key: None,
         })

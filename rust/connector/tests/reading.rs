@@ -475,7 +475,7 @@ async fn a_put_entry_that_failed_is_not_in_the_stream() {
         Schedule::Next(1),
     );
     let entries = [0, 1].map(|number| kinesis_connector::service::PutEntry {
-        partition_key: "k".into(),
+        partition_key: Some("k".into()),
         data: Bytes::from(format!("r{number}")),
         explicit_hash_key: None,
     });

@@ -142,7 +142,7 @@ impl World {
 fn records(count: usize) -> Vec<SinkRecord> {
     (0..count)
         .map(|index| SinkRecord {
-            partition_key: format!("schlüssel-{index:06}"),
+            partition_key: Some(format!("schlüssel-{index:06}")),
             data: Bytes::from(vec![index as u8; index * 7 % 1500]),
             explicit_hash_key: None,
         })
@@ -152,7 +152,7 @@ fn records(count: usize) -> Vec<SinkRecord> {
 fn sorted(records: &[SinkRecord]) -> Vec<(String, Bytes)> {
     let mut all: Vec<_> = records
         .iter()
-        .map(|record| (record.partition_key.clone(), record.data.clone()))
+        .map(|record| (record.partition_key.clone().unwrap(), record.data.clone()))
         .collect();
     all.sort();
     all
@@ -178,6 +178,7 @@ async fn every_record_is_written_once() {
         requests,
         retries,
         throttles,
+        ..
     } = writer.metrics();
     assert_eq!(count, 5_000);
     assert_eq!(
@@ -193,7 +194,7 @@ async fn explicit_hash_keys_choose_the_shard() {
     let world = World::start(2).await;
     let writer = world.writer(&[]);
     let first = |key: &str| SinkRecord {
-        partition_key: key.into(),
+        partition_key: Some(key.into()),
         data: Bytes::from_static(b"x"),
         explicit_hash_key: Some("0".into()),
     };
@@ -340,7 +341,7 @@ async fn the_largest_record_passes_and_one_byte_more_is_refused() {
     let world = World::start(2).await;
     let writer = world.writer(&[]);
     let record = |data: usize| SinkRecord {
-        partition_key: "key".into(),
+        partition_key: Some("key".into()),
         data: Bytes::from(vec![b'x'; data]),
         explicit_hash_key: None,
     };
@@ -366,7 +367,10 @@ async fn records_of_ten_mebibytes_go_alone_where_the_stream_takes_them() {
     let world = World::with(1, config).await;
     let writer = world.writer(&[("kinesis.sink.maxRecordBytes", "10485760")]);
     let mut all = records(3);
-    all[1].data = Bytes::from(vec![b'x'; 10 * MIB - all[1].partition_key.len()]);
+    all[1].data = Bytes::from(vec![
+        b'x';
+        10 * MIB - all[1].partition_key.as_ref().unwrap().len()
+    ]);
     writer.write(all.clone()).await.unwrap();
     writer.flush().await.unwrap();
     assert_eq!(world.read_sorted().await, sorted(&all));

@@ -259,6 +259,10 @@ impl Writes for StandInWriter {
         let bytes: usize = written.iter().map(|record| record.data.len()).sum();
         Ok(json!({ "records": written.len(), "bytes": bytes, "first": shown }).to_string())
     }
+
+    fn told(&self) -> Result<String> {
+        self.metrics()
+    }
 }
 
 const KINDS: [ErrorKind; 23] = [

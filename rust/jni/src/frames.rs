@@ -1,7 +1,7 @@
 //! The rows that Java collects for the sink: frames one after another, every length checked before it is used.
 //!
 //! A frame is three little-endian `i32` (lengths of partition key, data and explicit hash key; -1 for no
-//! explicit hash key) and then the bytes in this order.
+//! partition key or explicit hash key) and then the bytes in this order.
 
 use bytes::Bytes;
 use kinesis_connector::sink::SinkRecord;
@@ -38,11 +38,11 @@ struct Cursor<'b> {
 
 impl Cursor<'_> {
     fn record(&mut self) -> Result<SinkRecord> {
-        let key = self.length("partition key")?;
+        let key = self.optional_length("partition key")?;
         let data = self.length("data")?;
         let hash = self.optional_length("explicit hash key")?;
         Ok(SinkRecord {
-            partition_key: self.text(key, "partitionKey")?,
+            partition_key: key.map(|length| self.text(length, "partitionKey")).transpose()?,
             data: self.bytes(data, "data")?,
             explicit_hash_key: hash
                 .map(|length| self.text(length, "explicitHashKey"))
@@ -133,8 +133,15 @@ mod tests {
     fn frames_are_read_in_order() {
         let mut buffer = frame("schlüssel".as_bytes(), b"one", None);
         buffer.extend(frame(b"k", b"", Some(b"123")));
-        let records = parse(&Bytes::from(buffer), 2).unwrap();
-        assert_eq!(records[0].partition_key, "schlüssel");
+        let mut keyless = frame(b"", b"three", None);
+        keyless[..4].copy_from_slice(&(-1i32).to_le_bytes());
+        buffer.extend(keyless);
+        let records = parse(&Bytes::from(buffer), 3).unwrap();
+        assert_eq!(
+            (&records[2].partition_key, &*records[2].data),
+            (&None, &b"three"[..])
+        );
+        assert_eq!(records[0].partition_key.as_deref(), Some("schlüssel"));
         assert_eq!(records[0].data, "one");
         assert_eq!(records[0].explicit_hash_key, None);
         assert_eq!(records[1].data, "");
@@ -161,7 +168,7 @@ mod tests {
         assert_eq!(kind(good.clone(), 2), ErrorKind::InvalidArgument);
         assert_eq!(kind(good.clone(), usize::MAX), ErrorKind::InvalidArgument);
         for (at, length) in [
-            (0, -1),
+            (0, -2),
             (0, i32::MAX),
             (4, -1),
             (4, i32::MIN),

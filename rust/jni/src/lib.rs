@@ -24,6 +24,7 @@ mod pending;
 mod planner;
 mod reader;
 mod runtime;
+mod sink;
 mod status;
 mod upcall;
 mod values;
@@ -40,7 +41,7 @@ use crate::guard::export;
 
 /// Changes with every change of the native methods or of what they mean. The Java side has the same number,
 /// and refuses a library with another one.
-const ABI_VERSION: jint = 6;
+const ABI_VERSION: jint = 7;
 // [`sparkkinesis_abi_6`] is named after it.
 
 /// Called by the JVM when it loads the library, with the class loader of the class that loads it: the one

@@ -10,7 +10,7 @@ use jni::sys::{jint, jlong};
 use kinesis_connector::sink::{SinkRecord, StreamWriter};
 use kinesis_connector::{Result, SinkConfig};
 
-use crate::errors::{self, internal, invalid_argument};
+use crate::errors::{self, invalid_argument};
 use crate::guard::export;
 use crate::handles::{Handled, TABLE};
 use crate::pending::{Pending, wait_of};
@@ -22,6 +22,7 @@ pub(crate) trait Writes: Send + Sync {
     async fn write(&self, records: Vec<SinkRecord>) -> Result<()>;
     async fn flush(&self) -> Result<()>;
     fn metrics(&self) -> Result<String>;
+    fn told(&self) -> Result<String>;
 }
 
 #[async_trait]
@@ -33,8 +34,10 @@ impl Writes for StreamWriter {
         StreamWriter::flush(self).await
     }
     fn metrics(&self) -> Result<String> {
-        serde_json::to_string(&StreamWriter::metrics(self))
-            .map_err(|error| internal(format!("metrics: {error}")))
+        StreamWriter::metrics(self).shown()
+    }
+    fn told(&self) -> Result<String> {
+        StreamWriter::metrics(self).told()
     }
 }
 
@@ -125,6 +128,16 @@ export! {
             Ok(async move { writer.flush().await })
         })?;
         Ok(if answer.is_some() { status::DONE } else { status::AGAIN })
+    }
+}
+
+export! {
+    /// What the writer did, for `sinkMetrics`.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_writerTold<'l>(
+        env, _class: JClass<'l>, handle: jlong,
+    ) -> JString<'l> {
+        let told = TABLE.get::<WriterHandle>(handle)?.writer.told()?;
+        Ok(env.new_string(told)?)
     }
 }
 

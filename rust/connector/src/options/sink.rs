@@ -1,9 +1,9 @@
 //! The options of a write.
 
 use super::access;
-use super::raw::{RawOptions, unsupported};
+use super::raw::RawOptions;
 use super::table::{self as t, User};
-use super::types::{Parsed, SinkOptions};
+use super::types::{Parsed, SinkOptions, SinkOrdering};
 use crate::error::Result;
 
 /// The options of a streaming or batch write.
@@ -14,21 +14,18 @@ pub(super) fn parse(raw: &RawOptions) -> Result<Parsed<SinkOptions>> {
         stream,
         access,
         aggregation: raw.flag(&t::AGGREGATION_ENABLED)?,
+        ordering: match raw.word(&t::ORDERING)? {
+            "key" => SinkOrdering::Key,
+            _ => SinkOrdering::None,
+        },
         max_buffered_time: raw.millis(&t::MAX_BUFFERED_TIME)?,
         max_connections: raw.number_or_default(&t::MAX_CONNECTIONS)?,
-        max_record_bytes: raw.number_or_default(&t::MAX_RECORD_BYTES)?,
+        max_record_bytes: raw.number_as(&t::MAX_RECORD_BYTES)?,
         client_retry: access::client_retry(raw, &mut warnings)?,
     };
     raw.number(&t::FLUSH_WAIT_TIME)?;
     raw.number(&t::RECORD_TTL)?;
 
-    if options.aggregation {
-        return Err(unsupported(
-            &t::AGGREGATION_ENABLED,
-            &format!("{} true", t::AGGREGATION_ENABLED.key),
-            "leave it out; the default is false in this version, and each row is put as a record of its own",
-        ));
-    }
     raw.refuse_unsupported()?;
     Ok(Parsed { options, warnings })
 }

@@ -443,6 +443,15 @@ impl SourceOptions {
     }
 }
 
+/// Which records of a task must arrive in the order of their rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkOrdering {
+    /// None.
+    None,
+    /// Those of one key.
+    Key,
+}
+
 /// Options of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkOptions {
@@ -450,14 +459,16 @@ pub struct SinkOptions {
     pub stream: StreamId,
     /// Where, and as whom.
     pub access: AccessOptions,
-    /// Whether records are aggregated in the KPL format; false in this version.
+    /// Whether records are aggregated in the KPL format.
     pub aggregation: bool,
+    /// Which records must arrive in the order of their rows.
+    pub ordering: SinkOrdering,
     /// Longest that a record waits for company.
     pub max_buffered_time: Duration,
     /// Most PutRecords requests in flight in a task.
     pub max_connections: usize,
-    /// The largest record, data and partition key together.
-    pub max_record_bytes: usize,
+    /// The largest record, data and partition key together. `None`: what the stream takes.
+    pub max_record_bytes: Option<usize>,
     /// Kinesis requests.
     pub client_retry: RetryOptions,
 }

@@ -9,8 +9,8 @@ use aws_sdk_kinesis::config::{Builder, Config};
 use aws_sdk_kinesis::operation::RequestId;
 use aws_sdk_kinesis::primitives::{Blob, DateTime};
 use aws_sdk_kinesis::types::{
-    EncryptionType, PutRecordsRequestEntry, PutRecordsResultEntry, Record, Shard as SdkShard,
-    ShardFilter as SdkShardFilter, ShardFilterType, ShardIteratorType,
+    EncryptionType, PutRecordsRequestEntry, PutRecordsResultEntry, Record, RecordDistributionStrategy,
+    Shard as SdkShard, ShardFilter as SdkShardFilter, ShardFilterType, ShardIteratorType,
 };
 
 use super::access::{guarded, stream_access};
@@ -293,6 +293,12 @@ impl KinesisApi for AwsKinesis {
             arn: summary.stream_arn().to_owned(),
             created_millis: millis(summary.stream_creation_timestamp()),
             open_shards: u32::try_from(summary.open_shard_count()).unwrap_or_default(),
+            auto_distribution: summary.record_distribution_strategy()
+                == Some(&RecordDistributionStrategy::Auto),
+            max_record_bytes: summary
+                .max_record_size_in_kib()
+                .and_then(|kib| usize::try_from(kib).ok())
+                .map(|kib| kib * 1024),
             service_millis: date.millis(),
         })
     }
@@ -409,26 +415,26 @@ impl IteratorStart {
 }
 
 fn sdk_filter(filter: ShardFilter) -> Result<Option<SdkShardFilter>> {
-    let ShardFilter::FromTimestamp(millis) = filter else {
-        return Ok(None);
+    let builder = SdkShardFilter::builder();
+    let chosen = match filter {
+        ShardFilter::All => return Ok(None),
+        ShardFilter::Open => builder.r#type(ShardFilterType::AtLatest),
+        ShardFilter::FromTimestamp(millis) => builder
+            .r#type(ShardFilterType::FromTimestamp)
+            .timestamp(DateTime::from_millis(millis)),
     };
-    SdkShardFilter::builder()
-        .r#type(ShardFilterType::FromTimestamp)
-        .timestamp(DateTime::from_millis(millis))
-        .build()
-        .map(Some)
-        .map_err(|error| {
-            Error::new(
-                ErrorKind::Internal,
-                format!("a shard filter can't be made: {error}"),
-            )
-        })
+    chosen.build().map(Some).map_err(|error| {
+        Error::new(
+            ErrorKind::Internal,
+            format!("a shard filter can't be made: {error}"),
+        )
+    })
 }
 
 fn sdk_entry(entry: &PutEntry) -> Result<PutRecordsRequestEntry> {
     PutRecordsRequestEntry::builder()
         .data(Blob::new(entry.data.as_ref()))
-        .partition_key(&entry.partition_key)
+        .set_partition_key(entry.partition_key.clone())
         .set_explicit_hash_key(entry.explicit_hash_key.clone())
         .build()
         .map_err(|error| Error::new(ErrorKind::Internal, format!("an entry can't be made: {error}")))

@@ -53,6 +53,10 @@ pub struct StreamSummary {
     pub created_millis: i64,
     /// Shards that take records now.
     pub open_shards: u32,
+    /// True if the service takes no notice of partition keys (RecordDistributionStrategy AUTO).
+    pub auto_distribution: bool,
+    /// Most bytes of a record, where the answer tells.
+    pub max_record_bytes: Option<usize>,
     /// What the service's clock said when it answered, milliseconds since the epoch with the fraction of the second
     /// cut off (the HTTP header `Date`); none where the answer doesn't tell.
     pub service_millis: Option<i64>,
@@ -63,6 +67,8 @@ pub struct StreamSummary {
 pub enum ShardFilter {
     /// All that the stream still lists, closed ones too.
     All,
+    /// Those that take records now.
+    Open,
     /// Those that were open at this time (milliseconds since the epoch) or later.
     FromTimestamp(i64),
 }
@@ -107,8 +113,8 @@ impl Page {
 /// One entry of a PutRecords request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutEntry {
-    /// 1 to 256 characters.
-    pub partition_key: String,
+    /// 1 to 256 characters; none on streams with AUTO record distribution only.
+    pub partition_key: Option<String>,
     /// The payload.
     pub data: Bytes,
     /// Replaces the partition key's hash.

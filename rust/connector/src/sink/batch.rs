@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::service::PutEntry;
+use super::outgoing::Outgoing;
 
 /// Most entries in a PutRecords request (AWS limit).
 pub const MAX_ENTRIES: usize = 500;
@@ -17,14 +17,14 @@ pub const MAX_REQUEST_BYTES: usize = 5 * 1024 * 1024;
 
 /// What the service counts against the limits of records and requests: the data before its encoding, and the
 /// partition key. An explicit hash key is not counted.
-pub fn counted_bytes(partition_key: &str, data: &[u8]) -> usize {
-    partition_key.len() + data.len()
+pub fn counted_bytes(partition_key: Option<&str>, data: &[u8]) -> usize {
+    partition_key.map_or(0, str::len) + data.len()
 }
 
 /// The entries of a request to come.
 #[derive(Debug, Default)]
 struct Batch {
-    entries: Vec<PutEntry>,
+    entries: Vec<Outgoing>,
     bytes: usize,
     deadline: Option<Instant>,
 }
@@ -44,8 +44,9 @@ impl Batch {
 #[derive(Debug)]
 pub(super) struct Queue {
     max_buffered_time: Duration,
-    ready: VecDeque<Vec<PutEntry>>,
+    ready: VecDeque<Vec<Outgoing>>,
     open: Batch,
+    bytes: usize,
 }
 
 impl Queue {
@@ -55,6 +56,7 @@ impl Queue {
             max_buffered_time,
             ready: VecDeque::new(),
             open: Batch::default(),
+            bytes: 0,
         }
     }
 
@@ -64,8 +66,8 @@ impl Queue {
     }
 
     /// Adds an entry, closing the open batch before it where it doesn't fit and after it where it fills up.
-    pub(super) fn push(&mut self, entry: PutEntry, now: Instant) {
-        let bytes = counted_bytes(&entry.partition_key, &entry.data);
+    pub(super) fn push(&mut self, entry: Outgoing, now: Instant) {
+        let bytes = entry.bytes();
         if !self.open.takes(bytes) {
             self.seal();
         }
@@ -75,6 +77,7 @@ impl Queue {
         }
         self.open.entries.push(entry);
         self.open.bytes = self.open.bytes.saturating_add(bytes);
+        self.bytes += bytes;
         if self.open.is_full() {
             self.seal();
         }
@@ -90,11 +93,18 @@ impl Queue {
 
     /// The next batch to send: a full one, or the open one once it has waited long enough. It stays open, and may
     /// fill up, while nobody asks for it.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<Vec<PutEntry>> {
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Vec<Outgoing>> {
         if self.ready.is_empty() && self.open.deadline.is_some_and(|deadline| deadline <= now) {
             self.seal();
         }
-        self.ready.pop_front()
+        let next = self.ready.pop_front()?;
+        self.bytes -= next.iter().map(Outgoing::bytes).sum::<usize>();
+        Some(next)
+    }
+
+    /// The bytes of all that waits.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// When the open batch has waited long enough; none without an open batch.
@@ -111,6 +121,7 @@ impl Queue {
     pub(super) fn clear(&mut self) {
         self.ready = VecDeque::new();
         self.open = Batch::default();
+        self.bytes = 0;
     }
 }
 
@@ -118,14 +129,16 @@ impl Queue {
 mod tests {
     use bytes::Bytes;
 
+    use super::super::SinkRecord;
     use super::*;
 
-    fn entry(bytes: usize) -> PutEntry {
-        PutEntry {
-            partition_key: "key".into(),
+    fn entry(bytes: usize) -> Outgoing {
+        let record = SinkRecord {
+            partition_key: Some("key".into()),
             data: Bytes::from(vec![0; bytes - 3]),
             explicit_hash_key: None,
-        }
+        };
+        Outgoing::of(record, false)
     }
 
     fn sealed(queue: &mut Queue) -> Vec<usize> {
@@ -181,7 +194,7 @@ mod tests {
 
     #[test]
     fn keys_count_in_bytes_not_in_characters() {
-        assert_eq!(counted_bytes("é", b"ab"), 4);
+        assert_eq!(counted_bytes(Some("é"), b"ab"), 4);
     }
 
     #[test]

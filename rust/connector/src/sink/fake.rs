@@ -137,8 +137,12 @@ impl FakeStream {
 
     /// The partition keys of each call.
     pub(super) fn calls(&self) -> Vec<Vec<String>> {
-        let keys =
-            |entries: &Vec<PutEntry>| entries.iter().map(|entry| entry.partition_key.clone()).collect();
+        let keys = |entries: &Vec<PutEntry>| {
+            entries
+                .iter()
+                .filter_map(|entry| entry.partition_key.clone())
+                .collect()
+        };
         self.calls.lock().unwrap().iter().map(keys).collect()
     }
 

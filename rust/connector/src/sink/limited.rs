@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::fake::{FakeStream, Model};
 use super::tests::records;
-use super::{StreamWriter, WriterSettings};
+use super::{StreamFacts, StreamWriter, WriterSettings};
+use crate::config::SinkConfig;
 use crate::options;
 
 /// The writer's part of the options' defaults.
@@ -16,7 +17,10 @@ fn defaults() -> WriterSettings {
         ("kinesis.streamName".to_owned(), "orders".to_owned()),
         ("kinesis.region".to_owned(), "us-east-1".to_owned()),
     ]);
-    WriterSettings::from(&options::sink(&given).unwrap().options)
+    WriterSettings::of(&SinkConfig {
+        options: options::sink(&given).unwrap().options,
+        stream: StreamFacts::default(),
+    })
 }
 
 /// Writes so many rows in each of so many tasks and answers how often the records were sent: on average, and most.

@@ -1,10 +1,19 @@
 //! Writing records: batches for PutRecords, retry of what was not accepted.
 
+mod astray;
 mod batch;
 mod connect;
+mod facts;
+mod metrics;
+mod ordered;
+mod outgoing;
+mod pack;
 mod progress;
 mod put;
+mod shard_map;
+mod spans;
 mod validate;
+mod waiting;
 mod waits;
 mod writer;
 
@@ -19,13 +28,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
 
 pub use batch::{MAX_ENTRIES, MAX_REQUEST_BYTES, counted_bytes};
+pub use facts::{StreamFacts, stream_facts};
+pub use metrics::{WriterMetrics, metrics_together};
 pub use writer::WriterSettings;
 
 use connect::Connection;
-pub(crate) use progress::{Progress, SinkKey, StreamsProgress};
+pub(crate) use progress::{SinkKey, SinkStream, SinkStreams};
 
 use crate::config::SinkConfig;
 use crate::engine::Engine;
@@ -35,8 +45,8 @@ use crate::service::{KinesisApi, PutEntry};
 /// A record to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkRecord {
-    /// 1 to 256 characters.
-    pub partition_key: String,
+    /// 1 to 256 characters; none on streams with AUTO record distribution only.
+    pub partition_key: Option<String>,
     /// The payload.
     pub data: Bytes,
     /// A decimal number below 2^128 that replaces the partition key's hash.
@@ -56,22 +66,6 @@ impl From<SinkRecord> for PutEntry {
             explicit_hash_key,
         }
     }
-}
-
-/// What a writer did so far.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WriterMetrics {
-    /// Records accepted.
-    pub records: u64,
-    /// Bytes of their data.
-    pub bytes: u64,
-    /// PutRecords requests sent.
-    pub requests: u64,
-    /// Entries put again, and requests sent again as a whole.
-    pub retries: u64,
-    /// Entries and requests that the service throttled.
-    pub throttles: u64,
 }
 
 /// Writes the rows of one task. At least once; never a silent drop.
@@ -97,26 +91,22 @@ impl StreamWriter {
     /// Opens a writer, without I/O: the first request makes the client, and fails the writer if it can't. Must run
     /// in the runtime.
     pub fn open(engine: &Engine, config: SinkConfig) -> Result<Self> {
-        let settings = WriterSettings::from(&config.options);
-        let progress = engine.sink_progress(&config);
+        let settings = WriterSettings::of(&config);
+        let shared = engine.sink_stream(&config);
         let connection = Connection::on_demand(engine.clone(), config);
         Ok(Self {
-            writer: writer::Writer::start(connection, settings, progress)?,
+            writer: writer::Writer::start(connection, settings, shared)?,
         })
     }
 
     /// A writer over an interface to the stream. Must run in the runtime.
     pub fn new(api: Arc<dyn KinesisApi>, settings: WriterSettings) -> Result<Self> {
-        Self::with_progress(api, settings, Arc::default())
+        Self::sharing(api, settings, Arc::default())
     }
 
-    fn with_progress(
-        api: Arc<dyn KinesisApi>,
-        settings: WriterSettings,
-        progress: Arc<Progress>,
-    ) -> Result<Self> {
+    fn sharing(api: Arc<dyn KinesisApi>, settings: WriterSettings, shared: Arc<SinkStream>) -> Result<Self> {
         Ok(Self {
-            writer: writer::Writer::start(Connection::Made(api), settings, progress)?,
+            writer: writer::Writer::start(Connection::Made(api), settings, shared)?,
         })
     }
 

@@ -1,11 +1,14 @@
 //! Whether a stream takes anything from this process, and when it is given up.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::facts::Remembered;
+use super::shard_map::Shards;
 use crate::options::AccessOptions;
+use crate::recent::Recent;
 
 /// How long a stream may take nothing from this process before what waits for it fails. Longer than a reshard or an
 /// on-demand stream's growth keep it from taking anything, and short enough that a job doesn't hang for ever.
@@ -68,22 +71,28 @@ impl Progress {
 /// Which stream: the access to it, which decides on the account, and the name or the ARN.
 pub(crate) type SinkKey = (AccessOptions, String);
 
-/// The progress of the streams that this process writes to, as long as there are writers.
+/// What this process's writers of one stream share.
 #[derive(Debug, Default)]
-pub(crate) struct StreamsProgress(Mutex<Vec<(SinkKey, Weak<Progress>)>>);
+pub(crate) struct SinkStream {
+    pub(super) progress: Progress,
+    pub(super) shards: Shards,
+    pub(super) facts: Remembered,
+}
 
-impl StreamsProgress {
+/// The streams that this process writes to, kept from one batch to the next.
+#[derive(Debug, Default)]
+pub(crate) struct SinkStreams(Mutex<Recent<SinkKey, SinkStream>>);
+
+impl SinkStreams {
     /// The stream's, which all its writers share.
-    pub(crate) fn of(&self, stream: SinkKey) -> Arc<Progress> {
+    pub(crate) fn of(&self, stream: SinkKey) -> Arc<SinkStream> {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        streams.retain(|(_, progress)| progress.strong_count() > 0);
-        let known = streams.iter().find(|(known, _)| *known == stream);
-        if let Some(progress) = known.and_then(|(_, progress)| progress.upgrade()) {
-            return progress;
+        if let Some(known) = streams.get(&stream) {
+            return known;
         }
-        let progress = Arc::default();
-        streams.push((stream, Arc::downgrade(&progress)));
-        progress
+        let new = Arc::<SinkStream>::default();
+        streams.put(stream, Arc::clone(&new));
+        new
     }
 }
 
@@ -91,9 +100,9 @@ impl StreamsProgress {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_writers_of_a_stream_share_its_progress_as_long_as_there_are_any() {
-        let streams = StreamsProgress::default();
+    #[tokio::test]
+    async fn the_writers_of_a_stream_share_what_is_known_of_it() {
+        let streams = SinkStreams::default();
         let access = AccessOptions {
             region: None,
             endpoint_url: None,
@@ -110,9 +119,13 @@ mod tests {
         let one = streams.of(key("a"));
         assert!(Arc::ptr_eq(&one, &streams.of(key("a"))));
         assert!(!Arc::ptr_eq(&one, &streams.of(key("b"))));
+        let known = Arc::as_ptr(&one);
         drop(one);
-        let _other = streams.of(key("c"));
-        assert_eq!(streams.0.lock().unwrap().len(), 1);
+        assert_eq!(
+            Arc::as_ptr(&streams.of(key("a"))),
+            known,
+            "the next batch's writers too"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,25 +8,38 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::astray::{Astray, rows_of};
+use super::batch::MAX_REQUEST_BYTES;
 use super::connect::Connection;
-use super::progress::{PATIENCE, Progress};
+use super::metrics::Latencies;
+use super::ordered;
+use super::outgoing::Outgoing;
+use super::progress::{PATIENCE, SinkStream};
+use super::shard_map::ShardMap;
 use super::waits::Waits;
 use super::writer::{Phase, reached};
 use crate::error::{Error, ErrorKind, Result, unstopped};
-use crate::options::RetryOptions;
-use crate::service::{PutEntry, PutOutcome, RequestCounters};
+use crate::options::{RetryOptions, SinkOrdering};
+use crate::service::{KinesisApi, PutEntry, PutOutcome, RequestCounters};
+use crate::stream::HashRange;
 
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
 
 /// Counts of entries, shared by a writer's requests.
 #[derive(Debug, Default)]
 pub(super) struct EntryCounters {
+    rows: AtomicU64,
     records: AtomicU64,
     bytes: AtomicU64,
     retries: AtomicU64,
 }
 
 impl EntryCounters {
+    /// Rows accepted.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
     /// Entries accepted.
     pub(super) fn records(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
@@ -51,52 +64,87 @@ pub(super) struct Putter {
     pub(super) requests: Arc<RequestCounters>,
     pub(super) entries: EntryCounters,
     /// Shared by all writers of the stream in this process.
-    pub(super) progress: Arc<Progress>,
+    pub(super) shared: Arc<SinkStream>,
+    pub(super) latencies: Latencies,
+    pub(super) aggregation: bool,
+    pub(super) auto_distribution: bool,
+    pub(super) ordering: SinkOrdering,
+    pub(super) max_record_bytes: usize,
 }
 
 impl Putter {
+    /// The shards to make aggregates for. None where rows are put one by one.
+    pub(super) async fn shards_to_pack_for(&self) -> Option<Arc<ShardMap>> {
+        if !self.aggregation {
+            return None;
+        }
+        if self.auto_distribution {
+            // The service distributes aggregates as it does records.
+            return Some(ShardMap::of_one());
+        }
+        // Without a client there is no map, and the first put tells why.
+        let api = self.connection.get().await.ok()?;
+        self.shared.shards.get(&*api, &self.stream).await
+    }
+
     /// Puts entries, and those that fail again, until all are accepted. Gives up when the stream took nothing from
-    /// this process for [`PATIENCE`], when a failure can't pass, or when the writer failed meanwhile.
+    /// this process for [`PATIENCE`], when a failure can't pass, or when the writer failed meanwhile. `settled` hears
+    /// of the hash keys of what was accepted, once for each entry.
     pub(super) async fn put(
         &self,
-        mut pending: Vec<PutEntry>,
+        mut pending: Vec<Outgoing>,
         phase: &mut watch::Receiver<Phase>,
+        settled: impl Fn(&[HashRange]),
     ) -> Result<()> {
         let api = self.connection.get().await?;
         let total = pending.len();
         let mut waits = Waits::new(&self.retry);
         let mut failing_since = None;
+        let mut put_apart = Vec::new();
         loop {
-            let mut rest = pending.split_off(pending.len().min(waits.most()));
-            let sent = pending.len();
-            let failure = match api.put_records(&pending, &self.requests).await {
-                Ok(outcomes) if outcomes.len() == sent => self.keep_failed(&mut pending, outcomes),
-                Ok(outcomes) => return Err(self.misaligned(sent, outcomes.len())),
-                Err(error) => Some(self.failed_whole(error, sent + rest.len())?),
+            let mut sent = self.next_round(&mut pending, waits.most());
+            let count = sent.len();
+            let entries: Vec<PutEntry> = sent.iter().map(|outgoing| outgoing.entry.clone()).collect();
+            let start = Instant::now();
+            let answer = api.put_records(&entries, &self.requests).await;
+            self.latencies.add(start.elapsed());
+            let (failure, astray) = match answer {
+                Ok(outcomes) if outcomes.len() == count => self.keep_failed(&mut sent, outcomes, &settled),
+                Ok(outcomes) => return Err(self.misaligned(count, outcomes.len())),
+                Err(error) => {
+                    let failure = self.failed_whole(error, count + pending.len())?;
+                    (Some(failure), Astray::default())
+                }
             };
-            let failed = pending.len();
-            if failed < sent {
-                self.progress.accepted();
+            drop(entries);
+            let failed = sent.len();
+            if failed < count {
+                self.shared.progress.accepted();
             }
-            // To the end with those that failed: they may all be of a shard that takes none for long.
-            rest.append(&mut pending);
-            pending = rest;
+            match self.ordering {
+                // To the end with those that failed: they may all be of a shard that takes none for long.
+                SinkOrdering::None => pending.append(&mut sent),
+                SinkOrdering::Key => ordered::put_back(&mut pending, sent),
+            }
+            self.put_rows_again(&*api, astray, &mut pending, &mut put_apart, &settled)
+                .await;
             if pending.is_empty() {
+                settled(&put_apart);
                 return Ok(());
             }
-            let mut wait = waits.after(sent, sent - failed);
+            let mut wait = waits.after(count, count - failed);
             let again = match &failure {
                 Some(Failure::Entry { .. }) => failed,
                 Some(Failure::Request(_)) | None => 0,
             };
             if let Some(failure) = failure {
                 let since = *failing_since.get_or_insert_with(Instant::now);
-                let patience = self.progress.patience(since).filter(|_| self.retry.retries > 0);
-                let Some(patience) = patience else {
+                let patience = self.shared.progress.patience(since);
+                let Some(patience) = patience.filter(|_| self.retry.retries > 0) else {
                     return Err(self.give_up(pending.len(), total, failure));
                 };
                 wait = wait.min(patience);
-                self.report(&failure, pending.len(), sent - failed, wait);
+                self.report(&failure, pending.len(), count - failed, wait);
             }
             tokio::select! {
                 biased;
@@ -108,10 +156,68 @@ impl Putter {
         }
     }
 
+    /// Takes what goes into one request: at most so many entries, and no more bytes than it may have.
+    fn next_round(&self, pending: &mut Vec<Outgoing>, most: usize) -> Vec<Outgoing> {
+        match self.ordering {
+            SinkOrdering::None => {
+                let mut bytes = 0usize;
+                let fit = pending
+                    .iter()
+                    .take(most)
+                    .enumerate()
+                    .take_while(|(place, entry)| {
+                        bytes += entry.bytes();
+                        *place == 0 || bytes <= MAX_REQUEST_BYTES
+                    });
+                let rest = pending.split_off(fit.count());
+                std::mem::replace(pending, rest)
+            }
+            SinkOrdering::Key => ordered::apart(pending, most),
+        }
+    }
+
+    /// Where aggregates landed in shards that don't take all of their rows' hash keys, readers such as the KCL pass over
+    /// them, and rely on the producer to put these rows again.
+    async fn put_rows_again(
+        &self,
+        api: &dyn KinesisApi,
+        astray: Astray,
+        pending: &mut Vec<Outgoing>,
+        put_apart: &mut Vec<HashRange>,
+        settled: &impl Fn(&[HashRange]),
+    ) {
+        let Some(outdated) = astray.outdated() else {
+            return;
+        };
+        let map = self.shared.shards.newer_than(outdated, api, &self.stream).await;
+        for (outgoing, shard) in astray.aggregates {
+            let holds = |map: &Arc<ShardMap>| outgoing.span.is_some_and(|span| map.holds(&shard, span));
+            // Into aggregates for the shards as they are now; one by one where those aren't known, or weren't as told.
+            let told = map.as_ref().filter(|map| !outgoing.again && map.knows(&shard));
+            let first = outgoing.span.filter(|_| !outgoing.again);
+            let rows = match map.as_ref().is_some_and(holds) {
+                true => None,
+                false => rows_of(&outgoing, told, self.max_record_bytes),
+            };
+            let Some(rows) = rows else {
+                self.count(&outgoing);
+                settled(first.as_slice());
+                continue;
+            };
+            tracing::debug!(
+                stream = %self.stream,
+                rows = outgoing.rows,
+                "an aggregate landed in a shard that doesn't take all of its hash keys; putting its rows again"
+            );
+            put_apart.extend(first);
+            pending.extend(rows);
+        }
+    }
+
     /// What a request that failed, all its retries too, means for its entries. They are put again if the stream only
     /// throttles, or took something not long ago: then the failure is likely to pass.
     fn failed_whole(&self, error: Error, left: usize) -> Result<Failure> {
-        let may_pass = error.kind() == ErrorKind::Throttled || self.progress.accepts();
+        let may_pass = error.kind() == ErrorKind::Throttled || self.shared.progress.accepts();
         if self.retry.retries == 0 || !error.is_retryable() || !may_pass {
             return Err(error.with("recordsNotAccepted", left.to_string()));
         }
@@ -121,7 +227,7 @@ impl Putter {
 
     fn report(&self, failure: &Failure, waiting: usize, accepted: usize, wait: Duration) {
         let wait_ms = wait.as_millis() as u64;
-        if accepted == 0 && self.progress.warning_due() {
+        if accepted == 0 && self.shared.progress.warning_due() {
             tracing::warn!(
                 stream = %self.stream,
                 waiting,
@@ -133,16 +239,26 @@ impl Putter {
         }
     }
 
-    /// Counts what was accepted and leaves the failed entries, in their order; answers the last failure.
-    fn keep_failed(&self, pending: &mut Vec<PutEntry>, outcomes: Vec<PutOutcome>) -> Option<Failure> {
-        let mut failed = Vec::new();
+    /// Counts what was accepted and leaves the failed entries, in their order; answers the last failure, and what landed
+    /// elsewhere than it should.
+    fn keep_failed(
+        &self,
+        sent: &mut Vec<Outgoing>,
+        outcomes: Vec<PutOutcome>,
+        settled: &impl Fn(&[HashRange]),
+    ) -> (Option<Failure>, Astray) {
+        let map = self.shared.shards.known();
+        let map = map.filter(|_| self.aggregation && !self.auto_distribution);
+        let (mut failed, mut spans) = (Vec::new(), Vec::new());
         let mut last = None;
-        let (mut records, mut bytes) = (0u64, 0u64);
-        for (entry, outcome) in pending.drain(..).zip(outcomes) {
+        let mut astray = Astray::of(map);
+        for (outgoing, outcome) in sent.drain(..).zip(outcomes) {
             last = Some(match outcome {
-                PutOutcome::Accepted { .. } => {
-                    records += 1;
-                    bytes += entry.data.len() as u64;
+                PutOutcome::Accepted { shard, .. } => {
+                    if let Some(kept) = astray.unless_right(outgoing, shard) {
+                        self.count(&kept);
+                        spans.extend(kept.span.filter(|_| !kept.again));
+                    }
                     continue;
                 }
                 PutOutcome::Throttled { message } => {
@@ -159,12 +275,21 @@ impl Putter {
                     message,
                 },
             });
-            failed.push(entry);
+            failed.push(outgoing);
         }
-        *pending = failed;
-        self.entries.records.fetch_add(records, Ordering::Relaxed);
-        self.entries.bytes.fetch_add(bytes, Ordering::Relaxed);
-        last
+        *sent = failed;
+        settled(&spans);
+        (last, astray)
+    }
+
+    /// Counts an entry that was accepted, and is where it should be.
+    fn count(&self, outgoing: &Outgoing) {
+        let entries = &self.entries;
+        entries.rows.fetch_add(outgoing.rows.into(), Ordering::Relaxed);
+        entries.records.fetch_add(1, Ordering::Relaxed);
+        entries
+            .bytes
+            .fetch_add(outgoing.entry.data.len() as u64, Ordering::Relaxed);
     }
 
     fn give_up(&self, left: usize, total: usize, failure: Failure) -> Error {

@@ -14,7 +14,7 @@ use super::fake::{Answer, FakeStream};
 use super::progress::PATIENCE;
 use super::{SinkRecord, StreamWriter, WriterSettings};
 use crate::error::{Error, ErrorKind};
-use crate::options::RetryOptions;
+use crate::options::{RetryOptions, SinkOrdering};
 
 /// So long that only a full batch or a flush sends.
 const NEVER: Duration = Duration::MAX;
@@ -25,6 +25,9 @@ fn settings() -> WriterSettings {
         max_connections: 8,
         max_buffered_time: NEVER,
         max_record_bytes: 1024 * 1024,
+        aggregation: false,
+        ordering: SinkOrdering::None,
+        auto_distribution: false,
         retry: RetryOptions {
             retries: 3,
             interval: Duration::from_secs(1),
@@ -40,7 +43,7 @@ fn writer(stream: &Arc<FakeStream>, settings: WriterSettings) -> StreamWriter {
 
 pub(super) fn records(keys: std::ops::Range<usize>) -> Vec<SinkRecord> {
     keys.map(|key| SinkRecord {
-        partition_key: key.to_string(),
+        partition_key: Some(key.to_string()),
         data: Bytes::from_static(b"four"),
         explicit_hash_key: None,
     })
@@ -55,7 +58,7 @@ fn accepted_keys(stream: &FakeStream) -> Vec<String> {
     let mut keys: Vec<_> = stream
         .accepted()
         .into_iter()
-        .map(|entry| entry.partition_key)
+        .filter_map(|entry| entry.partition_key)
         .collect();
     keys.sort_by_key(|key| key.parse::<usize>().unwrap());
     keys
@@ -96,7 +99,7 @@ async fn an_entry_carries_key_data_and_hash_key() {
     let stream = FakeStream::open([]);
     let writer = writer(&stream, settings());
     let record = SinkRecord {
-        partition_key: "schlüssel".into(),
+        partition_key: Some("schlüssel".into()),
         data: Bytes::new(),
         explicit_hash_key: Some("170141183460469231731687303715884105728".into()),
     };
@@ -311,7 +314,7 @@ async fn a_writer_that_gets_nothing_through_waits_as_long_as_another_of_the_proc
     let progress = Arc::default();
     let open = |stream: &Arc<FakeStream>| {
         let stream: Arc<FakeStream> = Arc::clone(stream);
-        StreamWriter::with_progress(stream, settings(), Arc::clone(&progress)).unwrap()
+        StreamWriter::sharing(stream, settings(), Arc::clone(&progress)).unwrap()
     };
     let (starved, served) = (
         FakeStream::open((0..400).map(|_| Answer::Throttle)),
@@ -501,7 +504,7 @@ async fn a_flush_after_a_refused_record_tells_when_those_before_it_fail() {
     let writer = writer(&stream, settings());
     writer.write(records(0..2)).await.unwrap();
     let mut bad = records(2..3);
-    bad[0].partition_key.clear();
+    bad[0].partition_key = Some(String::new());
     assert_eq!(writer.write(bad).await.unwrap_err().kind(), ErrorKind::InvalidRow);
     assert_eq!(writer.flush().await.unwrap_err().kind(), ErrorKind::Access);
 }

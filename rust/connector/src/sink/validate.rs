@@ -11,15 +11,28 @@ const MAX_KEY_CHARACTERS: usize = 256;
 const LARGEST_RECORD_BYTES: usize = 10 * 1024 * 1024;
 
 /// Checks all records, so that none of them is taken over when one is bad.
-pub(super) fn validate(records: &[SinkRecord], max_record_bytes: usize) -> Result<()> {
+pub(super) fn validate(records: &[SinkRecord], max_record_bytes: usize, keyless: bool) -> Result<()> {
     records.iter().try_for_each(|record| {
-        partition_key(&record.partition_key)?;
+        match &record.partition_key {
+            Some(key) => partition_key(key)?,
+            None if keyless => {}
+            None => return Err(no_key()),
+        }
         record
             .explicit_hash_key
             .as_deref()
             .map_or(Ok(()), explicit_hash_key)?;
         size(record, max_record_bytes)
     })
+}
+
+fn no_key() -> Error {
+    Error::new(
+        ErrorKind::InvalidRow,
+        "A row has no partitionKey. Only a stream with AUTO record distribution takes such records, and this one has \
+         another, or may not be asked (kinesis:DescribeStreamSummary): give such rows a key, or filter them out.",
+    )
+    .with("column", "partitionKey")
 }
 
 fn partition_key(key: &str) -> Result<()> {
@@ -75,7 +88,7 @@ fn explicit_hash_key(key: &str) -> Result<()> {
 }
 
 fn size(record: &SinkRecord, max_record_bytes: usize) -> Result<()> {
-    let bytes = counted_bytes(&record.partition_key, &record.data);
+    let bytes = counted_bytes(record.partition_key.as_deref(), &record.data);
     if bytes <= max_record_bytes {
         return Ok(());
     }
@@ -93,7 +106,7 @@ fn size(record: &SinkRecord, max_record_bytes: usize) -> Result<()> {
             "A row makes a record of {bytes} bytes ({} of data, {} of partitionKey), the limit is \
              {max_record_bytes}: {cure}.",
             record.data.len(),
-            record.partition_key.len()
+            record.partition_key.as_ref().map_or(0, String::len)
         ),
     )
     .with("column", "data")
@@ -110,14 +123,14 @@ mod tests {
 
     fn record(key: &str, data: usize, hash_key: Option<&str>) -> SinkRecord {
         SinkRecord {
-            partition_key: key.into(),
+            partition_key: Some(key.into()),
             data: Bytes::from(vec![b'x'; data]),
             explicit_hash_key: hash_key.map(Into::into),
         }
     }
 
     fn refusal(record: SinkRecord, limit: usize) -> Error {
-        let error = validate(&[record], limit).unwrap_err();
+        let error = validate(&[record], limit, false).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRow);
         assert!(!error.is_retryable());
         error
@@ -125,13 +138,19 @@ mod tests {
 
     #[test]
     fn partition_keys_have_1_to_256_characters() {
-        validate(&[record("k", 0, None), record(&"k".repeat(256), 1, None)], MIB).unwrap();
+        validate(
+            &[record("k", 0, None), record(&"k".repeat(256), 1, None)],
+            MIB,
+            false,
+        )
+        .unwrap();
         validate(
             &[
                 record(&"é".repeat(256), 1, None),
                 record(&"😀".repeat(256), 1, None),
             ],
             MIB,
+            false,
         )
         .unwrap();
         assert!(refusal(record("", 1, None), MIB).message().contains("empty"));
@@ -141,15 +160,26 @@ mod tests {
     }
 
     #[test]
+    fn a_record_without_a_key_is_for_streams_that_need_none() {
+        let record = SinkRecord {
+            partition_key: None,
+            ..record("", 10, None)
+        };
+        validate(std::slice::from_ref(&record), 10, true).unwrap();
+        let error = refusal(record, 10);
+        assert!(error.message().contains("AUTO record distribution"), "{error}");
+    }
+
+    #[test]
     fn data_may_be_empty() {
-        validate(&[record("k", 0, None)], 1).unwrap();
+        validate(&[record("k", 0, None)], 1, false).unwrap();
     }
 
     #[test]
     fn explicit_hash_keys_are_decimals_below_2_to_128() {
         let largest = u128::MAX.to_string();
         for good in ["0", "1", "99", largest.as_str()] {
-            validate(&[record("k", 1, Some(good))], MIB).unwrap();
+            validate(&[record("k", 1, Some(good))], MIB, false).unwrap();
         }
         let bad = [
             ("", "not a decimal"),
@@ -171,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_size_limit_counts_data_and_partition_key() {
-        validate(&[record("key", MIB - 3, Some("5"))], MIB).unwrap();
+        validate(&[record("key", MIB - 3, Some("5"))], MIB, false).unwrap();
         let error = refusal(record("key", MIB - 2, None), MIB);
         for part in [
             "1048577 bytes",

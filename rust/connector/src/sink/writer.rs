@@ -1,5 +1,6 @@
 //! The writer's inside: takes records, sends batches as connections are free, and keeps the first failure.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -7,15 +8,23 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::batch::Queue;
 use super::connect::Connection;
-use super::progress::Progress;
+use super::metrics::Latencies;
+use super::outgoing::Outgoing;
+use super::progress::SinkStream;
 use super::put::{EntryCounters, Putter};
+use super::shard_map::ShardMap;
 use super::validate::validate;
+use super::waiting::Waiting;
 use super::{SinkRecord, WriterMetrics};
+use crate::config::SinkConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{RetryOptions, SinkOptions};
-use crate::service::{PutEntry, RequestCounters};
+use crate::options::{RetryOptions, SinkOrdering};
+use crate::service::RequestCounters;
+use crate::stream::HashRange;
+
+/// What every stream takes in a record, unless it was set up for more.
+const DEFAULT_RECORD_BYTES: usize = 1024 * 1024;
 
 /// What a writer needs to know of the sink's options.
 #[derive(Clone, Debug)]
@@ -28,17 +37,29 @@ pub struct WriterSettings {
     pub max_buffered_time: Duration,
     /// Most bytes of a record's data and partition key.
     pub max_record_bytes: usize,
+    /// Whether rows of one shard are put as aggregates in the KPL's format, where the shards can be listed.
+    pub aggregation: bool,
+    /// Which rows must arrive in their order.
+    pub ordering: SinkOrdering,
+    /// True if the service takes no notice of partition keys: rows need none, and belong to no shard.
+    pub auto_distribution: bool,
     /// How entries that were not accepted are put again.
     pub retry: RetryOptions,
 }
 
-impl From<&SinkOptions> for WriterSettings {
-    fn from(options: &SinkOptions) -> Self {
+impl WriterSettings {
+    /// What the options say, and where they don't, what is known of the stream.
+    pub(super) fn of(config: &SinkConfig) -> Self {
+        let SinkConfig { options, stream } = config;
+        let max_record_bytes = options.max_record_bytes.or(stream.max_record_bytes);
         Self {
             stream: options.stream.name.clone(),
             max_connections: options.max_connections,
             max_buffered_time: options.max_buffered_time,
-            max_record_bytes: options.max_record_bytes,
+            max_record_bytes: max_record_bytes.unwrap_or(DEFAULT_RECORD_BYTES),
+            aggregation: options.aggregation,
+            ordering: options.ordering,
+            auto_distribution: stream.auto_distribution,
             retry: options.client_retry,
         }
     }
@@ -66,6 +87,9 @@ pub(super) struct Writer {
     putter: Putter,
     max_connections: usize,
     max_record_bytes: usize,
+    ordering: SinkOrdering,
+    keyless: bool,
+    waited: AtomicU64,
     runtime: Handle,
     state: Mutex<State>,
     phase: watch::Sender<Phase>,
@@ -76,8 +100,11 @@ pub(super) struct Writer {
 }
 
 struct State {
-    queue: Queue,
+    queue: Waiting,
     in_flight: usize,
+    bytes_in_flight: usize,
+    /// Most bytes that were taken and not yet accepted.
+    most_bytes: usize,
     /// The first put that failed for good.
     failure: Option<Error>,
     /// The first record that was refused before it was taken.
@@ -97,7 +124,7 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         settings: WriterSettings,
-        progress: Arc<Progress>,
+        shared: Arc<SinkStream>,
     ) -> Result<Arc<Self>> {
         let runtime = Handle::try_current().map_err(|_| {
             Error::new(
@@ -110,6 +137,9 @@ impl Writer {
             max_connections,
             max_buffered_time,
             max_record_bytes,
+            aggregation,
+            ordering,
+            auto_distribution,
             retry,
         } = settings;
         let writer = Arc::new(Self {
@@ -119,14 +149,24 @@ impl Writer {
                 retry,
                 requests: Arc::new(RequestCounters::default()),
                 entries: EntryCounters::default(),
-                progress,
+                latencies: Latencies::default(),
+                shared,
+                aggregation,
+                auto_distribution,
+                ordering,
+                max_record_bytes,
             },
             max_connections: max_connections.max(1),
             max_record_bytes,
+            ordering,
+            keyless: auto_distribution,
+            waited: AtomicU64::new(0),
             runtime,
             state: Mutex::new(State {
-                queue: Queue::new(max_buffered_time),
+                queue: Waiting::new(max_buffered_time, max_record_bytes, ordering),
                 in_flight: 0,
+                bytes_in_flight: 0,
+                most_bytes: 0,
                 failure: None,
                 refusal: None,
             }),
@@ -140,25 +180,30 @@ impl Writer {
 
     pub(super) async fn write(self: &Arc<Self>, records: Vec<SinkRecord>) -> Result<()> {
         self.lock().may_take()?;
-        if let Err(refusal) = validate(&records, self.max_record_bytes) {
+        if let Err(refusal) = validate(&records, self.max_record_bytes, self.keyless) {
             self.lock().refusal.get_or_insert_with(|| refusal.clone());
             return Err(refusal);
         }
-        let mut entries: Vec<PutEntry> = records.into_iter().map(PutEntry::from).collect();
+        let map = self.putter.shards_to_pack_for().await;
+        let hashed = map.is_some() || self.ordering == SinkOrdering::Key;
+        let mut rows: Vec<_> = records
+            .into_iter()
+            .map(|record| Outgoing::of(record, hashed))
+            .collect();
         loop {
             // Made before the look, so that no news is missed in between.
             let changed = self.changed.notified();
-            if self.take(&mut entries)? {
+            if self.take(&mut rows, map.as_ref())? {
                 break;
             }
-            changed.await;
+            self.waiting(changed).await;
         }
         self.dispatch();
         Ok(())
     }
 
-    /// Takes all entries or, while a full batch waits for a connection, none.
-    fn take(&self, entries: &mut Vec<PutEntry>) -> Result<bool> {
+    /// Takes all rows or, while a full batch waits for a connection, none.
+    fn take(&self, rows: &mut Vec<Outgoing>, map: Option<&Arc<ShardMap>>) -> Result<bool> {
         let mut state = self.lock();
         state.may_take()?;
         if !state.queue.has_room() {
@@ -166,10 +211,13 @@ impl Writer {
         }
         let now = Instant::now();
         let before = state.queue.deadline();
-        for entry in entries.drain(..) {
-            state.queue.push(entry, now);
+        state.queue.pack_for(map, now);
+        for row in rows.drain(..) {
+            state.queue.push(row, now);
         }
-        let opened = before.is_none() && state.queue.deadline().is_some();
+        state.most_bytes = state.most_bytes.max(state.queue.bytes() + state.bytes_in_flight);
+        let after = state.queue.deadline();
+        let opened = after.is_some_and(|after| before.is_none_or(|before| after < before));
         drop(state);
         if opened {
             self.timer_news.notify_one();
@@ -180,7 +228,7 @@ impl Writer {
     pub(super) async fn flush(self: &Arc<Self>) -> Result<()> {
         loop {
             let changed = self.changed.notified();
-            self.lock().queue.seal();
+            self.lock().queue.seal(Instant::now());
             self.dispatch();
             {
                 let state = self.lock();
@@ -188,8 +236,16 @@ impl Writer {
                     return state.failure.clone().map_or(Ok(()), Err);
                 }
             }
-            changed.await;
+            self.waiting(changed).await;
         }
+    }
+
+    /// Waits, and counts how long.
+    async fn waiting(&self, changed: impl Future<Output = ()>) {
+        let start = Instant::now();
+        changed.await;
+        let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.waited.fetch_add(micros, Ordering::Relaxed);
     }
 
     pub(super) fn metrics(&self) -> WriterMetrics {
@@ -197,11 +253,15 @@ impl Writer {
             requests, entries, ..
         } = &self.putter;
         WriterMetrics {
-            records: entries.records(),
+            records: entries.rows(),
+            kinesis_records: entries.records(),
             bytes: entries.bytes(),
             requests: requests.requests(),
             retries: entries.retries() + requests.retries(),
             throttles: requests.throttles(),
+            wait_millis: self.waited.load(Ordering::Relaxed) / 1_000,
+            max_buffered_bytes: self.lock().most_bytes as u64,
+            put_latencies: self.putter.latencies.counts(),
         }
     }
 
@@ -216,30 +276,42 @@ impl Writer {
     fn dispatch(self: &Arc<Self>) {
         // The lock is not held while a task starts: a runtime that shuts down drops the task, and with it its
         // `InFlight`, at once.
-        while let Some(entries) = self.next_batch() {
+        while let Some((entries, bytes)) = self.next_batch() {
             self.changed.notify_waiters();
             let in_flight = InFlight {
                 writer: Arc::clone(self),
+                bytes,
                 ended: false,
             };
             self.runtime.spawn(in_flight.run(entries));
         }
     }
 
-    fn next_batch(&self) -> Option<Vec<PutEntry>> {
+    fn next_batch(&self) -> Option<(Vec<Outgoing>, usize)> {
         let mut state = self.lock();
         if state.in_flight >= self.max_connections {
             return None;
         }
         let entries = state.queue.pop(Instant::now())?;
+        let bytes = entries.iter().map(Outgoing::bytes).sum();
         state.in_flight += 1;
-        Some(entries)
+        state.bytes_in_flight += bytes;
+        Some((entries, bytes))
     }
 
-    fn request_ended(self: &Arc<Self>, outcome: Result<()>) {
+    /// Entries with these hash keys were accepted, so that those that wait for them may go.
+    fn settled(self: &Arc<Self>, spans: &[HashRange]) {
+        if self.ordering == SinkOrdering::Key {
+            self.lock().queue.settled(spans);
+            self.dispatch();
+        }
+    }
+
+    fn request_ended(self: &Arc<Self>, bytes: usize, outcome: Result<()>) {
         {
             let mut state = self.lock();
             state.in_flight -= 1;
+            state.bytes_in_flight -= bytes;
             if let Err(error) = outcome {
                 state.failure.get_or_insert(error);
                 state.queue.clear();
@@ -293,17 +365,18 @@ impl Writer {
 /// A request under way. However its task ends, by a panic or with the runtime, it is counted out.
 struct InFlight {
     writer: Arc<Writer>,
+    bytes: usize,
     ended: bool,
 }
 
 impl InFlight {
-    async fn run(mut self, entries: Vec<PutEntry>) {
+    async fn run(mut self, entries: Vec<Outgoing>) {
         let writer = Arc::clone(&self.writer);
         let (mut broken, mut closed) = (writer.phase.subscribe(), writer.phase.subscribe());
         tokio::select! {
-            outcome = writer.putter.put(entries, &mut broken) => {
+            outcome = writer.putter.put(entries, &mut broken, |spans| writer.settled(spans)) => {
                 self.ended = true;
-                writer.request_ended(outcome);
+                writer.request_ended(self.bytes, outcome);
             }
             () = reached(&mut closed, Phase::Closed) => {}
         }
@@ -313,7 +386,7 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         if !self.ended {
-            self.writer.request_ended(Err(Error::new(
+            self.writer.request_ended(self.bytes, Err(Error::new(
                 ErrorKind::Internal,
                 format!(
                     "Stream {}: a PutRecords request ended without an answer; which of its records were accepted \

@@ -62,6 +62,8 @@ impl KinesisApi for Kinesis {
             arn: "arn:aws:kinesis:us-east-1:123456789012:stream/events".into(),
             created_millis: stream.created,
             open_shards: stream.open_ids().len() as u32,
+            auto_distribution: false,
+            max_record_bytes: None,
             service_millis: Some(stream.now - stream.now.rem_euclid(1_000)),
         })
     }
@@ -70,6 +72,7 @@ impl KinesisApi for Kinesis {
         let listing = self.stream().list().into_iter();
         let wanted = listing.filter(|(_, closed)| match filter {
             ShardFilter::All => true,
+            ShardFilter::Open => closed.is_none(),
             ShardFilter::FromTimestamp(millis) => closed.is_none_or(|closed| closed >= millis),
         });
         Ok(wanted.map(|(shard, _)| shard).collect())

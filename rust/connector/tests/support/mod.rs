@@ -8,6 +8,7 @@ pub mod late;
 pub mod policies;
 pub mod scripted;
 pub mod stub;
+pub mod written;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind as IoErrorKind;

@@ -111,6 +111,8 @@ impl KinesisApi for Scripted {
             arn: "arn:aws:kinesis:us-east-1:000000000000:stream/events".to_owned(),
             created_millis: CREATED,
             open_shards: 1,
+            auto_distribution: false,
+            max_record_bytes: None,
             service_millis: None,
         })
     }

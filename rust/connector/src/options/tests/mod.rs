@@ -52,10 +52,3 @@ fn assert_refused(error: &Error, key: &str, message: &str) {
     assert!(!error.is_retryable());
     assert_eq!(error.context(), [("option", key.to_owned())]);
 }
-
-#[track_caller]
-fn assert_not_supported(error: &Error, key: &str, message: &str) {
-    assert_eq!(error.message(), message);
-    assert_eq!(error.kind(), ErrorKind::NotSupported);
-    assert_eq!(error.context(), [("option", key.to_owned())]);
-}

@@ -16,9 +16,10 @@ fn defaults() {
             },
             access: read(&[]).access,
             aggregation: false,
+            ordering: SinkOrdering::None,
             max_buffered_time: Duration::from_secs(1),
             max_connections: 8,
-            max_record_bytes: 1 << 20,
+            max_record_bytes: None,
             client_retry: RetryOptions {
                 retries: 5,
                 interval: Duration::from_secs(1),
@@ -32,17 +33,19 @@ fn defaults() {
 #[test]
 fn every_key_is_read() {
     let options = write(&[
-        ("kinesis.sink.aggregationEnabled", "False"),
+        ("kinesis.sink.aggregationEnabled", "True"),
+        ("kinesis.sink.ordering", "KEY"),
         ("kinesis.sink.recordMaxBufferedTimeMs", "0"),
         ("kinesis.sink.maxConnections", "256"),
         ("kinesis.sink.maxRecordBytes", "10m"),
         ("kinesis.clientNumRetries", "3"),
         ("kinesis.region", "us-east-1"),
     ]);
-    assert!(!options.aggregation);
+    assert!(options.aggregation);
+    assert_eq!(options.ordering, SinkOrdering::Key);
     assert_eq!(options.max_buffered_time, Duration::ZERO);
     assert_eq!(options.max_connections, 256);
-    assert_eq!(options.max_record_bytes, 10_485_760);
+    assert_eq!(options.max_record_bytes, Some(10_485_760));
     assert_eq!(options.client_retry.retries, 3);
     assert_eq!(options.access.region.as_deref(), Some("us-east-1"));
 }
@@ -57,6 +60,7 @@ fn bad_values_say_what_is_allowed() {
             ": it is not a whole number",
             "a whole number from 0 to 3600000",
         ),
+        ("kinesis.sink.ordering", "shard", "", "none or key"),
         (
             "kinesis.sink.maxConnections",
             "0",
@@ -88,16 +92,6 @@ fn bad_values_say_what_is_allowed() {
             &format!("{key} is \"{value}\"{why}. Allowed: {allowed}"),
         );
     }
-}
-
-#[test]
-fn aggregation_is_not_built_yet() {
-    assert_not_supported(
-        &write_error(&[("kinesis.sink.aggregationEnabled", "true")]),
-        "kinesis.sink.aggregationEnabled",
-        "kinesis.sink.aggregationEnabled true is not supported in this version: leave it out; the default is false in \
-         this version, and each row is put as a record of its own",
-    );
 }
 
 #[test]

@@ -26,6 +26,10 @@ private[sparkkinesis] object EngineConfig {
   /** For a sink. */
   def sink(options: KinesisOptions): EngineConfig = build(options)
 
+  /** For the tasks of a sink, with what the driver found out of the stream. */
+  def sink(options: KinesisOptions, streamFacts: String): EngineConfig =
+    build(options, "stream" -> Json.read(streamFacts))
+
   private def build(options: KinesisOptions, more: (String, AnyRef)*): EngineConfig = {
     val fields = new ju.LinkedHashMap[String, AnyRef]()
     fields.put("version", Int.box(Version))

@@ -19,6 +19,9 @@ private[sparkkinesis] object Json {
   /** A string in an object. */
   def string(json: String, field: String): String = mapper.readTree(json).get(field).asText()
 
+  /** A field of an object, true or false; false if it is missing. */
+  def flag(json: String, field: String): Boolean = mapper.readTree(json).path(field).asBoolean(false)
+
   /** The strings of an array in an object; none if it is missing. */
   def strings(json: String, field: String): Seq[String] =
     Option(mapper.readTree(json).get(field)).toSeq.flatMap(_.elements().asScala.map(_.asText()))

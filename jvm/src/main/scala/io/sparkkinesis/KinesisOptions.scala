@@ -147,7 +147,7 @@ private[sparkkinesis] object KinesisOptions {
    * What is wrong with options is the caller's mistake, so it comes as such: PySpark makes an exception of its own of
    * an IllegalArgumentException. The engine's exception is its cause.
    */
-  private def refusal(error: KinesisConnectorException): RuntimeException = {
+  private[sparkkinesis] def refusal(error: KinesisConnectorException): RuntimeException = {
     import KinesisConnectorException.{INVALID_OPTION, NOT_SUPPORTED}
     val ofOption = error.kind() == NOT_SUPPORTED && error.context().containsKey("option")
     if (error.kind() == INVALID_OPTION || ofOption) new IllegalArgumentException(error.getMessage, error) else error

@@ -2,10 +2,11 @@ package io.sparkkinesis
 
 import java.{util => ju}
 
-import io.sparkkinesis.sink.KinesisWriteBuilder
+import io.sparkkinesis.sink.{KinesisWriteBuilder, WrittenMetrics}
 import io.sparkkinesis.source.KinesisScan
 import org.apache.spark.sql.connector.catalog.{SupportsRead, SupportsWrite, Table, TableCapability}
 import org.apache.spark.sql.connector.read.ScanBuilder
+import org.apache.spark.sql.connector.read.streaming.ReportsSinkMetrics
 import org.apache.spark.sql.connector.write.{LogicalWriteInfo, WriteBuilder}
 import org.apache.spark.sql.types._
 import org.apache.spark.sql.util.CaseInsensitiveStringMap
@@ -18,7 +19,10 @@ import org.apache.spark.sql.util.CaseInsensitiveStringMap
 private[sparkkinesis] class KinesisTable(own: KinesisOptions, readSchema: StructType)
     extends Table
     with SupportsRead
-    with SupportsWrite {
+    with SupportsWrite
+    with ReportsSinkMetrics {
+
+  private val written = new WrittenMetrics
 
   override def name(): String = s"KinesisTable[${own.stream}]"
 
@@ -40,8 +44,11 @@ private[sparkkinesis] class KinesisTable(own: KinesisOptions, readSchema: Struct
   override def newWriteBuilder(info: LogicalWriteInfo): WriteBuilder = {
     val checked = own.updated(KinesisOptions(info.options()))
     checked.check(KinesisOptions.Sink)
-    new KinesisWriteBuilder(checked, info.schema())
+    new KinesisWriteBuilder(checked, info.schema(), written)
   }
+
+  /** Of a streaming query's last batch. Spark asks the table that the query was started with. */
+  override def metrics(): ju.Map[String, String] = written.ofLastBatch()
 
   override def toString: String = name()
 }

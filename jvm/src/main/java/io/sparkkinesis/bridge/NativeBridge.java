@@ -13,7 +13,7 @@ final class NativeBridge {
   private NativeBridge() {}
 
   /** Changes with every change of these methods or of what they mean; the library has the same number. */
-  static final int ABI_VERSION = 6;
+  static final int ABI_VERSION = 7;
 
   /** Not done yet: call again with the same arguments. */
   static final int AGAIN = 0;
@@ -91,6 +91,18 @@ final class NativeBridge {
 
   static native String newsHeard(String news);
 
+  static native long factsOpen(String config);
+
+  static native int factsAwait(long handle, int waitMs);
+
+  static native String facts(long handle);
+
+  static native void factsCancel(long handle);
+
+  static native void factsClose(long handle);
+
+  static native String sinkMetrics(String[] told);
+
   static native long writerOpen(String config);
 
   static native int writerWrite(long handle, ByteBuffer rows, int length, int count, int waitMs);
@@ -98,6 +110,8 @@ final class NativeBridge {
   static native int writerFlush(long handle, int waitMs);
 
   static native String writerMetrics(long handle);
+
+  static native String writerTold(long handle);
 
   static native void writerCancel(long handle);
 

@@ -49,23 +49,23 @@ public final class StreamWriter implements AutoCloseable {
   /**
    * Takes a record over; it may be sent at any time from now on. Waits while the engine has no room.
    *
+   * @param partitionKey null for none, which only some streams take
    * @param explicitHashKey null for none
    */
   public void write(UTF8String partitionKey, byte[] data, UTF8String explicitHashKey)
       throws InterruptedException {
-    if (partitionKey == null || data == null) {
-      throw invalidRow("a row has no " + (partitionKey == null ? "partitionKey" : "data")
-          + ": Kinesis records need both, so filter such rows out or give them a value");
+    if (data == null) {
+      throw invalidRow("a row has no data: Kinesis records need it, so filter such rows out or give them a value");
     }
     byte[] hashKey = explicitHashKey == null ? NONE : explicitHashKey.getBytes();
-    byte[] key = partitionKey.getBytes();
+    byte[] key = partitionKey == null ? NONE : partitionKey.getBytes();
     long needed = (long) FRAME_HEAD_BYTES + key.length + data.length + hashKey.length;
     if (needed > LARGEST_ROW_BYTES) {
       throw invalidRow("a row of " + data.length + " bytes of data is too large: Kinesis takes records of 10 MiB at"
           + " most");
     }
     makeRoom((int) needed);
-    buffer.putInt(key.length).putInt(data.length).putInt(explicitHashKey == null ? -1 : hashKey.length);
+    buffer.putInt(partitionKey == null ? -1 : key.length).putInt(data.length).putInt(explicitHashKey == null ? -1 : hashKey.length);
     buffer.put(key).put(data).put(hashKey);
     rows++;
   }
@@ -86,9 +86,14 @@ public final class StreamWriter implements AutoCloseable {
         interrupt, current, NativeBridge::writerCancel, waitMs -> NativeBridge.writerFlush(current, waitMs));
   }
 
-  /** What the writer did so far, as JSON. */
+  /** What the writer did so far, as a JSON object of numbers. */
   public String metrics() {
     return NativeBridge.writerMetrics(handle.get());
+  }
+
+  /** The same for {@link SinkDriver#metrics}. */
+  public String told() {
+    return NativeBridge.writerTold(handle.get());
   }
 
   /** Ends the writer; records that were not flushed are dropped. Once is enough, more often does no harm. */

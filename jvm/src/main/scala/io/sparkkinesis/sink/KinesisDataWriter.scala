@@ -1,11 +1,14 @@
 package io.sparkkinesis.sink
 
+import java.{util => ju}
+
 import scala.collection.JavaConverters._
 import scala.util.control.NonFatal
 
 import io.sparkkinesis.KinesisConnectorException
 import org.apache.spark.sql.catalyst.InternalRow
-import org.apache.spark.sql.connector.write.{DataWriter, WriterCommitMessage}
+import org.apache.spark.sql.connector.metric.CustomTaskMetric
+import org.apache.spark.sql.connector.write.WriterCommitMessage
 import org.slf4j.LoggerFactory
 
 /**
@@ -20,8 +23,9 @@ private[sink] final class KinesisDataWriter(
     columns: RecordColumns,
     partitionId: Int,
     refusedRows: RefusedRows,
-    open: () => RecordWriter)
-    extends DataWriter[InternalRow] {
+    open: () => RecordWriter,
+    tell: String => Unit)
+    extends AllRowsWriter {
   import KinesisDataWriter._
 
   private var rows = 0L
@@ -44,16 +48,26 @@ private[sink] final class KinesisDataWriter(
   }
 
   override def commit(): WriterCommitMessage = {
-    if (refused.isEmpty) {
-      try opened.foreach(_.flush())
-      catch { case e: KinesisConnectorException if e.kind() == KinesisConnectorException.INVALID_ROW => refuse(e) }
-    }
+    flush()
     refused.foreach { row =>
       settle()
       refusedRows.add(row)
     }
+    opened.foreach(writer => tell(writer.told()))
     null
   }
+
+  /**
+   * Spark 4 asks for the metrics when this is done, and not after `commit`: they are whole if all rows were accepted by
+   * then. Spark 3.5 asks after the last `write`, so that what only `commit` puts is missing.
+   */
+  override protected def writeToTheEnd(rows: ju.Iterator[InternalRow]): Unit = {
+    while (rows.hasNext) write(rows.next())
+    flush()
+  }
+
+  override def currentMetricsValues(): Array[CustomTaskMetric] =
+    opened.fold(Array.empty[CustomTaskMetric])(writer => WriteMetrics.ofTask(writer.metrics()))
 
   override def abort(): Unit = close()
 
@@ -61,6 +75,11 @@ private[sink] final class KinesisDataWriter(
     val open = opened
     opened = None
     open.foreach(_.close())
+  }
+
+  private def flush(): Unit = if (refused.isEmpty) {
+    try opened.foreach(_.flush())
+    catch { case e: KinesisConnectorException if e.kind() == KinesisConnectorException.INVALID_ROW => refuse(e) }
   }
 
   private def writer: RecordWriter = opened.getOrElse {

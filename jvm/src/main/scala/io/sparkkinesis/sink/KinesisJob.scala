@@ -16,12 +16,23 @@ private[sink] class KinesisBatchWrite(description: String, refused: RefusedRows,
   override def toString: String = description
 }
 
-/** The same for a streaming query's batches, one after the other. */
-private[sink] class KinesisStreamingWrite(description: String, refused: RefusedRows, factory: KinesisWriterFactory)
+/**
+ * The same for a streaming query's batches, one after the other.
+ *
+ * @param written told at the end of each batch, when all its tasks have reported
+ */
+private[sink] class KinesisStreamingWrite(
+    description: String,
+    refused: RefusedRows,
+    factory: KinesisWriterFactory,
+    written: () => Unit)
     extends StreamingWrite {
   override def createStreamingWriterFactory(info: PhysicalWriteInfo): StreamingDataWriterFactory = factory
   override def useCommitCoordinator(): Boolean = false
-  override def commit(epochId: Long, messages: Array[WriterCommitMessage]): Unit = refused.failIfAny()
+  override def commit(epochId: Long, messages: Array[WriterCommitMessage]): Unit = {
+    written()
+    refused.failIfAny()
+  }
   override def abort(epochId: Long, messages: Array[WriterCommitMessage]): Unit = ()
   override def toString: String = description
 }

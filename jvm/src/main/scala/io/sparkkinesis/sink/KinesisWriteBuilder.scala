@@ -1,7 +1,9 @@
 package io.sparkkinesis.sink
 
-import io.sparkkinesis.{EngineConfig, KinesisOptions, TaskTexts}
+import io.sparkkinesis.{EngineConfig, Json, KinesisConnectorException, KinesisOptions, TaskTexts}
+import io.sparkkinesis.bridge.SinkDriver
 import org.apache.spark.sql.SparkSession
+import org.apache.spark.sql.connector.metric.CustomMetric
 import org.apache.spark.sql.connector.write._
 import org.apache.spark.sql.connector.write.streaming.StreamingWrite
 import org.apache.spark.sql.internal.connector.SupportsStreamingUpdateAsAppend
@@ -11,34 +13,48 @@ import org.apache.spark.sql.types.StructType
  * Every output mode of a streaming query appends, as with Spark's Kafka sink: the complete and
  * update modes put each batch's result rows as further records.
  */
-private[sparkkinesis] class KinesisWriteBuilder(options: KinesisOptions, schema: StructType)
+private[sparkkinesis] class KinesisWriteBuilder(options: KinesisOptions, schema: StructType, written: WrittenMetrics)
     extends WriteBuilder
     with SupportsTruncate
     with SupportsStreamingUpdateAsAppend {
 
   override def truncate(): WriteBuilder = this
 
-  override def build(): Write = new KinesisWrite(options, RecordColumns.of(schema))
+  /** Asks the service for the stream, which may not exist, and may take rows without a key. */
+  override def build(): Write = {
+    val facts =
+      try SinkDriver.streamFacts(EngineConfig.sink(options).json, null)
+      catch { case e: KinesisConnectorException => throw KinesisOptions.refusal(e) }
+    val columns = RecordColumns.of(schema, keyless = Json.flag(facts, "autoDistribution"))
+    new KinesisWrite(options, EngineConfig.sink(options, facts), columns, written)
+  }
 }
 
 /** A write to one stream. */
-private[sink] class KinesisWrite(options: KinesisOptions, columns: RecordColumns) extends Write {
+private[sink] class KinesisWrite(
+    options: KinesisOptions,
+    config: EngineConfig,
+    columns: RecordColumns,
+    written: WrittenMetrics)
+    extends Write {
 
   override def description(): String = s"KinesisWrite[${options.stream}]"
 
   override def toBatch: BatchWrite = {
     val refused = newRefusedRows()
-    new KinesisBatchWrite(description(), refused, factory(refused))
+    new KinesisBatchWrite(description(), refused, new KinesisWriterFactory(config, columns, refused, None))
   }
 
   override def toStreaming: StreamingWrite = {
     val refused = newRefusedRows()
-    new KinesisStreamingWrite(description(), refused, factory(refused))
+    val told = TaskTexts.registered(SparkSession.active.sparkContext)
+    val factory = new KinesisWriterFactory(config, columns, refused, Some(told))
+    new KinesisStreamingWrite(description(), refused, factory, () => written.batch(TaskTexts.drain(told)))
   }
+
+  override def supportedCustomMetrics(): Array[CustomMetric] = WriteMetrics.all
 
   override def toString: String = description()
 
   private def newRefusedRows() = new RefusedRows(TaskTexts.registered(SparkSession.active.sparkContext))
-
-  private def factory(refused: RefusedRows) = new KinesisWriterFactory(EngineConfig.sink(options), columns, refused)
 }

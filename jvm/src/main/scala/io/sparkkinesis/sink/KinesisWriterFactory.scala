@@ -6,14 +6,28 @@ import org.apache.spark.TaskContext
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.connector.write.{DataWriter, DataWriterFactory}
 import org.apache.spark.sql.connector.write.streaming.StreamingDataWriterFactory
+import org.apache.spark.util.CollectionAccumulator
 
-/** Makes the writers of a job's tasks. */
-private[sink] final class KinesisWriterFactory(config: EngineConfig, columns: RecordColumns, refused: RefusedRows)
+/**
+ * Makes the writers of a job's tasks.
+ *
+ * @param told takes what each of them did, where somebody wants to know
+ */
+private[sink] final class KinesisWriterFactory(
+    config: EngineConfig,
+    columns: RecordColumns,
+    refused: RefusedRows,
+    told: Option[CollectionAccumulator[String]])
     extends DataWriterFactory
     with StreamingDataWriterFactory {
 
   override def createWriter(partitionId: Int, taskId: Long): DataWriter[InternalRow] =
-    new KinesisDataWriter(columns, partitionId, refused, () => new EngineRecordWriter(open()))
+    new KinesisDataWriter(
+      columns,
+      partitionId,
+      refused,
+      () => new EngineRecordWriter(open()),
+      did => told.foreach(_.add(did)))
 
   override def createWriter(partitionId: Int, taskId: Long, epochId: Long): DataWriter[InternalRow] =
     createWriter(partitionId, taskId)

@@ -11,13 +11,16 @@ private[sink] final class InvalidRowException(message: String) extends RuntimeEx
  * Where the columns of a record are in the rows to be written. Other columns than these are
  * ignored, so that a query doesn't need a select before its sink.
  *
+ * @param partitionKey -1 if there is no such column
  * @param explicitHashKey -1 if there is no such column
+ * @param keyless whether the stream takes rows without a partition key
  */
 private[sink] final case class RecordColumns(
     data: Int,
     dataIsString: Boolean,
     partitionKey: Int,
-    explicitHashKey: Int) {
+    explicitHashKey: Int,
+    keyless: Boolean = false) {
 
   /** The record's payload. */
   def dataOf(row: InternalRow): Array[Byte] = {
@@ -29,12 +32,15 @@ private[sink] final case class RecordColumns(
     if (dataIsString) row.getUTF8String(data).getBytes else row.getBinary(data)
   }
 
-  /** The record's partition key. */
-  def partitionKeyOf(row: InternalRow): UTF8String = {
+  /** The record's partition key, or null where it needs none. */
+  def partitionKeyOf(row: InternalRow): UTF8String =
+    if (keyless && (partitionKey < 0 || row.isNullAt(partitionKey))) null else checkedKey(row)
+
+  private def checkedKey(row: InternalRow): UTF8String = {
     if (row.isNullAt(partitionKey)) {
       throw new InvalidRowException(
         s"column ${RecordColumns.PartitionKey} is null. It decides the shard of a record: give such rows a key, " +
-          "for instance with coalesce(…, uuid())")
+          "for instance with coalesce(…, uuid()). Only streams known to have AUTO record distribution take rows without")
     }
     val key = row.getUTF8String(partitionKey)
     val length = key.numChars()
@@ -65,9 +71,10 @@ private[sink] object RecordColumns {
   val MaxKeyChars = 256
 
   /** Finds the columns, or refuses the schema before any row is read. */
-  def of(schema: StructType): RecordColumns = {
+  def of(schema: StructType, keyless: Boolean = false): RecordColumns = {
     val data = required(schema, Data, "string or binary")
-    val partitionKey = required(schema, PartitionKey, "string")
+    val partitionKey =
+      if (keyless) find(schema, PartitionKey) else Some(required(schema, PartitionKey, "string"))
     val explicitHashKey = find(schema, ExplicitHashKey)
 
     val dataIsString = schema(data).dataType match {
@@ -75,9 +82,9 @@ private[sink] object RecordColumns {
       case BinaryType => false
       case _ => throw wrongType(schema(data), Data, "string or binary")
     }
-    requireString(schema(partitionKey), PartitionKey)
+    partitionKey.foreach(index => requireString(schema(index), PartitionKey))
     explicitHashKey.foreach(index => requireString(schema(index), ExplicitHashKey))
-    RecordColumns(data, dataIsString, partitionKey, explicitHashKey.getOrElse(-1))
+    RecordColumns(data, dataIsString, partitionKey.getOrElse(-1), explicitHashKey.getOrElse(-1), keyless)
   }
 
   private def requireString(field: StructField, column: String): Unit = field.dataType match {

@@ -15,6 +15,12 @@ private[sink] trait RecordWriter {
   /** Returns when every record before a refused one was accepted. */
   def settle(): Unit
 
+  /** What it did so far, for the SQL tab. */
+  def metrics(): String
+
+  /** The same, for the driver. */
+  def told(): String
+
   def close(): Unit
 }
 
@@ -24,5 +30,7 @@ private[sink] final class EngineRecordWriter(writer: StreamWriter) extends Recor
     writer.write(partitionKey, data, explicitHashKey)
   override def flush(): Unit = writer.flush()
   override def settle(): Unit = writer.settle()
+  override def metrics(): String = writer.metrics()
+  override def told(): String = writer.told()
   override def close(): Unit = writer.close()
 }

@@ -40,13 +40,17 @@ class KinesisDataWriterSuite extends AnyFunSuite {
       settles += 1
       onFlush.foreach(throw _)
     }
+    override def metrics(): String = s"""{"records":${written.size},"putMillisP99":null,"other":"x"}"""
+    override def told(): String = metrics()
     override def close(): Unit = closes += 1
   }
 
   /** A job whose tasks' accumulators reach the driver at once. */
   private class Job {
     val refused = new RefusedRows(new CollectionAccumulator[String])
-    def writer(recorder: Recorder): KinesisDataWriter = new KinesisDataWriter(columns, 3, refused, () => recorder)
+    val told = ArrayBuffer.empty[String]
+    def writer(recorder: Recorder): KinesisDataWriter =
+      new KinesisDataWriter(columns, 3, refused, () => recorder, told += _)
 
     /** The tasks succeed, and then the job, unless the driver refuses. Only null goes through spark.serializer. */
     def end(tasks: KinesisDataWriter*): Unit = {
@@ -69,9 +73,20 @@ class KinesisDataWriterSuite extends AnyFunSuite {
     assert(recorder.flushes == 1 && recorder.closes == 1)
   }
 
+  test("metrics are told with the commit, and are whole when Spark has handed all rows over") {
+    val (job, recorder) = (new Job, new Recorder)
+    val task = job.writer(recorder)
+    task.writeAll(java.util.Arrays.asList(row("a", "k1"), row("b", "k2")).iterator())
+    assert(recorder.flushes == 1)
+    assert(task.currentMetricsValues().map(metric => metric.name() -> metric.value()).toSeq == Seq("records" -> 2L))
+    job.end(task)
+    assert(job.told.map(_.contains(""""records":2""")) == Seq(true))
+  }
+
   test("a partition without rows opens no writer") {
     val job = new Job
-    val task = new KinesisDataWriter(columns, 0, job.refused, () => fail("opened"))
+    val task = new KinesisDataWriter(columns, 0, job.refused, () => fail("opened"), _ => fail("nothing was done"))
+    assert(task.currentMetricsValues().isEmpty)
     job.end(task)
     task.close()
   }
@@ -93,12 +108,14 @@ class KinesisDataWriterSuite extends AnyFunSuite {
 
   test("the streaming write's driver side fails too") {
     val job = new Job
-    val write = new KinesisStreamingWrite("test", job.refused, null)
+    var batches = 0
+    val write = new KinesisStreamingWrite("test", job.refused, null, () => batches += 1)
     write.commit(4, Array(job.writer(new Recorder).commit()))
     val task = job.writer(new Recorder)
     task.write(row(null, "k"))
     val error = intercept[KinesisConnectorException](write.commit(5, Array(task.commit(), null)))
     assert(error.getMessage.contains("data is null"))
+    assert(batches == 2)
   }
 
   test("a record that the engine refuses is a bad row, at write and at flush") {

@@ -21,6 +21,15 @@ class RecordColumnsSuite extends AnyFunSuite {
     assert(RecordColumns.of(minimal) == RecordColumns(data = 0, dataIsString = false, partitionKey = 1, explicitHashKey = -1))
   }
 
+  test("a stream that takes rows without a key needs no column of keys") {
+    val none = RecordColumns.of(new StructType().add("data", StringType), keyless = true)
+    assert(none.partitionKeyOf(InternalRow(UTF8String.fromString("d"))) == null)
+    val some = RecordColumns.of(minimal, keyless = true)
+    assert(some.partitionKeyOf(InternalRow(Array[Byte](1), null)) == null)
+    assert(some.partitionKeyOf(InternalRow(Array[Byte](1), UTF8String.fromString("k"))).toString == "k")
+    intercept[InvalidRowException](some.partitionKeyOf(InternalRow(Array[Byte](1), UTF8String.fromString(""))))
+  }
+
   test("an exact name is preferred to one that differs in case") {
     val schema = new StructType().add("DATA", LongType).add("data", BinaryType).add("PartitionKey", StringType)
     assert(RecordColumns.of(schema) == RecordColumns(data = 1, dataIsString = false, partitionKey = 2, explicitHashKey = -1))

@@ -1,0 +1,108 @@
+//! What a sink has to know of its stream before the first row.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::config::SinkConfig;
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::SinkOrdering;
+use crate::service::StreamSummary;
+
+/// How long an answer counts: a streaming query asks for every batch, and an account has twenty such requests a second.
+const FRESH: Duration = Duration::from_secs(600);
+
+/// How long a query's start waits for the answer. Executors may reach what the driver doesn't.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the driver found out of a stream, and tells its tasks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StreamFacts {
+    /// True if the stream is known to have AUTO record distribution: the service takes no notice of partition keys.
+    pub auto_distribution: bool,
+    /// Most bytes that the stream takes in a record, where that is known.
+    pub max_record_bytes: Option<usize>,
+}
+
+impl From<StreamSummary> for StreamFacts {
+    fn from(summary: StreamSummary) -> Self {
+        Self {
+            auto_distribution: summary.auto_distribution,
+            max_record_bytes: summary.max_record_bytes,
+        }
+    }
+}
+
+/// An answer, as long as it counts.
+#[derive(Debug, Default)]
+pub(super) struct Remembered(Mutex<Option<(Instant, StreamFacts)>>);
+
+impl Remembered {
+    fn get(&self) -> Option<StreamFacts> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.as_ref().filter(|(asked, _)| asked.elapsed() < FRESH);
+        known.map(|(_, facts)| facts.clone())
+    }
+
+    fn set(&self, facts: StreamFacts) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), facts));
+    }
+}
+
+/// Asks the service for a sink's stream, on the driver, before any task.
+///
+/// A stream that doesn't exist is an error, and so is an option that the stream makes impossible. That the driver may not
+/// ask, or gets no answer, is none: the tasks have a say of their own.
+pub async fn stream_facts(engine: &Engine, config: &SinkConfig) -> Result<StreamFacts> {
+    let shared = engine.sink_stream(config);
+    let facts = match shared.facts.get() {
+        Some(facts) => facts,
+        None => {
+            let facts = asked(engine, config).await?;
+            shared.facts.set(facts.clone());
+            facts
+        }
+    };
+    if facts.auto_distribution && config.options.ordering == SinkOrdering::Key {
+        return Err(Error::new(
+            ErrorKind::InvalidOption,
+            format!(
+                "kinesis.sink.ordering is key, but stream {} has AUTO record distribution, where a key's records have no \
+                 order. Leave the option out, or give the stream the USER_PARTITION_KEY strategy.",
+                config.options.stream.name
+            ),
+        )
+        .with("option", "kinesis.sink.ordering")
+        .with("stream", config.options.stream.name.clone()));
+    }
+    Ok(facts)
+}
+
+async fn asked(engine: &Engine, config: &SinkConfig) -> Result<StreamFacts> {
+    let stream = &config.options.stream.name;
+    let asking = async { engine.sink_client(config).await?.describe_stream().await };
+    match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(Ok(summary)) => Ok(summary.into()),
+        Ok(Err(error)) if error.kind() == ErrorKind::NotFound => Err(error),
+        Ok(Err(error)) if error.kind() == ErrorKind::Access => {
+            tracing::info!(
+                %stream,
+                "the stream isn't described, so its records have at most 1 MiB and a partition key each: {error}"
+            );
+            Ok(StreamFacts::default())
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(%stream, "the driver could not ask for the stream, tasks try their own way: {error}");
+            Ok(StreamFacts::default())
+        }
+        Err(_) => {
+            let seconds = PATIENCE.as_secs();
+            tracing::warn!(%stream, seconds, "no answer about the stream on the driver, tasks try their own way");
+            Ok(StreamFacts::default())
+        }
+    }
+}

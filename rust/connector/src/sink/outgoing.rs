@@ -1,0 +1,47 @@
+//! An entry on its way to the stream, and what it stands for.
+
+use kinesis_aggregation::hash_key;
+
+use super::SinkRecord;
+use super::batch::counted_bytes;
+use crate::service::PutEntry;
+use crate::stream::HashRange;
+
+/// An entry of a request to come.
+#[derive(Clone, Debug)]
+pub(super) struct Outgoing {
+    /// What is sent.
+    pub(super) entry: PutEntry,
+    /// The rows in it: one, or those of an aggregate.
+    pub(super) rows: u32,
+    /// From the least to the greatest of its rows' hash keys, where somebody has to know.
+    pub(super) span: Option<HashRange>,
+    /// True if its rows were put before, in an aggregate that went astray.
+    pub(super) again: bool,
+}
+
+impl Outgoing {
+    /// A record by itself, with its hash key if `hashed`.
+    pub(super) fn of(record: SinkRecord, hashed: bool) -> Self {
+        let entry = PutEntry::from(record);
+        let hash = entry
+            .partition_key
+            .as_deref()
+            .filter(|_| hashed)
+            .and_then(|key| hash_key(key, entry.explicit_hash_key.as_deref()));
+        Self {
+            entry,
+            rows: 1,
+            span: hash.map(|hash| HashRange {
+                start: hash,
+                end: hash,
+            }),
+            again: false,
+        }
+    }
+
+    /// What the service counts of it.
+    pub(super) fn bytes(&self) -> usize {
+        counted_bytes(self.entry.partition_key.as_deref(), &self.entry.data)
+    }
+}

@@ -1,0 +1,99 @@
+//! The native methods of a sink's driver side.
+
+use std::sync::OnceLock;
+
+use jni::objects::{JClass, JObjectArray, JString};
+use jni::sys::{jint, jlong};
+use kinesis_connector::SinkConfig;
+use kinesis_connector::sink::{metrics_together, stream_facts};
+
+use crate::errors::{internal, invalid_argument};
+use crate::guard::export;
+use crate::handles::{Handled, TABLE};
+use crate::pending::{Pending, wait_of};
+use crate::{runtime, status, values};
+
+struct FactsHandle {
+    config: SinkConfig,
+    facts: OnceLock<String>,
+    pending: Pending,
+}
+
+impl Handled for FactsHandle {
+    const TAG: u8 = 5;
+    const NAME: &'static str = "look at a sink's stream";
+}
+
+export! {
+    /// A handle for what `factsAwait` finds out of a sink's stream.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_factsOpen<'l>(
+        env, _class: JClass<'l>, config: JString<'l>,
+    ) -> jlong {
+        let config = values::text(env, &config, "the sink's configuration")?;
+        let handle = FactsHandle {
+            config: SinkConfig::parse(&config)?,
+            facts: OnceLock::new(),
+            pending: Pending::default(),
+        };
+        Ok(TABLE.insert(handle)?)
+    }
+}
+
+export! {
+    /// Asks the service; AGAIN or DONE.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_factsAwait<'l>(
+        _env, _class: JClass<'l>, handle: jlong, wait: jint,
+    ) -> jint {
+        let handle = TABLE.get::<FactsHandle>(handle)?;
+        let facts = handle.pending.drive(runtime::get()?, "the look at the stream", wait_of(wait), || {
+            let (engine, config) = (runtime::engine()?, handle.config.clone());
+            Ok(async move { stream_facts(engine, &config).await })
+        })?;
+        let Some(facts) = facts else { return Ok(status::AGAIN) };
+        let facts = serde_json::to_string(&facts).map_err(|error| internal(format!("facts: {error}")))?;
+        handle.facts.get_or_init(|| facts);
+        Ok(status::DONE)
+    }
+}
+
+export! {
+    /// What was found out, as the sink's configuration takes it.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_facts<'l>(
+        env, _class: JClass<'l>, handle: jlong,
+    ) -> JString<'l> {
+        let handle = TABLE.get::<FactsHandle>(handle)?;
+        let facts = handle.facts.get().ok_or_else(|| invalid_argument("the stream was not asked for yet"))?;
+        Ok(env.new_string(facts)?)
+    }
+}
+
+export! {
+    /// Drops the operation that the last call did not wait for.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_factsCancel<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
+        TABLE.get::<FactsHandle>(handle)?.pending.cancel();
+        Ok(())
+    }
+}
+
+export! {
+    /// Closes the handle.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_factsClose<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
+        let _runtime = runtime::enter()?;
+        TABLE.remove::<FactsHandle>(handle)?.pending.cancel();
+        Ok(())
+    }
+}
+
+export! {
+    /// What writers did together, given as `writerTold` told it of each, as a JSON object of numbers.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_sinkMetrics<'l>(
+        env, _class: JClass<'l>, told: JObjectArray<'l, JString<'l>>,
+    ) -> JString<'l> {
+        let mut all = Vec::new();
+        for place in 0..told.len(env)? {
+            let one = told.get_element(env, place)?;
+            all.push(values::text(env, &one, "a writer's metrics")?);
+        }
+        Ok(env.new_string(metrics_together(&all)?)?)
+    }
+}
