@@ -543,7 +543,7 @@ async fn a_proxy_that_refuses_is_told_with_its_options() {
     let config = SinkConfig::parse(&json!({"version": 1, "options": of_sink}).to_string()).expect("options");
     let writer = StreamWriter::open(&Engine::new(), config).expect("a writer");
     let record = kinesis_connector::sink::SinkRecord {
-        partition_key: "k".into(),
+        partition_key: Some("k".into()),
         data: "d".into(),
         explicit_hash_key: None,
     };

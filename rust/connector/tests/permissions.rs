@@ -77,7 +77,7 @@ async fn write(world: &World) -> Result<()> {
     let config = SinkConfig::parse(&json!({"version": 1, "options": options}).to_string()).expect("options");
     let writer = StreamWriter::open(&Engine::new(), config).expect("a writer");
     let record = SinkRecord {
-        partition_key: "k".into(),
+        partition_key: Some("k".into()),
         data: "d".into(),
         explicit_hash_key: None,
     };

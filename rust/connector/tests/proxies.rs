@@ -97,7 +97,7 @@ async fn write(world: &World, options: &[(&str, &str)]) {
     let config = SinkConfig::parse(&json!({"version": 1, "options": all}).to_string()).expect("options");
     let writer = StreamWriter::open(&Engine::new(), config).expect("a writer");
     let records = (0..10).map(|row| SinkRecord {
-        partition_key: "k".into(),
+        partition_key: Some("k".into()),
         data: format!("r{row}").into(),
         explicit_hash_key: None,
     });

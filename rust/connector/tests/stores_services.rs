@@ -759,7 +759,7 @@ async fn a_stream_of_another_account_is_read_and_written_by_its_role() {
     let config = SinkConfig::parse(&config).expect("options");
     let writer = StreamWriter::open(&Engine::new(), config).expect("a writer");
     let records = (0..10).map(|row| SinkRecord {
-        partition_key: "k".into(),
+        partition_key: Some("k".into()),
         data: format!("r{row}").into(),
         explicit_hash_key: None,
     });

@@ -143,19 +143,6 @@ impl RawOptions {
         Ok(warnings)
     }
 
-    /// Refuses keys that this version doesn't do. Comes after all values were looked at, so that a mistake in one is
-    /// reported first.
-    pub(super) fn refuse_unsupported(&self) -> Result<()> {
-        for spec in table::table() {
-            if let Support::NotYet(instead) = spec.support
-                && self.has(spec)
-            {
-                return Err(unsupported(spec, spec.key, instead));
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn has(&self, spec: &OptionSpec) -> bool {
         self.given(spec).is_some()
     }
@@ -325,15 +312,6 @@ pub(super) fn refused(spec: &OptionSpec, value: &str, why: &str) -> Error {
 /// Options that can't stand together, or one that is missing.
 pub(super) fn conflict(spec: &OptionSpec, message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOption, message).with("option", spec.key)
-}
-
-/// What the design has and this version doesn't. `what` is the key, or key and value.
-pub(super) fn unsupported(spec: &OptionSpec, what: &str, instead: &str) -> Error {
-    Error::new(
-        ErrorKind::NotSupported,
-        format!("{what} is not supported in this version: {instead}"),
-    )
-    .with("option", spec.key)
 }
 
 fn unknown(key: &str, folded: &str, user: User) -> Error {

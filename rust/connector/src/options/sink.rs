@@ -26,6 +26,5 @@ pub(super) fn parse(raw: &RawOptions) -> Result<Parsed<SinkOptions>> {
     raw.number(&t::FLUSH_WAIT_TIME)?;
     raw.number(&t::RECORD_TTL)?;
 
-    raw.refuse_unsupported()?;
     Ok(Parsed { options, warnings })
 }

@@ -62,7 +62,6 @@ pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions
 
     check_store(raw, &options.metadata, &mut warnings)?;
     check_range(&options)?;
-    raw.refuse_unsupported()?;
     Ok(Parsed { options, warnings })
 }
 

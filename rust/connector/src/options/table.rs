@@ -129,8 +129,6 @@ pub enum Kind {
 pub enum Support {
     /// All of it; where single values are refused, the parser of that key does so.
     Full,
-    /// Given at all, it is refused. The text says what to do instead.
-    NotYet(&'static str),
     /// Accepted with a warning. The text says why it has no effect.
     NoEffect(&'static str),
 }
@@ -185,12 +183,6 @@ impl OptionSpec {
 
     const fn secret(mut self) -> Self {
         self.secret = true;
-        self
-    }
-
-    #[allow(dead_code, reason = "for keys to come: no row of this version has it")]
-    const fn not_yet(mut self, instead: &'static str) -> Self {
-        self.support = Support::NotYet(instead);
         self
     }
 
@@ -520,7 +512,6 @@ pub fn markdown() -> String {
                 .default
                 .map_or_else(|| spec.default_note.to_owned(), |text| format!("`{text}`"));
             let remark = match spec.support {
-                Support::NotYet(_) => " (not supported in this version)",
                 Support::NoEffect(_) => " (no effect in this version)",
                 Support::Full => "",
             };
