@@ -205,3 +205,25 @@ async fn an_iterator_that_is_called_invalid_once_is_renewed() {
         assert_exact(&rows.expect("in time"), "r", 10..20);
     }
 }
+
+/// A position that is refused once, and a listing that goes back when the reader asks what that means.
+#[tokio::test]
+async fn a_refusal_beside_a_listing_that_goes_back_fails_no_task() {
+    let world = World::with_shards(1).await;
+    world.put("r", 0..50).await;
+    world.split(SHARD_0).await;
+    world.put("r", 50..100).await;
+    let options = [("kinesis.maxFetchRecordsPerShard", "20")];
+    let mut query = world.query(&options).await;
+    let mut rows = query.rows(60).await;
+    let mut restarted = world.query(&options).await.from(&query.offset);
+    let planned = restarted.planner.latest_offset(&query.offset).await;
+    let planned = planned.expect("a look").expect("news");
+    world.knobs(json!({
+        "faults": [{"operation": "GetShardIterator", "error": "InvalidArgumentException", "count": 1, "stream": STREAM}],
+        "listings": [{"stream": STREAM, "show": "before_reshard", "count": 1}]
+    }));
+    rows.extend(restarted.run(planned).await.expect("no failed task"));
+    rows.extend(restarted.rows(100 - rows.len()).await);
+    assert_exact(&rows, "r", 0..100);
+}

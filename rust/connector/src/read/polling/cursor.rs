@@ -186,17 +186,22 @@ impl PollingCursor {
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    if self.presence().await? == Presence::Gone {
-                        return self.end_of_gone_shard(error);
+                    match self.presence().await {
+                        Ok(Presence::Gone) => return self.end_of_gone_shard(error),
+                        Ok(Presence::Open | Presence::Closed) => odd.count(error.retryable(true))?,
+                        Err(unclear) => odd.count_if_it_passes(unclear)?,
                     }
-                    odd.count(error.retryable(true))?;
                     odd.wait().await;
                     self.iterator = None;
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::RefusedPosition => {
                     self.iterator = None;
-                    self.presence().await?;
+                    if let Err(unclear) = self.presence().await {
+                        odd.count_if_it_passes(unclear)?;
+                        odd.wait().await;
+                        continue;
+                    }
                     if !odd.is_repeated_refusal() {
                         tokio::time::sleep(ASK_AFTER_REFUSAL).await;
                         continue;
@@ -219,13 +224,14 @@ impl PollingCursor {
             let doubt = self
                 .ends
                 .doubt(&*self.api, stream, task.created, &task.shard, &page);
-            if let Some(wrong) = doubt.await? {
-                odd.count(wrong)?;
-                odd.wait().await;
-                self.iterator = None;
-                continue;
-            }
-            return Ok(page);
+            let wrong = match doubt.await {
+                Ok(None) => return Ok(page),
+                Ok(Some(wrong)) => wrong,
+                Err(unclear) => unclear,
+            };
+            odd.count_if_it_passes(wrong)?;
+            odd.wait().await;
+            self.iterator = None;
         }
     }
 
@@ -425,6 +431,14 @@ impl OddAnswers {
         match self.count > MOST_ODD_ANSWERS {
             true => Err(error),
             false => Ok(()),
+        }
+    }
+
+    /// The same for one that says nothing, but may pass; fails with it at once if it doesn't.
+    fn count_if_it_passes(&mut self, error: Error) -> Result<()> {
+        match error.is_retryable() {
+            true => self.count(error),
+            false => Err(error),
         }
     }
 
