@@ -72,7 +72,6 @@ class WriterBoundarySuite extends BoundarySuite {
   test("what can't be a record is refused with the row's fault") {
     withWriter() { writer =>
       val invalid = Seq[() => Any](
-        () => writer.write(null, Array[Byte](1), null),
         () => writer.write(text("k"), null, null),
         () => writer.write(text("k"), new Array[Byte](StreamWriter.LARGEST_ROW_BYTES), null))
       invalid.foreach(body => assert(failure(body()).kind() === KinesisConnectorException.INVALID_ROW))
@@ -85,7 +84,7 @@ class WriterBoundarySuite extends BoundarySuite {
     val malformed = Seq(
       "a length beyond the buffer" -> ((direct(1000, 0, -1), 12, 1)),
       "a negative length" -> ((direct(-5, 0, -1), 12, 1)),
-      "no partition key" -> ((direct(-1, 0, -1), 12, 1)),
+      "a length below that of no partition key" -> ((direct(-2, 0, -1), 12, 1)),
       "a cut frame" -> ((direct(0, 0), 8, 1)),
       "bytes after the last row" -> ((direct(0, 0, -1, 0), 16, 1)),
       "more rows than frames" -> ((direct(0, 0, -1), 12, 2)),
@@ -101,6 +100,7 @@ class WriterBoundarySuite extends BoundarySuite {
         assert(error.kind() === KinesisConnectorException.INVALID_ARGUMENT, what)
     }
     assert(rawWrite(direct(0, 0, -1), 12, 1) === NativeBridge.DONE)
+    assert(rawWrite(direct(-1, 0, -1), 12, 1) === NativeBridge.DONE, "a row may have no partition key")
   }
 
   test("a flush that fails says so") {
