@@ -45,11 +45,11 @@ def jar_path(spark_version: Optional[str] = None) -> str:
 
 
 def configure(builder: _Builder) -> _Builder:
-    """Adds the connector's JAR to the `spark.jars` of a SparkSession's builder, behind those that it has; returns the builder.
+    """Adds the connector's JAR to the `spark.jars` of a SparkSession's builder, behind those that it has.
 
-    Call it before the session is made: a JVM that runs already takes no JAR, of which a warning tells. A server of
-    Spark Connect elsewhere (`remote("sc://…")`) has JARs of its own, and the builder stays as it is; one that the builder
-    starts itself (`remote("local[2]")`) gets the JAR.
+    Returns the builder. Call it before the session is made: a JVM that runs already takes no JAR, of which a warning
+    tells. A server of Spark Connect elsewhere (`remote("sc://…")`) has JARs of its own, and the builder stays as it is;
+    one that the builder starts itself (`remote("local[2]")`) gets the JAR.
     """
     options = dict(getattr(builder, "_options", {}))
     if _elsewhere(str(options.get("spark.remote") or os.environ.get("SPARK_REMOTE", ""))):

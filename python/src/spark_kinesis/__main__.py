@@ -1,4 +1,7 @@
-"""python -m spark_kinesis [SPARK_VERSION] - prints the path of the JAR, for the installed PySpark if no version is given."""
+"""python -m spark_kinesis [SPARK_VERSION] - prints the path of the JAR.
+
+For the installed PySpark if no version is given.
+"""
 
 import sys
 

@@ -65,7 +65,9 @@ public final class StreamWriter implements AutoCloseable {
           + " most");
     }
     makeRoom((int) needed);
-    buffer.putInt(partitionKey == null ? -1 : key.length).putInt(data.length).putInt(explicitHashKey == null ? -1 : hashKey.length);
+    buffer.putInt(partitionKey == null ? -1 : key.length);
+    buffer.putInt(data.length);
+    buffer.putInt(explicitHashKey == null ? -1 : hashKey.length);
     buffer.put(key).put(data).put(hashKey);
     rows++;
   }

@@ -40,7 +40,8 @@ private[sink] final case class RecordColumns(
     if (row.isNullAt(partitionKey)) {
       throw new InvalidRowException(
         s"column ${RecordColumns.PartitionKey} is null. It decides the shard of a record: give such rows a key, " +
-          "for instance with coalesce(…, uuid()). Only streams known to have AUTO record distribution take rows without")
+          "for instance with coalesce(…, uuid()). Only streams known to have AUTO record distribution take rows " +
+          "without")
     }
     val key = row.getUTF8String(partitionKey)
     val length = key.numChars()

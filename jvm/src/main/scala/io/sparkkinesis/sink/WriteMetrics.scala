@@ -2,11 +2,9 @@ package io.sparkkinesis.sink
 
 import java.{util => ju}
 
-import scala.collection.JavaConverters._
-
-import io.sparkkinesis.Json
+import io.sparkkinesis.{Json, KinesisMax, KinesisSum, TaskMetrics}
 import io.sparkkinesis.bridge.SinkDriver
-import org.apache.spark.sql.connector.metric.{CustomMetric, CustomSumMetric, CustomTaskMetric}
+import org.apache.spark.sql.connector.metric.{CustomMetric, CustomTaskMetric}
 
 /**
  * What a write shows in the SQL tab of Spark's page, of all its tasks. Spark makes the classes by their names, hence
@@ -30,59 +28,38 @@ private[sink] object WriteMetrics {
   private val names = all.map(_.name()).toSet
 
   /** A writer's metrics as the engine writes them. What isn't known is absent. */
-  def ofTask(json: String): Array[CustomTaskMetric] =
-    Json
-      .stringMap(json)
-      .asScala
-      .collect { case (metric, number) if names(metric) => TaskMetric(metric, number.toLong) }
-      .toArray
-
-  private final case class TaskMetric(override val name: String, override val value: Long) extends CustomTaskMetric
-}
-
-/** A number that adds up over the tasks. */
-abstract class KinesisWriteSum(metric: String, shown: String) extends CustomSumMetric {
-  override def name(): String = metric
-  override def description(): String = shown
-}
-
-/** A number of which the greatest of all tasks is shown. */
-abstract class KinesisWriteMax(metric: String, shown: String) extends CustomMetric {
-  override def name(): String = metric
-  override def description(): String = shown
-  override def aggregateTaskMetrics(taskMetrics: Array[Long]): String =
-    if (taskMetrics.isEmpty) "" else taskMetrics.max.toString
+  def ofTask(json: String): Array[CustomTaskMetric] = TaskMetrics.of(json, names)
 }
 
 /** Rows accepted; an aggregate's count one by one. */
-class KinesisRowsWritten extends KinesisWriteSum("records", "Kinesis rows accepted")
+class KinesisRowsWritten extends KinesisSum("records", "Kinesis rows accepted")
 
 /** The Kinesis records that they were put as. */
-class KinesisRecordsPut extends KinesisWriteSum("kinesisRecords", "Kinesis records accepted")
+class KinesisRecordsPut extends KinesisSum("kinesisRecords", "Kinesis records accepted")
 
 /** Bytes of their data. */
-class KinesisBytesPut extends KinesisWriteSum("bytes", "Kinesis bytes of data accepted")
+class KinesisBytesPut extends KinesisSum("bytes", "Kinesis bytes of data accepted")
 
 /** PutRecords requests, repeated ones too. */
-class KinesisPutRequests extends KinesisWriteSum("requests", "Kinesis put requests")
+class KinesisPutRequests extends KinesisSum("requests", "Kinesis put requests")
 
 /** Records put again, and requests sent again as a whole. */
-class KinesisPutRetries extends KinesisWriteSum("retries", "Kinesis records put again")
+class KinesisPutRetries extends KinesisSum("retries", "Kinesis records put again")
 
 /** Records and requests that the service throttled. */
-class KinesisPutThrottles extends KinesisWriteSum("throttles", "Kinesis records throttled")
+class KinesisPutThrottles extends KinesisSum("throttles", "Kinesis records throttled")
 
 /** How long tasks waited for the stream. */
-class KinesisPutWait extends KinesisWriteSum("waitMillis", "Kinesis milliseconds waited for the stream")
+class KinesisPutWait extends KinesisSum("waitMillis", "Kinesis milliseconds waited for the stream")
 
 /** Most bytes that a task had handed over, and that were not yet accepted. */
-class KinesisPutBuffer extends KinesisWriteMax("maxBufferedBytes", "Kinesis bytes buffered (max)")
+class KinesisPutBuffer extends KinesisMax("maxBufferedBytes", "Kinesis bytes buffered (max)")
 
 /** Half of a task's put requests took no longer. */
-class KinesisPutMedian extends KinesisWriteMax("putMillisP50", "Kinesis put milliseconds, median (max of tasks)")
+class KinesisPutMedian extends KinesisMax("putMillisP50", "Kinesis put milliseconds, median (max of tasks)")
 
 /** 99 of a hundred of a task's put requests took no longer. */
-class KinesisPutSlowest extends KinesisWriteMax("putMillisP99", "Kinesis put milliseconds, p99 (max of tasks)")
+class KinesisPutSlowest extends KinesisMax("putMillisP99", "Kinesis put milliseconds, p99 (max of tasks)")
 
 /** On the driver: what a streaming query's batches put, for its progress. */
 private[sparkkinesis] final class WrittenMetrics {

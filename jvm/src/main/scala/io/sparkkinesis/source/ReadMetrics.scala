@@ -1,9 +1,7 @@
 package io.sparkkinesis.source
 
-import scala.collection.JavaConverters._
-
-import io.sparkkinesis.Json
-import org.apache.spark.sql.connector.metric.{CustomMetric, CustomSumMetric, CustomTaskMetric}
+import io.sparkkinesis.{KinesisMax, KinesisSum, TaskMetrics}
+import org.apache.spark.sql.connector.metric.{CustomMetric, CustomTaskMetric}
 
 /**
  * What a scan shows in the SQL tab of Spark's page, of all tasks of one action. Spark makes the
@@ -26,20 +24,7 @@ private[source] object ReadMetrics {
   private val names = all.map(_.name()).toSet
 
   /** A reader's metrics as the engine writes them. What isn't known is absent. */
-  def ofTask(json: String): Array[CustomTaskMetric] =
-    Json
-      .stringMap(json)
-      .asScala
-      .collect { case (metric, number) if names(metric) => TaskMetric(metric, number.toLong) }
-      .toArray
-
-  private final case class TaskMetric(override val name: String, override val value: Long) extends CustomTaskMetric
-}
-
-/** A number that adds up over the tasks. */
-abstract class KinesisSum(metric: String, shown: String) extends CustomSumMetric {
-  override def name(): String = metric
-  override def description(): String = shown
+  def ofTask(json: String): Array[CustomTaskMetric] = TaskMetrics.of(json, names)
 }
 
 /** Records fetched; an aggregate's user records count one by one. */
@@ -67,9 +52,4 @@ class KinesisPrefetchHits extends KinesisSum("prefetchHits", "Kinesis prefetch h
 class KinesisBufferedBytes extends KinesisSum("bufferedBytes", "Kinesis bytes left to the next batch")
 
 /** The lag of the shard that is farthest behind its tip, in milliseconds. */
-class KinesisLag extends CustomMetric {
-  override def name(): String = "millisBehindLatest"
-  override def description(): String = "Kinesis milliseconds behind latest (max)"
-  override def aggregateTaskMetrics(taskMetrics: Array[Long]): String =
-    if (taskMetrics.isEmpty) "" else taskMetrics.max.toString
-}
+class KinesisLag extends KinesisMax("millisBehindLatest", "Kinesis milliseconds behind latest (max)")
