@@ -60,6 +60,12 @@ impl ErrorKind {
         self as i32
     }
 
+    /// True for what is said of a shard iterator that is of no use any more: too old, or called invalid. Nothing else of a
+    /// GetRecords request can be invalid.
+    pub(crate) fn is_of_iterator(self) -> bool {
+        matches!(self, Self::ExpiredIterator | Self::InvalidRequest)
+    }
+
     /// The kind's name as logs and exceptions show it.
     pub fn name(self) -> &'static str {
         match self {

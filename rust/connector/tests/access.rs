@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use kinesis_connector::checkpoint::dynamodb::DynamoDbStore;
 use kinesis_connector::checkpoint::s3::{S3Location, S3Store};
 use kinesis_connector::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
-use kinesis_connector::options::{self, Secret, SourceOptions, StaticKeys};
+use kinesis_connector::options::{Secret, SourceOptions, StaticKeys};
 use kinesis_connector::plan::batch_read_tasks;
 use kinesis_connector::read::ShardReader;
 use kinesis_connector::service::{GivenCredentials, GivesCredentials};
@@ -60,17 +60,7 @@ async fn reads_ten(world: &World, options: &[(&str, &str)]) {
 }
 
 fn store_options(more: &[(&str, &str)]) -> SourceOptions {
-    let fixed = [
-        ("kinesis.streamName", STREAM),
-        ("kinesis.region", "eu-west-1"),
-        ("kinesis.metadataNumRetries", "0"),
-    ];
-    let all: BTreeMap<String, String> = fixed
-        .iter()
-        .chain(more)
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect();
-    options::source(&all).expect("good options").options
+    support::store_options("eu-west-1", more)
 }
 
 fn claim() -> ClaimKey {

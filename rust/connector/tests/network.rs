@@ -11,14 +11,13 @@ use std::sync::Arc;
 use kinesis_connector::checkpoint::dynamodb::DynamoDbStore;
 use kinesis_connector::checkpoint::s3::{S3Location, S3Store};
 use kinesis_connector::checkpoint::{CheckpointStore, ClaimKey};
-use kinesis_connector::options::{self, SourceOptions};
 use kinesis_connector::plan::Planner;
 use kinesis_connector::sink::StreamWriter;
 use kinesis_connector::{Engine, Error, ErrorKind, SinkConfig};
 use kinesis_sandbox::{Sandbox, SandboxConfig};
 use serde_json::json;
 use support::stub::{Answer, Seen, Stub, in_own_process, session, variable};
-use support::{LocalFiles, STREAM, World, assert_exact};
+use support::{LocalFiles, STREAM, World, assert_exact, store_options};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
@@ -278,20 +277,6 @@ fn with<'a>(
     options.chain(more.iter().copied()).collect()
 }
 
-fn source_options(more: &[(&str, &str)]) -> SourceOptions {
-    let fixed = [
-        ("kinesis.streamName", STREAM),
-        ("kinesis.region", "us-east-1"),
-        ("kinesis.metadataNumRetries", "0"),
-    ];
-    let all: BTreeMap<String, String> = fixed
-        .iter()
-        .chain(more)
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect();
-    options::source(&all).expect("good options").options
-}
-
 /// Asks a table and a bucket for a claim: what each answered.
 async fn ask_stores(more: &[(&str, &str)]) -> [kinesis_connector::Result<()>; 2] {
     let key = ClaimKey {
@@ -309,7 +294,7 @@ async fn ask_stores(more: &[(&str, &str)]) -> [kinesis_connector::Result<()>; 2]
         .chain(&table)
         .copied()
         .collect();
-    let table = DynamoDbStore::new(&source_options(&of_table)).expect("a store");
+    let table = DynamoDbStore::new(&store_options("us-east-1", &of_table)).expect("a store");
     let of_bucket: Vec<_> = more
         .iter()
         .filter(|(key, _)| !key.contains(".dynamodb."))
@@ -318,7 +303,7 @@ async fn ask_stores(more: &[(&str, &str)]) -> [kinesis_connector::Result<()>; 2]
     let location = S3Location::parse("s3://claims/x")
         .expect("a path")
         .expect("of S3");
-    let bucket = S3Store::new(&source_options(&of_bucket), &location);
+    let bucket = S3Store::new(&store_options("us-east-1", &of_bucket), &location);
     [
         table.get(&key).await.map(|found| assert_eq!(found, None)),
         bucket.get(&key).await.map(|found| assert_eq!(found, None)),

@@ -15,15 +15,10 @@ use kinesis_connector::service::KinesisApi;
 use kinesis_connector::stream::Offset;
 use serde_json::json;
 use support::altered::{Altered, service};
-use support::{LocalFiles, PATIENCE, Query, Row, STREAM, World, assert_exact};
+use support::{LocalFiles, PATIENCE, Query, Row, SHARD_0, STREAM, World, assert_exact, fault};
 
-const SHARD_0: &str = "shardId-000000000000";
 const SHARD_1: &str = "shardId-000000000001";
 const SHARD_2: &str = "shardId-000000000002";
-
-fn fault(operation: &str, error: &str, count: u32) -> serde_json::Value {
-    json!({"faults": [{"operation": operation, "error": error, "count": count, "stream": STREAM, "shard": SHARD_0}]})
-}
 
 /// One run of a query with `Trigger.Once`: a new process, one question, one batch.
 async fn run_once(world: &World, offset: &mut Option<String>) -> Vec<Row> {

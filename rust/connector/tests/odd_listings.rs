@@ -13,13 +13,7 @@ use kinesis_connector::plan::Planner;
 use kinesis_connector::service::KinesisApi;
 use serde_json::json;
 use support::altered::{Altered, service};
-use support::{LocalFiles, PATIENCE, STREAM, World, assert_exact};
-
-const SHARD_0: &str = "shardId-000000000000";
-
-fn fault(operation: &str, error: &str, count: u32) -> serde_json::Value {
-    json!({"faults": [{"operation": operation, "error": error, "count": count, "stream": STREAM, "shard": SHARD_0}]})
-}
+use support::{LocalFiles, PATIENCE, SHARD_0, STREAM, World, assert_exact, fault};
 
 /// A fault of calls that concern no shard.
 fn stream_fault(operation: &str, error: &str, count: u32) -> serde_json::Value {

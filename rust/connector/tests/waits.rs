@@ -20,10 +20,8 @@ use kinesis_connector::{Error, ErrorKind, Result};
 use serde_json::json;
 use support::altered::{Altered, service};
 use support::scripted::{Scripted, State, config, id, shard};
-use support::{LocalFiles, STREAM, World, assert_exact};
+use support::{LocalFiles, SHARD_0, STREAM, World, assert_exact};
 use tempfile::TempDir;
-
-const SHARD_0: &str = "shardId-000000000000";
 
 async fn planner(service: &Arc<Scripted>, store: Arc<dyn CheckpointStore>, checkpoint: &TempDir) -> Planner {
     let opened = Planner::on(

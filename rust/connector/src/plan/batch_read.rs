@@ -24,8 +24,7 @@ pub async fn batch_read_tasks(engine: &Engine, config: &SourceConfig) -> Result<
 /// The same on this client.
 #[doc(hidden)]
 pub async fn batch_read_tasks_on(api: &dyn KinesisApi, options: &SourceOptions) -> Result<Vec<String>> {
-    let asked = chrono::Utc::now().timestamp_millis();
-    let clock = ServiceClock::compare(&options.stream.name, asked, &api.describe_stream().await?);
+    let (clock, _) = ServiceClock::asked(api, &options.stream.name).await?;
     let (start, filter) = match options.starting_position {
         StartingPosition::TrimHorizon => (Position::TrimHorizon, ShardFilter::All),
         StartingPosition::AtTimestamp { millis } => {

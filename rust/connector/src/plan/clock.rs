@@ -1,6 +1,7 @@
 //! The time that LATEST means: by the service's clock, where the driver's is wrong.
 
-use crate::service::StreamSummary;
+use crate::error::Result;
+use crate::service::{KinesisApi, StreamSummary};
 
 /// A driver's clock this near the service's is taken for right: the service tells whole seconds, some time after
 /// it was asked.
@@ -27,11 +28,12 @@ struct Apart {
 }
 
 impl ServiceClock {
-    /// Compares the driver's clock with an answer that came just now to a request of this time (milliseconds since the
-    /// epoch), and warns if they are apart.
-    pub(super) fn compare(stream: &str, asked_millis: i64, summary: &StreamSummary) -> Self {
-        let now = chrono::Utc::now().timestamp_millis();
-        let clock = Self::between(asked_millis, now, summary.service_millis);
+    /// Describes the stream, compares the driver's clock with the answer's, and warns if they are apart.
+    pub(super) async fn asked(api: &dyn KinesisApi, stream: &str) -> Result<(Self, StreamSummary)> {
+        let asked = chrono::Utc::now().timestamp_millis();
+        let summary = api.describe_stream().await?;
+        let arrived = chrono::Utc::now().timestamp_millis();
+        let clock = Self::between(asked, arrived, summary.service_millis);
         if clock.correction_millis() != 0 {
             let (seconds, side) = match clock.correction_millis() {
                 behind if behind > 0 => (behind / 1000, "behind"),
@@ -43,7 +45,7 @@ impl ServiceClock {
                  set the machine's clock"
             );
         }
-        clock
+        Ok((clock, summary))
     }
 
     fn between(asked_millis: i64, arrived_millis: i64, service_millis: Option<i64>) -> Self {

@@ -94,7 +94,7 @@ impl Question {
                 .get_records(&self.shard, &at, LIMIT, &self.counters)
                 .await;
             let page = match asked {
-                Err(error) if is_of_iterator(&error) && expired < MOST_EXPIRED => {
+                Err(error) if error.kind().is_of_iterator() && expired < MOST_EXPIRED => {
                     expired += 1;
                     if error.kind() != ErrorKind::ExpiredIterator {
                         tokio::time::sleep(ASK_AGAIN).await;
@@ -155,14 +155,6 @@ impl Question {
     fn created(&self) -> Option<i64> {
         Some(self.stream.created_millis)
     }
-}
-
-/// True for an iterator that is of no use any more: too old, or called invalid.
-fn is_of_iterator(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ExpiredIterator | ErrorKind::InvalidRequest
-    )
 }
 
 fn unknown_if_it_passes(error: Error) -> Result<Found> {

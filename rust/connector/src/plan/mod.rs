@@ -190,9 +190,7 @@ impl Planner {
         files: Arc<dyn FileSystem>,
         memory: &ShardMemory,
     ) -> Result<Self> {
-        let asked = chrono::Utc::now().timestamp_millis();
-        let summary = api.describe_stream().await?;
-        let clock = ServiceClock::compare(&config.options.stream.name, asked, &summary);
+        let (clock, summary) = ServiceClock::asked(&*api, &config.options.stream.name).await?;
         let mut shards = Shards::new(config.options.describe_shard_interval);
         let hash_ranges = shards.hash_ranges();
         if config.options.aggregation.outside_shard != OutsideShard::Deliver {

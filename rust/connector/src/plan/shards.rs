@@ -168,7 +168,7 @@ impl Shards {
                 tracing::warn!("the listed shards don't take all hash keys; going on with those there are");
                 return Ok(roots);
             }
-            tokio::time::sleep(self.interval.clamp(LIST_AGAIN.0, LIST_AGAIN.1)).await;
+            tokio::time::sleep(self.soon()).await;
         }
     }
 
@@ -182,7 +182,7 @@ impl Shards {
     ) -> Result<Followed> {
         let ended = positions.values().any(|position| *position == Position::ShardEnd);
         let due = match (self.failing, self.listed) {
-            (Some((_, tried)), _) => tried.elapsed() >= self.interval.clamp(LIST_AGAIN.0, LIST_AGAIN.1),
+            (Some((_, tried)), _) => tried.elapsed() >= self.soon(),
             (None, None) => true,
             (None, Some(listed)) => ended && listed.elapsed() >= self.interval_for(positions),
         };
@@ -270,10 +270,15 @@ impl Shards {
         Ok(None)
     }
 
+    /// The least time between two listings of which the later one is to show more, however rarely shards are listed.
+    fn soon(&self) -> Duration {
+        self.interval.clamp(LIST_AGAIN.0, LIST_AGAIN.1)
+    }
+
     /// The least time between two listings: not long where children are expected, however rarely shards are listed.
     fn interval_for(&self, positions: &BTreeMap<ShardId, Position>) -> Duration {
         match self.awaits_children(positions) {
-            true => self.interval.clamp(LIST_AGAIN.0, LIST_AGAIN.1),
+            true => self.soon(),
             false => self.interval,
         }
     }

@@ -22,6 +22,7 @@ use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use kinesis_connector::checkpoint::hadoop::FileSystem;
+use kinesis_connector::options::{self, SourceOptions};
 use kinesis_connector::plan::Planner;
 use kinesis_connector::read::ShardReader;
 use kinesis_connector::{Engine, Error, ErrorKind, Result, SourceConfig};
@@ -35,6 +36,31 @@ pub const FAN_OUT: (&str, &str) = ("kinesis.consumerType", "SubscribeToShard");
 pub const NAMED: (&str, &str) = ("kinesis.consumerName", "app");
 /// What a test that holds for both consumer types reads by, one after the other.
 pub const BOTH_CONSUMERS: [&[(&str, &str)]; 2] = [&[], &[FAN_OUT, NAMED]];
+
+/// The first shard of a stream.
+pub const SHARD_0: &str = "shardId-000000000000";
+
+/// A knob: so many calls that concern the first shard fail.
+pub fn fault(operation: &str, error: &str, count: u32) -> serde_json::Value {
+    serde_json::json!({
+        "faults": [{"operation": operation, "error": error, "count": count, "stream": STREAM, "shard": SHARD_0}]
+    })
+}
+
+/// Options of a read in this region with these more, for what needs no stream: a store of claims is asked once.
+pub fn store_options(region: &str, more: &[(&str, &str)]) -> SourceOptions {
+    let fixed = [
+        ("kinesis.streamName", STREAM),
+        ("kinesis.region", region),
+        ("kinesis.metadataNumRetries", "0"),
+    ];
+    let all: BTreeMap<String, String> = fixed
+        .iter()
+        .chain(more)
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    options::source(&all).expect("good options").options
+}
 
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -19,8 +19,8 @@ use crate::service::{Access, RequestCounters, guarded, store_access, with_retrie
 pub(super) const SERVICE: Service = Service {
     name: "S3",
     endpoint_key: "kinesis.s3.endpointUrl",
-    permissions: "s3:GetObject, PutObject and DeleteObject beneath the path, and s3:ListBucket on the bucket, whose policy \
-                  may also demand kinesis.s3.serverSideEncryption, kinesis.s3.kmsKeyId or kinesis.s3.acl",
+    permissions: "s3:GetObject, PutObject and DeleteObject beneath the path, and s3:ListBucket on the bucket, whose \
+                  policy may also demand kinesis.s3.serverSideEncryption, kinesis.s3.kmsKeyId or kinesis.s3.acl",
 };
 
 /// The header, of refusals too, that names a bucket's region (HeadBucket in the API reference).

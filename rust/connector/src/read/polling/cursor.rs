@@ -160,13 +160,7 @@ impl PollingCursor {
         let mut odd = OddAnswers::default();
         loop {
             let page = match self.ask_once(limit).await {
-                // One that is called invalid, too: nothing else of the request can be.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        ErrorKind::ExpiredIterator | ErrorKind::InvalidRequest
-                    ) =>
-                {
+                Err(error) if error.kind().is_of_iterator() => {
                     tracing::info!(
                         shard = %self.shared.task.shard,
                         position = %self.position,

@@ -67,18 +67,18 @@ impl ByProxy {
 
 /// A connector's error with words before it.
 #[derive(Debug)]
-struct Told {
+struct InWords {
     words: String,
     source: BoxError,
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for InWords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.words)
     }
 }
 
-impl StdError for Told {
+impl StdError for InWords {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(self.source.as_ref())
     }
@@ -131,12 +131,12 @@ fn with_words(error: ConnectorError, words: String) -> ConnectorError {
     );
     let connection = error.connection_metadata().cloned();
     let source = error.into_source();
-    let told = Box::new(Told { words, source });
+    let described = Box::new(InWords { words, source });
     let error = match (timeout, io, user) {
-        (true, ..) => ConnectorError::timeout(told),
-        (_, true, _) => ConnectorError::io(told),
-        (.., true) => ConnectorError::user(told),
-        _ => ConnectorError::other(told, other),
+        (true, ..) => ConnectorError::timeout(described),
+        (_, true, _) => ConnectorError::io(described),
+        (.., true) => ConnectorError::user(described),
+        _ => ConnectorError::other(described, other),
     };
     match connection {
         Some(connection) => error.with_connection(connection),
