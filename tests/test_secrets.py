@@ -167,7 +167,7 @@ if not pyspark.__version__.startswith("3."):
             "sealed": sink_options(sandbox, sink, **{**VAULT, "credentialProviderClass": "example.Sealed"}, clientNumRetries=0),
         }
         with ConnectJob(options, tmp_path) as job:
-            assert job.wait(300) == 0, job.tail()
+            assert job.wait(600) == 0, job.tail()
         shown = tmp_path / "shown"
         assert (shown / "count").read_text() == "10"
         assert "the vault is sealed to ****" in (shown / "failure").read_text()
