@@ -42,7 +42,8 @@ class Sts:
         """Status, body, and for how long to wait before them."""
         with self._lock:
             trouble = self._dice.choice(["error", "throttle", "late"]) if self._dice and self._dice.random() < 1 / 3 else None
-            self.trouble[trouble] += trouble is not None
+            if trouble:
+                self.trouble[trouble] += 1
             if trouble == "error":
                 return 500, refusal("InternalFailure", "later"), 0
             if trouble == "throttle":
