@@ -628,3 +628,37 @@ async fn positions_that_cannot_be_are_refused_by_name_and_nothing_is_kept() {
         assert!(!world.checkpoint.path().join("initial-offset").exists());
     }
 }
+
+#[tokio::test]
+async fn a_shard_that_has_expired_is_refused_by_name() {
+    let world = split().await;
+    let last = records(&world, SHARD_0).await[49].0.clone();
+    world.sandbox.forget_shard(STREAM, SHARD_0).expect("forgotten");
+    let given = positions(&[(SHARD_0, &format!("AFTER_SEQUENCE_NUMBER {last}"))]);
+    let error = refused(world.try_query(&[(POSITIONS, &given)]).await).await;
+    assert_says(
+        &error,
+        &[
+            "names shardId-000000000000, which the stream doesn't list any more",
+            "Leave it out",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn a_shard_of_an_old_checkpoint_that_has_expired_is_told_of_like_any_other() {
+    let world = split().await;
+    let old = Old::of(RESHARD, &world).await;
+    for batch in 3..6 {
+        old.remove(&format!("offsets/{batch}"));
+    }
+    world.sandbox.forget_shard(STREAM, SHARD_0).expect("forgotten");
+    let fail = ("kinesis.failOnDataLoss", "true");
+    let mut query = old.query(&world, &[fail]).await;
+    let error = query.batch().await.expect_err("records may be lost");
+    assert_eq!(error.kind(), ErrorKind::DataLoss, "{error}");
+    // What follows is read from its beginning where that is wanted.
+    let mut query = old.query(&world, &[]).await;
+    assert_next(&mut query, 50..90).await;
+    assert_eq!(query.planner.metrics()["lostShards"], "1");
+}

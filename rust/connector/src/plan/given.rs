@@ -133,8 +133,12 @@ impl Givens<'_> {
         &self,
         given: &BTreeMap<ShardId, GivenPosition>,
     ) -> Result<BTreeMap<ShardId, Position>> {
+        let given: Vec<_> = given.clone().into_iter().collect();
         stream::iter(given)
-            .map(|(shard, at)| async move { Ok((shard.clone(), self.position(shard, at).await?)) })
+            .map(|(shard, at)| async move {
+                let position = self.position(&shard, &at).await?;
+                Ok((shard, position))
+            })
             .buffer_unordered(self.options.check_new_record_threads)
             .try_collect()
             .await

@@ -599,7 +599,10 @@ fn starting_positions() {
     for (bad, why) in [
         ("NEWEST", ""),
         ("AT_TIMESTAMPS", ""),
-        ("{\"shardId-000000000000\":{}}", ""),
+        (
+            "{\"shardId-000000000000\":{}}",
+            ": positions of single shards, as JSON, go into kinesis.startingPositions",
+        ),
         ("AT_TIMESTAMP", ": it names no time"),
         (
             "AT_TIMESTAMP 2026-08-30T19:00:05",
