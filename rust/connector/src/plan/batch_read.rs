@@ -60,6 +60,7 @@ pub async fn batch_read_tasks_on(api: &dyn KinesisApi, options: &SourceOptions) 
         let listed: BTreeSet<ShardId> = shards.iter().map(|shard| shard.id.clone()).collect();
         let more = |shard: &Shard| given.contains_key(&shard.id) && !listed.contains(&shard.id);
         shards.extend(all.into_iter().filter(more));
+        shards.sort_by(|left, right| left.id.cmp(&right.id));
     }
     let tasks = shards
         .into_iter()

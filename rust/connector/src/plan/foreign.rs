@@ -8,8 +8,8 @@ use crate::options::table;
 use crate::stream::Offset;
 use crate::stream::awslabs::AwslabsOffset;
 
-/// What comes before the sources' offsets in a file of Spark's offset log: its version, and the batch's metadata.
-const LINES_BEFORE: usize = 2;
+/// The first line of a file of Spark's offset log: the form that has, after the batch's metadata, a line for each source.
+const FORM: &str = "v1";
 /// Files read at once.
 const READS_AT_ONCE: usize = 16;
 
@@ -44,7 +44,7 @@ impl<'a> SparkCheckpoint<'a> {
         Some((Self::new(files, root), number.parse().ok()?))
     }
 
-    /// The batches of the offset log, the newest last.
+    /// The batches of the offset log, the newest last; those in another form than the usual one are left out.
     pub(super) async fn batches(&self) -> Result<Vec<LoggedBatch>> {
         let numbers = self.numbers("offsets").await?;
         stream::iter(numbers)
@@ -83,10 +83,11 @@ impl<'a> SparkCheckpoint<'a> {
         };
         let text = String::from_utf8_lossy(&content);
         let mut lines = text.lines().map(str::to_owned);
-        Ok(Some(LoggedBatch {
+        let known = lines.next().as_deref() == Some(FORM);
+        Ok(known.then(|| LoggedBatch {
             number,
             path,
-            metadata: lines.nth(LINES_BEFORE - 1).unwrap_or_default(),
+            metadata: lines.next().unwrap_or_default(),
             offsets: lines.collect(),
         }))
     }

@@ -108,11 +108,7 @@ impl Givens<'_> {
     }
 
     /// Refuses the end of a shard that takes records.
-    pub(super) fn check_ends(
-        &self,
-        lineage: &Lineage,
-        given: &BTreeMap<ShardId, GivenPosition>,
-    ) -> Result<()> {
+    fn check_ends(&self, lineage: &Lineage, given: &BTreeMap<ShardId, GivenPosition>) -> Result<()> {
         let ended = given.iter().filter(|(_, at)| **at == GivenPosition::ShardEnd);
         match ended.map(|(shard, _)| shard).find(|shard| !lineage.is_closed(shard)) {
             None => Ok(()),

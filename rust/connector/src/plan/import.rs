@@ -62,19 +62,12 @@ impl Import<'_> {
     ) -> Result<BTreeMap<ShardId, Position>> {
         let stood = self.stood().await?;
         let lineage = shards.list(givens.api).await?;
-        let (mut given, left) = going_on(&lineage, stood.shards, stood.left);
-        let gone: BTreeSet<ShardId> = given
-            .keys()
-            .filter(|shard| !lineage.lists(shard))
-            .cloned()
-            .collect();
+        let (given, left) = going_on(&lineage, stood.shards, stood.left);
         // Shards that are gone are told of like those of any query, as kinesis.failOnDataLoss says.
-        let gone: BTreeMap<ShardId, Position> = gone
-            .into_iter()
-            .filter_map(|shard| Some((shard.clone(), as_it_stands(given.remove(&shard)?))))
-            .collect();
+        let (given, gone): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            given.into_iter().partition(|(shard, _)| lineage.lists(shard));
         let mut starts = givens.positions(&given).await?;
-        starts.extend(gone);
+        starts.extend(gone.into_iter().map(|(shard, at)| (shard, as_it_stands(at))));
         let (path, batch) = (self.path, stood.batch);
         if stood.in_flight {
             tracing::warn!(

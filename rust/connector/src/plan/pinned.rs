@@ -96,4 +96,14 @@ mod tests {
             assert!(parts.iter().all(|part| told.contains(part)), "{told}");
         }
     }
+
+    #[test]
+    fn positions_of_single_shards_are_told_of_where_one_for_all_counts() {
+        let told = unused_option("kinesis.importCheckpoint", &Position::TrimHorizon);
+        let parts = [
+            "kinesis.importCheckpoint has no effect",
+            "started at TRIM_HORIZON once",
+        ];
+        assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    }
 }
