@@ -1,5 +1,5 @@
-//! Queries that start where something else stood: from checkpoints of AWS's connector, and from positions that are given for
-//! single shards.
+//! Queries that start where something else stood: from checkpoints of AWS's connector, and from positions that are
+//! given for single shards.
 
 // Helpers of tests fail as tests do.
 #![allow(clippy::expect_used, clippy::panic)]

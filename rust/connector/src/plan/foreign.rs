@@ -8,7 +8,8 @@ use crate::options::table;
 use crate::stream::Offset;
 use crate::stream::awslabs::AwslabsOffset;
 
-/// The first line of a file of Spark's offset log: the form that has, after the batch's metadata, a line for each source.
+/// The first line of a file of Spark's offset log: the form that has, after the batch's metadata, a line for each
+/// source.
 const FORM: &str = "v1";
 /// Files read at once.
 const READS_AT_ONCE: usize = 16;
@@ -112,15 +113,16 @@ pub(super) async fn refuse(files: &dyn FileSystem, folder: &str) -> Result<()> {
     let (root, import) = (checkpoint.root, table::IMPORT_CHECKPOINT.key);
     let message = match AwslabsOffset::parse(offset) {
         Ok(_) => format!(
-            "the checkpointLocation {root} is one of AWS's connector (awslabs/spark-sql-kinesis-connector), which can't be \
-             written on: give the query a new, empty checkpointLocation, and set {import} to {root}. It then goes on where \
-             the old query stood (docs/migrating.md)"
+            "the checkpointLocation {root} is one of AWS's connector (awslabs/spark-sql-kinesis-connector), which \
+             can't be written on: give the query a new, empty checkpointLocation, and set {import} to {root}. It \
+             then goes on where the old query stood (docs/migrating.md)"
         ),
         // An own one of another version says so.
         Err(_) if Offset::is_own(offset) => return Ok(()),
         Err(_) => format!(
-            "the checkpointLocation {root} is one of another source: give the query a new, empty checkpointLocation, and \
-             kinesis.startingPosition or kinesis.startingPositions as wanted (docs/migrating.md)"
+            "the checkpointLocation {root} is one of another source: give the query a new, empty \
+             checkpointLocation, and kinesis.startingPosition or kinesis.startingPositions as wanted \
+             (docs/migrating.md)"
         ),
     };
     Err(Error::new(ErrorKind::CorruptCheckpoint, message)

@@ -1,5 +1,5 @@
-//! Positions that are given for single shards: by `kinesis.startingPositions`, or by another connector's checkpoint. What
-//! can't be a start is refused by name before anything of the query is kept.
+//! Positions that are given for single shards: by `kinesis.startingPositions`, or by another connector's
+//! checkpoint. What can't be a start is refused by name before anything of the query is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -79,9 +79,9 @@ impl Givens<'_> {
             Some(newest) if lineage.is_older_than(shard) => {
                 format!("which the stream never had: its newest is {newest}")
             }
-            _ => "which the stream doesn't list any more: the stream's retention has passed since it was split or merged, \
-                  and its records are gone. Leave it out: those that followed it start at kinesis.startingPosition unless \
-                  they are named, too"
+            _ => "which the stream doesn't list any more: the stream's retention has passed since it was split or \
+                  merged, and its records are gone. Leave it out: those that followed it start at \
+                  kinesis.startingPosition unless they are named, too"
                 .to_owned(),
         };
         self.refuse(shard, format!("{} names {shard}, {why}", self.spec.key))
@@ -96,9 +96,9 @@ impl Givens<'_> {
                     return Err(self.refuse(
                         shard,
                         format!(
-                            "{key} names {parent} and {shard}, which descends from it: a shard is read after those it came \
-                             from. Name {parent} alone, and {shard} follows from its first record on; or {shard}, if \
-                             {parent} was read to its end (SHARD_END)"
+                            "{key} names {parent} and {shard}, which descends from it: a shard is read after \
+                             those it came from. Name {parent} alone, and {shard} follows from its first record \
+                             on; or {shard}, if {parent} was read to its end (SHARD_END)"
                         ),
                     ));
                 }
@@ -123,8 +123,8 @@ impl Givens<'_> {
         }
     }
 
-    /// What a query keeps of these positions. A sequence number that isn't one of its shard, and a time in the future, are
-    /// refused.
+    /// What a query keeps of these positions. A sequence number that isn't one of its shard, and a time in the
+    /// future, are refused.
     pub(super) async fn positions(
         &self,
         given: &BTreeMap<ShardId, GivenPosition>,
@@ -165,8 +165,9 @@ impl Givens<'_> {
             ErrorKind::RefusedPosition => self.refuse(
                 shard,
                 format!(
-                    "{} has {shard} at {at}, which the service does not take: {}. A sequence number must be one of a record \
-                     of its shard, in the stream as it is now, not in one that was deleted under the same name",
+                    "{} has {shard} at {at}, which the service does not take: {}. A sequence number must be one \
+                     of a record of its shard, in the stream as it is now, not in one that was deleted under the \
+                     same name",
                     self.spec.key,
                     unstopped(error.message())
                 ),

@@ -1,8 +1,9 @@
 //! Going on from a checkpoint of awslabs/spark-sql-kinesis-connector.
 //!
-//! Its offset in Spark's log has where each shard of a batch starts. Where the shard's part of the batch ended stands
-//! beside it, by the batch's number in that offset: in a file of `shard-source`, or in an item of its DynamoDB table. Of
-//! a batch that was committed the ends count, of one that wasn't the starts: it is delivered again.
+//! Its offset in Spark's log has where each shard of a batch starts. Where the shard's part of the batch ended
+//! stands beside it, by the batch's number in that offset: in a file of `shard-source`, or in an item of its
+//! DynamoDB table. Of a batch that was committed the ends count, of one that wasn't the starts: it is delivered
+//! again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,8 +99,8 @@ impl Import<'_> {
         let batches = checkpoint.batches().await?;
         let Some(last) = batches.last() else {
             return Err(self.refuse(
-                "there is no query's offset log in it (offsets/0 …): give the checkpointLocation of the old query itself, \
-                 not a folder in it or above it",
+                "there is no query's offset log in it (offsets/0 …): give the checkpointLocation of the old query \
+                 itself, not a folder in it or above it",
             ));
         };
         let index = self.index(last)?;
@@ -189,8 +190,8 @@ impl Import<'_> {
             .collect();
         let why = if !places.is_empty() {
             format!(
-                "it has {} sources that read the stream {stream}: put this one into the place that the one to go on from \
-                 had in the old query",
+                "it has {} sources that read the stream {stream}: put this one into the place that the one to go \
+                 on from had in the old query",
                 places.len()
             )
         } else if !others.is_empty() {
@@ -270,10 +271,11 @@ impl Import<'_> {
             places.insert(0, format!("DynamoDB table {table}"));
         }
         self.refuse(&format!(
-            "where its last batch ended is kept neither in {}. Give the query the options by which the old one kept it \
-             (kinesis.metadataPath, or kinesis.metadataCommitterType DYNAMODB and kinesis.dynamodb.tableName), for its first \
-             start at least. If it is gone, start with kinesis.startingPositions and the shards' positions of the last line \
-             of {}: that batch is then delivered again",
+            "where its last batch ended is kept neither in {}. Give the query the options by which the old one \
+             kept it (kinesis.metadataPath, or kinesis.metadataCommitterType DYNAMODB and \
+             kinesis.dynamodb.tableName), for its first start at least. If it is gone, start with \
+             kinesis.startingPositions and the shards' positions of the last line of {}: that batch is then \
+             delivered again",
             places.join(" nor in "),
             last.logged.path
         ))
@@ -290,8 +292,8 @@ impl Import<'_> {
     }
 }
 
-/// A shard that never gave the old query a record stood at LATEST, which would leave out what comes until the new query
-/// starts: it stands where it did before, or when it did so first.
+/// A shard that never gave the old query a record stood at LATEST, which would leave out what comes until the new
+/// query starts: it stands where it did before, or when it did so first.
 fn latest_since(shard: &ShardId, batches: &[OldBatch]) -> GivenPosition {
     let mut since = None;
     for batch in batches.iter().rev() {
@@ -310,8 +312,9 @@ fn planned_millis(batch: &LoggedBatch) -> Option<i64> {
     metadata.get("batchTimestampMs")?.as_i64()
 }
 
-/// The shards that the new query starts with, and those among them that the old one left. A shard without a record read
-/// waits for those it came from, where they are not read to their ends: it then follows from its first record on.
+/// The shards that the new query starts with, and those among them that the old one left. A shard without a record
+/// read waits for those it came from, where they are not read to their ends: it then follows from its first record
+/// on.
 fn going_on(
     lineage: &Lineage,
     shards: BTreeMap<ShardId, GivenPosition>,

@@ -1,5 +1,5 @@
-//! The positions that awslabs/spark-sql-kinesis-connector keeps: in Spark's offset log the starts of a batch's shards, and
-//! beside it, in a file or an item for each shard and batch, where reading it ended.
+//! The positions that awslabs/spark-sql-kinesis-connector keeps: in Spark's offset log the starts of a batch's
+//! shards, and beside it, in a file or an item for each shard and batch, where reading it ended.
 
 use std::collections::BTreeMap;
 
