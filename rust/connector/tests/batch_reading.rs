@@ -151,6 +151,32 @@ async fn single_shards_start_where_they_are_told() {
 }
 
 #[tokio::test]
+async fn what_follows_a_named_shard_is_read_from_its_first_record_on_and_what_came_before_it_is_not() {
+    let world = World::with_shards(1).await;
+    world.put("before", 0..10).await;
+    world.split("shardId-000000000000").await;
+    world.put("after", 0..20).await;
+    let now = format!("AT_TIMESTAMP {}", next_millisecond());
+    let read = async |given: &str, at: &str| {
+        let options = [
+            ("kinesis.startingPositions", given),
+            ("kinesis.startingPosition", at),
+        ];
+        let mut rows = BatchRead::plan(&world, &options)
+            .await
+            .expect("planned")
+            .rows()
+            .await;
+        rows.sort_by(|left, right| left.data.cmp(&right.data));
+        rows
+    };
+    let parent = read(r#"{"shardId-000000000000": "SHARD_END"}"#, &now).await;
+    assert_exact(&parent, "after", 0..20);
+    let child = read(r#"{"shardId-000000000001": "TRIM_HORIZON"}"#, "TRIM_HORIZON").await;
+    assert_exact(&child, "after", 0..20);
+}
+
+#[tokio::test]
 async fn from_one_time_to_another() {
     let world = World::with_shards(2).await;
     world.put("early", 0..50).await;

@@ -304,6 +304,73 @@ async fn records_that_the_old_query_left_in_a_shard_that_was_split_are_read() {
     }
 }
 
+/// Makes a batch of the fixture the last one, committed, with only these shards in its offset.
+fn last_batch(old: &Old, batch: u64, of: u64, shards: &[&str]) {
+    let text = std::fs::read_to_string(old.file(&format!("offsets/{of}"))).expect("text");
+    let mut lines: Vec<&str> = text.lines().collect();
+    let mut offset: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(lines.pop().expect("an offset")).expect("json");
+    offset.retain(|name, _| name == "metadata" || shards.contains(&name.as_str()));
+    offset["metadata"]["batchId"] = batch.to_string().into();
+    let text = format!("{}\n{}", lines.join("\n"), serde_json::Value::from(offset));
+    std::fs::write(old.file(&format!("offsets/{batch}")), text).expect("written");
+    let commit = std::fs::read_to_string(old.file("commits/0")).expect("text");
+    std::fs::write(old.file(&format!("commits/{batch}")), commit).expect("written");
+}
+
+#[tokio::test]
+async fn shards_that_followed_after_the_last_listing_are_read_and_the_one_before_them_is_not_again() {
+    let world = split().await;
+    let old = Old::of(RESHARD, &world).await;
+    old.ends_at(2, SHARD_0, "SHARD_END", "");
+    last_batch(&old, 3, 3, &[]);
+    for batch in 4..6 {
+        old.remove(&format!("offsets/{batch}"));
+    }
+    old.remove("commits/4");
+    for batch in 3..6 {
+        old.remove(&format!("sources/0/shard-source/{batch}"));
+    }
+    let mut query = old.query(&world, &[]).await;
+    assert_next(&mut query, 50..90).await;
+
+    let world = World::with_shards(2).await;
+    put(&world, 0..60).await;
+    let old = Old::of("GetRecords-hdfs", &world).await;
+    world.split(SHARD_0).await;
+    put(&world, 60..80).await;
+    old.ends_at(1, SHARD_0, "SHARD_END", "");
+    last_batch(&old, 2, 1, &[SHARD_1]);
+    let (before, after) = ("sources/0/shard-source/1", "sources/0/shard-source/2");
+    std::fs::create_dir(old.file(after)).expect("made");
+    std::fs::copy(
+        old.file(&format!("{before}/{SHARD_1}")),
+        old.file(&format!("{after}/{SHARD_1}")),
+    )
+    .expect("copied");
+    let mut query = old.query(&world, &[]).await;
+    assert_next(&mut query, 60..80).await;
+    let offset = query.offset.clone();
+    let mut again = old.query(&world, &[]).await.from(&offset);
+    assert_eq!(again.batch().await.expect("a look"), None);
+}
+
+#[tokio::test]
+async fn a_shard_that_was_left_without_its_end_has_its_part_of_the_batch_again() {
+    for kept in ["nothing", "a part", "LATEST"] {
+        let world = split().await;
+        let old = Old::of(RESHARD, &world).await;
+        put(&world, 90..100).await;
+        let end = format!("sources/0/shard-source/2/{SHARD_0}");
+        match kept {
+            "nothing" => old.remove(&end),
+            "a part" => std::fs::write(old.file(&end), r#"{"shardId":"shardId-0000"#).expect("written"),
+            _ => old.ends_at(2, SHARD_0, "LATEST", ""),
+        }
+        assert_next(&mut old.query(&world, &[]).await, (40..50).chain(90..100)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_shard_whose_end_is_missing_or_cut_short_has_its_part_of_the_batch_again() {
     for missing in [true, false] {
@@ -440,6 +507,74 @@ async fn the_ends_may_be_in_a_table() {
     );
     let expected = serde_json::json!({SHARD_0: format!("AFTER {first}"), SHARD_1: format!("AFTER {second}")});
     assert_eq!(offset["shards"], expected);
+}
+
+/// The table, and the folder of kinesis.metadataPath, may be shared with queries whose batches have the same numbers.
+#[tokio::test]
+async fn the_ends_of_other_queries_are_none_of_the_old_ones() {
+    let world = World::with_shards(2).await;
+    put(&world, 0..80).await;
+    let old = Old::of("GetRecords-hdfs", &world).await;
+    let of_another = |number: &str| {
+        serde_json::json!({"iteratorType": "AFTER_SEQUENCE_NUMBER", "iteratorPosition": number,
+            "subSequenceNumber": -1, "isLast": true})
+        .to_string()
+    };
+    let first = [
+        (SHARD_0, number_of(&world, SHARD_0, 0).await),
+        (SHARD_1, number_of(&world, SHARD_1, 0).await),
+    ];
+    let items: Vec<_> = first
+        .iter()
+        .map(|(shard, number)| {
+            serde_json::json!({"metadataKey": {"S": "1"}, "metadataSortKey": {"S": shard},
+                "metadataValue": {"S": of_another(number)}})
+        })
+        .collect();
+    let shared = TempDir::new().expect("a folder");
+    let folder = shared.path().join("shard-source/1");
+    std::fs::create_dir_all(&folder).expect("made");
+    for (shard, number) in &first {
+        std::fs::write(folder.join(shard), of_another(number)).expect("written");
+    }
+    let open = async |old: &Old| {
+        let store = Arc::new(Table {
+            claims: MemoryStore::default(),
+            items: serde_json::json!({"items": items.clone()}),
+        });
+        let path = shared.path().to_string_lossy().into_owned();
+        let config = world.config(&[
+            ("kinesis.importCheckpoint", &old.path()),
+            ("kinesis.metadataPath", &path),
+        ]);
+        let api = Arc::new(Altered::new(service(&config).await));
+        Planner::on(api, store, config, Arc::new(LocalFiles)).await
+    };
+    let planner = open(&old).await.expect("opens");
+    let offset: serde_json::Value =
+        serde_json::from_str(&planner.initial_offset().await.expect("an offset")).expect("json");
+    let expected = serde_json::json!({
+        SHARD_0: format!("AFTER {}", number_of(&world, SHARD_0, 26).await),
+        SHARD_1: format!("AFTER {}", number_of(&world, SHARD_1, 32).await),
+    });
+    assert_eq!(offset["shards"], expected);
+    std::fs::remove_file(world.checkpoint.path().join("initial-offset")).expect("removed");
+    // They are before the batch's own starts.
+    old.remove("sources/0/shard-source");
+    let error = open(&old).await.expect_err("refused");
+    assert_says(&error, &["where its last batch ended is kept neither"]);
+}
+
+#[tokio::test]
+async fn the_checkpoint_of_a_stream_that_had_more_shards_is_refused() {
+    let world = World::with_shards(1).await;
+    let old = Old::with(RESHARD, |number| number.to_owned());
+    let error = refused(old.try_query(&world, &[]).await).await;
+    assert_says(
+        &error,
+        &["which the stream never had", "kinesis.importCheckpoint"],
+    );
+    assert!(!world.checkpoint.path().join("initial-offset").exists());
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Planning a batch read: every shard from the starting to the ending position. There is no
 //! checkpoint and no claim: the end is a time, the same for every attempt at a task.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::clock::ServiceClock;
 use super::given;
@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::{EndingPosition, SourceOptions, StartingPosition, table};
 use crate::read::{ReadTask, TaskPlan};
 use crate::service::{KinesisApi, ShardFilter};
-use crate::stream::{Position, Shard, ShardId};
+use crate::stream::{Lineage, Position, Shard, ShardId};
 
 /// What stands in a task where a streaming query has its source's id.
 const SOURCE: &str = "batch-read";
@@ -53,19 +53,13 @@ pub async fn batch_read_tasks_on(api: &dyn KinesisApi, options: &SourceOptions) 
             latest
         }
     };
-    let mut shards = api.list_shards(filter).await?;
-    let given = given::of_batch_read(api, options, clock).await?;
-    if filter != ShardFilter::All && !given.is_empty() {
-        let all = api.list_shards(ShardFilter::All).await?;
-        let listed: BTreeSet<ShardId> = shards.iter().map(|shard| shard.id.clone()).collect();
-        let more = |shard: &Shard| given.contains_key(&shard.id) && !listed.contains(&shard.id);
-        shards.extend(all.into_iter().filter(more));
-        shards.sort_by(|left, right| left.id.cmp(&right.id));
-    }
+    let shards = api.list_shards(filter).await?;
+    let shards = match given::of_batch_read(api, options, clock).await? {
+        given if given.is_empty() => shards.into_iter().map(|shard| (start.clone(), shard)).collect(),
+        given => beside_given(&given, &start, shards, api.list_shards(ShardFilter::All).await?),
+    };
     let tasks = shards
         .into_iter()
-        .map(|shard| (given.get(&shard.id).unwrap_or(&start).clone(), shard))
-        .filter(|(start, _)| *start != Position::ShardEnd)
         .map(|(start, shard)| ReadTask {
             hash_range: Some(shard.hash_range()),
             until: Some(until),
@@ -74,5 +68,32 @@ pub async fn batch_read_tasks_on(api: &dyn KinesisApi, options: &SourceOptions) 
         .collect();
     TaskPlan::group(tasks, options.shards_per_task)
         .map(|plan| plan.to_json())
+        .collect()
+}
+
+/// The shards to read of a stream, some of which have positions of their own: those that they came from count as read,
+/// those that follow them are read from their first record on, and the rest starts at `start`, where it can have
+/// something for that.
+fn beside_given(
+    given: &BTreeMap<ShardId, Position>,
+    start: &Position,
+    recent: Vec<Shard>,
+    all: Vec<Shard>,
+) -> Vec<(Position, Shard)> {
+    let recent: BTreeSet<ShardId> = recent.into_iter().map(|shard| shard.id).collect();
+    let lineage = Lineage::new(all.clone());
+    let (read, following) = (
+        lineage.ancestors_of(given.keys()),
+        lineage.descendants_of(given.keys()),
+    );
+    let start_of = |shard: &ShardId| match given.get(shard) {
+        Some(Position::ShardEnd) => None,
+        Some(given) => Some(given.clone()),
+        None if read.contains(shard) => None,
+        None if following.contains(shard) => Some(Position::TrimHorizon),
+        None => recent.contains(shard).then(|| start.clone()),
+    };
+    all.into_iter()
+        .filter_map(|shard| Some((start_of(&shard.id)?, shard)))
         .collect()
 }

@@ -1,6 +1,7 @@
 //! Positions that are given for single shards: by `kinesis.startingPositions`, or by another connector's
 //! checkpoint. What can't be a start is refused by name before anything of the query is kept.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use crate::options::{OptionSpec, SourceOptions, table};
 use crate::service::{KinesisApi, Page, Patience, RequestCounters, ShardFilter, ShardIterator};
 use crate::stream::{GivenPosition, Lineage, Position, SequenceNumber, ShardId};
 
-/// Listings that must lack a shard before it is refused: a listing may be older than the shard.
+/// Listings that must lack a shard before it is refused, and answers that must lack a record before it counts as expired:
+/// a single one may be old or wrong.
 const LISTINGS: u32 = 3;
 /// Between two of them, and between two questions for a position that was refused.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -44,10 +46,12 @@ impl Givens<'_> {
         let given = self.positions(given).await?;
         let began = Instant::now();
         loop {
-            let recent = recent_shards(self.api, &at).await?;
             let lineage = shards.list(self.api).await?;
+            let recent = recent_shards(self.api, &at).await?;
+            // An open shard has something for any time: the second listing may be older than the first.
             let starts = lineage.starts(&given, &at, |shard| {
-                recent.as_ref().is_none_or(|recent| recent.contains(shard))
+                let recent = recent.as_ref();
+                !lineage.is_closed(shard) || recent.is_none_or(|recent| recent.contains(shard))
             });
             // A listing that leaves out hash keys is not complete yet.
             if lineage.take_all_keys(starts.keys()) || began.elapsed() >= CHILDREN_WITHIN {
@@ -63,15 +67,50 @@ impl Givens<'_> {
         given: &BTreeMap<ShardId, GivenPosition>,
         shards: &mut Shards,
     ) -> Result<Lineage> {
-        for listing in 1.. {
-            let lineage = shards.list(self.api).await?;
-            match given.keys().find(|shard| !lineage.lists(shard)) {
-                None => return Ok(lineage),
-                Some(shard) if listing == LISTINGS => return Err(self.not_listed(shard, &lineage)),
-                Some(_) => tokio::time::sleep(ASK_AGAIN).await,
-            }
+        let lineage = self.listing_for(given, shards).await?;
+        match given.keys().find(|shard| !lineage.lists(shard)) {
+            None => Ok(lineage),
+            Some(shard) => Err(self.not_listed(shard, &lineage)),
         }
-        Err(Error::new(ErrorKind::Internal, "shards were never listed"))
+    }
+
+    /// A listing of the stream that these positions were given for, some of whose shards may be gone by now. A shard that
+    /// it never had, and the end of one that takes records, are refused: the stream is another one of that name.
+    pub(super) async fn lineage_of(
+        &self,
+        given: &BTreeMap<ShardId, GivenPosition>,
+        shards: &mut Shards,
+    ) -> Result<Lineage> {
+        let lineage = self.listing_for(given, shards).await?;
+        if let Some(shard) = given.keys().find(|shard| lineage.is_older_than(shard)) {
+            return Err(self.not_listed(shard, &lineage));
+        }
+        let listed = given.iter().filter(|(shard, _)| lineage.lists(shard));
+        let listed = listed.map(|(shard, at)| (shard.clone(), at.clone())).collect();
+        self.check_ends(&lineage, &listed)?;
+        Ok(lineage)
+    }
+
+    /// A listing that fits these positions, or the last of several that don't: one may be old.
+    async fn listing_for(
+        &self,
+        given: &BTreeMap<ShardId, GivenPosition>,
+        shards: &mut Shards,
+    ) -> Result<Lineage> {
+        let fits = |lineage: &Lineage| {
+            given.iter().all(|(shard, at)| {
+                lineage.lists(shard) && (*at != GivenPosition::ShardEnd || lineage.is_closed(shard))
+            })
+        };
+        let mut lineage = shards.list(self.api).await?;
+        for _ in 1..LISTINGS {
+            if fits(&lineage) {
+                break;
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+            lineage = shards.list(self.api).await?;
+        }
+        Ok(lineage)
     }
 
     fn not_listed(&self, shard: &ShardId, lineage: &Lineage) -> Error {
@@ -226,24 +265,57 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// Where the reading of this record begins. Records before it that arrived in the same millisecond are none of it.
     async fn at_record(&self, number: &SequenceNumber) -> Result<Position> {
-        let at = patiently(|| {
-            self.api
-                .shard_iterator_at_record(self.shard, number, &self.counters)
-        })
-        .await?;
-        let page = self.first_records(at, 1).await?;
-        if page.records.is_empty() || page.records.sequence_number(0) != number.as_str() {
+        let Some(arrival) = self.arrival_of(number).await? else {
             // It has expired, and so has what came before it: a reader sees to that.
             return Ok(Position::After(number.clone()));
+        };
+        let arrival = Position::AtTimestamp(arrival);
+        for asked in 1..=LISTINGS {
+            let at = self.iterator(&arrival).await?;
+            let page = self.first_records(at, AROUND).await?;
+            let mut before = None;
+            for row in 0..page.records.len() {
+                let other: SequenceNumber = page.records.sequence_number(row).parse()?;
+                match other.cmp(number) {
+                    Ordering::Less => before = Some(other),
+                    Ordering::Equal => return Ok(before.map_or(arrival, Position::After)),
+                    Ordering::Greater => break,
+                }
+            }
+            if let Some(before) = before {
+                return Ok(Position::After(before));
+            }
+            // An answer that is empty or begins after the record is none to the time of its arrival.
+            if asked < LISTINGS {
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
         }
-        let arrival = Position::AtTimestamp(page.records.arrival_millis(0));
-        let at = self.iterator(&arrival).await?;
-        let page = self.first_records(at, AROUND).await?;
-        let numbers = (0..page.records.len()).map(|row| page.records.sequence_number(row));
-        match numbers.take_while(|other| *other != number.as_str()).last() {
-            None => Ok(arrival),
-            Some(before) => Ok(Position::After(before.parse()?)),
+        Err(Error::new(
+            ErrorKind::Transport,
+            format!("the service has the record {number}, but doesn't return it for the time of its arrival"),
+        )
+        .retryable(true))
+    }
+
+    /// When a record arrived; none if it has expired: a single answer without it proves nothing, but one with a later
+    /// record does.
+    async fn arrival_of(&self, number: &SequenceNumber) -> Result<Option<i64>> {
+        for asked in 1..=LISTINGS {
+            let at = patiently(|| {
+                self.api
+                    .shard_iterator_at_record(self.shard, number, &self.counters)
+            })
+            .await?;
+            let page = self.first_records(at, 1).await?;
+            if !page.records.is_empty() {
+                let found = page.records.sequence_number(0) == number.as_str();
+                return Ok(found.then(|| page.records.arrival_millis(0)));
+            }
+            if asked < LISTINGS {
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
         }
+        Ok(None)
     }
 
     /// An iterator at this position. One that is refused is asked for twice: a single answer may be wrong.

@@ -40,7 +40,7 @@ pub(super) struct Import<'a> {
 #[derive(Debug, PartialEq, Eq)]
 struct Stood {
     shards: BTreeMap<ShardId, GivenPosition>,
-    /// Shards that were split or merged, which it left without a record of having read them to their ends.
+    /// Shards that were split or merged, and where it left them: at their ends, or before.
     left: BTreeMap<ShardId, GivenPosition>,
     /// Spark's number of the last batch.
     batch: u64,
@@ -62,12 +62,12 @@ impl Import<'_> {
         shards: &mut Shards,
     ) -> Result<BTreeMap<ShardId, Position>> {
         let stood = self.stood().await?;
-        let lineage = shards.list(givens.api).await?;
+        let lineage = givens.lineage_of(&stood.shards, shards).await?;
         let (given, left) = going_on(&lineage, stood.shards, stood.left);
         // Shards that are gone are told of like those of any query, as kinesis.failOnDataLoss says.
         let (given, gone): (BTreeMap<_, _>, BTreeMap<_, _>) =
             given.into_iter().partition(|(shard, _)| lineage.lists(shard));
-        let mut starts = givens.positions(&given).await?;
+        let mut starts = lineage.advance(&givens.positions(&given).await?);
         starts.extend(gone.into_iter().map(|(shard, at)| (shard, as_it_stands(at))));
         let (path, batch) = (self.path, stood.batch);
         if stood.in_flight {
@@ -130,26 +130,31 @@ impl Import<'_> {
             );
         }
         let mut left = BTreeMap::new();
-        let mut seen: BTreeSet<ShardId> = shards.keys().cloned().collect();
-        for batch in before.iter().rev() {
-            let dropped: BTreeSet<&ShardId> = batch
-                .offset
-                .shards
-                .keys()
-                .filter(|shard| !seen.contains(*shard))
+        for (place, batch) in before.iter().enumerate().rev() {
+            let starts = batch.offset.shards.iter();
+            let mut dropped: BTreeMap<ShardId, GivenPosition> = starts
+                .filter(|(shard, _)| !shards.contains_key(*shard) && !left.contains_key(*shard))
+                .map(|(shard, start)| (shard.clone(), start.clone()))
                 .collect();
             if dropped.is_empty() {
                 continue;
             }
-            seen.extend(dropped.iter().map(|shard| (*shard).clone()));
-            // Without its end nobody knows what of this part was delivered.
+            // Where a shard's end isn't kept, its part of the batch may not have been delivered.
             let ends = self.ends(index, batch).await?.into_iter();
-            left.extend(ends.filter(|(shard, at)| dropped.contains(shard) && *at != GivenPosition::ShardEnd));
+            dropped.extend(
+                ends.filter(|(shard, _)| {
+                    batch.offset.shards.contains_key(shard) && !shards.contains_key(shard)
+                })
+                .filter(|(shard, _)| !left.contains_key(shard)),
+            );
+            for (shard, at) in dropped.iter_mut().filter(|(_, at)| **at == GivenPosition::Latest) {
+                *at = latest_since(shard, &batches[..=place]);
+            }
+            left.append(&mut dropped);
         }
         for (shard, at) in shards.iter_mut().filter(|(_, at)| **at == GivenPosition::Latest) {
             *at = latest_since(shard, &batches);
         }
-        left.retain(|_, at| *at != GivenPosition::Latest);
         if shards.is_empty() && left.is_empty() {
             return Err(self.refuse(
                 "the old query had not read a shard yet: leave the option out, and set kinesis.startingPosition",
@@ -213,15 +218,21 @@ impl Import<'_> {
         let Some(number) = batch.offset.batch else {
             return Ok(BTreeMap::new());
         };
-        let mut kept = self.store.foreign_ends(number).await?;
-        if kept.is_empty() {
-            for folder in self.folders(index) {
-                kept = self.texts(&format!("{folder}/{number}")).await?;
-                if !kept.is_empty() {
-                    break;
-                }
+        for folder in self.folders(index) {
+            let ends = self.parsed(number, self.texts(&format!("{folder}/{number}")).await?);
+            if !ends.is_empty() && self.are_of(batch, &ends, &folder) {
+                return Ok(ends);
             }
         }
+        let ends = self.parsed(number, self.store.foreign_ends(number).await?);
+        match self.are_of(batch, &ends, "the table") {
+            true => Ok(ends),
+            false => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// The ends that can be read.
+    fn parsed(&self, batch: u64, kept: BTreeMap<ShardId, String>) -> BTreeMap<ShardId, GivenPosition> {
         let mut ends = BTreeMap::new();
         for (shard, text) in kept {
             match awslabs::end(&text) {
@@ -231,23 +242,40 @@ impl Import<'_> {
                 Err(why) => tracing::warn!(
                     stream = %self.options.stream.name,
                     %shard,
-                    batch = number,
+                    batch,
                     "what the old query kept of the shard's end of the batch can't be read: {why}. Its part of the \
                      batch is delivered again"
                 ),
             }
         }
-        Ok(ends)
+        ends
     }
 
-    /// Where files with ends may be.
+    /// False if an end is before its shard's start: it is another query's, which kept it in the same place by the same
+    /// number.
+    fn are_of(&self, batch: &OldBatch, ends: &BTreeMap<ShardId, GivenPosition>, place: &str) -> bool {
+        let before = |(shard, end): &(&ShardId, &GivenPosition)| {
+            let start = batch.offset.shards.get(*shard).and_then(GivenPosition::number);
+            start.zip(end.number()).is_some_and(|(start, end)| end < start)
+        };
+        let Some((shard, _)) = ends.iter().find(before) else {
+            return true;
+        };
+        tracing::warn!(
+            stream = %self.options.stream.name,
+            %shard,
+            batch = batch.offset.batch,
+            "what {place} has of the batch's ends is another query's: the shard's is before its start"
+        );
+        false
+    }
+
+    /// Where files with ends may be: first where no other query's are.
     fn folders(&self, index: usize) -> Vec<String> {
         let MetadataOptions { committer, path, .. } = &self.options.metadata;
         let of_options = path.as_ref().filter(|_| *committer == Committer::Hdfs);
-        of_options
-            .map(|path| format!("{}/{ENDS}", path.trim_end_matches('/')))
-            .into_iter()
-            .chain([format!("{}/sources/{index}/{ENDS}", self.path)])
+        std::iter::once(format!("{}/sources/{index}/{ENDS}", self.path))
+            .chain(of_options.map(|path| format!("{}/{ENDS}", path.trim_end_matches('/'))))
             .collect()
     }
 
@@ -268,7 +296,7 @@ impl Import<'_> {
         let metadata = &self.options.metadata;
         let mut places = self.folders(index);
         if let (Committer::DynamoDb, Some(table)) = (metadata.committer, &metadata.dynamodb_table) {
-            places.insert(0, format!("DynamoDB table {table}"));
+            places.push(format!("DynamoDB table {table}"));
         }
         self.refuse(&format!(
             "where its last batch ended is kept neither in {}. Give the query the options by which the old one \
@@ -312,9 +340,8 @@ fn planned_millis(batch: &LoggedBatch) -> Option<i64> {
     metadata.get("batchTimestampMs")?.as_i64()
 }
 
-/// The shards that the new query starts with, and those among them that the old one left. A shard without a record
-/// read waits for those it came from, where they are not read to their ends: it then follows from its first record
-/// on.
+/// The shards that the new query starts with, and those among them that the old one left unread. A shard without a record
+/// read waits for those it came from, and follows them from its first record on.
 fn going_on(
     lineage: &Lineage,
     shards: BTreeMap<ShardId, GivenPosition>,
@@ -324,15 +351,13 @@ fn going_on(
         .into_iter()
         .filter(|(shard, _)| lineage.lists(shard))
         .collect();
-    let names = left.keys().cloned().collect();
+    let unread = left.iter().filter(|(_, at)| **at != GivenPosition::ShardEnd);
+    let unread = unread.map(|(shard, _)| shard.clone()).collect();
     let mut all = shards;
     all.extend(left);
-    let unread = |shard: &ShardId| all.get(shard).is_some_and(|at| *at != GivenPosition::ShardEnd);
     let waits = |shard: &ShardId| {
-        lineage
-            .ancestors_of(std::iter::once(shard))
-            .into_iter()
-            .any(unread)
+        let ancestors = lineage.ancestors_of(std::iter::once(shard));
+        ancestors.into_iter().any(|ancestor| all.contains_key(ancestor))
     };
     let waiting: Vec<ShardId> = all
         .iter()
@@ -342,7 +367,7 @@ fn going_on(
     for shard in waiting {
         all.remove(&shard);
     }
-    (all, names)
+    (all, unread)
 }
 
 /// The position of a shard that can't be asked any more.

@@ -63,7 +63,9 @@ pub(crate) fn position(entry: &Map<String, Value>) -> Result<GivenPosition, Stri
             .map_err(|error| error.message().to_owned())
     };
     let aggregate = text(entry, "subSequenceNumber").is_some_and(|place| place != "-1");
-    let inside = aggregate && text(entry, "isLast").is_some_and(|last| last == "false");
+    // Without the field, some of the aggregate may be unread.
+    let read_whole = text(entry, "isLast").is_some_and(|last| last.eq_ignore_ascii_case("true"));
+    let inside = aggregate && !read_whole;
     Ok(match kind.to_ascii_uppercase().as_str() {
         "LATEST" => GivenPosition::Latest,
         "TRIM_HORIZON" => GivenPosition::TrimHorizon,
@@ -127,6 +129,15 @@ mod tests {
         ] {
             AwslabsOffset::parse(other).expect_err(other);
         }
+    }
+
+    #[test]
+    fn an_aggregate_not_known_to_be_read_whole_is_read_again() {
+        let json =
+            r#"{"iteratorType":"AFTER_SEQUENCE_NUMBER","iteratorPosition":"496","subSequenceNumber":"1"}"#;
+        assert_eq!(end(json), Ok(GivenPosition::At(number("496"))));
+        let whole = json.replace('}', r#","isLast":"True"}"#);
+        assert_eq!(end(&whole), Ok(GivenPosition::After(number("496"))));
     }
 
     #[test]

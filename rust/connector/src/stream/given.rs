@@ -27,6 +27,14 @@ impl GivenPosition {
     pub(crate) fn is_past_a_record(&self) -> bool {
         matches!(self, Self::At(_) | Self::After(_) | Self::ShardEnd)
     }
+
+    /// The record that it is at, or after.
+    pub(crate) fn number(&self) -> Option<&SequenceNumber> {
+        match self {
+            Self::At(number) | Self::After(number) => Some(number),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for GivenPosition {

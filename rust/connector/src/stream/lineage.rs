@@ -124,7 +124,7 @@ impl Lineage {
     }
 
     /// All listed shards that descend from one of these.
-    fn descendants_of<'a>(&'a self, shards: impl Iterator<Item = &'a ShardId>) -> BTreeSet<&'a ShardId> {
+    pub fn descendants_of<'a>(&'a self, shards: impl Iterator<Item = &'a ShardId>) -> BTreeSet<&'a ShardId> {
         let mut found = BTreeSet::new();
         let mut open: Vec<&ShardId> = shards.collect();
         while let Some(id) = open.pop() {
