@@ -1,4 +1,5 @@
-"""The code of README.md and docs: what is marked with `<!-- run -->` runs, against the sandbox, the rest is parsed.
+"""The code of README.md and docs: what is marked with `<!-- run -->` runs, against the sandbox, the rest is parsed. Links
+lead somewhere, and messages are the code's.
 
 Once, on the newest line of Spark: pages don't differ between the lines. README's job has a test of its own, test_readme.py.
 """
@@ -51,10 +52,11 @@ CHECKS = {"docs/quick-start.md": check_quick_start, "docs/monitoring.md": check_
 
 if not pyspark.__version__.startswith("3."):
 
-    def test_every_block_is_sound_and_every_link_leads_somewhere(capsys):
+    def test_blocks_links_and_messages_are_sound(capsys):
         blocks = [block for page in pages.pages() for block in pages.blocks(page)]
         assert [why for block in blocks if (why := pages.problem(block))] == []
         assert [link for page in pages.pages() for link in pages.dead_links(page)] == []
+        assert pages.unknown_messages("docs/troubleshooting.md") == []
         running = [block for block in blocks if block.runs]
         assert {block.language for block in running} <= {"python", "sql"}
         with capsys.disabled():

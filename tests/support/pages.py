@@ -128,6 +128,28 @@ def _anchors(file):
     return anchors
 
 
+def unknown_messages(page):
+    """Messages in the first column of the page's tables of which a part is in no string of the code. `…` stands for what
+    differs, and Spark's own messages say so."""
+    written = _sources()
+    unknown = []
+    for row in re.findall(r"^\| (`.+?) \|", (environment.ROOT / page).read_text(), re.M):
+        if row.endswith("(Spark)"):
+            continue
+        parts = [part.strip() for message in re.findall(r"`([^`]+)`", row) for part in message.split("…")]
+        unknown += [f"{page}: {part!r}" for part in parts if part not in written]
+    return unknown
+
+
+def _sources():
+    """All of the code that makes messages, with strings that go over several lines in one."""
+    folders = [environment.ROOT / folder for folder in ("rust/connector/src", "rust/jni/src", "jvm/src/main")]
+    files = [file for folder in folders for file in folder.rglob("*") if file.suffix in (".rs", ".java", ".scala")]
+    text = "\n".join(file.read_text() for file in files)
+    text = re.sub(r"\\\n\s*", "", text)
+    return re.sub(r'"\s*\+\s*s?"', "", text)
+
+
 def _without_code(text, inline=True):
     text = re.sub(r"^( *)```.*?^\1```\s*$", "", text, flags=re.M | re.S)
     return re.sub(r"`[^`\n]*`", "code", text) if inline else text
