@@ -1,8 +1,14 @@
 """Credentials: which keys the service sees. It is told to reject the ones that must not be used."""
 
-import pytest
+import random
 
+import pytest
+from local_kinesis import Sts
+
+from support.delivery import EventLog, finish
 from support.environment import CREDENTIALS
+from support.processes import Job
+from support.producer import Producer
 from support.proxy import OPTIONS, Proxy
 from support.queries import drain, events, payloads, read, sink_options, source_options
 
@@ -64,6 +70,27 @@ def test_an_assumed_role(spark, sandbox, knobs, moto, new_stream, checkpoint):
     frame = spark.range(5).selectExpr("'k' AS partitionKey", "cast(id AS STRING) AS data")
     frame.write.format("aws-kinesis").options(**sink_options(sandbox, sink, **named)).mode("append").save()
     assert len(sink.read()) == 5
+
+
+@pytest.mark.slow
+def test_a_role_is_renewed_by_an_sts_that_fails_one_time_in_three(sandbox, knobs, new_stream, checkpoint, tmp_path):
+    """Sessions of four seconds: what a role of fifteen minutes lives through in hours."""
+    stream, output, log = new_stream(2), tmp_path / "output", EventLog(tmp_path / "events")
+    with Sts(4, random.Random(14)) as sts, Producer(stream, pause=0.2) as producer:
+        options = source_options(sandbox, stream, stsRoleArn=ROLE, stsEndpointUrl=sts.endpoint)
+        arguments = {"options": options, "checkpoint": str(checkpoint), "output": str(output), "former": str(tmp_path / "former")}
+
+        def renewed():
+            # Neither the environment's keys nor what has expired is good for anything.
+            knobs(rejected_keys=[CREDENTIALS["AWS_ACCESS_KEY_ID"], *sts.expired()])
+            # By the driver, and by the executor.
+            return sum(sessions > 8 for sessions in sts.sessions.values()) >= 2
+
+        with Job("overwrite_by_batch", arguments, tmp_path / "job.log", "local-cluster[1,2,1024]", log.conf) as job:
+            job.await_condition(renewed, lambda: f"8 renewals of both, have {sts.sessions}", seconds=240)
+            finish(job, stream, producer, output)
+        assert all(sts.trouble[kind] for kind in ("error", "throttle", "late")), sts.trouble
+    assert log.failures() == []
 
 
 def test_a_role_that_cannot_be_asked_for(spark, sandbox, closed_port, stream, checkpoint):

@@ -2,10 +2,11 @@
 
 import pytest
 
+from support import providers
 from support.countries import copied, country_events, expected
 from support.delivery import EventLog
 from support.processes import Job
-from support.queries import sink_options
+from support.queries import events, sink_options, source_options
 from support.submitted import TypicalJob
 
 pytestmark = pytest.mark.slow
@@ -66,3 +67,23 @@ def test_rows_beside_one_that_is_too_large_are_not_sent_twice(sandbox, new_strea
     sent = [record["Data"] for record in stream.read()]
     assert len(sent) == len(set(sent))
     assert max(map(len, sent)) < 10
+
+
+def test_executors_with_a_folder_of_their_own_for_claims_are_an_error(sandbox, new_stream, checkpoint, tmp_path):
+    """On a disk that each process has for itself no claim of another is seen."""
+    stream, output = new_stream(2), tmp_path / "output"
+    stream.put(events(0, 100))
+    arguments = {
+        "options": source_options(sandbox, stream, metadataPath="own:/claims"),
+        "checkpoint": str(checkpoint),
+        "output": str(output),
+        "former": str(tmp_path / "former"),
+    }
+    conf = ["spark.hadoop.fs.own.impl=example.OwnDisk", f"spark.hadoop.own.disks={tmp_path / 'disks'}", "spark.task.maxFailures=2"]
+    jars = [providers.jar(tmp_path / "classes")]
+    with Job("overwrite_by_batch", arguments, tmp_path / "job.log", "local-cluster[2,1,1024]", conf, jars) as job:
+        assert job.wait(600) == 1, job.tail()
+    assert "the claims' folder isn't shared by the executors" in job.tail(100_000)
+    # The driver's disk, with its mark; nobody went on without it.
+    assert len(list((tmp_path / "disks").glob("*/claims/*/driver*"))) == 1
+    assert list(output.rglob("part-*")) == []

@@ -1,19 +1,25 @@
 """Secrets are shown nowhere: a job whose secrets are marked runs and fails, then all that came of it is searched."""
 
+import base64
 import json
+import sys
 
+import pyspark
 import pytest
 
-from support import providers
+from support import environment, providers
 from support.delivery import EventLog
 from support.environment import CREDENTIALS
-from support.processes import Job
+from support.processes import JOBS, Job, Program
+from support.proxy import OPTIONS, Proxy
 from support.queries import events, payloads, sink_options, source_options
 
 pytestmark = pytest.mark.slow
 
 # Spark leaves out what looks like a secret to it by its value, too: these don't, and nor does the name of a stream.
-MARKS = {name: f"MARK-{number}-4711" for number, name in enumerate(["key", "session", "role", "class"])}
+MARKS = {name: f"MARK-{number}-4711" for number, name in enumerate(["key", "session", "role", "class", "proxy"])}
+# As a request to the proxy has it.
+MARKS["login"] = base64.b64encode(f"{OPTIONS['proxyUsername']}:{MARKS['proxy']}".encode()).decode()
 KEYS = {"awsAccessKeyId": "AKIAJOB", "awsSecretKey": MARKS["key"], "sessionToken": MARKS["session"]}
 VAULT = {"credentialProviderClass": "example.Vault", "credentialProviderParam": MARKS["class"]}
 LOG_CONFIG = """
@@ -27,6 +33,13 @@ appender.file.layout.pattern = %d{HH:mm:ss.SSS} %p %t %c: %m%n%ex
 logger.connector.name = io.sparkkinesis
 logger.connector.level = trace
 """
+
+
+@pytest.fixture
+def proxy(tmp_path_factory):
+    """One whose password is marked."""
+    with Proxy(tmp_path_factory.mktemp("proxy"), MARKS["proxy"]) as proxy:
+        yield proxy
 
 
 class MarkedJob(Job):
@@ -53,6 +66,36 @@ class MarkedJob(Job):
         )
 
 
+class ConnectJob(Program):
+    """The same by Spark Connect, whose server is its process."""
+
+    def __init__(self, options, folder):
+        config = folder / "log4j2.properties"
+        config.write_text(LOG_CONFIG)
+        arguments = folder / "arguments.json"
+        (folder / "shown").mkdir()
+        conf = dict(setting.split("=", 1) for setting in EventLog(folder / "events").conf)
+        conf |= {
+            "spark.jars": f"{environment.jar()},{providers.jar(folder / 'providers')}",
+            "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={config.as_uri()} -Dmarked.log={folder}/driver.log",
+            "spark.ui.port": "0",
+        }
+        told = {"options": options, "shown": str(folder / "shown"), "checkpoint": str(folder / "checkpoint"), "conf": conf}
+        arguments.write_text(json.dumps(told))
+        command = [sys.executable, str(JOBS / "marked_connect.py"), str(arguments)]
+        super().__init__(command, folder / "job.log", path=[environment.connect_packages()])
+
+
+def leaks_in(folder):
+    """Where the marks are shown: (mark, file)."""
+    return [
+        (name, str(file.relative_to(folder)))
+        for file, content in shown_by(folder)
+        for name, mark in MARKS.items()
+        if mark.encode() in content
+    ]
+
+
 def shown_by(folder):
     """What the job left, but for what it was given."""
     given = [folder / "arguments.json", folder / "providers"]
@@ -61,7 +104,7 @@ def shown_by(folder):
             yield file, file.read_bytes()
 
 
-def test_what_is_marked_is_shown_nowhere(sandbox, knobs, moto, new_stream, tmp_path):
+def test_what_is_marked_is_shown_nowhere(sandbox, knobs, moto, new_stream, tmp_path, proxy):
     source, by_class, by_keys = new_stream(1, "source"), new_stream(1, "by-class"), new_stream(1, "by-keys")
     source.put(events(0, 10))
     # Whoever doesn't take what the options say is refused.
@@ -71,22 +114,26 @@ def test_what_is_marked_is_shown_nowhere(sandbox, knobs, moto, new_stream, tmp_p
         "stsRoleArn": "arn:aws:iam::123456789012:role/reader",
         "stsEndpointUrl": moto.endpoint,
         "stsExternalId": MARKS["role"],
+        **proxy.options,
     }
+    by_proxy = {**KEYS, **{f"sink.{key}": value for key, value in proxy.options.items()}}
     sealed = {**VAULT, "credentialProviderClass": "example.Sealed", "clientNumRetries": 0}
     missing = type(source)(source.client, "missing")
     options = {
         "source-by-role": source_options(sandbox, source, **role),
         "sink-by-class": sink_options(sandbox, by_class, **VAULT),
         "source-by-class": source_options(sandbox, by_class, **VAULT),
-        "sink-by-keys": sink_options(sandbox, by_keys, **KEYS),
+        "sink-by-keys": sink_options(sandbox, by_keys, **by_proxy),
         "missing-by-role": sink_options(sandbox, missing, **role),
         "missing-by-keys": sink_options(sandbox, missing, **KEYS),
         "sealed": sink_options(sandbox, source, **sealed),
+        "no-login": sink_options(sandbox, source, **{**by_proxy, "sink.proxyUsername": "nobody"}),
         "no-class": sink_options(sandbox, source, **{**VAULT, "credentialProviderClass": "example.Missing"}),
     }
     with MarkedJob(options, tmp_path) as job:
         assert job.wait(600) == 0, job.tail()
 
+    assert proxy.requests(sandbox.endpoint) > 0 and proxy.requests(moto.endpoint) > 0
     # It did what it was to do, by the classes on driver and executor.
     assert sorted(record["Data"].decode() for record in by_keys.read()) == payloads(events(0, 10))
     shown = tmp_path / "shown"
@@ -97,6 +144,7 @@ def test_what_is_marked_is_shown_nowhere(sandbox, knobs, moto, new_stream, tmp_p
     no_class = (shown / "write-no-class.failure").read_text()
     assert "IllegalArgument" in no_class
     assert "kinesis.credentialProviderClass example.Missing: there is no such class" in no_class
+    assert "kinesis.sink.proxyPassword" in (shown / "write-no-login.failure").read_text()
 
     files = dict(shown_by(tmp_path))
     for name in ["driver.log", "executor.log"]:
@@ -105,10 +153,24 @@ def test_what_is_marked_is_shown_nowhere(sandbox, knobs, moto, new_stream, tmp_p
     assert "kinesis.stsExternalId=*" in plan and f"kinesis.streamName={source.name}" in plan
     for kind in ["events/*", "checkpoints/by-keys/sources/*/*", "checkpoints/by-keys/offsets/*", "shown/page*"]:
         assert list(tmp_path.glob(kind)), kind
-    leaks = [
-        (name, str(file.relative_to(tmp_path)))
-        for file, content in files.items()
-        for name, mark in MARKS.items()
-        if mark.encode() in content
-    ]
-    assert leaks == []
+    assert leaks_in(tmp_path) == []
+
+
+if not pyspark.__version__.startswith("3."):
+    # PySpark 3.5 comes without Spark Connect's server.
+    def test_what_is_marked_is_not_shown_by_spark_connect(sandbox, new_stream, tmp_path, proxy):
+        source, sink = new_stream(1, "source"), new_stream(1, "sink")
+        source.put(events(0, 10))
+        options = {
+            "source": source_options(sandbox, source, **KEYS, **proxy.options),
+            "sink": sink_options(sandbox, sink, **VAULT),
+            "sealed": sink_options(sandbox, sink, **{**VAULT, "credentialProviderClass": "example.Sealed"}, clientNumRetries=0),
+        }
+        with ConnectJob(options, tmp_path) as job:
+            assert job.wait(600) == 0, job.tail()
+        shown = tmp_path / "shown"
+        assert (shown / "count").read_text() == "10"
+        assert "the vault is sealed to ****" in (shown / "failure").read_text()
+        assert f"kinesis.streamName={source.name}" in (shown / "stream.extended").read_text()
+        assert list(tmp_path.glob("events/*")) and (tmp_path / "driver.log").read_bytes()
+        assert leaks_in(tmp_path) == []

@@ -82,6 +82,7 @@ for name in ["missing-by-keys", "sealed"]:
     fail(f"read-{name}", lambda name=name: rows(name).collect())
     fail(f"write-{name}", lambda name=name: write(name))
 fail("write-no-class", lambda: write("no-class"))
+fail("write-no-login", lambda: write("no-login"))
 
 application = f"/api/v1/applications/{spark.sparkContext.applicationId}"
 for path in ["environment", "jobs", "stages"]:

@@ -1,13 +1,17 @@
-"""Classes that give credentials, in a JAR as a user's."""
+"""Classes of a job, in a JAR as a user's: some give credentials, one is a file system."""
 
+import os
 import shutil
 import subprocess
 import zipfile
 from pathlib import Path
 
+import pyspark
+
 from . import environment
 
 SOURCES = Path(__file__).parent / "java"
+HADOOP = Path(pyspark.__file__).parent / "jars"
 # Stands for AWS's SDK for Java 2.
 LOOK_ALIKE = environment.ROOT / "jvm/src/test/java/software"
 
@@ -18,9 +22,10 @@ def jar(folder):
     classes = folder / "classes"
     sources = [str(path) for root in (SOURCES, LOOK_ALIKE) for path in sorted(root.rglob("*.java"))]
     compiler = shutil.which("javac")
-    assert compiler is not None, "javac is needed to compile classes that give credentials"
+    assert compiler is not None, "javac is needed to compile a job's classes"
+    class_path = os.pathsep.join([environment.jar(), *map(str, HADOOP.glob("hadoop-client-*.jar"))])
     subprocess.run(
-        [compiler, "--release", "8", "-Xlint:-options", "-cp", environment.jar(), "-d", str(classes), *sources],
+        [compiler, "--release", "8", "-Xlint:-options", "-cp", class_path, "-d", str(classes), *sources],
         check=True,
     )
     path = folder / "providers.jar"

@@ -11,12 +11,13 @@ OPTIONS = {"proxyUsername": "marked-proxy-user", "proxyPassword": "marked-proxy-
 class Proxy:
     """tinyproxy on a port that is free. Ends with `stop()`, or as a context manager."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, password=OPTIONS["proxyPassword"]):
+        self._login = {**OPTIONS, "proxyPassword": password}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.log = folder / "log"
-        login = f"{OPTIONS['proxyUsername']} {OPTIONS['proxyPassword']}"
+        login = " ".join(self._login.values())
         settings = folder / "settings"
         settings.write_text(
             f'Port {self.port}\nListen 127.0.0.1\nLogLevel Connect\nLogFile "{self.log}"\nBasicAuth {login}\n'
@@ -31,7 +32,7 @@ class Proxy:
     @property
     def options(self):
         """The connector's options, without their prefix."""
-        return {"proxyAddress": "127.0.0.1", "proxyPort": str(self.port), **OPTIONS}
+        return {"proxyAddress": "127.0.0.1", "proxyPort": str(self.port), **self._login}
 
     def requests(self, endpoint):
         """How many requests to this address came."""

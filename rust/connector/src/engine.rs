@@ -16,7 +16,7 @@ use crate::recent::Recent;
 use crate::service::{AwsKinesis, Connection, FanOutApi, KinesisApi, SystemProperties};
 use crate::sink::{SinkKey, SinkStream, SinkStreams};
 
-/// Sources of which a process remembers that it saw the driver's mark; looking again costs one read.
+/// Marks of drivers of which a process remembers that it saw them; looking again costs one read.
 const MARKS_KEPT: usize = 1_000;
 
 /// The process-wide part of the connector: the clients' connection pools and what readers remember of shards.
@@ -32,8 +32,8 @@ struct Inner {
     clients: Mutex<Clients>,
     stores: StoreClients,
     memory: ShardMemory,
-    /// The sources whose driver's mark was seen from this process.
-    marks_seen: std::sync::Mutex<BTreeSet<String>>,
+    /// The sources, and their queries' starts, whose driver's mark was seen from this process.
+    marks_seen: std::sync::Mutex<BTreeSet<(String, String)>>,
     sinks: SinkStreams,
     properties: RwLock<SystemProperties>,
 }
@@ -74,23 +74,29 @@ impl Engine {
         &self.inner.memory
     }
 
-    /// Makes sure, once in this process, that it sees in the store what the driver of the source wrote.
-    pub(crate) async fn see_mark(&self, store: &dyn CheckpointStore, source: &str) -> Result<()> {
+    /// Makes sure, once in this process, that it sees in the store what the driver of the source wrote at this start.
+    pub(crate) async fn see_mark(
+        &self,
+        store: &dyn CheckpointStore,
+        source: &str,
+        start: &str,
+    ) -> Result<()> {
+        let mark = (source.to_owned(), start.to_owned());
         let seen = || {
             self.inner
                 .marks_seen
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
         };
-        if seen().contains(source) {
+        if seen().contains(&mark) {
             return Ok(());
         }
-        store.find_mark(source).await?;
+        store.find_mark(source, start).await?;
         let mut seen = seen();
         if seen.len() >= MARKS_KEPT {
             seen.clear();
         }
-        seen.insert(source.to_owned());
+        seen.insert(mark);
         Ok(())
     }
 

@@ -22,6 +22,9 @@ use support::altered::{Altered, service};
 use support::scripted::{Scripted, State, config, id, shard};
 use support::{LocalFiles, SHARD_0, STREAM, World, assert_exact};
 use tempfile::TempDir;
+use tracing::field::Field;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 async fn planner(service: &Arc<Scripted>, store: Arc<dyn CheckpointStore>, checkpoint: &TempDir) -> Planner {
     let opened = Planner::on(
@@ -127,6 +130,60 @@ async fn a_shard_that_is_unknown_in_two_calls_far_apart_ends_no_query() {
     next(&planner, &first).await;
 }
 
+/// Counts warnings with these words, of this thread.
+struct Warnings {
+    words: &'static str,
+    heard: Arc<AtomicU32>,
+}
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut |field: &Field, value: &dyn std::fmt::Debug| {
+            if field.name() == "message" && format!("{value:?}").contains(self.words) {
+                self.heard.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn listings_that_fail_are_told_once_a_minute() {
+    let heard = Arc::<AtomicU32>::default();
+    let _listening = tracing::subscriber::set_default(Warnings {
+        words: "could not be listed",
+        heard: heard.clone(),
+    });
+    let service = Scripted::new(State {
+        listings: vec![(Duration::ZERO, vec![shard(0, None, None, true)])],
+        unlisted: Some(Duration::from_nanos(1)),
+        closed: BTreeMap::from([(id(0), vec![id(1), id(2)])]),
+        ..State::default()
+    });
+    let checkpoint = TempDir::new().expect("a folder");
+    let planner = planner(&service, Arc::<MemoryStore>::default(), &checkpoint).await;
+    let initial = planner.initial_offset().await.expect("an offset");
+    // The children are waited for until listings have failed for ten minutes.
+    let error = loop {
+        match planner.latest_offset(&initial).await {
+            Ok(_) => tokio::time::advance(Duration::from_secs(1)).await,
+            Err(error) => break error,
+        }
+    };
+    assert!(error.message().contains("no listing"), "{error}");
+    let heard = heard.load(Ordering::Relaxed);
+    assert!((9..=11).contains(&heard), "{heard} warnings");
+}
+
 /// A store that counts the driver's marks, and may refuse them.
 #[derive(Debug, Default)]
 struct Marks {
@@ -137,7 +194,7 @@ struct Marks {
 
 #[async_trait]
 impl CheckpointStore for Marks {
-    async fn leave_mark(&self, _: &str) -> Result<()> {
+    async fn leave_mark(&self, _: &str, _: &str) -> Result<()> {
         if self.refused.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Store, "the disk is busy").retryable(true));
         }

@@ -15,8 +15,12 @@ use crate::options::RetryOptions;
 use crate::service::{RequestCounters, with_retries};
 use crate::stream::ShardId;
 
-/// The file beside a source's batches by which executors see that they look into the driver's folder.
+/// What the name of the file begins with, beside a source's batches, by which executors see that they look into the
+/// driver's folder. The rest names the query's start: what an earlier driver left on its own disk is no sign of the
+/// present one's folder. A former release's file has this name alone.
 const MARK: &str = "driver";
+/// Marks of earlier starts that are removed at once.
+const MARKS_REMOVED: usize = 100;
 /// Looks for it before the folder counts as another one than the driver's.
 const LOOKS_FOR_MARK: u32 = 3;
 /// Between two of them.
@@ -73,8 +77,8 @@ impl HadoopStore {
         format!("{}/{source}/{batch}", self.folder)
     }
 
-    fn mark(&self, source: &str) -> String {
-        format!("{}/{source}/{MARK}", self.folder)
+    fn mark(&self, source: &str, start: &str) -> String {
+        format!("{}/{source}/{MARK}-{start}", self.folder)
     }
 
     fn path(&self, key: &ClaimKey) -> String {
@@ -92,16 +96,29 @@ impl HadoopStore {
 
 #[async_trait]
 impl CheckpointStore for HadoopStore {
-    async fn leave_mark(&self, source: &str) -> Result<()> {
-        let path = self.mark(source);
-        // One of an earlier start will do.
+    async fn leave_mark(&self, source: &str, start: &str) -> Result<()> {
+        let path = self.mark(source, start);
         self.retried(|| self.files.put_if_absent(&path, source.as_bytes().to_vec()))
             .await?;
         Ok(())
     }
 
-    async fn find_mark(&self, source: &str) -> Result<()> {
-        let path = self.mark(source);
+    async fn remove_other_marks(&self, source: &str, start: &str) -> Result<()> {
+        let folder = format!("{}/{source}", self.folder);
+        let own = format!("{MARK}-{start}");
+        let names = self.retried(|| self.files.list(&folder)).await?;
+        let others = names
+            .iter()
+            .filter(|name| name.starts_with(MARK) && **name != own);
+        for name in others.take(MARKS_REMOVED) {
+            let path = format!("{folder}/{name}");
+            self.retried(|| self.files.delete(&path)).await?;
+        }
+        Ok(())
+    }
+
+    async fn find_mark(&self, source: &str, start: &str) -> Result<()> {
+        let path = self.mark(source, start);
         for look in 1..=LOOKS_FOR_MARK {
             if self.retried(|| self.files.read(&path)).await?.is_some() {
                 return Ok(());

@@ -151,14 +151,20 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Leaves a mark for [`Self::find_mark`]. For the driver, before it plans a batch of the source.
-    async fn leave_mark(&self, _source: &str) -> Result<()> {
+    /// Leaves a mark of this start of the query for [`Self::find_mark`]. For the driver, before it plans a batch of the
+    /// source.
+    async fn leave_mark(&self, _source: &str, _start: &str) -> Result<()> {
         Ok(())
     }
 
-    /// Fails if the mark that the driver has left isn't seen from here: claims of other processes aren't, then, either.
-    /// Stores that all processes reach by nature have no need of it.
-    async fn find_mark(&self, _source: &str) -> Result<()> {
+    /// Removes the marks of other starts, of which nobody reads any more.
+    async fn remove_other_marks(&self, _source: &str, _start: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Fails if the mark that the driver of this start has left isn't seen from here: claims of other processes aren't,
+    /// then, either. Stores that all processes reach by nature have no need of it.
+    async fn find_mark(&self, _source: &str, _start: &str) -> Result<()> {
         Ok(())
     }
 

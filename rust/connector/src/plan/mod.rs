@@ -66,6 +66,8 @@ pub struct Planner {
     counters: Arc<RequestCounters>,
     /// Names this process.
     process: String,
+    /// Names this start of the query.
+    start: String,
     reports: Mutex<Reports>,
     hash_ranges: HashRanges,
     available: Mutex<Option<AvailableNow>>,
@@ -234,6 +236,7 @@ impl Planner {
             clock,
             counters: Arc::default(),
             process: memory.residents().process(),
+            start: uuid::Uuid::new_v4().simple().to_string(),
             reports: Mutex::default(),
             hash_ranges,
             available: Mutex::default(),
@@ -286,6 +289,7 @@ impl Planner {
         };
         let mut reports = self.reports();
         reports.plan(Some(offset.batch));
+        let marked = self.marked().contains_key(&offset.source);
         let task = |(shard, start): (&ShardId, &Position)| ReadTask {
             source: offset.source.clone(),
             batch: offset.batch,
@@ -299,7 +303,7 @@ impl Planner {
             news: seen(shard),
             holder: reports.holder(&offset, shard),
             asked: Asked::lately(&self.process, &*self.api, shard),
-            marked: self.marked().contains_key(&offset.source),
+            mark: marked.then(|| self.start.clone()),
         };
         TaskPlan::group(offset.read().map(task).collect(), offset.shards_per_task)
             .map(|plan| plan.to_json())
@@ -345,7 +349,7 @@ impl Planner {
                 tracing::warn!(stream = %offset.stream, "old claims could not be removed: {error}");
             }
             // Somebody may have removed old files, and executors that come later look for this one.
-            if let Err(error) = self.store.leave_mark(&offset.source).await {
+            if let Err(error) = self.store.leave_mark(&offset.source, &self.start).await {
                 tracing::warn!(stream = %offset.stream, "the mark beside the claims could not be written: {error}");
             }
             state.purged = before;
@@ -467,15 +471,24 @@ impl Planner {
         }
     }
 
-    /// Leaves the driver's mark beside the claims of a source, once. A batch that Spark runs again after a restart,
-    /// before it asks for a next one, goes without it.
+    /// Leaves the mark of this start of the driver beside the claims of a source, once, in the place of earlier ones'. A
+    /// batch that Spark runs again after a restart, before it asks for a next one, goes without it.
     async fn mark(&self, source: &str) -> Result<()> {
         let before = self.marked().get(source).copied();
         if before.is_some_and(|at| at.elapsed() < MARK_AGAIN) {
             return Ok(());
         }
-        match (self.store.leave_mark(source).await, before) {
+        match (self.store.leave_mark(source, &self.start).await, before) {
             (Err(error), None) => return Err(error),
+            (Ok(()), None) => {
+                // What stays does no harm, and the next start removes it.
+                if let Err(error) = self.store.remove_other_marks(source, &self.start).await {
+                    tracing::debug!(
+                        stream = %self.config.options.stream.name,
+                        "marks of earlier starts beside the claims could not be removed: {error}"
+                    );
+                }
+            }
             // The one that was left before is there still, most likely.
             (Err(error), Some(_)) => {
                 tracing::warn!(
@@ -483,7 +496,7 @@ impl Planner {
                     "the mark beside the claims could not be written again: {error}"
                 );
             }
-            (Ok(()), _) => {}
+            (Ok(()), Some(_)) => {}
         }
         self.marked().insert(source.to_owned(), Instant::now());
         Ok(())

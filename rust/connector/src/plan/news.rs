@@ -22,7 +22,7 @@ const ITERATOR_AGE: Duration = Duration::from_secs(270);
 /// For so long a shard may stay unknown before the query fails.
 const UNKNOWN_FOR: Duration = Duration::from_secs(600);
 /// Between two warnings of the same.
-const WARN_EVERY: Duration = Duration::from_secs(60);
+pub(super) const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// The driver's looks at a stream whose readers have nothing to do.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::look::Stream;
+use super::news::WARN_EVERY;
 use crate::error::{Error, ErrorKind, Result};
 use crate::service::{KinesisApi, ShardFilter, same_stream};
 use crate::stream::{HashRange, Lineage, Position, Shard, ShardId};
@@ -34,6 +35,8 @@ pub(super) struct Shards {
     listed: Option<Instant>,
     /// Since when listings fail, and the last attempt.
     failing: Option<(Instant, Instant)>,
+    /// When it was said last that listings fail.
+    warned: Option<Instant>,
     ranges: HashRanges,
     /// What the planner's opening listed, until the first call that can use it.
     opening: Option<(Instant, Vec<Shard>)>,
@@ -102,6 +105,7 @@ impl Shards {
             interval,
             listed: None,
             failing: None,
+            warned: None,
             ranges: HashRanges::default(),
             opening: None,
             childless: BTreeMap::new(),
@@ -263,10 +267,13 @@ impl Shards {
             return Err(error);
         }
         self.failing = Some((since, now));
-        tracing::warn!(
-            stream = %stream.name,
-            "the stream's shards could not be listed; they are listed again: {error}"
-        );
+        if self.warned.is_none_or(|warned| now - warned >= WARN_EVERY) {
+            self.warned = Some(now);
+            tracing::warn!(
+                stream = %stream.name,
+                "the stream's shards could not be listed; they are listed again: {error}"
+            );
+        }
         Ok(None)
     }
 

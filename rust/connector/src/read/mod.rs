@@ -193,9 +193,9 @@ impl ShardReader {
             &memory,
             |plan, shards, stop| async move {
                 if let (Some(store), [task, ..]) = (&store, plan.tasks())
-                    && task.marked
+                    && let Some(start) = &task.mark
                 {
-                    engine.see_mark(&**store, &task.source).await?;
+                    engine.see_mark(&**store, &task.source, start).await?;
                 }
                 let api = engine.source_client(&config).await?;
                 let fan_out = match shards.iter().any(|shard| shard.task.consumer.is_some()) {

@@ -154,9 +154,9 @@ pub struct ReadTask {
     /// The driver's calls of GetRecords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Asked>,
-    /// The driver has left its mark beside the claims, which whoever reads the task must see.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub marked: bool,
+    /// The query's start of which the driver has left its mark beside the claims: whoever reads the task must see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
 }
 
 /// How often a process called GetRecords for a shard within the last second, told to another one: the service's limit
@@ -200,7 +200,7 @@ impl ReadTask {
             news: false,
             holder: None,
             asked: None,
-            marked: false,
+            mark: None,
         }
     }
 

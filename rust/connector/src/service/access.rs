@@ -14,6 +14,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use super::clock::ServiceClock;
 use super::credentials::{
     ClassCredentials, JobChain, KeptCredentials, RoleCredentials, metadata_client, static_credentials,
+    timeouts,
 };
 use super::guard::{Guard, once_more};
 use super::network::Network;
@@ -96,26 +97,32 @@ pub(super) async fn stream_access(options: &AccessOptions) -> Result<Access> {
     let Some(role) = &options.sts_role_arn else {
         return Ok(job);
     };
-    let asking = Access {
-        guard: job.guard.clone().with_retries(),
-        ..job.clone()
-    };
-    let mut sts = aws_sdk_sts::config::Builder::from(&asking.config).retry_config(RetryConfig::standard());
-    if let Some(region) = &options.sts_region {
-        sts.set_region(Some(Region::new(region.clone())));
-    }
-    let sts = guarded!(sts, asking, options.sts_endpoint_url.as_deref());
     let session = options
         .sts_session_name
         .clone()
         .unwrap_or_else(|| format!("spark-kinesis-{}", uuid::Uuid::new_v4().simple()));
     let role = RoleCredentials {
-        client: aws_sdk_sts::Client::from_conf(sts.build()),
+        client: aws_sdk_sts::Client::from_conf(sts_config(&job, options)),
         role: role.clone(),
         session,
         external_id: options.sts_external_id.clone(),
     };
     Ok(loading(job.config, role, &clock, job.network))
+}
+
+/// The client that asks for a role's sessions, as the job. It retries by itself, within one load.
+fn sts_config(job: &Access, options: &AccessOptions) -> aws_sdk_sts::Config {
+    let asking = Access {
+        guard: job.guard.clone().with_retries(),
+        ..job.clone()
+    };
+    let mut sts = aws_sdk_sts::config::Builder::from(&asking.config)
+        .retry_config(RetryConfig::standard())
+        .timeout_config(timeouts());
+    if let Some(region) = &options.sts_region {
+        sts.set_region(Some(Region::new(region.clone())));
+    }
+    guarded!(sts, asking, options.sts_endpoint_url.as_deref()).build()
 }
 
 /// The access of a checkpoint store's clients: as the job itself. Never as the stream's role: that one may belong to
@@ -185,5 +192,73 @@ fn loading(
         config: base.into_builder().credentials_provider(shared).build(),
         guard: Guard::new(clock.clone(), Some(kept)),
         network,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use aws_smithy_runtime_api::client::http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+    };
+    use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+    use crate::service::dark::{Dark, options};
+
+    #[tokio::test]
+    async fn a_connection_to_sts_that_went_dark_costs_one_attempt() {
+        let service = Dark::start().await;
+        let options = options(Some(service.endpoint()));
+        let job = stream_access(&options).await.expect("an access");
+        let config = sts_config(&job, &options).to_builder();
+        let config = config
+            .http_client(service.trusting())
+            .timeout_config(Dark::timeouts());
+        let client = aws_sdk_sts::Client::from_conf(config.build());
+        service
+            .costs_one_attempt(async || client.get_caller_identity().send().await)
+            .await;
+    }
+
+    /// Takes the first request and says nothing; then it is well.
+    #[derive(Debug, Default)]
+    struct SilentAtFirst(AtomicUsize);
+
+    impl HttpConnector for SilentAtFirst {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            const SESSION: &str = "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIASESSION\
+                                   </AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
+                                   <Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult>\
+                                   </AssumeRoleResponse>";
+            match self.0.fetch_add(1, Ordering::Relaxed) {
+                0 => HttpConnectorFuture::new(std::future::pending()),
+                _ => {
+                    let ok = 200.try_into().expect("a status");
+                    HttpConnectorFuture::ready(Ok(HttpResponse::new(ok, SdkBody::from(SESSION))))
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_sts_is_asked_again_within_one_load() {
+        let options = options(Some("https://sts.test".to_owned()));
+        let job = stream_access(&options).await.expect("an access");
+        let sts = SharedHttpConnector::new(SilentAtFirst::default());
+        let config = sts_config(&job, &options)
+            .to_builder()
+            .http_client(http_client_fn(move |_, _| sts.clone()));
+        let role = RoleCredentials {
+            client: aws_sdk_sts::Client::from_conf(config.build()),
+            role: "arn:aws:iam::123456789012:role/reader".to_owned(),
+            session: "s".to_owned(),
+            external_id: None,
+        };
+        let kept = KeptCredentials::of(role, ServiceClock::default());
+        let credentials = kept.provide_credentials().await.expect("asked again");
+        assert_eq!(credentials.access_key_id(), "ASIASESSION");
     }
 }

@@ -169,67 +169,22 @@ fn signing_key(authorization: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use aws_sdk_kinesis::Client;
-    use aws_sdk_kinesis::config::{Builder, SharedHttpClient};
-    use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-    use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-    use aws_smithy_types::timeout::TimeoutConfig;
-    use kinesis_sandbox::{KnobUpdate, Sandbox, SandboxConfig};
+    use aws_sdk_kinesis::config::Builder;
 
     use super::super::access::{guarded, stream_access};
-    use crate::options::{AccessOptions, Secret, StaticKeys};
+    use crate::service::dark::{Dark, options};
 
-    fn trusting(certificate: &str) -> SharedHttpClient {
-        let roots = TrustStore::empty().with_pem_certificate(certificate);
-        let tls = TlsContext::builder().with_trust_store(roots).build();
-        aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .tls_context(tls.expect("a context"))
-            .build_https()
-    }
-
-    /// The peer of an HTTP/2 connection vanishes: one attempt is lost, not all that follow.
     #[tokio::test]
     async fn a_connection_that_went_dark_costs_one_attempt() {
-        let config = SandboxConfig {
-            tls_port: Some(0),
-            ..SandboxConfig::default()
-        };
-        let sandbox = Sandbox::start(config).await.expect("the sandbox starts");
-        let options = AccessOptions {
-            region: Some("us-east-1".to_owned()),
-            endpoint_url: None,
-            sts_role_arn: None,
-            sts_session_name: None,
-            sts_endpoint_url: None,
-            sts_region: None,
-            sts_external_id: None,
-            proxy: None,
-            static_keys: Some(StaticKeys {
-                access_key_id: "AKIDTEST".to_owned(),
-                secret: Secret::new("secret"),
-                session_token: None,
-            }),
-            provider: None,
-        };
-        let access = stream_access(&options).await.expect("an access");
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(super::Duration::from_secs(2));
-        let config = Builder::from(&access.config)
-            .http_client(trusting(sandbox.tls_certificate().expect("HTTPS")))
-            .timeout_config(timeouts.build());
-        let config = guarded!(config, access, sandbox.tls_endpoint());
+        let service = Dark::start().await;
+        let access = stream_access(&options(None)).await.expect("an access");
+        let config = guarded!(Builder::from(&access.config), access, Some(service.endpoint()));
+        let config = config
+            .http_client(service.trusting())
+            .timeout_config(Dark::timeouts());
         let client = Client::from_conf(config.build());
-        client.list_streams().send().await.expect("answered");
-        let dark = KnobUpdate {
-            darken_connections: true,
-            ..KnobUpdate::default()
-        };
-        sandbox.apply(&dark).expect("turned");
-        let lost = client.list_streams().send().await;
-        assert!(
-            matches!(lost, Err(aws_sdk_kinesis::error::SdkError::TimeoutError(_))),
-            "{lost:?}"
-        );
-        client.list_streams().send().await.expect("by another connection");
-        assert_eq!(sandbox.stats().connections, 2);
+        service
+            .costs_one_attempt(async || client.list_streams().send().await)
+            .await;
     }
 }

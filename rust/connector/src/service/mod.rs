@@ -6,6 +6,8 @@ mod aws;
 mod clock;
 mod columns;
 mod credentials;
+#[cfg(test)]
+pub(crate) mod dark;
 mod failure;
 mod fan_out;
 mod guard;

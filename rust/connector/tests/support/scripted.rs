@@ -29,6 +29,8 @@ pub struct Scripted {
 pub struct State {
     /// What ListShards shows, from so long after the start on; in order.
     pub listings: Vec<(Duration, Vec<Shard>)>,
+    /// From so long after the start on ListShards fails; none: never.
+    pub unlisted: Option<Duration>,
     /// How many records a shard has.
     pub records: BTreeMap<ShardId, u64>,
     /// Closed shards, and the children that their last answer names.
@@ -120,6 +122,9 @@ impl KinesisApi for Scripted {
     async fn list_shards(&self, _: ShardFilter) -> Result<Vec<Shard>> {
         let since = self.started.elapsed();
         let state = self.state();
+        if state.unlisted.is_some_and(|from| from <= since) {
+            return Err(Error::new(ErrorKind::Transport, "no listing").retryable(true));
+        }
         let shown = state.listings.iter().rev().find(|(from, _)| *from <= since);
         Ok(shown.map(|(_, shards)| shards.clone()).unwrap_or_default())
     }

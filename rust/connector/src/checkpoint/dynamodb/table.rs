@@ -276,3 +276,37 @@ impl Table {
         .with("store", self.place.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options;
+    use crate::service::dark::{Dark, keys};
+
+    #[tokio::test]
+    async fn a_connection_that_went_dark_costs_one_attempt() {
+        let service = Dark::start().await;
+        let access = StoreAccess {
+            region: Some("us-east-1".to_owned()),
+            job_keys: Some(keys()),
+            ..StoreAccess::default()
+        };
+        let all = [
+            ("kinesis.streamName", "s".to_owned()),
+            ("kinesis.metadataCommitterType", "DYNAMODB".to_owned()),
+            ("kinesis.dynamodb.tableName", "claims".to_owned()),
+            ("kinesis.dynamodb.endpointUrl", service.endpoint()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value));
+        let metadata = options::source(&all.into()).expect("options").options.metadata;
+        let table = Table::new(access, &metadata).expect("a table");
+        let config = table.client().await.expect("a client").config().to_builder();
+        let config = config
+            .http_client(service.trusting())
+            .timeout_config(Dark::timeouts());
+        let client = Client::from_conf(config.build());
+        service
+            .costs_one_attempt(async || client.list_tables().send().await)
+            .await;
+    }
+}

@@ -106,3 +106,36 @@ impl Bucket {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options;
+    use crate::service::dark::{Dark, keys};
+
+    #[tokio::test]
+    async fn a_connection_that_went_dark_costs_one_attempt() {
+        let service = Dark::start().await;
+        let access = StoreAccess {
+            region: Some("us-east-1".to_owned()),
+            job_keys: Some(keys()),
+            ..StoreAccess::default()
+        };
+        let all = [
+            ("kinesis.streamName", "s".to_owned()),
+            ("kinesis.s3.endpointUrl", service.endpoint()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value));
+        let metadata = options::source(&all.into()).expect("options").options.metadata;
+        let connected = store_access(&access).await.expect("an access");
+        let bucket = Bucket::new(access, &metadata, "claims");
+        let config = bucket.connect(&connected).config().to_builder();
+        let config = config
+            .http_client(service.trusting())
+            .timeout_config(Dark::timeouts());
+        let client = Client::from_conf(config.build());
+        service
+            .costs_one_attempt(async || client.get_object().bucket("claims").key("x").send().await)
+            .await;
+    }
+}

@@ -13,9 +13,18 @@ use crate::service::network::Network;
 
 /// Longest wait for an answer of the instance's metadata; a busy instance's take seconds.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest waits for a connection to, and an answer of, what else the chain asks (STS, SSO).
+/// Longest waits for a connection to, and an answer of, what else gives credentials (STS, SSO): short enough to ask again
+/// within one load.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The waits of clients that ask for credentials.
+pub(in crate::service) fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build()
+}
 
 /// A client of the instance's metadata that bears with slow answers. No proxy leads to them, wherever they are.
 pub(in crate::service) fn metadata_client(config: &ProviderConfig) -> imds::Client {
@@ -56,16 +65,12 @@ impl JobChain {
     }
 
     async fn load(&self) -> Result {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .build();
         let config = ProviderConfig::default()
             .with_behavior_version(Some(BehaviorVersion::latest()))
             .with_region(self.region.clone())
             .with_use_fips(self.use_fips)
             .with_use_dual_stack(self.use_dual_stack)
-            .with_timeout_config(timeouts)
+            .with_timeout_config(timeouts())
             .with_http_client(self.network.client());
         let metadata = metadata_client(&config);
         let mut chain = DefaultCredentialsChain::builder()

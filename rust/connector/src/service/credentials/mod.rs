@@ -6,7 +6,7 @@ mod failure;
 mod kept;
 mod role;
 
-pub(super) use chain::{JobChain, metadata_client};
+pub(super) use chain::{JobChain, metadata_client, timeouts};
 pub(super) use class::ClassCredentials;
 pub use class::{GivenCredentials, GivesCredentials};
 pub(crate) use failure::LoadFailure;

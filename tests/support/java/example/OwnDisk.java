@@ -1,0 +1,27 @@
+package example;
+
+import java.io.File;
+import java.lang.management.ManagementFactory;
+import java.net.URI;
+import org.apache.hadoop.fs.Path;
+import org.apache.hadoop.fs.RawLocalFileSystem;
+
+/**
+ * The scheme {@code own}: a disk of each process's own, as machines have that share none. It lies in a folder of the
+ * process within {@code own.disks}.
+ */
+public final class OwnDisk extends RawLocalFileSystem {
+  private static final URI NAME = URI.create("own:///");
+
+  @Override
+  public URI getUri() {
+    return NAME;
+  }
+
+  @Override
+  public File pathToFile(Path path) {
+    // As the JVM calls itself: process@host.
+    String process = ManagementFactory.getRuntimeMXBean().getName();
+    return new File(new File(getConf().get("own.disks"), process), path.toUri().getPath());
+  }
+}
