@@ -21,10 +21,11 @@ use crate::stream::ShardId;
 const MARK: &str = "driver";
 /// Marks of earlier starts that are removed at once.
 const MARKS_REMOVED: usize = 100;
-/// Looks for it before the folder counts as another one than the driver's.
-const LOOKS_FOR_MARK: u32 = 3;
-/// Between two of them.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Looks for it before the folder counts as another one than the driver's. Some file systems show another machine's files
+/// seconds later (cached folders, HDFS's observer nodes).
+const LOOKS_FOR_MARK: u32 = 6;
+/// Before the second look. Each of the next pauses is twice as long: 8 s in all.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Claims of one batch read at once.
 const READS_AT_ONCE: usize = 16;
 
@@ -106,25 +107,26 @@ impl CheckpointStore for HadoopStore {
     async fn remove_other_marks(&self, source: &str, start: &str) -> Result<()> {
         let folder = format!("{}/{source}", self.folder);
         let own = format!("{MARK}-{start}");
-        let names = self.retried(|| self.files.list(&folder)).await?;
+        // The first batch waits for this: where it fails, the next start has another try.
+        let names = self.files.list(&folder).await?;
         let others = names
             .iter()
             .filter(|name| name.starts_with(MARK) && **name != own);
         for name in others.take(MARKS_REMOVED) {
             let path = format!("{folder}/{name}");
-            self.retried(|| self.files.delete(&path)).await?;
+            self.files.delete(&path).await?;
         }
         Ok(())
     }
 
     async fn find_mark(&self, source: &str, start: &str) -> Result<()> {
         let path = self.mark(source, start);
-        for look in 1..=LOOKS_FOR_MARK {
+        for look in 0..LOOKS_FOR_MARK {
+            if look > 0 {
+                tokio::time::sleep(LOOK_AGAIN * 2_u32.pow(look - 1)).await;
+            }
             if self.retried(|| self.files.read(&path)).await?.is_some() {
                 return Ok(());
-            }
-            if look < LOOKS_FOR_MARK {
-                tokio::time::sleep(LOOK_AGAIN).await;
             }
         }
         Err(not_shared(&format!(
@@ -190,5 +192,53 @@ impl CheckpointStore for HadoopStore {
             self.retried(|| self.files.delete(&path)).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Shows what another machine wrote five seconds later, and removes nothing.
+    struct Lagging(Instant);
+
+    #[async_trait]
+    impl FileSystem for Lagging {
+        async fn put_if_absent(&self, _: &str, _: Vec<u8>) -> Result<bool> {
+            Ok(true)
+        }
+        async fn read(&self, _: &str) -> Result<Option<Vec<u8>>> {
+            Ok((self.0.elapsed() >= Duration::from_secs(5)).then(Vec::new))
+        }
+        async fn list(&self, _: &str) -> Result<Vec<String>> {
+            Ok(vec!["driver-1".to_owned(), "driver-2".to_owned()])
+        }
+        async fn delete(&self, path: &str) -> Result<()> {
+            Err(Error::new(ErrorKind::Store, format!("{path} can't be removed")).retryable(true))
+        }
+    }
+
+    fn lagging() -> HadoopStore {
+        let retry = RetryOptions {
+            retries: 5,
+            interval: Duration::from_secs(1),
+            max_interval: Duration::from_secs(10),
+        };
+        HadoopStore::new(Arc::new(Lagging(Instant::now())), "/claims", retry)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mark_that_is_seen_late_is_waited_for() {
+        lagging().find_mark("source", "1").await.expect("seen");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn marks_that_stay_hold_no_batch_up() {
+        let began = Instant::now();
+        let left = lagging().remove_other_marks("source", "1").await;
+        assert!(left.is_err());
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }
