@@ -27,3 +27,7 @@ package *arguments:
 # Measurements
 bench *arguments:
     scripts/bench {{arguments}}
+
+# The documentation as a site, in build/site; --serve shows it
+docs *arguments:
+    scripts/docs {{arguments}}

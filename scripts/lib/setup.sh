@@ -187,6 +187,18 @@ ensure_connect() {
   printf '%s' "${CONNECT_REQUIREMENTS[*]}" >"$dir/.installed"
 }
 
+# ensure_notebook LINE - what the notebook draws with, as scripts/requirements/notebook.txt has it, in .tools for the same reason.
+ensure_notebook() {
+  local dir="$TOOLS/notebook" file="$ROOT/scripts/requirements/notebook.txt"
+  stamped "$dir/.installed" "$(cat "$file")" && return
+  say "installing scripts/requirements/notebook.txt into .tools/notebook"
+  rm -rf "$dir"
+  mkdir -p "$dir"
+  "$VENVS/spark-$1/bin/pip" install --quiet --no-cache-dir --require-hashes --only-binary :all: --target "$dir/packages" \
+    -r "$file" </dev/null >"$dir/pip.log" 2>&1 || { cat "$dir/pip.log" >&2; die "pip could not install $file"; }
+  cp "$file" "$dir/.installed"
+}
+
 # ensure_service NAME MODULE... - a service's modules and what they need, from Maven Central, in .tools/NAME/lib.
 ensure_service() {
   local name="$1" dir="$TOOLS/$1"

@@ -5,6 +5,7 @@ KINESIS_SANDBOX     the kinesis-sandbox program; else the debug build in target
 KINESIS_TROUBLED    set to 1, GetRecords is slow, and fails in one call of five
 KINESIS_LOCAL_PACKAGE  the folder of the npm package kinesis-local; else the one in .tools
 KINESIS_PACKAGES    the folder of wheel and Maven repository, both with the JARs of the test; else build/packages
+KINESIS_NOTEBOOK_PACKAGES  the folder of the packages that the notebook draws with; else the one in .tools
 KINESIS_CONNECT_PACKAGES   the folder of the packages that a client of Spark Connect needs; else the one in .tools
 """
 
@@ -54,6 +55,10 @@ def kinesis_local_package():
 
 def connect_packages():
     return os.environ.get("KINESIS_CONNECT_PACKAGES", str(ROOT / ".tools/connect/packages"))
+
+
+def notebook_packages():
+    return os.environ.get("KINESIS_NOTEBOOK_PACKAGES", str(ROOT / ".tools/notebook/packages"))
 
 
 def wheel():

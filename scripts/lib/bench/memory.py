@@ -1,0 +1,86 @@
+"""How much a process grows beyond its heap when it reads and writes, on four cores."""
+
+import os
+import random
+
+from local_kinesis import REGION, Sandbox, Stream
+from pyspark.sql import SparkSession
+
+from . import jvm_pid, resident_megabytes, scratch, source
+
+SHARDS, CORES = 16, 4
+# Shards, bytes of a record, and how many. The first are for what any use takes: the library, its threads, connections.
+STREAMS = [(1, 100, 100), (SHARDS, 1024, 160_000), (SHARDS, 1_000_000, 320)]
+
+
+def session():
+    """A Spark whose heap is in memory as a whole from the start, so that what grows is outside of it."""
+    spark = (
+        SparkSession.builder.master(f"local[{CORES}]")
+        .config("spark.jars", os.environ["SPARK_KINESIS_JAR"])
+        .config("spark.driver.memory", "1g")
+        .config("spark.driver.extraJavaOptions", "-Xms1g -XX:+AlwaysPreTouch -XX:+UseSerialGC")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.sql.shuffle.partitions", str(CORES))
+        .getOrCreate()
+    )
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+def warm_up(spark, checkpoint):
+    """Spark's own part of a query: code that is loaded and compiled counts as growth, too."""
+    frame = spark.readStream.format("rate-micro-batch").option("rowsPerBatch", 1000).load()
+    query = frame.writeStream.format("noop").option("checkpointLocation", checkpoint).trigger(availableNow=True)
+    query.start().awaitTermination()
+    spark.range(1_000_000).repartition(CORES).selectExpr("sum(id)").collect()
+
+
+def peak_megabytes(pid):
+    """The most of the machine's memory that a process had since `forget_peak`."""
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) * 1024 / 1e6
+
+
+def forget_peak(pid):
+    with open(f"/proc/{pid}/clear_refs", "w") as references:
+        references.write("5")
+
+
+def measure(what, pid, run):
+    forget_peak(pid)
+    before = resident_megabytes(pid)
+    run()
+    print(f"{what:<50} {peak_megabytes(pid) - before:6.0f} MB more at most, {resident_megabytes(pid):6.0f} MB then", flush=True)
+
+
+def main():
+    with Sandbox(os.environ["KINESIS_SANDBOX"]) as sandbox, scratch() as work:
+        spark = session()
+        pid = jvm_pid(spark)
+        warm_up(spark, f"{work}/warm-up")
+        print(f"{'a JVM with a heap of 1 GiB, before its first record':<50} {resident_megabytes(pid):34.0f} MB", flush=True)
+        for shards, size, count in STREAMS:
+            stream, sink = (Stream.create(sandbox.client, f"{kind}-{size}", shards) for kind in ("source", "sink"))
+            data = random.randbytes(size)
+            stream.put((f"key-{n}", data) for n in range(count))
+
+            def read(stream=stream, size=size):
+                query = source(spark, sandbox, stream, "TRIM_HORIZON").writeStream.format("noop")
+                query = query.option("checkpointLocation", f"{work}/{size}").trigger(availableNow=True)
+                query.start().awaitTermination()
+
+            def write(sink=sink, size=size, count=count):
+                rows = spark.range(count).repartition(CORES)
+                writer = rows.selectExpr("cast(id as string) as partitionKey", f"repeat('x', {size}) as data").write
+                writer = writer.format("aws-kinesis").option("kinesis.region", REGION).option("kinesis.endpointUrl", sandbox.endpoint)
+                writer.option("kinesis.streamName", sink.name).mode("append").save()
+
+            measure(f"read {count} records of {size} bytes, {shards} shards", pid, read)
+            measure(f"write {count} records of {size} bytes, {CORES} tasks", pid, write)
+        spark.stop()
+
+
+if __name__ == "__main__":
+    main()
