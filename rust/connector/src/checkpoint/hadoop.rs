@@ -21,10 +21,16 @@ use crate::stream::ShardId;
 const MARK: &str = "driver";
 /// Marks of earlier starts that are removed at once.
 const MARKS_REMOVED: usize = 100;
-/// Looks for it before the folder counts as another one than the driver's.
-const LOOKS_FOR_MARK: u32 = 3;
-/// Between two of them.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Pauses between looks for it, before the folder counts as another one than the driver's: the driver may be about to
+/// leave it, and other machines may see new files of a shared folder some seconds later.
+const LOOK_AGAIN: [Duration; 6] = [
+    Duration::from_millis(250),
+    Duration::from_millis(750),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(5),
+    Duration::from_secs(6),
+];
 /// Claims of one batch read at once.
 const READS_AT_ONCE: usize = 16;
 
@@ -106,25 +112,25 @@ impl CheckpointStore for HadoopStore {
     async fn remove_other_marks(&self, source: &str, start: &str) -> Result<()> {
         let folder = format!("{}/{source}", self.folder);
         let own = format!("{MARK}-{start}");
-        let names = self.retried(|| self.files.list(&folder)).await?;
+        // Tried once: the next start does so again.
+        let names = self.files.list(&folder).await?;
         let others = names
             .iter()
             .filter(|name| name.starts_with(MARK) && **name != own);
         for name in others.take(MARKS_REMOVED) {
-            let path = format!("{folder}/{name}");
-            self.retried(|| self.files.delete(&path)).await?;
+            self.files.delete(&format!("{folder}/{name}")).await?;
         }
         Ok(())
     }
 
     async fn find_mark(&self, source: &str, start: &str) -> Result<()> {
         let path = self.mark(source, start);
-        for look in 1..=LOOKS_FOR_MARK {
+        for pause in LOOK_AGAIN.map(Some).into_iter().chain([None]) {
             if self.retried(|| self.files.read(&path)).await?.is_some() {
                 return Ok(());
             }
-            if look < LOOKS_FOR_MARK {
-                tokio::time::sleep(LOOK_AGAIN).await;
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
             }
         }
         Err(not_shared(&format!(
@@ -190,5 +196,54 @@ impl CheckpointStore for HadoopStore {
             self.retried(|| self.files.delete(&path)).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Shows what is written five seconds later, and removes nothing.
+    struct Lagging(Instant);
+
+    #[async_trait]
+    impl FileSystem for Lagging {
+        async fn put_if_absent(&self, _: &str, _: Vec<u8>) -> Result<bool> {
+            Ok(true)
+        }
+        async fn read(&self, _: &str) -> Result<Option<Vec<u8>>> {
+            Ok((self.0.elapsed() >= Duration::from_secs(5)).then(Vec::new))
+        }
+        async fn list(&self, _: &str) -> Result<Vec<String>> {
+            Ok(vec!["1".into(), "driver".into(), "driver-other".into()])
+        }
+        async fn delete(&self, _: &str) -> Result<()> {
+            Err(Error::new(ErrorKind::Store, "later").retryable(true))
+        }
+    }
+
+    fn lagging() -> HadoopStore {
+        let retry = RetryOptions {
+            retries: 5,
+            interval: Duration::from_secs(10),
+            max_interval: Duration::from_secs(10),
+        };
+        HadoopStore::new(Arc::new(Lagging(Instant::now())), "claims", retry)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mark_may_be_seen_some_seconds_late() {
+        let store = lagging();
+        store.leave_mark("s", "start").await.expect("left");
+        store.find_mark("s", "start").await.expect("seen at last");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn old_marks_that_can_not_be_removed_are_not_waited_for() {
+        let (store, began) = (lagging(), Instant::now());
+        assert!(store.remove_other_marks("s", "start").await.is_err());
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

@@ -223,31 +223,33 @@ mod tests {
             .await;
     }
 
-    /// Takes the first request and says nothing; then it is well.
-    #[derive(Debug, Default)]
-    struct SilentAtFirst(AtomicUsize);
+    /// Takes so many requests and says nothing; then it is well.
+    #[derive(Debug)]
+    struct SilentFor {
+        requests: usize,
+        seen: AtomicUsize,
+    }
 
-    impl HttpConnector for SilentAtFirst {
+    impl HttpConnector for SilentFor {
         fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
             const SESSION: &str = "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIASESSION\
                                    </AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
                                    <Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult>\
                                    </AssumeRoleResponse>";
-            match self.0.fetch_add(1, Ordering::Relaxed) {
-                0 => HttpConnectorFuture::new(std::future::pending()),
-                _ => {
-                    let ok = 200.try_into().expect("a status");
-                    HttpConnectorFuture::ready(Ok(HttpResponse::new(ok, SdkBody::from(SESSION))))
-                }
+            if self.seen.fetch_add(1, Ordering::Relaxed) < self.requests {
+                return HttpConnectorFuture::new(std::future::pending());
             }
+            let ok = 200.try_into().expect("a status");
+            HttpConnectorFuture::ready(Ok(HttpResponse::new(ok, SdkBody::from(SESSION))))
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_sts_is_asked_again_within_one_load() {
+    /// The credentials of a role whose STS is silent for so many requests.
+    async fn role_of_silent_sts(requests: usize) -> KeptCredentials {
         let options = options(Some("https://sts.test".to_owned()));
         let job = stream_access(&options).await.expect("an access");
-        let sts = SharedHttpConnector::new(SilentAtFirst::default());
+        let seen = AtomicUsize::new(0);
+        let sts = SharedHttpConnector::new(SilentFor { requests, seen });
         let config = sts_config(&job, &options)
             .to_builder()
             .http_client(http_client_fn(move |_, _| sts.clone()));
@@ -257,8 +259,29 @@ mod tests {
             session: "s".to_owned(),
             external_id: None,
         };
-        let kept = KeptCredentials::of(role, ServiceClock::default());
-        let credentials = kept.provide_credentials().await.expect("asked again");
-        assert_eq!(credentials.access_key_id(), "ASIASESSION");
+        KeptCredentials::of(role, ServiceClock::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_sts_is_asked_again_within_one_load() {
+        for requests in [1, 2] {
+            let kept = role_of_silent_sts(requests).await;
+            let credentials = kept.provide_credentials().await.expect("asked again");
+            assert_eq!(credentials.access_key_id(), "ASIASESSION");
+        }
+    }
+
+    /// However long the pauses between the attempts happen to be.
+    #[tokio::test(start_paused = true)]
+    async fn an_sts_that_stays_silent_is_named() {
+        for _ in 0..100 {
+            let kept = role_of_silent_sts(usize::MAX).await;
+            let error = kept.provide_credentials().await.expect_err("silent");
+            let told = crate::service::chain(&error);
+            assert!(
+                told.contains("STS at https://sts.test could not be reached"),
+                "{told}"
+            );
+        }
     }
 }

@@ -12,8 +12,9 @@ use aws_smithy_async::time::TimeSource;
 use super::LoadFailure;
 use crate::service::clock::ServiceClock;
 
-/// Longest wait for credentials: less than a request may take, so that its failure can say what was missing.
-const LOAD_TIMEOUT: Duration = Duration::from_secs(25);
+/// Longest wait for credentials: less than a request may take, so that its failure can say what was missing, and enough
+/// for three attempts of those who are asked for them, so that theirs can say who was silent.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(28);
 /// How long before their end credentials are renewed, but no more than a third of the time they are good for.
 const RENEW_AHEAD: Duration = Duration::from_secs(300);
 /// After which time credentials without an end are loaded again: files change.

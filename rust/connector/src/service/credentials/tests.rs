@@ -207,7 +207,7 @@ async fn a_load_that_never_ends_is_an_outage() {
     let error = kept.provide_credentials().await.unwrap_err();
     let failure = LoadFailure::in_error(&error).expect("a failure");
     assert!(
-        failure.passes && failure.to_string().contains("25 seconds"),
+        failure.passes && failure.to_string().contains("28 seconds"),
         "{failure}"
     );
 }
