@@ -54,6 +54,18 @@ end_step() {
   tally "$1" "$2"
 }
 
+# end_prepare NAME - the end of what begin_step began and steps depend on. It is no test; only its failure counts.
+end_prepare() {
+  local status=0
+  wait "${BEGUN_PID[$1]}" || status=$?
+  cat "$STEP_LOGS/$1.log"
+  if [ "$status" != 0 ]; then
+    FAILED_STEPS+=("$1")
+    FAILED=$((FAILED + 1))
+  fi
+  say "$1: $((SECONDS - BEGUN_AT[$1])) s"
+}
+
 # prepare NAME COMMAND... - runs what steps depend on. It is no test; only its failure counts.
 prepare() {
   local name="$1"

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from local_kinesis import await_condition
@@ -67,6 +68,20 @@ class Program:
         await_condition(met_or_ended, lambda: f"{what() if callable(what) else what}; log:\n{self.tail()}", seconds, interval)
         if not condition():
             raise AssertionError(f"the job ended with {self._process.returncode}:\n{self.tail()}")
+
+    def await_progress(self, condition, measure, what, seconds=150, interval=0.2):
+        """As await_condition, for as long as measure() changes at least once in so many seconds."""
+        seen, deadline = None, time.monotonic() + seconds
+
+        def met_or_over():
+            nonlocal seen, deadline
+            now = measure()
+            if now != seen:
+                seen, deadline = now, time.monotonic() + seconds
+            return condition() or time.monotonic() > deadline
+
+        self.await_condition(met_or_over, what, 20 * 60, interval)
+        assert condition(), f"nothing new for {seconds} s: {what() if callable(what) else what}; log:\n{self.tail()}"
 
     def tail(self, size=6000):
         return self.log.read_text(errors="replace")[-size:]

@@ -104,6 +104,53 @@ async fn no_limit_of_micro_batches_applies() {
 }
 
 #[tokio::test]
+async fn single_shards_start_where_they_are_told() {
+    let world = World::with_shards(3).await;
+    world.put("early", 0..60).await;
+    let start = next_millisecond();
+    world.put("r", 0..60).await;
+    // One shard from its beginning, one not at all, the third from the time that holds for the others.
+    let given = r#"{"shardId-000000000000": "TRIM_HORIZON", "shardId-000000000001": "SHARD_END"}"#;
+    let at = format!("AT_TIMESTAMP {start}");
+    let told = [
+        ("kinesis.startingPositions", given),
+        ("kinesis.startingPosition", at.as_str()),
+    ];
+    let read = BatchRead::plan(&world, &told).await.expect("planned");
+    let mut expected = Vec::new();
+    let each = [
+        ("shardId-000000000000", "early"),
+        ("shardId-000000000000", "r"),
+        ("shardId-000000000002", "r"),
+    ];
+    for (shard, prefix) in each {
+        let others: BTreeMap<&str, &str> = [
+            "shardId-000000000000",
+            "shardId-000000000001",
+            "shardId-000000000002",
+        ]
+        .into_iter()
+        .filter(|other| *other != shard)
+        .map(|other| (other, "SHARD_END"))
+        .collect();
+        let alone = serde_json::to_string(&others).expect("json");
+        let alone = BatchRead::plan(&world, &[("kinesis.startingPositions", &alone)]).await;
+        let rows = alone.expect("planned").rows().await;
+        assert!(!rows.is_empty());
+        expected.extend(rows.into_iter().filter(|row| row.data.starts_with(prefix)));
+    }
+    expected.sort_by(|left, right| left.sequence_number.cmp(&right.sequence_number));
+    assert_eq!(read.rows().await, expected);
+
+    let unknown = [(
+        "kinesis.startingPositions",
+        r#"{"shardId-000000000007": "TRIM_HORIZON"}"#,
+    )];
+    let error = BatchRead::plan(&world, &unknown).await.err().expect("refused");
+    assert!(error.message().contains("which the stream never had"), "{error}");
+}
+
+#[tokio::test]
 async fn from_one_time_to_another() {
     let world = World::with_shards(2).await;
     world.put("early", 0..50).await;

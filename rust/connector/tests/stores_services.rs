@@ -122,6 +122,11 @@ macro_rules! dynamodb_cases {
             }
 
             #[tokio::test]
+            async fn what_the_aws_connector_keeps_in_its_table_is_read() {
+                foreign_items(&endpoint($variable)).await;
+            }
+
+            #[tokio::test]
             async fn a_table_with_other_keys_is_refused() {
                 other_keys(&endpoint($variable)).await;
             }
@@ -227,6 +232,52 @@ async fn wiped_table(endpoint: &str) {
         .await
         .expect("put");
     assert_eq!(put, PutResult::Stored);
+}
+
+/// Its items lie beside our claims in the same table.
+async fn foreign_items(endpoint: &str) {
+    let name = unique("foreign");
+    let store = table(endpoint, &name);
+    store.prepare().await.expect("a table");
+    store
+        .put_if_absent(&key("s", 1, 0), &claim(1))
+        .await
+        .expect("put");
+    let fixture = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fixtures/awslabs-checkpoints/GetRecords-dynamodb/dynamodb-table.json"
+    );
+    let fixture = std::fs::read(fixture).expect("the fixture");
+    let fixture: serde_json::Value = serde_json::from_slice(&fixture).expect("json");
+    let mut expected: BTreeMap<u64, BTreeMap<_, _>> = BTreeMap::new();
+    for item in fixture["items"].as_array().expect("items") {
+        let text = |name: &str| item[name]["S"].as_str().expect("text").to_owned();
+        let (batch, shard, end) = (
+            text("metadataKey"),
+            text("metadataSortKey"),
+            text("metadataValue"),
+        );
+        let put = dynamodb(endpoint)
+            .put_item()
+            .table_name(&name)
+            .item("metadataKey", AttributeValue::S(batch.clone()))
+            .item("metadataSortKey", AttributeValue::S(shard.clone()))
+            .item("metadataValue", AttributeValue::S(end.clone()));
+        put.send().await.expect("put");
+        let ends = expected.entry(batch.parse().expect("a number")).or_default();
+        ends.insert(shard.as_str().into(), end);
+    }
+    for batch in [0, 1, 2, 10] {
+        let ends = store.foreign_ends(batch).await.expect("read");
+        assert_eq!(ends, expected.remove(&batch).unwrap_or_default(), "batch {batch}");
+    }
+    assert_eq!(store.load("s", 1).await.expect("read").len(), 1);
+    store.purge("s", 2).await.expect("purged");
+    assert_eq!(
+        store.foreign_ends(1).await.expect("read").len(),
+        2,
+        "a purge leaves them alone"
+    );
 }
 
 async fn other_keys(endpoint: &str) {

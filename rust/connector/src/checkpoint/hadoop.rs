@@ -21,6 +21,7 @@ use crate::stream::ShardId;
 const MARK: &str = "driver";
 /// Marks of earlier starts that are removed at once.
 const MARKS_REMOVED: usize = 100;
+<<<<<<< HEAD
 /// Pauses between looks for it, before the folder counts as another one than the driver's: the driver may be about to
 /// leave it, and other machines may see new files of a shared folder some seconds later.
 const LOOK_AGAIN: [Duration; 6] = [
@@ -31,6 +32,13 @@ const LOOK_AGAIN: [Duration; 6] = [
     Duration::from_secs(5),
     Duration::from_secs(6),
 ];
+=======
+/// Looks for it before the folder counts as another one than the driver's. Some file systems show another machine's files
+/// seconds later (cached folders, HDFS's observer nodes).
+const LOOKS_FOR_MARK: u32 = 6;
+/// Before the second look. Each of the next pauses is twice as long: 8 s in all.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+>>>>>>> main
 /// Claims of one batch read at once.
 const READS_AT_ONCE: usize = 16;
 
@@ -112,19 +120,29 @@ impl CheckpointStore for HadoopStore {
     async fn remove_other_marks(&self, source: &str, start: &str) -> Result<()> {
         let folder = format!("{}/{source}", self.folder);
         let own = format!("{MARK}-{start}");
+<<<<<<< HEAD
         // Tried once: the next start does so again.
+=======
+        // The first batch waits for this: where it fails, the next start has another try.
+>>>>>>> main
         let names = self.files.list(&folder).await?;
         let others = names
             .iter()
             .filter(|name| name.starts_with(MARK) && **name != own);
         for name in others.take(MARKS_REMOVED) {
+<<<<<<< HEAD
             self.files.delete(&format!("{folder}/{name}")).await?;
+=======
+            let path = format!("{folder}/{name}");
+            self.files.delete(&path).await?;
+>>>>>>> main
         }
         Ok(())
     }
 
     async fn find_mark(&self, source: &str, start: &str) -> Result<()> {
         let path = self.mark(source, start);
+<<<<<<< HEAD
         for pause in LOOK_AGAIN.map(Some).into_iter().chain([None]) {
             if self.retried(|| self.files.read(&path)).await?.is_some() {
                 return Ok(());
@@ -132,6 +150,15 @@ impl CheckpointStore for HadoopStore {
             if let Some(pause) = pause {
                 tokio::time::sleep(pause).await;
             }
+=======
+        for look in 0..LOOKS_FOR_MARK {
+            if look > 0 {
+                tokio::time::sleep(LOOK_AGAIN * 2_u32.pow(look - 1)).await;
+            }
+            if self.retried(|| self.files.read(&path)).await?.is_some() {
+                return Ok(());
+            }
+>>>>>>> main
         }
         Err(not_shared(&format!(
             "this executor doesn't find {path}, which the driver wrote"
@@ -205,7 +232,11 @@ mod tests {
 
     use super::*;
 
+<<<<<<< HEAD
     /// Shows what is written five seconds later, and removes nothing.
+=======
+    /// Shows what another machine wrote five seconds later, and removes nothing.
+>>>>>>> main
     struct Lagging(Instant);
 
     #[async_trait]
@@ -217,16 +248,24 @@ mod tests {
             Ok((self.0.elapsed() >= Duration::from_secs(5)).then(Vec::new))
         }
         async fn list(&self, _: &str) -> Result<Vec<String>> {
+<<<<<<< HEAD
             Ok(vec!["1".into(), "driver".into(), "driver-other".into()])
         }
         async fn delete(&self, _: &str) -> Result<()> {
             Err(Error::new(ErrorKind::Store, "later").retryable(true))
+=======
+            Ok(vec!["driver-1".to_owned(), "driver-2".to_owned()])
+        }
+        async fn delete(&self, path: &str) -> Result<()> {
+            Err(Error::new(ErrorKind::Store, format!("{path} can't be removed")).retryable(true))
+>>>>>>> main
         }
     }
 
     fn lagging() -> HadoopStore {
         let retry = RetryOptions {
             retries: 5,
+<<<<<<< HEAD
             interval: Duration::from_secs(10),
             max_interval: Duration::from_secs(10),
         };
@@ -244,6 +283,24 @@ mod tests {
     async fn old_marks_that_can_not_be_removed_are_not_waited_for() {
         let (store, began) = (lagging(), Instant::now());
         assert!(store.remove_other_marks("s", "start").await.is_err());
+=======
+            interval: Duration::from_secs(1),
+            max_interval: Duration::from_secs(10),
+        };
+        HadoopStore::new(Arc::new(Lagging(Instant::now())), "/claims", retry)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mark_that_is_seen_late_is_waited_for() {
+        lagging().find_mark("source", "1").await.expect("seen");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn marks_that_stay_hold_no_batch_up() {
+        let began = Instant::now();
+        let left = lagging().remove_other_marks("source", "1").await;
+        assert!(left.is_err());
+>>>>>>> main
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

@@ -177,6 +177,12 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync {
     /// All claims of a batch, by the names in their keys.
     async fn load(&self, source: &str, batch: u64) -> Result<BTreeMap<ShardId, Claim>>;
 
+    /// What awslabs/spark-sql-kinesis-connector keeps in the same place of a batch of its own: each shard's end, as text.
+    /// Nothing in stores that it doesn't share.
+    async fn foreign_ends(&self, _batch: u64) -> Result<BTreeMap<ShardId, String>> {
+        Ok(BTreeMap::new())
+    }
+
     /// Removes the claims of all batches before this one.
     async fn purge(&self, source: &str, before: u64) -> Result<()>;
 }

@@ -1,11 +1,15 @@
 //! Values: from the text a user wrote to what it means. A refusal says why; the key and what is allowed are added by
 //! the caller, which knows the row.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::DateTime;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 
 use super::types::{EndingPosition, StartingPosition};
+use crate::stream::{GivenPosition, SequenceNumber, ShardId, awslabs};
 
 /// Why a value is refused.
 pub(super) type Refusal = String;
@@ -72,7 +76,96 @@ pub(super) fn starting_position(text: &str) -> Result<StartingPosition, Refusal>
     match text.to_ascii_uppercase().as_str() {
         "LATEST" => Ok(StartingPosition::Latest),
         "TRIM_HORIZON" | "EARLIEST" => Ok(StartingPosition::TrimHorizon),
+        _ if text.starts_with('{') => {
+            Err("positions of single shards, as JSON, go into kinesis.startingPositions".to_owned())
+        }
         _ => at_timestamp(text).map(|millis| StartingPosition::AtTimestamp { millis }),
+    }
+}
+
+/// Where single shards start, and the stream that the JSON names, if it does: the AWS connector's form of the same, an
+/// object for each shard and one of metadata, is taken too.
+pub(super) type GivenPositions = (Option<String>, BTreeMap<ShardId, GivenPosition>);
+
+/// Where single shards start.
+pub(super) fn starting_positions(text: &str) -> Result<GivenPositions, Refusal> {
+    let Pairs(pairs) = serde_json::from_str(text).map_err(|error| {
+        format!(
+            "it is no JSON object: line {}, column {}",
+            error.line(),
+            error.column()
+        )
+    })?;
+    let (mut stream, mut shards) = (None, BTreeMap::new());
+    for (name, value) in pairs {
+        let given = match &value {
+            Value::Object(metadata) if name == "metadata" => {
+                stream = awslabs::named_stream(metadata);
+                continue;
+            }
+            Value::String(text) => given_position(text),
+            Value::Object(entry) => awslabs::position(entry),
+            _ => Err("its position is not a JSON string".to_owned()),
+        };
+        let shard =
+            made_of(&name, 1, 128, "_.-").map_err(|why| format!("{name:?} is not a shard's id: {why}"))?;
+        let given = given.map_err(|why| format!("{name}: {why}"))?;
+        if shards.insert(ShardId::from(shard.as_str()), given).is_some() {
+            return Err(format!("it names {name} twice"));
+        }
+    }
+    match shards.is_empty() {
+        true => Err("it names no shard".to_owned()),
+        false => Ok((stream, shards)),
+    }
+}
+
+/// Where one shard starts.
+fn given_position(text: &str) -> Result<GivenPosition, Refusal> {
+    let (word, rest) = text
+        .trim()
+        .split_once(char::is_whitespace)
+        .unwrap_or((text.trim(), ""));
+    let number = || {
+        let number = rest.trim().parse::<SequenceNumber>();
+        number.map_err(|error| error.message().to_owned())
+    };
+    match (word.to_ascii_uppercase().as_str(), rest.is_empty()) {
+        ("AFTER_SEQUENCE_NUMBER", false) => number().map(GivenPosition::After),
+        ("AT_SEQUENCE_NUMBER", false) => number().map(GivenPosition::At),
+        ("SHARD_END", true) => Ok(GivenPosition::ShardEnd),
+        _ => match starting_position(text.trim()) {
+            Ok(StartingPosition::Latest) => Ok(GivenPosition::Latest),
+            Ok(StartingPosition::TrimHorizon) => Ok(GivenPosition::TrimHorizon),
+            Ok(StartingPosition::AtTimestamp { millis }) => Ok(GivenPosition::AtTimestamp(millis)),
+            Err(why) if why.is_empty() => Err(format!("{text:?} is not a position")),
+            Err(why) => Err(why),
+        },
+    }
+}
+
+/// The members of a JSON object in their order, one that is there twice included.
+struct Pairs(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Pairs;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Members)
     }
 }
 

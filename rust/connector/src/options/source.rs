@@ -1,5 +1,6 @@
 //! The options of a read.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::access;
@@ -13,6 +14,7 @@ use super::types::{
 };
 use crate::checkpoint::s3::S3Location;
 use crate::error::Result;
+use crate::stream::{GivenPosition, ShardId};
 
 /// The options of a streaming or a batch read.
 pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions>> {
@@ -25,6 +27,8 @@ pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions
         User::BatchRead if !raw.has(&t::STARTING_POSITION) => StartingPosition::TrimHorizon,
         _ => raw.required(&t::STARTING_POSITION, parse::starting_position)?,
     };
+    let starting_positions = starting_positions(raw, user, &stream.name)?;
+    let import_checkpoint = import_checkpoint(raw, user)?;
     let ending_position = match user {
         User::BatchRead => Some(raw.required(&t::ENDING_POSITION, parse::ending_position)?),
         User::Source | User::Sink => None,
@@ -42,6 +46,8 @@ pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions
         subscribe_max_retries: raw.number_or_default(&t::SUBSCRIBE_MAX_RETRIES)?,
         starting_position,
         starting_position_given: raw.has(&t::STARTING_POSITION),
+        starting_positions,
+        import_checkpoint,
         ending_position,
         fail_on_data_loss: raw.flag(&t::FAIL_ON_DATA_LOSS)?,
         describe_shard_interval: raw.time(&t::DESCRIBE_SHARD_INTERVAL)?,
@@ -63,6 +69,55 @@ pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions
     check_store(raw, &options.metadata, &mut warnings)?;
     check_range(&options)?;
     Ok(Parsed { options, warnings })
+}
+
+/// Where single shards start, of the stream that is read.
+fn starting_positions(
+    raw: &RawOptions,
+    user: User,
+    stream: &str,
+) -> Result<BTreeMap<ShardId, GivenPosition>> {
+    let spec = &t::STARTING_POSITIONS;
+    let Some((named, shards)) = raw.get(spec, parse::starting_positions)? else {
+        return Ok(BTreeMap::new());
+    };
+    if let Some(named) = named.filter(|named| named != stream) {
+        return Err(conflict(
+            spec,
+            format!(
+                "{} has the positions of the stream {named}, but {stream} is read: give those of {stream}",
+                spec.key
+            ),
+        ));
+    }
+    let latest = shards.iter().find(|(_, at)| **at == GivenPosition::Latest);
+    if let (User::BatchRead, Some((shard, _))) = (user, latest) {
+        return Err(conflict(
+            spec,
+            format!(
+                "{} has {shard} at LATEST: a batch read would read nothing of it. Give it SHARD_END to leave it out",
+                spec.key
+            ),
+        ));
+    }
+    Ok(shards)
+}
+
+/// Whose checkpoint to go on from, which says where all shards start.
+fn import_checkpoint(raw: &RawOptions, user: User) -> Result<Option<String>> {
+    let spec = &t::IMPORT_CHECKPOINT;
+    let path = raw.text(spec)?.filter(|_| user == User::Source);
+    if path.is_some() && raw.has(&t::STARTING_POSITIONS) {
+        return Err(conflict(
+            spec,
+            format!(
+                "{} and {} both say where shards start: remove one of them",
+                spec.key,
+                t::STARTING_POSITIONS.key
+            ),
+        ));
+    }
+    Ok(path.map(|path| path.trim_end_matches('/').to_owned()))
 }
 
 fn metadata(raw: &RawOptions, access: &AccessOptions, warnings: &mut Vec<String>) -> Result<MetadataOptions> {

@@ -344,6 +344,18 @@ rows! {
         "where a new query starts; a query that goes on does so where it was. A batch read starts at TRIM_HORIZON unless \
          this says otherwise, and never at LATEST. No time in the future")
         .default("LATEST");
+    STARTING_POSITIONS = ("kinesis.startingPositions", Group::Source, Users::Reads,
+        Kind::Text("a JSON object with a position for each shard's id: AFTER_SEQUENCE_NUMBER or AT_SEQUENCE_NUMBER with a \
+                    number, AT_TIMESTAMP with a time and its offset, TRIM_HORIZON, LATEST or SHARD_END, as in \
+                    {\"shardId-000000000000\": \"AFTER_SEQUENCE_NUMBER 4957\", \"shardId-000000000001\": \"TRIM_HORIZON\"}"),
+        "new: where single shards of a new query, or of a batch read, start. Shards that aren't named start at \
+         kinesis.startingPosition; those from which a named one descends count as read, and those that descend from it \
+         follow it (migrating.md)");
+    IMPORT_CHECKPOINT = ("kinesis.importCheckpoint", Group::Source, Users::Streaming,
+        Kind::Text("a path of a Hadoop file system, as s3://bucket/path or hdfs://name/path"),
+        "new: the checkpointLocation of a query of the AWS connector (awslabs/spark-sql-kinesis-connector) that has \
+         stopped: a new query, with a checkpointLocation of its own, starts where that one was, instead of at \
+         kinesis.startingPosition. Without effect once the query has started (migrating.md)");
     ENDING_POSITION = ("kinesis.endingPosition", Group::Source, Users::BatchRead,
         Kind::Text("LATEST, or AT_TIMESTAMP with a time and its offset as in AT_TIMESTAMP 2026-08-30T19:00:05Z"),
         "new, batch reads: where to end; LATEST is the tip when the read starts. No time in the future")

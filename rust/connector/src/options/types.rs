@@ -1,10 +1,12 @@
 //! What the options mean, once they are parsed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::service::GivesCredentials;
+use crate::stream::{GivenPosition, ShardId};
 
 /// Options that were understood, and what their user should know about them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -395,6 +397,10 @@ pub struct SourceOptions {
     pub starting_position: StartingPosition,
     /// Whether that was said, or is the default.
     pub starting_position_given: bool,
+    /// Where single shards of a new query, or of a batch read, start instead.
+    pub starting_positions: BTreeMap<ShardId, GivenPosition>,
+    /// The checkpoint of another connector that a new query goes on from.
+    pub import_checkpoint: Option<String>,
     /// Where a batch read ends; `None` for a streaming query.
     pub ending_position: Option<EndingPosition>,
     /// Whether an expired or missing shard with unread records fails the query.

@@ -1,7 +1,10 @@
 //! Planning a batch read: every shard from the starting to the ending position. There is no
 //! checkpoint and no claim: the end is a time, the same for every attempt at a task.
 
+use std::collections::BTreeSet;
+
 use super::clock::ServiceClock;
+use super::given;
 use super::start::await_past;
 use crate::config::SourceConfig;
 use crate::engine::Engine;
@@ -9,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::{EndingPosition, SourceOptions, StartingPosition, table};
 use crate::read::{ReadTask, TaskPlan};
 use crate::service::{KinesisApi, ShardFilter};
-use crate::stream::Position;
+use crate::stream::{Position, Shard, ShardId};
 
 /// What stands in a task where a streaming query has its source's id.
 const SOURCE: &str = "batch-read";
@@ -50,13 +53,23 @@ pub async fn batch_read_tasks_on(api: &dyn KinesisApi, options: &SourceOptions) 
             latest
         }
     };
-    let shards = api.list_shards(filter).await?;
+    let mut shards = api.list_shards(filter).await?;
+    let given = given::of_batch_read(api, options, clock).await?;
+    if filter != ShardFilter::All && !given.is_empty() {
+        let all = api.list_shards(ShardFilter::All).await?;
+        let listed: BTreeSet<ShardId> = shards.iter().map(|shard| shard.id.clone()).collect();
+        let more = |shard: &Shard| given.contains_key(&shard.id) && !listed.contains(&shard.id);
+        shards.extend(all.into_iter().filter(more));
+        shards.sort_by(|left, right| left.id.cmp(&right.id));
+    }
     let tasks = shards
         .into_iter()
-        .map(|shard| ReadTask {
+        .map(|shard| (given.get(&shard.id).unwrap_or(&start).clone(), shard))
+        .filter(|(start, _)| *start != Position::ShardEnd)
+        .map(|(start, shard)| ReadTask {
             hash_range: Some(shard.hash_range()),
             until: Some(until),
-            ..ReadTask::new(SOURCE, 0, shard.id, start.clone())
+            ..ReadTask::new(SOURCE, 0, shard.id, start)
         })
         .collect();
     TaskPlan::group(tasks, options.shards_per_task)

@@ -8,6 +8,9 @@ mod consumer;
 mod consumer_tests;
 mod ends;
 mod fan_out;
+mod foreign;
+mod given;
+mod import;
 mod look;
 mod news;
 mod next;
@@ -28,7 +31,7 @@ use crate::checkpoint::hadoop::FileSystem;
 use crate::config::SourceConfig;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::OutsideShard;
+use crate::options::{OutsideShard, table};
 use crate::read::{Asked, ReadTask, ShardMemory, ShardReport, TaskPlan};
 use crate::service::{FanOutApi, KinesisApi, RequestCounters, stream_changed};
 use crate::stream::{HashRange, Offset, Position, ShardId, offset_home};
@@ -63,6 +66,8 @@ pub struct Planner {
     config: SourceConfig,
     stream: Arc<Stream>,
     clock: ServiceClock,
+    /// Where a new query's shards start whose positions were given.
+    given: Option<BTreeMap<ShardId, Position>>,
     counters: Arc<RequestCounters>,
     /// Names this process.
     process: String,
@@ -136,7 +141,6 @@ impl Planner {
                 "a streaming query without a checkpoint location",
             )
         })?;
-        store.prepare().await?;
         let fan_out = match config.options.consumer {
             Some(_) => Some(engine.fan_out_client(&config).await?),
             None => None,
@@ -149,7 +153,12 @@ impl Planner {
     /// Says so, if the options give a start that doesn't count any more.
     async fn warn_of_unused_start(&self) {
         let options = &self.config.options;
-        if !options.starting_position_given {
+        let unused = match (&options.import_checkpoint, options.starting_positions.is_empty()) {
+            (Some(_), _) => Some(&table::IMPORT_CHECKPOINT),
+            (None, false) => Some(&table::STARTING_POSITIONS),
+            (None, true) => None,
+        };
+        if !options.starting_position_given && unused.is_none() {
             return;
         }
         // A file that can't be read is an error where it is needed.
@@ -163,7 +172,12 @@ impl Planner {
         let pinned = kept
             .and_then(|json| Offset::from_json(&String::from_utf8(json).ok()?).ok())
             .and_then(|offset| offset.initial);
-        if let Some(told) = pinned.and_then(|pinned| pinned::unused(options.starting_position, &pinned)) {
+        let Some(pinned) = pinned else { return };
+        let told = match unused {
+            Some(spec) => Some(pinned::unused_option(spec.key, &pinned)),
+            None => pinned::unused(options.starting_position, &pinned),
+        };
+        if let Some(told) = told {
             tracing::warn!(stream = %options.stream.name, "{told}");
         }
     }
@@ -194,13 +208,22 @@ impl Planner {
         files: Arc<dyn FileSystem>,
         memory: &ShardMemory,
     ) -> Result<Self> {
+        let folder = config.checkpoint_location.as_deref().unwrap_or_default();
+        let is_new = files.read(&format!("{folder}/{INITIAL_OFFSET}")).await?.is_none();
+        if is_new {
+            foreign::refuse(&*files, folder).await?;
+        }
+        store.prepare().await?;
         let (clock, summary) = ServiceClock::asked(&*api, &config.options.stream.name).await?;
         let mut shards = Shards::new(config.options.describe_shard_interval);
         let hash_ranges = shards.hash_ranges();
         if config.options.aggregation.outside_shard != OutsideShard::Deliver {
             shards.open(&*api).await?;
         }
-        let folder = config.checkpoint_location.as_deref().unwrap_or_default();
+        let given = match is_new {
+            true => start::given(&*api, &config, clock, &mut shards, &*files, &*store).await?,
+            false => None,
+        };
         let fan_out = match (fan_out, &config.options.consumer) {
             (Some(api), Some(choice)) => {
                 let residents = memory.residents().clone();
@@ -236,6 +259,7 @@ impl Planner {
             config,
             stream,
             clock,
+            given,
             counters: Arc::default(),
             process: memory.residents().process(),
             start: uuid::Uuid::new_v4().simple().to_string(),
@@ -259,10 +283,19 @@ impl Planner {
         if let Some(kept) = self.files.0.read(&path).await? {
             return kept_offset(&path, kept);
         }
-        let at = start::of_query(&self.config.options, self.clock).await?;
         let source = uuid::Uuid::new_v4().to_string();
-        let stream = self.config.options.stream.name.clone();
-        let json = Offset::initial(source, stream, self.stream.created_millis, at, self.home()).to_json()?;
+        let (stream, created) = (
+            self.config.options.stream.name.clone(),
+            self.stream.created_millis,
+        );
+        let json = match &self.given {
+            Some(shards) => Offset::given(source, stream, created, shards.clone(), self.home()),
+            None => {
+                let at = start::of_query(&self.config.options, self.clock).await?;
+                Offset::initial(source, stream, created, at, self.home())
+            }
+        }
+        .to_json()?;
         if self
             .files
             .0
@@ -382,6 +415,13 @@ impl Planner {
         if let Some(initial) = &start.initial {
             state.positions = state.shards.roots(&*self.api, initial).await?;
             state.ends.clone_from(&state.positions);
+            state.batch = Some(start.batch);
+            return Ok(());
+        }
+        if start.batch == 0 {
+            // It was never read: these positions were given.
+            state.positions.clone_from(&start.shards);
+            state.ends.clone_from(&start.shards);
             state.batch = Some(start.batch);
             return Ok(());
         }

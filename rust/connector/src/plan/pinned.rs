@@ -21,14 +21,27 @@ pub(super) fn unused(given: StartingPosition, pinned: &Position) -> Option<Strin
         StartingPosition::TrimHorizon => "TRIM_HORIZON".to_owned(),
         StartingPosition::AtTimestamp { millis } => at(millis),
     };
-    let counts = match pinned {
+    Some(format!(
+        "kinesis.startingPosition is {given}, but the query of this checkpointLocation started at {} once, and \
+         goes on from there: a starting position is for a new query. To start anew, give it a new checkpointLocation",
+        counts(pinned)
+    ))
+}
+
+/// What to say where an option gives the positions of single shards to a query that started with one for all.
+pub(super) fn unused_option(key: &str, pinned: &Position) -> String {
+    format!(
+        "{key} has no effect: the query of this checkpointLocation started at {} once, and goes on from there. The option \
+         is for a new query: to start anew, give it a new checkpointLocation",
+        counts(pinned)
+    )
+}
+
+fn counts(pinned: &Position) -> String {
+    match pinned {
         Position::AtTimestamp(millis) => at(*millis),
         other => other.to_string(),
-    };
-    Some(format!(
-        "kinesis.startingPosition is {given}, but the query of this checkpointLocation started at {counts} once, and \
-         goes on from there: a starting position is for a new query. To start anew, give it a new checkpointLocation"
-    ))
+    }
 }
 
 fn at(millis: i64) -> String {
@@ -82,5 +95,15 @@ mod tests {
             let told = unused(given, &pinned).expect("a warning");
             assert!(parts.iter().all(|part| told.contains(part)), "{told}");
         }
+    }
+
+    #[test]
+    fn positions_of_single_shards_are_told_of_where_one_for_all_counts() {
+        let told = unused_option("kinesis.importCheckpoint", &Position::TrimHorizon);
+        let parts = [
+            "kinesis.importCheckpoint has no effect",
+            "started at TRIM_HORIZON once",
+        ];
+        assert!(parts.iter().all(|part| told.contains(part)), "{told}");
     }
 }

@@ -18,7 +18,7 @@ const MOST_LISTINGS: u32 = 5;
 /// Listings that must lack a shard before it counts as gone.
 const LISTINGS_OF_A_LOSS: u32 = 3;
 /// How long the listing may lack shards that a split or merge made: they are listed a moment later.
-const CHILDREN_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const CHILDREN_WITHIN: Duration = Duration::from_secs(60);
 /// Listings that must show a shard open and without children, in that time or longer, before it contradicts the query.
 const LISTINGS_OF_A_CONTRADICTION: u32 = 30;
 /// Least and longest wait between two listings of which the later one is to show more.
@@ -127,7 +127,7 @@ impl Shards {
     }
 
     /// All shards: what the opening listed, if that may be used still.
-    async fn list(&mut self, api: &dyn KinesisApi) -> Result<Lineage> {
+    pub(super) async fn list(&mut self, api: &dyn KinesisApi) -> Result<Lineage> {
         let (listed, listing) = match self.opening.take() {
             Some((listed, listing)) if listed.elapsed() < self.interval => (listed, listing),
             _ => {
@@ -278,7 +278,7 @@ impl Shards {
     }
 
     /// The least time between two listings of which the later one is to show more, however rarely shards are listed.
-    fn soon(&self) -> Duration {
+    pub(super) fn soon(&self) -> Duration {
         self.interval.clamp(LIST_AGAIN.0, LIST_AGAIN.1)
     }
 

@@ -1,12 +1,21 @@
 //! Positions by time that users give. None may be in the service's future: it takes no start there, and what a read
 //! delivers that ends there depends on when it is read.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::clock::ServiceClock;
+use super::foreign::SparkCheckpoint;
+use super::given::Givens;
+use super::import::Import;
+use super::shards::Shards;
+use crate::checkpoint::CheckpointStore;
+use crate::checkpoint::hadoop::FileSystem;
+use crate::config::SourceConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{OptionSpec, SourceOptions, StartingPosition, table};
-use crate::stream::Position;
+use crate::service::KinesisApi;
+use crate::stream::{Position, ShardId};
 
 /// A time is later by less than this because clocks differ, and will soon be past.
 const MARGIN_MILLIS: i64 = 5_000;
@@ -23,6 +32,40 @@ pub(super) async fn of_query(options: &SourceOptions, clock: ServiceClock) -> Re
             Position::AtTimestamp(millis)
         }
     })
+}
+
+/// The shards that a new query starts with, where the options give their positions one by one.
+pub(super) async fn given(
+    api: &dyn KinesisApi,
+    config: &SourceConfig,
+    clock: ServiceClock,
+    shards: &mut Shards,
+    files: &dyn FileSystem,
+    store: &dyn CheckpointStore,
+) -> Result<Option<BTreeMap<ShardId, Position>>> {
+    let options = &config.options;
+    let mut givens = Givens {
+        api,
+        options,
+        clock,
+        spec: &table::STARTING_POSITIONS,
+    };
+    if let Some(path) = &options.import_checkpoint {
+        givens.spec = &table::IMPORT_CHECKPOINT;
+        let folder = config.checkpoint_location.as_deref().unwrap_or_default();
+        let import = Import {
+            path,
+            files,
+            store,
+            options,
+            source: SparkCheckpoint::of_source(files, folder).map_or(0, |(_, source)| source),
+        };
+        return import.starts(&givens, shards).await.map(Some);
+    }
+    match options.starting_positions.is_empty() {
+        true => Ok(None),
+        false => givens.starts(shards).await.map(Some),
+    }
 }
 
 /// Waits until this time, an option's, is past by the service's clock. Refuses it if that takes longer than clocks may

@@ -96,6 +96,57 @@ impl Lineage {
             .collect()
     }
 
+    /// Where a new query starts with these shards at given positions: all others at `at`. Shards from which given ones
+    /// descend count as read, those that descend from them follow. `recent` are the shards that can have something for
+    /// `at`; the others count as read, too.
+    pub fn starts(
+        &self,
+        given: &BTreeMap<ShardId, Position>,
+        at: &Position,
+        recent: impl Fn(&ShardId) -> bool,
+    ) -> BTreeMap<ShardId, Position> {
+        let read = self.ancestors_of(given.keys());
+        let following = self.descendants_of(given.keys());
+        let mut starts = given.clone();
+        for shard in self.shards.values() {
+            let id = &shard.id;
+            if given.contains_key(id) || read.contains(id) || following.contains(id) {
+                continue;
+            }
+            let ended = |parent: &ShardId| !self.lists(parent) || read.contains(parent) || !recent(parent);
+            if !recent(id) {
+                starts.insert(id.clone(), Position::ShardEnd);
+            } else if shard.parents.iter().all(ended) {
+                starts.insert(id.clone(), at.clone());
+            }
+        }
+        starts
+    }
+
+    /// All listed shards that descend from one of these.
+    fn descendants_of<'a>(&'a self, shards: impl Iterator<Item = &'a ShardId>) -> BTreeSet<&'a ShardId> {
+        let mut found = BTreeSet::new();
+        let mut open: Vec<&ShardId> = shards.collect();
+        while let Some(id) = open.pop() {
+            for child in self.children.get(id).map(Vec::as_slice).unwrap_or_default() {
+                if found.insert(child) {
+                    open.push(child);
+                }
+            }
+        }
+        found
+    }
+
+    /// True if a shard takes no records any more.
+    pub fn is_closed(&self, shard: &ShardId) -> bool {
+        self.shards.get(shard).is_some_and(|shard| shard.closed)
+    }
+
+    /// The shard that was made last.
+    pub fn newest(&self) -> Option<&ShardId> {
+        self.shards.keys().next_back()
+    }
+
     /// Carries positions over to the shards that follow: a child starts at TRIM_HORIZON once all its known
     /// parents were read to their ends, and a finished parent leaves once its children stand in its place.
     pub fn advance(&self, positions: &BTreeMap<ShardId, Position>) -> BTreeMap<ShardId, Position> {
@@ -125,9 +176,9 @@ impl Lineage {
         next
     }
 
-    /// All listed shards from which one of these descends. They were read before: a parent leaves an offset only
+    /// All listed shards from which one of these descends. In an offset they were read before: a parent leaves it only
     /// when its children stand in it.
-    fn ancestors_of<'a>(&'a self, shards: impl Iterator<Item = &'a ShardId>) -> BTreeSet<&'a ShardId> {
+    pub fn ancestors_of<'a>(&'a self, shards: impl Iterator<Item = &'a ShardId>) -> BTreeSet<&'a ShardId> {
         let mut found = BTreeSet::new();
         let mut open: Vec<&ShardId> = shards.collect();
         while let Some(id) = open.pop() {
@@ -224,6 +275,46 @@ mod tests {
             split().roots(&Position::TrimHorizon),
             at(&[("a", Position::TrimHorizon)])
         );
+    }
+
+    #[test]
+    fn given_positions_stand_beside_the_one_for_all_others() {
+        let all = |_: &ShardId| true;
+        let merge = Lineage::new(vec![
+            shard("a", &[], 0, HALF),
+            shard("b", &[], HALF + 1, MAX),
+            shard("c", &["a", "b"], 0, MAX),
+            shard("d", &["c"], 0, HALF),
+            shard("e", &["c"], HALF + 1, MAX),
+        ]);
+        let starts = |given: &[(&str, Position)]| merge.starts(&at(given), &Position::TrimHorizon, all);
+        assert_eq!(
+            starts(&[("a", after("5"))]),
+            at(&[("a", after("5")), ("b", Position::TrimHorizon)])
+        );
+        // What comes before a given shard was read; its sibling is one of the others.
+        assert_eq!(
+            starts(&[("d", after("7"))]),
+            at(&[("d", after("7")), ("e", Position::TrimHorizon)])
+        );
+        let ended = at(&[("a", Position::ShardEnd), ("b", Position::ShardEnd)]);
+        let next = merge.advance(&merge.starts(&ended, &Position::AtTimestamp(9), all));
+        assert_eq!(next, at(&[("c", Position::TrimHorizon)]));
+    }
+
+    #[test]
+    fn a_shard_too_old_for_the_others_position_keeps_nobody_waiting() {
+        let merge = Lineage::new(vec![
+            shard("a", &[], 0, HALF),
+            shard("b", &[], HALF + 1, MAX),
+            shard("c", &["a", "b"], 0, MAX),
+        ]);
+        let time = Position::AtTimestamp(9);
+        let starts = merge.starts(&at(&[("a", after("5"))]), &time, |shard| shard.as_str() == "c");
+        assert_eq!(starts, at(&[("a", after("5")), ("b", Position::ShardEnd)]));
+        assert_eq!(merge.advance(&starts), starts);
+        let ended = at(&[("a", Position::ShardEnd), ("b", Position::ShardEnd)]);
+        assert_eq!(merge.advance(&ended), at(&[("c", Position::TrimHorizon)]));
     }
 
     #[test]

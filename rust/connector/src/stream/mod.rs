@@ -1,10 +1,13 @@
 //! The model of a stream: shards, sequence numbers, positions and how shards descend from one another.
 
+pub(crate) mod awslabs;
+mod given;
 mod hash_range;
 mod lineage;
 mod offset;
 mod position;
 
+pub use given::GivenPosition;
 pub use hash_range::HashRange;
 pub use lineage::{Lineage, Shard};
 pub use offset::{Offset, offset_home};

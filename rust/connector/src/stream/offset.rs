@@ -33,7 +33,8 @@ pub struct Offset {
     /// claims, whatever the option says after a restart.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub shards_per_task: usize,
-    /// Where a query starts whose shards are not listed yet. In batch 0 only.
+    /// Where a query starts whose shards are not listed yet. In batch 0 only, and not where the shards' positions were
+    /// given: they stand in `shards` then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial: Option<Position>,
     /// The start of each shard in this batch.
@@ -59,6 +60,21 @@ impl Offset {
             initial: Some(at),
             shards: BTreeMap::new(),
             skipped: BTreeSet::new(),
+        }
+    }
+
+    /// The offset that a new query starts from whose shards' positions were given.
+    pub fn given(
+        source: String,
+        stream: String,
+        created: i64,
+        shards: BTreeMap<ShardId, Position>,
+        home: String,
+    ) -> Self {
+        Self {
+            initial: None,
+            shards,
+            ..Self::initial(source, stream, created, Position::TrimHorizon, home)
         }
     }
 
@@ -106,6 +122,17 @@ impl Offset {
         })
     }
 
+    /// True for an offset of this source, of whichever version.
+    pub fn is_own(json: &str) -> bool {
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        struct Own {
+            version: u32,
+            source: String,
+        }
+        serde_json::from_str::<Own>(json).is_ok()
+    }
+
     /// Reads an offset from Spark's log.
     pub fn from_json(json: &str) -> Result<Self> {
         #[derive(Deserialize)]
@@ -116,9 +143,10 @@ impl Offset {
             Error::new(
                 ErrorKind::CorruptCheckpoint,
                 format!(
-                    "the checkpoint's offset is not one of this source: {error}. A checkpoint of another \
-                     connector can't be taken over: start with a new checkpointLocation and \
-                     kinesis.startingPosition"
+                    "the checkpoint's offset is not one of this source: {error}. A query goes on from another \
+                     connector's checkpoint only with a new checkpointLocation: set kinesis.importCheckpoint to the old \
+                     one if AWS's connector (awslabs/spark-sql-kinesis-connector) wrote it, else kinesis.startingPosition \
+                     or kinesis.startingPositions (docs/migrating.md)"
                 ),
             )
         };
@@ -199,6 +227,20 @@ mod tests {
             .to_owned()
             + r#""shardsPerTask":8,"shards":{}}"#;
         assert_eq!(grouped.to_json().expect("writes"), expected);
+    }
+
+    #[test]
+    fn given_positions_are_kept_in_this_form_for_ever() {
+        let shards = BTreeMap::from([
+            (ShardId::from("a"), "AFTER 5".parse().expect("a position")),
+            (ShardId::from("b"), Position::AtTimestamp(42)),
+        ]);
+        let offset = Offset::given("s".into(), "orders".into(), 17, shards, "h".into());
+        let expected = r#"{"version":1,"source":"s","stream":"orders","created":17,"batch":0,"home":"h","#
+            .to_owned()
+            + r#""shards":{"a":"AFTER 5","b":"AT_TIMESTAMP 42"}}"#;
+        assert_eq!(offset.to_json().expect("writes"), expected);
+        assert_eq!(Offset::from_json(&expected).expect("reads"), offset);
     }
 
     #[test]

@@ -375,6 +375,35 @@ impl CheckpointStore for DynamoDbStore {
         }
     }
 
+    async fn foreign_ends(&self, batch: u64) -> Result<BTreeMap<ShardId, String>> {
+        // Its keys are the batch, as a decimal number, and the shard's id.
+        let source = batch.to_string();
+        let query = Query {
+            condition: "metadataKey = :source AND begins_with(metadataSortKey, :sort)",
+            source: &source,
+            sort: "shardId-".to_owned(),
+            keys_only: false,
+        };
+        let mut ends = BTreeMap::new();
+        let mut from = None;
+        loop {
+            let (items, next) = self.retried(|| self.query(&query, from.clone())).await?;
+            for item in items {
+                let value = |name| {
+                    item.get(name)
+                        .and_then(|value: &AttributeValue| value.as_s().ok())
+                };
+                if let (Some(shard), Some(end)) = (value(SORT_KEY), value(VALUE)) {
+                    ends.insert(ShardId::from(shard.as_str()), end.clone());
+                }
+            }
+            match next {
+                Some(next) => from = Some(next),
+                None => return Ok(ends),
+            }
+        }
+    }
+
     async fn purge(&self, source: &str, before: u64) -> Result<()> {
         let query = Query {
             condition: "metadataKey = :source AND metadataSortKey < :sort",

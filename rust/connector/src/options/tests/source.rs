@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::stream::{GivenPosition, SequenceNumber};
 
 #[test]
 fn defaults() {
@@ -26,6 +27,8 @@ fn defaults() {
             subscribe_max_retries: 10,
             starting_position: StartingPosition::Latest,
             starting_position_given: false,
+            starting_positions: BTreeMap::new(),
+            import_checkpoint: None,
             ending_position: None,
             fail_on_data_loss: false,
             describe_shard_interval: Duration::from_secs(1),
@@ -596,7 +599,10 @@ fn starting_positions() {
     for (bad, why) in [
         ("NEWEST", ""),
         ("AT_TIMESTAMPS", ""),
-        ("{\"shardId-000000000000\":{}}", ""),
+        (
+            "{\"shardId-000000000000\":{}}",
+            ": positions of single shards, as JSON, go into kinesis.startingPositions",
+        ),
         ("AT_TIMESTAMP", ": it names no time"),
         (
             "AT_TIMESTAMP 2026-08-30T19:00:05",
@@ -754,4 +760,111 @@ fn objects_of_claims_have_what_a_bucket_s_policy_demands() {
         );
         assert_refused(&read_error(&[&table[..], &[one]].concat()), one.0, &dynamodb);
     }
+}
+
+fn number(text: &str) -> SequenceNumber {
+    text.parse().unwrap()
+}
+
+const POSITIONS: &str = "kinesis.startingPositions";
+
+#[test]
+fn single_shards_start_where_they_are_told() {
+    let positions = |json: &str| read(&[(POSITIONS, json)]).starting_positions;
+    let expected = BTreeMap::from([
+        (
+            "shardId-000000000000".into(),
+            GivenPosition::After(number("4957")),
+        ),
+        ("shardId-000000000001".into(), GivenPosition::At(number("4958"))),
+        (
+            "shardId-000000000002".into(),
+            GivenPosition::AtTimestamp(1_788_116_405_000),
+        ),
+        ("shardId-000000000003".into(), GivenPosition::TrimHorizon),
+        ("shardId-000000000004".into(), GivenPosition::Latest),
+        ("shardId-000000000005".into(), GivenPosition::ShardEnd),
+    ]);
+    let ours = r#"{"shardId-000000000000": "AFTER_SEQUENCE_NUMBER 4957", "shardId-000000000001": "at_sequence_number 4958",
+        "shardId-000000000002": "AT_TIMESTAMP 2026-08-30T21:00:05+02:00", "shardId-000000000003": "EARLIEST",
+        "shardId-000000000004": "LATEST", "shardId-000000000005": "SHARD_END"}"#;
+    assert_eq!(positions(ours), expected);
+    // As the AWS connector's users write it.
+    let theirs = r#"{"shardId-000000000000": {"iteratorType": "AFTER_SEQUENCE_NUMBER", "iteratorPosition": "4957",
+        "subSequenceNumber": "-1", "isLast": "true"}, "metadata": {"streamName": "orders", "batchId": "7"}}"#;
+    let expected = BTreeMap::from([(
+        "shardId-000000000000".into(),
+        GivenPosition::After(number("4957")),
+    )]);
+    assert_eq!(positions(theirs), expected);
+}
+
+#[test]
+fn positions_that_are_none_are_refused_by_name() {
+    for (json, why) in [
+        ("[]", "it is no JSON object"),
+        ("{", "it is no JSON object"),
+        ("{}", "it names no shard"),
+        (
+            r#"{"shardId-0": 17}"#,
+            "shardId-0: its position is not a JSON string",
+        ),
+        (
+            r#"{"shardId-0": "AFTER 17"}"#,
+            "shardId-0: \"AFTER 17\" is not a position",
+        ),
+        (r#"{"shardId-0": "AFTER_SEQUENCE_NUMBER"}"#, "is not a position"),
+        (
+            r#"{"shardId-0": "AFTER_SEQUENCE_NUMBER 1x"}"#,
+            "'1x' is not a sequence number",
+        ),
+        (
+            r#"{"shardId-0": "AT_TIMESTAMP 2026-08-30T21:00:05"}"#,
+            "has no offset",
+        ),
+        (
+            r#"{"shardId-0": "LATEST", "shardId-0": "LATEST"}"#,
+            "it names shardId-0 twice",
+        ),
+        (r#"{"a b": "LATEST"}"#, "is not a shard's id"),
+        (
+            r#"{"shardId-0": {"iteratorType": "LATEST"}, "metadata": {"streamName": "others"}}"#,
+            "has the positions of the stream others, but orders is read",
+        ),
+    ] {
+        let error = read_error(&[(POSITIONS, json)]);
+        assert!(
+            error.message().contains(why) && error.message().contains(POSITIONS),
+            "{json}: {error}"
+        );
+        assert_eq!(error.kind(), ErrorKind::InvalidOption, "{json}");
+    }
+    let error = read_error(&[("kinesis.startingPosition", r#"{"shardId-0": "LATEST"}"#)]);
+    assert!(
+        error.message().contains("go into kinesis.startingPositions"),
+        "{error}"
+    );
+    let error = batch_read(&with_name(&[(POSITIONS, r#"{"shardId-0": "LATEST"}"#)])).unwrap_err();
+    assert!(
+        error.message().contains("a batch read would read nothing of it"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_checkpoint_to_import_says_where_all_shards_start() {
+    let import = ("kinesis.importCheckpoint", "s3://bucket/old/");
+    assert_eq!(
+        read(&[import]).import_checkpoint.as_deref(),
+        Some("s3://bucket/old")
+    );
+    let error = read_error(&[import, (POSITIONS, r#"{"shardId-0": "LATEST"}"#)]);
+    assert!(error.message().contains("both say where shards start"), "{error}");
+    let batch = batch_read(&with_name(&[import])).unwrap();
+    assert_eq!(batch.options.import_checkpoint, None);
+    assert!(
+        batch.warnings.iter().any(|told| told.contains(import.0)),
+        "{:?}",
+        batch.warnings
+    );
 }

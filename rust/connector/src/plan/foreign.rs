@@ -1,0 +1,131 @@
+//! A checkpoint location that another connector wrote: the query must not start in it.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::checkpoint::hadoop::FileSystem;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::table;
+use crate::stream::Offset;
+use crate::stream::awslabs::AwslabsOffset;
+
+/// The first line of a file of Spark's offset log: the form that has, after the batch's metadata, a line for each
+/// source.
+const FORM: &str = "v1";
+/// Files read at once.
+const READS_AT_ONCE: usize = 16;
+
+/// A query's checkpoint location as Spark lays it out.
+pub(super) struct SparkCheckpoint<'a> {
+    files: &'a dyn FileSystem,
+    root: &'a str,
+}
+
+/// A batch in Spark's offset log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LoggedBatch {
+    /// Spark's number of it.
+    pub number: u64,
+    /// Its file.
+    pub path: String,
+    /// What Spark keeps of the batch itself, as JSON.
+    pub metadata: String,
+    /// The sources' offsets, in their order.
+    pub offsets: Vec<String>,
+}
+
+impl<'a> SparkCheckpoint<'a> {
+    pub(super) fn new(files: &'a dyn FileSystem, root: &'a str) -> Self {
+        Self { files, root }
+    }
+
+    /// The query's folder, and the source's number in it, of the folder that Spark gives to a source.
+    pub(super) fn of_source(files: &'a dyn FileSystem, folder: &'a str) -> Option<(Self, usize)> {
+        let (sources, number) = folder.rsplit_once('/')?;
+        let root = sources.strip_suffix("/sources")?;
+        Some((Self::new(files, root), number.parse().ok()?))
+    }
+
+    /// The batches of the offset log, the newest last; those in another form than the usual one are left out.
+    pub(super) async fn batches(&self) -> Result<Vec<LoggedBatch>> {
+        let numbers = self.numbers("offsets").await?;
+        stream::iter(numbers)
+            .map(|number| self.batch(number))
+            .buffered(READS_AT_ONCE)
+            .try_filter_map(|batch| async { Ok(batch) })
+            .try_collect()
+            .await
+    }
+
+    /// The newest batch of the offset log.
+    async fn newest(&self) -> Result<Option<LoggedBatch>> {
+        match self.numbers("offsets").await?.last() {
+            Some(number) => self.batch(*number).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The numbers of the batches that were committed.
+    pub(super) async fn committed(&self) -> Result<Vec<u64>> {
+        self.numbers("commits").await
+    }
+
+    async fn numbers(&self, folder: &str) -> Result<Vec<u64>> {
+        let names = self.files.list(&format!("{}/{folder}", self.root)).await?;
+        let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    async fn batch(&self, number: u64) -> Result<Option<LoggedBatch>> {
+        let path = format!("{}/offsets/{number}", self.root);
+        // Spark removes the oldest ones while the query runs.
+        let Some(content) = self.files.read(&path).await? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(&content);
+        let mut lines = text.lines().map(str::to_owned);
+        let known = lines.next().as_deref() == Some(FORM);
+        Ok(known.then(|| LoggedBatch {
+            number,
+            path,
+            metadata: lines.next().unwrap_or_default(),
+            offsets: lines.collect(),
+        }))
+    }
+}
+
+/// Refuses the folder of a source whose offsets are another connector's. For a query that hasn't started yet as far as
+/// this connector knows.
+pub(super) async fn refuse(files: &dyn FileSystem, folder: &str) -> Result<()> {
+    let Some((checkpoint, source)) = SparkCheckpoint::of_source(files, folder) else {
+        return Ok(());
+    };
+    let Some(newest) = checkpoint.newest().await? else {
+        return Ok(());
+    };
+    let Some(offset) = newest.offsets.get(source) else {
+        return Ok(());
+    };
+    // Spark writes a dash for a source that has no offset yet.
+    if offset.trim() == "-" || Offset::from_json(offset).is_ok() {
+        return Ok(());
+    }
+    let (root, import) = (checkpoint.root, table::IMPORT_CHECKPOINT.key);
+    let message = match AwslabsOffset::parse(offset) {
+        Ok(_) => format!(
+            "the checkpointLocation {root} is one of AWS's connector (awslabs/spark-sql-kinesis-connector), which \
+             can't be written on: give the query a new, empty checkpointLocation, and set {import} to {root}. It \
+             then goes on where the old query stood (docs/migrating.md)"
+        ),
+        // An own one of another version says so.
+        Err(_) if Offset::is_own(offset) => return Ok(()),
+        Err(_) => format!(
+            "the checkpointLocation {root} is one of another source: give the query a new, empty \
+             checkpointLocation, and kinesis.startingPosition or kinesis.startingPositions as wanted \
+             (docs/migrating.md)"
+        ),
+    };
+    Err(Error::new(ErrorKind::CorruptCheckpoint, message)
+        .with("file", newest.path)
+        .with("option", "checkpointLocation"))
+}

@@ -1,0 +1,289 @@
+//! Positions that are given for single shards: by `kinesis.startingPositions`, or by another connector's
+//! checkpoint. What can't be a start is refused by name before anything of the query is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
+
+use super::clock::ServiceClock;
+use super::shards::{CHILDREN_WITHIN, Shards};
+use super::start::{await_past, of_query};
+use crate::error::{Error, ErrorKind, Result, unstopped};
+use crate::options::{OptionSpec, SourceOptions, table};
+use crate::service::{KinesisApi, Page, Patience, RequestCounters, ShardFilter, ShardIterator};
+use crate::stream::{GivenPosition, Lineage, Position, SequenceNumber, ShardId};
+
+/// Listings that must lack a shard before it is refused: a listing may be older than the shard.
+const LISTINGS: u32 = 3;
+/// Between two of them, and between two questions for a position that was refused.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Empty answers that are followed to a record.
+const MOST_FOLLOWED: u32 = 100;
+/// Records asked for around one that is a start.
+const AROUND: u32 = 1_000;
+
+/// What turns given positions into those of a query.
+pub(super) struct Givens<'a> {
+    pub api: &'a dyn KinesisApi,
+    pub options: &'a SourceOptions,
+    pub clock: ServiceClock,
+    /// The option that gave the positions.
+    pub spec: &'static OptionSpec,
+}
+
+impl Givens<'_> {
+    /// The shards that a new query starts with: those that `kinesis.startingPositions` names, and the others at
+    /// `kinesis.startingPosition`.
+    pub(super) async fn starts(&self, shards: &mut Shards) -> Result<BTreeMap<ShardId, Position>> {
+        let given = &self.options.starting_positions;
+        self.check_lineage(&self.lineage_with(given, shards).await?, given)?;
+        let at = of_query(self.options, self.clock).await?;
+        let given = self.positions(given).await?;
+        let began = Instant::now();
+        loop {
+            let recent = recent_shards(self.api, &at).await?;
+            let lineage = shards.list(self.api).await?;
+            let starts = lineage.starts(&given, &at, |shard| {
+                recent.as_ref().is_none_or(|recent| recent.contains(shard))
+            });
+            // A listing that leaves out hash keys is not complete yet.
+            if lineage.take_all_keys(starts.keys()) || began.elapsed() >= CHILDREN_WITHIN {
+                return Ok(starts);
+            }
+            tokio::time::sleep(shards.soon()).await;
+        }
+    }
+
+    /// A listing with all of these shards, which are refused if the stream doesn't list them.
+    pub(super) async fn lineage_with(
+        &self,
+        given: &BTreeMap<ShardId, GivenPosition>,
+        shards: &mut Shards,
+    ) -> Result<Lineage> {
+        for listing in 1.. {
+            let lineage = shards.list(self.api).await?;
+            match given.keys().find(|shard| !lineage.lists(shard)) {
+                None => return Ok(lineage),
+                Some(shard) if listing == LISTINGS => return Err(self.not_listed(shard, &lineage)),
+                Some(_) => tokio::time::sleep(ASK_AGAIN).await,
+            }
+        }
+        Err(Error::new(ErrorKind::Internal, "shards were never listed"))
+    }
+
+    fn not_listed(&self, shard: &ShardId, lineage: &Lineage) -> Error {
+        let why = match lineage.newest() {
+            Some(newest) if lineage.is_older_than(shard) => {
+                format!("which the stream never had: its newest is {newest}")
+            }
+            _ => "which the stream doesn't list any more: the stream's retention has passed since it was split or \
+                  merged, and its records are gone. Leave it out: those that followed it start at \
+                  kinesis.startingPosition unless they are named, too"
+                .to_owned(),
+        };
+        self.refuse(shard, format!("{} names {shard}, {why}", self.spec.key))
+    }
+
+    fn check_lineage(&self, lineage: &Lineage, given: &BTreeMap<ShardId, GivenPosition>) -> Result<()> {
+        self.check_ends(lineage, given)?;
+        let key = self.spec.key;
+        for shard in given.keys() {
+            for parent in lineage.ancestors_of(std::iter::once(shard)) {
+                if given.get(parent).is_some_and(|at| *at != GivenPosition::ShardEnd) {
+                    return Err(self.refuse(
+                        shard,
+                        format!(
+                            "{key} names {parent} and {shard}, which descends from it: a shard is read after \
+                             those it came from. Name {parent} alone, and {shard} follows from its first record \
+                             on; or {shard}, if {parent} was read to its end (SHARD_END)"
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses the end of a shard that takes records.
+    fn check_ends(&self, lineage: &Lineage, given: &BTreeMap<ShardId, GivenPosition>) -> Result<()> {
+        let ended = given.iter().filter(|(_, at)| **at == GivenPosition::ShardEnd);
+        match ended.map(|(shard, _)| shard).find(|shard| !lineage.is_closed(shard)) {
+            None => Ok(()),
+            Some(shard) => Err(self.refuse(
+                shard,
+                format!(
+                    "{} has {shard} at SHARD_END, but it takes records still: give the last one that was read \
+                     (AFTER_SEQUENCE_NUMBER …), or LATEST",
+                    self.spec.key
+                ),
+            )),
+        }
+    }
+
+    /// What a query keeps of these positions. A sequence number that isn't one of its shard, and a time in the
+    /// future, are refused.
+    pub(super) async fn positions(
+        &self,
+        given: &BTreeMap<ShardId, GivenPosition>,
+    ) -> Result<BTreeMap<ShardId, Position>> {
+        let given: Vec<_> = given.clone().into_iter().collect();
+        stream::iter(given)
+            .map(|(shard, at)| async move {
+                let position = self.position(&shard, &at).await?;
+                Ok((shard, position))
+            })
+            .buffer_unordered(self.options.check_new_record_threads)
+            .try_collect()
+            .await
+    }
+
+    async fn position(&self, shard: &ShardId, at: &GivenPosition) -> Result<Position> {
+        let asked = Asked {
+            api: self.api,
+            shard,
+            counters: Arc::default(),
+        };
+        let found = match at {
+            GivenPosition::Latest => Ok(Position::AtTimestamp(self.clock.bounds().0)),
+            GivenPosition::TrimHorizon => Ok(Position::TrimHorizon),
+            GivenPosition::ShardEnd => Ok(Position::ShardEnd),
+            GivenPosition::AtTimestamp(millis) => {
+                let again = "start the query again: nothing was written to its checkpoint";
+                let past = await_past(self.spec, *millis, self.clock, again).await;
+                past.map(|()| Position::AtTimestamp(*millis))
+            }
+            GivenPosition::After(number) => {
+                let position = Position::After(number.clone());
+                asked.iterator(&position).await.map(|_| position)
+            }
+            GivenPosition::At(number) => asked.at_record(number).await,
+        };
+        found.map_err(|error| match error.kind() {
+            ErrorKind::RefusedPosition => self.refuse(
+                shard,
+                format!(
+                    "{} has {shard} at {at}, which the service does not take: {}. A sequence number must be one \
+                     of a record of its shard, in the stream as it is now, not in one that was deleted under the \
+                     same name",
+                    self.spec.key,
+                    unstopped(error.message())
+                ),
+            ),
+            _ => error.with("shard", shard.to_string()),
+        })
+    }
+
+    fn refuse(&self, shard: &ShardId, message: String) -> Error {
+        Error::new(ErrorKind::InvalidOption, message)
+            .with("option", self.spec.key)
+            .with("stream", self.options.stream.name.clone())
+            .with("shard", shard.to_string())
+    }
+}
+
+/// The positions that are given for single shards of a batch read, each of which is read for itself.
+pub(super) async fn of_batch_read(
+    api: &dyn KinesisApi,
+    options: &SourceOptions,
+    clock: ServiceClock,
+) -> Result<BTreeMap<ShardId, Position>> {
+    let given = &options.starting_positions;
+    if given.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let givens = Givens {
+        api,
+        options,
+        clock,
+        spec: &table::STARTING_POSITIONS,
+    };
+    // A shard at its end is one that is left out, open or not.
+    givens
+        .lineage_with(given, &mut Shards::new(options.describe_shard_interval))
+        .await?;
+    givens.positions(given).await
+}
+
+/// The shards that can have something from this position on; none where all can.
+pub(super) async fn recent_shards(api: &dyn KinesisApi, at: &Position) -> Result<Option<BTreeSet<ShardId>>> {
+    let Position::AtTimestamp(millis) = at else {
+        return Ok(None);
+    };
+    let listing = api.list_shards(ShardFilter::FromTimestamp(*millis)).await?;
+    Ok(Some(listing.into_iter().map(|shard| shard.id).collect()))
+}
+
+/// Questions to one shard, which wait for their turn.
+struct Asked<'a> {
+    api: &'a dyn KinesisApi,
+    shard: &'a ShardId,
+    counters: Arc<RequestCounters>,
+}
+
+impl Asked<'_> {
+    /// Where the reading of this record begins. Records before it that arrived in the same millisecond are none of it.
+    async fn at_record(&self, number: &SequenceNumber) -> Result<Position> {
+        let at = patiently(|| {
+            self.api
+                .shard_iterator_at_record(self.shard, number, &self.counters)
+        })
+        .await?;
+        let page = self.first_records(at, 1).await?;
+        if page.records.is_empty() || page.records.sequence_number(0) != number.as_str() {
+            // It has expired, and so has what came before it: a reader sees to that.
+            return Ok(Position::After(number.clone()));
+        }
+        let arrival = Position::AtTimestamp(page.records.arrival_millis(0));
+        let at = self.iterator(&arrival).await?;
+        let page = self.first_records(at, AROUND).await?;
+        let numbers = (0..page.records.len()).map(|row| page.records.sequence_number(row));
+        match numbers.take_while(|other| *other != number.as_str()).last() {
+            None => Ok(arrival),
+            Some(before) => Ok(Position::After(before.parse()?)),
+        }
+    }
+
+    /// An iterator at this position. One that is refused is asked for twice: a single answer may be wrong.
+    async fn iterator(&self, at: &Position) -> Result<ShardIterator> {
+        let ask = || patiently(|| self.api.shard_iterator(self.shard, at, &self.counters));
+        match ask().await {
+            Err(error) if error.kind() == ErrorKind::RefusedPosition => {
+                tokio::time::sleep(ASK_AGAIN).await;
+                ask().await
+            }
+            iterator => iterator,
+        }
+    }
+
+    /// The first answer with records from here on, or the last one without.
+    async fn first_records(&self, mut at: ShardIterator, limit: u32) -> Result<Page> {
+        for followed in 0.. {
+            let page = patiently(|| self.api.get_records(self.shard, &at, limit, &self.counters)).await?;
+            let behind = page.millis_behind_latest.is_some_and(|millis| millis > 0);
+            match &page.next {
+                Some(next) if page.records.is_empty() && behind && followed < MOST_FOLLOWED => {
+                    at = next.clone()
+                }
+                _ => return Ok(page),
+            }
+        }
+        Err(Error::new(ErrorKind::Internal, "a question without an answer"))
+    }
+}
+
+/// Asks again while the shard's limits, which it shares with all who read it, are reached.
+async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let mut patience = Patience::default();
+    loop {
+        match ask().await {
+            Err(error) => tokio::time::sleep(patience.wait_after(error)?).await,
+            answer => return answer,
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Going on from a checkpoint of awslabs/spark-sql-kinesis-connector.
+//!
+//! Its offset in Spark's log has where each shard of a batch starts. Where the shard's part of the batch ended
+//! stands beside it, by the batch's number in that offset: in a file of `shard-source`, or in an item of its
+//! DynamoDB table. Of a batch that was committed the ends count, of one that wasn't the starts: it is delivered
+//! again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::foreign::{LoggedBatch, SparkCheckpoint};
+use super::given::Givens;
+use super::shards::Shards;
+use crate::checkpoint::CheckpointStore;
+use crate::checkpoint::hadoop::FileSystem;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::{Committer, MetadataOptions, SourceOptions, table};
+use crate::stream::awslabs::{self, AwslabsOffset};
+use crate::stream::{GivenPosition, Lineage, Offset, Position, ShardId};
+
+/// The folder of the ends, with one for each batch.
+const ENDS: &str = "shard-source";
+/// Files read at once.
+const READS_AT_ONCE: usize = 16;
+
+/// Another connector's checkpoint, and how to reach what belongs to it.
+pub(super) struct Import<'a> {
+    /// The old query's checkpoint location.
+    pub path: &'a str,
+    pub files: &'a dyn FileSystem,
+    pub store: &'a dyn CheckpointStore,
+    pub options: &'a SourceOptions,
+    /// The new query's own source among its sources: that of the old query is the one in the same place, where the old
+    /// query read the stream more than once.
+    pub source: usize,
+}
+
+/// Where the old query stood.
+#[derive(Debug, PartialEq, Eq)]
+struct Stood {
+    shards: BTreeMap<ShardId, GivenPosition>,
+    /// Shards that were split or merged, which it left without a record of having read them to their ends.
+    left: BTreeMap<ShardId, GivenPosition>,
+    /// Spark's number of the last batch.
+    batch: u64,
+    /// True if that one was not committed: it is delivered again.
+    in_flight: bool,
+}
+
+/// A batch of the old query.
+struct OldBatch {
+    logged: LoggedBatch,
+    offset: AwslabsOffset,
+}
+
+impl Import<'_> {
+    /// The shards that the new query starts with.
+    pub(super) async fn starts(
+        &self,
+        givens: &Givens<'_>,
+        shards: &mut Shards,
+    ) -> Result<BTreeMap<ShardId, Position>> {
+        let stood = self.stood().await?;
+        let lineage = shards.list(givens.api).await?;
+        let (given, left) = going_on(&lineage, stood.shards, stood.left);
+        // Shards that are gone are told of like those of any query, as kinesis.failOnDataLoss says.
+        let (given, gone): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            given.into_iter().partition(|(shard, _)| lineage.lists(shard));
+        let mut starts = givens.positions(&given).await?;
+        starts.extend(gone.into_iter().map(|(shard, at)| (shard, as_it_stands(at))));
+        let (path, batch) = (self.path, stood.batch);
+        if stood.in_flight {
+            tracing::warn!(
+                stream = %self.options.stream.name,
+                "the query goes on from the checkpoint {path} of AWS's connector, whose last batch, {batch}, was not \
+                 committed: its records are delivered again where the old query's sink has them already"
+            );
+        } else {
+            tracing::warn!(
+                stream = %self.options.stream.name,
+                "the query goes on from the checkpoint {path} of AWS's connector, after its last batch, {batch}"
+            );
+        }
+        if !left.is_empty() {
+            let shards: Vec<&str> = left.iter().map(ShardId::as_str).collect();
+            tracing::warn!(
+                stream = %self.options.stream.name,
+                "what the old query may have left unread in shards that were split or merged is read, too: {}",
+                shards.join(", ")
+            );
+        }
+        Ok(starts)
+    }
+
+    /// Reads the checkpoint.
+    async fn stood(&self) -> Result<Stood> {
+        let checkpoint = SparkCheckpoint::new(self.files, self.path);
+        let batches = checkpoint.batches().await?;
+        let Some(last) = batches.last() else {
+            return Err(self.refuse(
+                "there is no query's offset log in it (offsets/0 …): give the checkpointLocation of the old query \
+                 itself, not a folder in it or above it",
+            ));
+        };
+        let index = self.index(last)?;
+        let committed: BTreeSet<u64> = checkpoint.committed().await?.into_iter().collect();
+        let batches: Vec<OldBatch> = batches
+            .into_iter()
+            .filter_map(|logged| {
+                let offset = AwslabsOffset::parse(logged.offsets.get(index)?).ok()?;
+                Some(OldBatch { logged, offset })
+            })
+            .collect();
+        let Some((last, before)) = batches.split_last() else {
+            return Err(Error::new(ErrorKind::Internal, "an offset was read once only"));
+        };
+        // A batch of another source's records leaves this one's offset as it was.
+        let repeated = before.iter().any(|batch| batch.offset.batch == last.offset.batch);
+        let in_flight = !committed.contains(&last.logged.number) && !repeated;
+        let mut shards = last.offset.shards.clone();
+        if !in_flight && !shards.is_empty() {
+            let ends = self.ends(index, last).await?;
+            if ends.is_empty() {
+                return Err(self.without_ends(index, last));
+            }
+            shards.extend(
+                ends.into_iter()
+                    .filter(|(shard, _)| last.offset.shards.contains_key(shard)),
+            );
+        }
+        let mut left = BTreeMap::new();
+        let mut seen: BTreeSet<ShardId> = shards.keys().cloned().collect();
+        for batch in before.iter().rev() {
+            let dropped: BTreeSet<&ShardId> = batch
+                .offset
+                .shards
+                .keys()
+                .filter(|shard| !seen.contains(*shard))
+                .collect();
+            if dropped.is_empty() {
+                continue;
+            }
+            seen.extend(dropped.iter().map(|shard| (*shard).clone()));
+            // Without its end nobody knows what of this part was delivered.
+            let ends = self.ends(index, batch).await?.into_iter();
+            left.extend(ends.filter(|(shard, at)| dropped.contains(shard) && *at != GivenPosition::ShardEnd));
+        }
+        for (shard, at) in shards.iter_mut().filter(|(_, at)| **at == GivenPosition::Latest) {
+            *at = latest_since(shard, &batches);
+        }
+        left.retain(|_, at| *at != GivenPosition::Latest);
+        if shards.is_empty() && left.is_empty() {
+            return Err(self.refuse(
+                "the old query had not read a shard yet: leave the option out, and set kinesis.startingPosition",
+            ));
+        }
+        Ok(Stood {
+            shards,
+            left,
+            batch: last.logged.number,
+            in_flight,
+        })
+    }
+
+    /// Which of the old query's sources read this stream.
+    fn index(&self, last: &LoggedBatch) -> Result<usize> {
+        let stream = &self.options.stream.name;
+        let parsed: Vec<_> = last
+            .offsets
+            .iter()
+            .map(|line| AwslabsOffset::parse(line))
+            .collect();
+        let of_stream = |offset: &Result<AwslabsOffset, String>| {
+            offset.as_ref().is_ok_and(|offset| offset.stream == *stream)
+        };
+        let places: Vec<usize> = (0..parsed.len())
+            .filter(|place| of_stream(&parsed[*place]))
+            .collect();
+        if places.contains(&self.source) {
+            return Ok(self.source);
+        }
+        if let [only] = places[..] {
+            return Ok(only);
+        }
+        let others: BTreeSet<&str> = parsed
+            .iter()
+            .flatten()
+            .map(|offset| offset.stream.as_str())
+            .collect();
+        let why = if !places.is_empty() {
+            format!(
+                "it has {} sources that read the stream {stream}: put this one into the place that the one to go \
+                 on from had in the old query",
+                places.len()
+            )
+        } else if !others.is_empty() {
+            let others: Vec<&str> = others.into_iter().collect();
+            format!("it is one of the stream {}, not of {stream}", others.join(", "))
+        } else if last.offsets.iter().any(|line| Offset::is_own(line)) {
+            "it is one of this connector: set checkpointLocation itself to it, and leave the option out"
+                .to_owned()
+        } else {
+            "it is none of AWS's connector (awslabs/spark-sql-kinesis-connector): set kinesis.startingPosition or \
+             kinesis.startingPositions instead"
+                .to_owned()
+        };
+        Err(self.refuse(&why).with("file", last.path.clone()))
+    }
+
+    /// Where the shards' parts of a batch ended, as far as that is kept.
+    async fn ends(&self, index: usize, batch: &OldBatch) -> Result<BTreeMap<ShardId, GivenPosition>> {
+        let Some(number) = batch.offset.batch else {
+            return Ok(BTreeMap::new());
+        };
+        let mut kept = self.store.foreign_ends(number).await?;
+        if kept.is_empty() {
+            for folder in self.folders(index) {
+                kept = self.texts(&format!("{folder}/{number}")).await?;
+                if !kept.is_empty() {
+                    break;
+                }
+            }
+        }
+        let mut ends = BTreeMap::new();
+        for (shard, text) in kept {
+            match awslabs::end(&text) {
+                Ok(end) => {
+                    ends.insert(shard, end);
+                }
+                Err(why) => tracing::warn!(
+                    stream = %self.options.stream.name,
+                    %shard,
+                    batch = number,
+                    "what the old query kept of the shard's end of the batch can't be read: {why}. Its part of the \
+                     batch is delivered again"
+                ),
+            }
+        }
+        Ok(ends)
+    }
+
+    /// Where files with ends may be.
+    fn folders(&self, index: usize) -> Vec<String> {
+        let MetadataOptions { committer, path, .. } = &self.options.metadata;
+        let of_options = path.as_ref().filter(|_| *committer == Committer::Hdfs);
+        of_options
+            .map(|path| format!("{}/{ENDS}", path.trim_end_matches('/')))
+            .into_iter()
+            .chain([format!("{}/sources/{index}/{ENDS}", self.path)])
+            .collect()
+    }
+
+    async fn texts(&self, folder: &str) -> Result<BTreeMap<ShardId, String>> {
+        let names = self.files.list(folder).await?;
+        stream::iter(names)
+            .map(|name| async move {
+                let content = self.files.read(&format!("{folder}/{name}")).await?;
+                let text = content.map(|content| String::from_utf8_lossy(&content).into_owned());
+                Ok((ShardId::from(name.as_str()), text.unwrap_or_default()))
+            })
+            .buffer_unordered(READS_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    fn without_ends(&self, index: usize, last: &OldBatch) -> Error {
+        let metadata = &self.options.metadata;
+        let mut places = self.folders(index);
+        if let (Committer::DynamoDb, Some(table)) = (metadata.committer, &metadata.dynamodb_table) {
+            places.insert(0, format!("DynamoDB table {table}"));
+        }
+        self.refuse(&format!(
+            "where its last batch ended is kept neither in {}. Give the query the options by which the old one \
+             kept it (kinesis.metadataPath, or kinesis.metadataCommitterType DYNAMODB and \
+             kinesis.dynamodb.tableName), for its first start at least. If it is gone, start with \
+             kinesis.startingPositions and the shards' positions of the last line of {}: that batch is then \
+             delivered again",
+            places.join(" nor in "),
+            last.logged.path
+        ))
+    }
+
+    fn refuse(&self, why: &str) -> Error {
+        let key = table::IMPORT_CHECKPOINT.key;
+        Error::new(
+            ErrorKind::InvalidOption,
+            format!("{key}: the query can't go on from {}: {why}", self.path),
+        )
+        .with("option", key)
+        .with("stream", self.options.stream.name.clone())
+    }
+}
+
+/// A shard that never gave the old query a record stood at LATEST, which would leave out what comes until the new
+/// query starts: it stands where it did before, or when it did so first.
+fn latest_since(shard: &ShardId, batches: &[OldBatch]) -> GivenPosition {
+    let mut since = None;
+    for batch in batches.iter().rev() {
+        match batch.offset.shards.get(shard) {
+            Some(GivenPosition::Latest) => since = planned_millis(&batch.logged).or(since),
+            Some(before) => return before.clone(),
+            None => break,
+        }
+    }
+    since.map_or(GivenPosition::TrimHorizon, GivenPosition::AtTimestamp)
+}
+
+/// When a batch was planned, milliseconds since the epoch.
+fn planned_millis(batch: &LoggedBatch) -> Option<i64> {
+    let metadata: serde_json::Value = serde_json::from_str(&batch.metadata).ok()?;
+    metadata.get("batchTimestampMs")?.as_i64()
+}
+
+/// The shards that the new query starts with, and those among them that the old one left. A shard without a record
+/// read waits for those it came from, where they are not read to their ends: it then follows from its first record
+/// on.
+fn going_on(
+    lineage: &Lineage,
+    shards: BTreeMap<ShardId, GivenPosition>,
+    left: BTreeMap<ShardId, GivenPosition>,
+) -> (BTreeMap<ShardId, GivenPosition>, BTreeSet<ShardId>) {
+    let left: BTreeMap<_, _> = left
+        .into_iter()
+        .filter(|(shard, _)| lineage.lists(shard))
+        .collect();
+    let names = left.keys().cloned().collect();
+    let mut all = shards;
+    all.extend(left);
+    let unread = |shard: &ShardId| all.get(shard).is_some_and(|at| *at != GivenPosition::ShardEnd);
+    let waits = |shard: &ShardId| {
+        lineage
+            .ancestors_of(std::iter::once(shard))
+            .into_iter()
+            .any(unread)
+    };
+    let waiting: Vec<ShardId> = all
+        .iter()
+        .filter(|(shard, at)| !at.is_past_a_record() && waits(shard))
+        .map(|(shard, _)| shard.clone())
+        .collect();
+    for shard in waiting {
+        all.remove(&shard);
+    }
+    (all, names)
+}
+
+/// The position of a shard that can't be asked any more.
+fn as_it_stands(given: GivenPosition) -> Position {
+    match given {
+        GivenPosition::At(number) | GivenPosition::After(number) => Position::After(number),
+        GivenPosition::AtTimestamp(millis) => Position::AtTimestamp(millis),
+        GivenPosition::ShardEnd => Position::ShardEnd,
+        GivenPosition::TrimHorizon | GivenPosition::Latest => Position::TrimHorizon,
+    }
+}
