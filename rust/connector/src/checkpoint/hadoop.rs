@@ -21,24 +21,11 @@ use crate::stream::ShardId;
 const MARK: &str = "driver";
 /// Marks of earlier starts that are removed at once.
 const MARKS_REMOVED: usize = 100;
-<<<<<<< HEAD
-/// Pauses between looks for it, before the folder counts as another one than the driver's: the driver may be about to
-/// leave it, and other machines may see new files of a shared folder some seconds later.
-const LOOK_AGAIN: [Duration; 6] = [
-    Duration::from_millis(250),
-    Duration::from_millis(750),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(5),
-    Duration::from_secs(6),
-];
-=======
 /// Looks for it before the folder counts as another one than the driver's. Some file systems show another machine's files
 /// seconds later (cached folders, HDFS's observer nodes).
 const LOOKS_FOR_MARK: u32 = 6;
 /// Before the second look. Each of the next pauses is twice as long: 8 s in all.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
->>>>>>> main
 /// Claims of one batch read at once.
 const READS_AT_ONCE: usize = 16;
 
@@ -120,37 +107,20 @@ impl CheckpointStore for HadoopStore {
     async fn remove_other_marks(&self, source: &str, start: &str) -> Result<()> {
         let folder = format!("{}/{source}", self.folder);
         let own = format!("{MARK}-{start}");
-<<<<<<< HEAD
-        // Tried once: the next start does so again.
-=======
         // The first batch waits for this: where it fails, the next start has another try.
->>>>>>> main
         let names = self.files.list(&folder).await?;
         let others = names
             .iter()
             .filter(|name| name.starts_with(MARK) && **name != own);
         for name in others.take(MARKS_REMOVED) {
-<<<<<<< HEAD
-            self.files.delete(&format!("{folder}/{name}")).await?;
-=======
             let path = format!("{folder}/{name}");
             self.files.delete(&path).await?;
->>>>>>> main
         }
         Ok(())
     }
 
     async fn find_mark(&self, source: &str, start: &str) -> Result<()> {
         let path = self.mark(source, start);
-<<<<<<< HEAD
-        for pause in LOOK_AGAIN.map(Some).into_iter().chain([None]) {
-            if self.retried(|| self.files.read(&path)).await?.is_some() {
-                return Ok(());
-            }
-            if let Some(pause) = pause {
-                tokio::time::sleep(pause).await;
-            }
-=======
         for look in 0..LOOKS_FOR_MARK {
             if look > 0 {
                 tokio::time::sleep(LOOK_AGAIN * 2_u32.pow(look - 1)).await;
@@ -158,7 +128,6 @@ impl CheckpointStore for HadoopStore {
             if self.retried(|| self.files.read(&path)).await?.is_some() {
                 return Ok(());
             }
->>>>>>> main
         }
         Err(not_shared(&format!(
             "this executor doesn't find {path}, which the driver wrote"
@@ -232,11 +201,7 @@ mod tests {
 
     use super::*;
 
-<<<<<<< HEAD
-    /// Shows what is written five seconds later, and removes nothing.
-=======
     /// Shows what another machine wrote five seconds later, and removes nothing.
->>>>>>> main
     struct Lagging(Instant);
 
     #[async_trait]
@@ -248,42 +213,16 @@ mod tests {
             Ok((self.0.elapsed() >= Duration::from_secs(5)).then(Vec::new))
         }
         async fn list(&self, _: &str) -> Result<Vec<String>> {
-<<<<<<< HEAD
-            Ok(vec!["1".into(), "driver".into(), "driver-other".into()])
-        }
-        async fn delete(&self, _: &str) -> Result<()> {
-            Err(Error::new(ErrorKind::Store, "later").retryable(true))
-=======
             Ok(vec!["driver-1".to_owned(), "driver-2".to_owned()])
         }
         async fn delete(&self, path: &str) -> Result<()> {
             Err(Error::new(ErrorKind::Store, format!("{path} can't be removed")).retryable(true))
->>>>>>> main
         }
     }
 
     fn lagging() -> HadoopStore {
         let retry = RetryOptions {
             retries: 5,
-<<<<<<< HEAD
-            interval: Duration::from_secs(10),
-            max_interval: Duration::from_secs(10),
-        };
-        HadoopStore::new(Arc::new(Lagging(Instant::now())), "claims", retry)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_mark_may_be_seen_some_seconds_late() {
-        let store = lagging();
-        store.leave_mark("s", "start").await.expect("left");
-        store.find_mark("s", "start").await.expect("seen at last");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn old_marks_that_can_not_be_removed_are_not_waited_for() {
-        let (store, began) = (lagging(), Instant::now());
-        assert!(store.remove_other_marks("s", "start").await.is_err());
-=======
             interval: Duration::from_secs(1),
             max_interval: Duration::from_secs(10),
         };
@@ -300,7 +239,6 @@ mod tests {
         let began = Instant::now();
         let left = lagging().remove_other_marks("source", "1").await;
         assert!(left.is_err());
->>>>>>> main
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

@@ -226,51 +226,27 @@ mod tests {
 
     /// Takes so many requests and says nothing; then it is well.
     #[derive(Debug)]
-<<<<<<< HEAD
-    struct SilentFor {
-        requests: usize,
-        seen: AtomicUsize,
-    }
-
-    impl HttpConnector for SilentFor {
-=======
     struct Silent {
         times: usize,
         asked: AtomicUsize,
     }
 
     impl HttpConnector for Silent {
->>>>>>> main
         fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
             const SESSION: &str = "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIASESSION\
                                    </AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
                                    <Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult>\
                                    </AssumeRoleResponse>";
-<<<<<<< HEAD
-            if self.seen.fetch_add(1, Ordering::Relaxed) < self.requests {
-                return HttpConnectorFuture::new(std::future::pending());
-=======
             match self.asked.fetch_add(1, Ordering::Relaxed) {
                 before if before < self.times => HttpConnectorFuture::new(std::future::pending()),
                 _ => {
                     let ok = 200.try_into().expect("a status");
                     HttpConnectorFuture::ready(Ok(HttpResponse::new(ok, SdkBody::from(SESSION))))
                 }
->>>>>>> main
             }
-            let ok = 200.try_into().expect("a status");
-            HttpConnectorFuture::ready(Ok(HttpResponse::new(ok, SdkBody::from(SESSION))))
         }
     }
 
-<<<<<<< HEAD
-    /// The credentials of a role whose STS is silent for so many requests.
-    async fn role_of_silent_sts(requests: usize) -> KeptCredentials {
-        let options = options(Some("https://sts.test".to_owned()));
-        let job = stream_access(&options).await.expect("an access");
-        let seen = AtomicUsize::new(0);
-        let sts = SharedHttpConnector::new(SilentFor { requests, seen });
-=======
     /// Credentials of a role whose STS is silent so many times.
     async fn role_with_silent_sts(times: usize) -> KeptCredentials {
         let options = options(Some("https://sts.test".to_owned()));
@@ -279,7 +255,6 @@ mod tests {
             times,
             asked: AtomicUsize::new(0),
         });
->>>>>>> main
         let config = sts_config(&job, &options)
             .to_builder()
             .http_client(http_client_fn(move |_, _| sts.clone()));
@@ -294,26 +269,6 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_sts_is_asked_again_within_one_load() {
-<<<<<<< HEAD
-        for requests in [1, 2] {
-            let kept = role_of_silent_sts(requests).await;
-            let credentials = kept.provide_credentials().await.expect("asked again");
-            assert_eq!(credentials.access_key_id(), "ASIASESSION");
-        }
-    }
-
-    /// However long the pauses between the attempts happen to be.
-    #[tokio::test(start_paused = true)]
-    async fn an_sts_that_stays_silent_is_named() {
-        for _ in 0..100 {
-            let kept = role_of_silent_sts(usize::MAX).await;
-            let error = kept.provide_credentials().await.expect_err("silent");
-            let told = crate::service::chain(&error);
-            assert!(
-                told.contains("STS at https://sts.test could not be reached"),
-                "{told}"
-            );
-=======
         for times in [1, 2] {
             let kept = role_with_silent_sts(times).await;
             let credentials = kept.provide_credentials().await.expect("asked again");
@@ -330,7 +285,6 @@ mod tests {
             let told = LoadFailure::in_error(&error)
                 .map_or_else(|| error.to_string(), |failure| failure.to_string());
             assert!(told.contains("https://sts.test"), "{told}");
->>>>>>> main
         }
     }
 }

@@ -13,13 +13,8 @@ use crate::service::network::Network;
 
 /// Longest wait for an answer of the instance's metadata; a busy instance's take seconds.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
-<<<<<<< HEAD
-/// Longest waits for a connection to, and an answer of, what else gives credentials (STS, SSO): short enough to ask twice
-/// more within one load.
-=======
 /// Longest waits for a connection to, and an answer of, what else gives credentials (STS, SSO): short enough to ask again
 /// within one load.
->>>>>>> main
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
 

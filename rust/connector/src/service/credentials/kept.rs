@@ -12,13 +12,8 @@ use aws_smithy_async::time::TimeSource;
 use super::LoadFailure;
 use crate::service::clock::ServiceClock;
 
-<<<<<<< HEAD
-/// Longest wait for credentials: less than a request may take, so that its failure can say what was missing, and enough
-/// for three attempts of those who are asked for them, so that theirs can say who was silent.
-=======
 /// Longest wait for credentials: less than a request may take (30 s), so that its failure can say what was missing, and
 /// long enough for three attempts at a silent STS, whose failure names its address.
->>>>>>> main
 const LOAD_TIMEOUT: Duration = Duration::from_secs(28);
 /// How long before their end credentials are renewed, but no more than a third of the time they are good for.
 const RENEW_AHEAD: Duration = Duration::from_secs(300);
