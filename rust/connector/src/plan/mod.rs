@@ -73,6 +73,8 @@ pub struct Planner {
     process: String,
     /// Names this start of the query.
     start: String,
+    /// Where the planner was opened.
+    runtime: tokio::runtime::Handle,
     reports: Mutex<Reports>,
     hash_ranges: HashRanges,
     available: Mutex<Option<AvailableNow>>,
@@ -261,6 +263,7 @@ impl Planner {
             counters: Arc::default(),
             process: memory.residents().process(),
             start: uuid::Uuid::new_v4().simple().to_string(),
+            runtime: tokio::runtime::Handle::current(),
             reports: Mutex::default(),
             hash_ranges,
             available: Mutex::default(),
@@ -322,7 +325,7 @@ impl Planner {
         };
         let mut reports = self.reports();
         reports.plan(Some(offset.batch));
-        let marked = self.marked().contains_key(&offset.source);
+        self.mark_soon(&offset.source);
         let task = |(shard, start): (&ShardId, &Position)| ReadTask {
             source: offset.source.clone(),
             batch: offset.batch,
@@ -336,7 +339,7 @@ impl Planner {
             news: seen(shard),
             holder: reports.holder(&offset, shard),
             asked: Asked::lately(&self.process, &*self.api, shard),
-            mark: marked.then(|| self.start.clone()),
+            mark: Some(self.start.clone()),
         };
         TaskPlan::group(offset.read().map(task).collect(), offset.shards_per_task)
             .map(|plan| plan.to_json())
@@ -511,8 +514,7 @@ impl Planner {
         }
     }
 
-    /// Leaves the mark of this start of the driver beside the claims of a source, once, in the place of earlier ones'. A
-    /// batch that Spark runs again after a restart, before it asks for a next one, goes without it.
+    /// Leaves the mark of this start of the driver beside the claims of a source, once, in the place of earlier ones'.
     async fn mark(&self, source: &str) -> Result<()> {
         let before = self.marked().get(source).copied();
         if before.is_some_and(|at| at.elapsed() < MARK_AGAIN) {
@@ -521,13 +523,13 @@ impl Planner {
         match (self.store.leave_mark(source, &self.start).await, before) {
             (Err(error), None) => return Err(error),
             (Ok(()), None) => {
-                // What stays does no harm, and the next start removes it.
-                if let Err(error) = self.store.remove_other_marks(source, &self.start).await {
-                    tracing::debug!(
-                        stream = %self.config.options.stream.name,
-                        "marks of earlier starts beside the claims could not be removed: {error}"
-                    );
-                }
+                let (store, source, start) = (self.store.clone(), source.to_owned(), self.start.clone());
+                tokio::spawn(async move {
+                    // What stays does no harm, and the next start removes it.
+                    if let Err(error) = store.remove_other_marks(&source, &start).await {
+                        tracing::debug!("marks of earlier starts beside the claims stay: {error}");
+                    }
+                });
             }
             // The one that was left before is there still, most likely.
             (Err(error), Some(_)) => {
@@ -540,6 +542,20 @@ impl Planner {
         }
         self.marked().insert(source.to_owned(), Instant::now());
         Ok(())
+    }
+
+    /// Sees to the mark where [`Self::mark`] didn't yet: a batch that Spark runs again after a restart comes before a next
+    /// one is asked for. Its executors look for the mark for a while.
+    fn mark_soon(&self, source: &str) {
+        if self.marked().contains_key(source) {
+            return;
+        }
+        let (store, source, start) = (self.store.clone(), source.to_owned(), self.start.clone());
+        self.runtime.spawn(async move {
+            if let Err(error) = store.leave_mark(&source, &start).await {
+                tracing::warn!("the mark beside the claims could not be written: {error}");
+            }
+        });
     }
 
     /// Tells this checkpoint location from others: see [`Offset::home`].
