@@ -22,6 +22,8 @@ public final class OwnDisk extends RawLocalFileSystem {
   public File pathToFile(Path path) {
     // As the JVM calls itself: process@host.
     String process = ManagementFactory.getRuntimeMXBean().getName();
-    return new File(new File(getConf().get("own.disks"), process), path.toUri().getPath());
+    File disk = new File(getConf().get("own.disks"), process);
+    disk.mkdirs();
+    return new File(disk, path.toUri().getPath());
   }
 }
