@@ -39,21 +39,23 @@ build_native_dev() {
   copy_changed "$(cargo_target)/debug/libsparkkinesis.so" "$DEV_LIBRARY"
 }
 
-# build_tests - everything that tests run: the Rust tests, the sandbox, and BOUNDARY_LIBRARY, the native library with
-# the exports that the tests of the bridge call.
+# build_tests - everything that tests run: the Rust tests, and what build_tested builds.
 build_tests() {
-  say "building the tests, the sandbox and the native library for the tests of the bridge"
-  (cd "$ROOT" && cargo test "${TEST_BUILD[@]}" --no-run && cargo build "${TEST_BUILD[@]}" --lib --test options_page) >&2
+  say "building the Rust tests"
+  (cd "$ROOT" && cargo test "${TEST_BUILD[@]}" --no-run) >&2
+  build_tested
+}
+
+# build_tested - what the tests on a JVM run: the sandbox, and BOUNDARY_LIBRARY, the native library with the exports that
+# the tests of the bridge call.
+build_tested() {
+  say "building the sandbox and the native library for the tests of the bridge"
+  # With one small test, as in build_native_dev.
+  (cd "$ROOT" && cargo build "${TEST_BUILD[@]}" --lib --bins --examples --test options_page) >&2
   local debug
   debug="$(cargo_target)/debug"
   copy_changed "$debug/libsparkkinesis.so" "$BOUNDARY_LIBRARY"
   copy_changed "$debug/examples/libother_abi.so" "$(dirname "$BOUNDARY_LIBRARY")/examples/libother_abi.so"
-}
-
-# build_test_sandbox - the sandbox that the Spark tests start, as build_tests builds it.
-build_test_sandbox() {
-  say "building kinesis-sandbox"
-  (cd "$ROOT" && cargo build "${TEST_BUILD[@]}" --bins --test options_page >&2)
 }
 
 # copy_changed FROM TO - leaves an equal file as it is, so that nothing is rebuilt for its date.

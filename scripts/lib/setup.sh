@@ -159,6 +159,9 @@ ensure_moto() {
   ensure_venv moto "${requirements[@]}"
 }
 
+# ensure_aggregator - Amazon's own reader and writer of aggregates.
+ensure_aggregator() { ensure_hashed_venv aggregator; }
+
 # ensure_dynamodb_local - DynamoDBLocal, in .tools.
 ensure_dynamodb_local() {
   ensure_service dynamodb-local "software.amazon.dynamodb:DynamoDBLocal:$DYNAMODB_LOCAL_VERSION"

@@ -27,7 +27,7 @@ pub const MAX_KEY_CHARS: usize = 256;
 pub const MAX_EXPANDED_BYTES: usize = 64 * 1024 * 1024;
 
 /// What a user record counts for beside its keys and data.
-const RECORD_BYTES: usize = 96;
+pub(crate) const RECORD_BYTES: usize = 96;
 
 /// An aggregate whose digest is right, but whose user records can't be told, or not within bounds: its producer is
 /// broken, or hostile.

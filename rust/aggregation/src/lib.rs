@@ -17,6 +17,8 @@ mod decode;
 mod encode;
 mod message;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

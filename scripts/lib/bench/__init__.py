@@ -30,10 +30,10 @@ def tls_sandbox(work):
     return Sandbox(os.environ["KINESIS_SANDBOX"], "--tls-port", "0", "--tls-cert-file", os.environ["SSL_CERT_FILE"])
 
 
-def session():
-    """A Spark on two cores with the connector; little is logged."""
+def session(tasks=2):
+    """A Spark with the connector that runs so many tasks at once; little is logged."""
     spark = (
-        SparkSession.builder.master("local[2]")
+        SparkSession.builder.master(f"local[{tasks}]")
         .config("spark.jars", os.environ["SPARK_KINESIS_JAR"])
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
@@ -72,6 +72,19 @@ def resident_megabytes(pid):
     """What a process has of the machine's memory now."""
     with open(f"/proc/{pid}/statm") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def reset_peak(pid):
+    """Lets `peak_megabytes` begin anew."""
+    with open(f"/proc/{pid}/clear_refs", "w") as clear:
+        clear.write("5")
+
+
+def peak_megabytes(pid):
+    """The most that a process had of the machine's memory since `reset_peak`."""
+    with open(f"/proc/{pid}/status") as status:
+        peak = next(line for line in status if line.startswith("VmHWM:"))
+    return int(peak.split()[1]) * 1024 / 1e6
 
 
 def heap_megabytes(spark):

@@ -1,5 +1,7 @@
 //! The options of a write.
 
+use std::time::Duration;
+
 use super::access;
 use super::raw::RawOptions;
 use super::table::{self as t, User};
@@ -21,6 +23,7 @@ pub(super) fn parse(raw: &RawOptions) -> Result<Parsed<SinkOptions>> {
         max_buffered_time: raw.millis(&t::MAX_BUFFERED_TIME)?,
         max_connections: raw.number_or_default(&t::MAX_CONNECTIONS)?,
         max_record_bytes: raw.number_as(&t::MAX_RECORD_BYTES)?,
+        max_retry_time: Duration::from_secs(raw.number_or_default(&t::MAX_RETRY_TIME)?),
         client_retry: access::client_retry(raw, &mut warnings)?,
     };
     raw.number(&t::FLUSH_WAIT_TIME)?;

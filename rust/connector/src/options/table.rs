@@ -303,8 +303,8 @@ rows! {
 
     CLIENT_NUM_RETRIES = ("kinesis.clientNumRetries", Group::Client, Users::All, RETRIES,
         "how often a failed Kinesis request is tried again. Not counted: records that a throttled stream didn't take, which \
-         are put again until it has taken nothing from the process for ten minutes. With 0 nothing is put again: the first \
-         throttled record fails the task")
+         are put again until it has taken nothing from the process for kinesis.sink.maxRetryTimeSec. With 0 nothing is \
+         put again: the first throttled record fails the task")
         .default("5");
     CLIENT_RETRY_INTERVAL = ("kinesis.clientRetryIntervalsMs", Group::Client, Users::All, RETRY_MS,
         "the first wait before that, in milliseconds; it doubles")
@@ -479,6 +479,9 @@ rows! {
         Kind::Bytes { min: 1, max: 10_485_760 },
         "new: the largest record, data and partition key; more than 1 MiB only where the stream allows it")
         .default_note("what the stream takes; 1 MiB where it may not be asked");
+    MAX_RETRY_TIME = ("kinesis.sink.maxRetryTimeSec", Group::Sink, Users::Sink, Kind::Whole { min: 1, max: 86_400 },
+        "new: how long, in seconds, the stream may take nothing from an executor's tasks before they fail")
+        .default("600");
     FLUSH_WAIT_TIME = ("kinesis.sink.flushWaitTimeMs", Group::Sink, Users::Sink,
         Kind::Whole { min: 0, max: NO_LIMIT }, "accepted; flushing waits for the answers, not for a clock")
         .default("100")

@@ -475,6 +475,8 @@ pub struct SinkOptions {
     pub max_connections: usize,
     /// The largest record, data and partition key together. `None`: what the stream takes.
     pub max_record_bytes: Option<usize>,
+    /// How long the stream may take nothing from a process before what waits for it fails.
+    pub max_retry_time: Duration,
     /// Kinesis requests.
     pub client_retry: RetryOptions,
 }

@@ -78,7 +78,7 @@ impl From<SinkRecord> for PutEntry {
 /// the order of the calls.
 ///
 /// A stream that takes less than is written makes the writer wait, as long as it takes anything from this process's
-/// writers: what it didn't take is put again with growing waits, and given up after ten minutes in which it took
+/// writers: what it didn't take is put again with growing waits, and given up after `max_retry_time` in which it took
 /// nothing from any of them. Only what can't pass fails at once.
 ///
 /// The first failure stays: after it nothing more is taken. Dropping the writer ends everything at once; what

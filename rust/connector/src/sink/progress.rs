@@ -10,10 +10,6 @@ use super::shard_map::Shards;
 use crate::options::AccessOptions;
 use crate::recent::Recent;
 
-/// How long a stream may take nothing from this process before what waits for it fails. Longer than a reshard or an
-/// on-demand stream's growth keep it from taking anything, and short enough that a job doesn't hang for ever.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10 * 60);
-
 /// Between two warnings of the same stream.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -36,19 +32,17 @@ impl Progress {
     }
 
     /// How much longer it is worth to put again what failed first at `since`: until the stream accepted nothing from
-    /// anybody in this process for [`PATIENCE`]. None when that time is over.
-    pub(super) fn patience(&self, since: Instant) -> Option<Duration> {
+    /// anybody in this process for so long. None when that time is over.
+    pub(super) fn patience(&self, since: Instant, longest: Duration) -> Option<Duration> {
         let last = self.lock().accepted.map_or(since, |accepted| accepted.max(since));
-        PATIENCE
-            .checked_sub(last.elapsed())
-            .filter(|left| !left.is_zero())
+        longest.checked_sub(last.elapsed()).filter(|left| !left.is_zero())
     }
 
-    /// True if the stream accepted a record within [`PATIENCE`].
-    pub(super) fn accepts(&self) -> bool {
+    /// True if the stream accepted a record within this time.
+    pub(super) fn accepts(&self, time: Duration) -> bool {
         self.lock()
             .accepted
-            .is_some_and(|accepted| accepted.elapsed() < PATIENCE)
+            .is_some_and(|accepted| accepted.elapsed() < time)
     }
 
     /// True if it is time to say that the stream doesn't take all it is given.
@@ -100,6 +94,8 @@ impl SinkStreams {
 mod tests {
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(600);
+
     #[tokio::test]
     async fn the_writers_of_a_stream_share_what_is_known_of_it() {
         let streams = SinkStreams::default();
@@ -132,16 +128,16 @@ mod tests {
     async fn patience_begins_anew_with_every_accepted_record() {
         let progress = Progress::default();
         let start = Instant::now();
-        assert!(!progress.accepts());
+        assert!(!progress.accepts(PATIENCE));
         tokio::time::advance(PATIENCE - Duration::from_secs(1)).await;
-        assert_eq!(progress.patience(start), Some(Duration::from_secs(1)));
+        assert_eq!(progress.patience(start, PATIENCE), Some(Duration::from_secs(1)));
         progress.accepted();
-        assert_eq!(progress.patience(start), Some(PATIENCE));
-        assert!(progress.accepts());
+        assert_eq!(progress.patience(start, PATIENCE), Some(PATIENCE));
+        assert!(progress.accepts(PATIENCE));
         tokio::time::advance(PATIENCE).await;
-        assert_eq!(progress.patience(start), None);
-        assert!(!progress.accepts());
-        assert_eq!(progress.patience(Instant::now()), Some(PATIENCE));
+        assert_eq!(progress.patience(start, PATIENCE), None);
+        assert!(!progress.accepts(PATIENCE));
+        assert_eq!(progress.patience(Instant::now(), PATIENCE), Some(PATIENCE));
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use super::connect::Connection;
 use super::metrics::Latencies;
 use super::ordered;
 use super::outgoing::Outgoing;
-use super::progress::{PATIENCE, SinkStream};
+use super::progress::SinkStream;
 use super::shard_map::ShardMap;
 use super::waits::Waits;
 use super::writer::{Phase, reached};
@@ -61,6 +61,8 @@ pub(super) struct Putter {
     pub(super) connection: Connection,
     pub(super) stream: String,
     pub(super) retry: RetryOptions,
+    /// How long the stream may take nothing from this process before what waits for it fails.
+    pub(super) max_retry_time: Duration,
     pub(super) requests: Arc<RequestCounters>,
     pub(super) entries: EntryCounters,
     /// Shared by all writers of the stream in this process.
@@ -88,7 +90,7 @@ impl Putter {
     }
 
     /// Puts entries, and those that fail again, until all are accepted. Gives up when the stream took nothing from
-    /// this process for [`PATIENCE`], when a failure can't pass, or when the writer failed meanwhile. `settled` hears
+    /// this process for `max_retry_time`, when a failure can't pass, or when the writer failed meanwhile. `settled` hears
     /// of the hash keys of what was accepted, once for each entry.
     pub(super) async fn put(
         &self,
@@ -139,7 +141,7 @@ impl Putter {
             };
             if let Some(failure) = failure {
                 let since = *failing_since.get_or_insert_with(Instant::now);
-                let patience = self.shared.progress.patience(since);
+                let patience = self.shared.progress.patience(since, self.max_retry_time);
                 let Some(patience) = patience.filter(|_| self.retry.retries > 0) else {
                     return Err(self.give_up(pending.len(), total, failure));
                 };
@@ -217,7 +219,8 @@ impl Putter {
     /// What a request that failed, all its retries too, means for its entries. They are put again if the stream only
     /// throttles, or took something not long ago: then the failure is likely to pass.
     fn failed_whole(&self, error: Error, left: usize) -> Result<Failure> {
-        let may_pass = error.kind() == ErrorKind::Throttled || self.shared.progress.accepts();
+        let may_pass =
+            error.kind() == ErrorKind::Throttled || self.shared.progress.accepts(self.max_retry_time);
         if self.retry.retries == 0 || !error.is_retryable() || !may_pass {
             return Err(error.with("recordsNotAccepted", left.to_string()));
         }
@@ -315,8 +318,8 @@ impl Putter {
             ),
             _ => (
                 format!(
-                    "and for {} minutes the stream accepted no record of this process",
-                    PATIENCE.as_secs() / 60
+                    "and for {} s (kinesis.sink.maxRetryTimeSec) the stream accepted no record of this process",
+                    self.max_retry_time.as_secs()
                 ),
                 "",
             ),

@@ -11,13 +11,14 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::fake::{Answer, FakeStream};
-use super::progress::PATIENCE;
 use super::{SinkRecord, StreamWriter, WriterSettings};
 use crate::error::{Error, ErrorKind};
 use crate::options::{RetryOptions, SinkOrdering};
 
 /// So long that only a full batch or a flush sends.
 const NEVER: Duration = Duration::MAX;
+
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn settings() -> WriterSettings {
     WriterSettings {
@@ -28,6 +29,7 @@ fn settings() -> WriterSettings {
         aggregation: false,
         ordering: SinkOrdering::None,
         auto_distribution: false,
+        max_retry_time: PATIENCE,
         retry: RetryOptions {
             retries: 3,
             interval: Duration::from_secs(1),
@@ -299,7 +301,7 @@ async fn gives_up_when_the_stream_accepts_nothing_for_long() {
     assert!(error.is_retryable());
     for part in [
         "Stream orders: 1 of 2 records",
-        "for 10 minutes the stream accepted no record",
+        "for 600 s (kinesis.sink.maxRetryTimeSec) the stream accepted no record",
         "ProvisionedThroughputExceededException: Rate exceeded for shard shardId-000000000000",
         "on-demand",
     ] {
@@ -307,6 +309,32 @@ async fn gives_up_when_the_stream_accepts_nothing_for_long() {
     }
     assert!(error.context().contains(&("stream", "orders".to_owned())));
     assert_eq!(writer.metrics().records, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_takes_nothing_is_given_up_after_the_time_that_is_set() {
+    let stream = FakeStream::open((0..400).map(|_| Answer::Throttle));
+    let max_retry_time = Duration::from_secs(30);
+    let impatient = WriterSettings {
+        max_retry_time,
+        ..settings()
+    };
+    let writer = writer(&stream, impatient);
+    writer.write(records(0..1)).await.unwrap();
+    let start = Instant::now();
+    let error = writer.flush().await.unwrap_err();
+    // Each request is tried several times.
+    assert!(
+        (max_retry_time..4 * max_retry_time).contains(&start.elapsed()),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(
+        error
+            .message()
+            .contains("for 30 s (kinesis.sink.maxRetryTimeSec)"),
+        "{error}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

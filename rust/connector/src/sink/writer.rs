@@ -43,6 +43,8 @@ pub struct WriterSettings {
     pub ordering: SinkOrdering,
     /// True if the service takes no notice of partition keys: rows need none, and belong to no shard.
     pub auto_distribution: bool,
+    /// How long the stream may take nothing from this process before what waits for it fails.
+    pub max_retry_time: Duration,
     /// How entries that were not accepted are put again.
     pub retry: RetryOptions,
 }
@@ -60,6 +62,7 @@ impl WriterSettings {
             aggregation: options.aggregation,
             ordering: options.ordering,
             auto_distribution: stream.auto_distribution,
+            max_retry_time: options.max_retry_time,
             retry: options.client_retry,
         }
     }
@@ -140,6 +143,7 @@ impl Writer {
             aggregation,
             ordering,
             auto_distribution,
+            max_retry_time,
             retry,
         } = settings;
         let writer = Arc::new(Self {
@@ -147,6 +151,7 @@ impl Writer {
                 connection,
                 stream,
                 retry,
+                max_retry_time,
                 requests: Arc::new(RequestCounters::default()),
                 entries: EntryCounters::default(),
                 latencies: Latencies::default(),

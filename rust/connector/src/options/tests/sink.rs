@@ -20,6 +20,7 @@ fn defaults() {
             max_buffered_time: Duration::from_secs(1),
             max_connections: 8,
             max_record_bytes: None,
+            max_retry_time: Duration::from_secs(600),
             client_retry: RetryOptions {
                 retries: 5,
                 interval: Duration::from_secs(1),
@@ -38,6 +39,7 @@ fn every_key_is_read() {
         ("kinesis.sink.recordMaxBufferedTimeMs", "0"),
         ("kinesis.sink.maxConnections", "256"),
         ("kinesis.sink.maxRecordBytes", "10m"),
+        ("kinesis.sink.maxRetryTimeSec", "30"),
         ("kinesis.clientNumRetries", "3"),
         ("kinesis.region", "us-east-1"),
     ]);
@@ -46,6 +48,7 @@ fn every_key_is_read() {
     assert_eq!(options.max_buffered_time, Duration::ZERO);
     assert_eq!(options.max_connections, 256);
     assert_eq!(options.max_record_bytes, Some(10_485_760));
+    assert_eq!(options.max_retry_time, Duration::from_secs(30));
     assert_eq!(options.client_retry.retries, 3);
     assert_eq!(options.access.region.as_deref(), Some("us-east-1"));
 }

@@ -1,0 +1,115 @@
+"""How fast rows are written, and what it takes: as fast as it goes, and against the service's limits of a shard."""
+
+import itertools
+import os
+import time
+
+from local_kinesis import REGION, Sandbox, Stream
+
+from . import arguments, calls_by_operation, cpu_seconds, jvm_pid, peak_megabytes, reset_peak, session
+
+MEGABYTES, SECONDS, TASKS = 400, 60, 2
+ROW_BYTES, SHARDS = (1024, 100), (4, 32)
+# What a shard takes in a second, and as much at once when it was idle.
+MOST_RECORDS, MOST_BYTES = 1000, 1 << 20
+PARTITIONS = 16
+
+
+def rows(spark, count, row_bytes):
+    """Rows with keys that differ and so many bytes of data."""
+    return spark.range(0, count, 1, PARTITIONS).selectExpr(
+        "CAST(id AS STRING) AS partitionKey", f"CAST(rpad(CAST(id AS STRING), {row_bytes}, 'abcdefghij') AS BINARY) AS data"
+    )
+
+
+def write(frame, sandbox, stream, aggregation):
+    options = {
+        "kinesis.region": REGION,
+        "kinesis.endpointUrl": sandbox.endpoint,
+        "kinesis.streamName": stream.name,
+        "kinesis.sink.aggregationEnabled": str(aggregation).lower(),
+    }
+    frame.write.format("aws-kinesis").options(**options).mode("append").save()
+
+
+class Shards:
+    """What a stream's shards took and refused."""
+
+    def __init__(self, sandbox, stream):
+        self._counts = sandbox.stats()["streams"][stream.name].values()
+
+    @property
+    def records(self):
+        return sum(shard["records_in"] for shard in self._counts)
+
+    @property
+    def refused(self):
+        return sum(shard["records_refused"] for shard in self._counts)
+
+    def least_seconds(self):
+        """How long the service's limits make the busiest shard take, which was idle before."""
+        busiest = max(max(shard["records_in"] / MOST_RECORDS, shard["bytes_in"] / MOST_BYTES) for shard in self._counts)
+        return busiest - 1
+
+
+def run(spark, sandbox, shards, row_bytes, count, aggregation):
+    """Writes so many rows into a new stream, and shows what it took; answers what the shards counted, and the seconds."""
+    stream = Stream.create(sandbox.client, f"sink-{shards}-{row_bytes}-{aggregation}", shards)
+    pid, calls = jvm_pid(spark), calls_by_operation(sandbox).get("PutRecords", 0)
+    reset_peak(pid)
+    cpu, began = cpu_seconds(pid), time.monotonic()
+    write(rows(spark, count, row_bytes), sandbox, stream, aggregation)
+    seconds, cpu = time.monotonic() - began, cpu_seconds(pid) - cpu
+    calls = calls_by_operation(sandbox)["PutRecords"] - calls
+    counts = Shards(sandbox, stream)
+    megabytes = count * row_bytes / 1e6
+    print(
+        f"{row_bytes:5d} B  {shards:3d} shards  {'aggregates' if aggregation else 'plain':<10} {megabytes:6.1f} MB {seconds:7.2f} s"
+        f" {megabytes / seconds:7.1f} MB/s {cpu:6.1f} CPU s {calls:6d} requests {counts.records:8d} records"
+        f" {peak_megabytes(pid):6.0f} MB at most",
+        end="",
+        flush=True,
+    )
+    if not aggregation and counts.records != count:
+        raise SystemExit(f"error: {count} rows were written, {counts.records} records are there")
+    stream.delete()
+    return counts, seconds
+
+
+def cases():
+    return itertools.product(ROW_BYTES, SHARDS, (False, True))
+
+
+def unlimited(spark, sandbox, megabytes):
+    print(f"as fast as it goes, {megabytes} MB", flush=True)
+    for row_bytes, shards, aggregation in cases():
+        run(spark, sandbox, shards, row_bytes, megabytes * 1_000_000 // row_bytes, aggregation)
+        print(flush=True)
+
+
+def limited(spark, sandbox, seconds):
+    print(f"against 1 MiB and 1,000 records a second and shard, for {seconds} s or so", flush=True)
+    sandbox.knobs(shard_limits=True)
+    for row_bytes, shards, aggregation in cases():
+        by_bytes = MOST_BYTES / (row_bytes + 8)
+        count = int(seconds * shards * (by_bytes if aggregation else min(by_bytes, MOST_RECORDS)))
+        counts, took = run(spark, sandbox, shards, row_bytes, count, aggregation)
+        refused = counts.refused / (counts.records + counts.refused)
+        print(f"   {counts.least_seconds() / took:6.1%} of the possible rate, {refused:5.1%} refused", flush=True)
+    sandbox.knobs(shard_limits=False)
+
+
+def main():
+    asked = arguments("sink", megabytes=MEGABYTES, seconds=SECONDS, tasks=TASKS)
+    with Sandbox(os.environ["KINESIS_SANDBOX"]) as sandbox:
+        spark = session(asked.tasks)
+        write(rows(spark, 20_000, 100), sandbox, Stream.create(sandbox.client, "warm-up", 4), False)
+        if asked.megabytes:
+            unlimited(spark, sandbox, asked.megabytes)
+        if asked.seconds:
+            limited(spark, sandbox, asked.seconds)
+        spark.stop()
+
+
+if __name__ == "__main__":
+    main()
