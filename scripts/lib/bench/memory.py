@@ -6,7 +6,7 @@ import random
 from local_kinesis import REGION, Sandbox, Stream
 from pyspark.sql import SparkSession
 
-from . import jvm_pid, resident_megabytes, scratch, source
+from . import jvm_pid, peak_megabytes, reset_peak, resident_megabytes, scratch, source
 
 SHARDS, CORES = 16, 4
 # Shards, bytes of a record, and how many. The first are for what any use takes: the library, its threads, connections.
@@ -37,19 +37,8 @@ def warm_up(spark, checkpoint):
     spark.range(1_000_000).repartition(CORES).selectExpr("sum(id)").collect()
 
 
-def peak_megabytes(pid):
-    """The most of the machine's memory that a process had since `forget_peak`."""
-    with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) * 1024 / 1e6
-
-
-def forget_peak(pid):
-    with open(f"/proc/{pid}/clear_refs", "w") as references:
-        references.write("5")
-
-
 def measure(what, pid, run):
-    forget_peak(pid)
+    reset_peak(pid)
     before = resident_megabytes(pid)
     run()
     print(f"{what:<50} {peak_megabytes(pid) - before:6.0f} MB more at most, {resident_megabytes(pid):6.0f} MB then", flush=True)

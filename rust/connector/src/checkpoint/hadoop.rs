@@ -21,8 +21,8 @@ use crate::stream::ShardId;
 const MARK: &str = "driver";
 /// Marks of earlier starts that are removed at once.
 const MARKS_REMOVED: usize = 100;
-/// Looks for it before the folder counts as another one than the driver's. Some file systems show another machine's files
-/// seconds later (cached folders, HDFS's observer nodes).
+/// Looks for it before the folder counts as another one than the driver's. Some file systems show another machine's
+/// files seconds later (cached folders, HDFS's observer nodes).
 const LOOKS_FOR_MARK: u32 = 6;
 /// Before the second look. Each of the next pauses is twice as long: 8 s in all.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -107,7 +107,7 @@ impl CheckpointStore for HadoopStore {
     async fn remove_other_marks(&self, source: &str, start: &str) -> Result<()> {
         let folder = format!("{}/{source}", self.folder);
         let own = format!("{MARK}-{start}");
-        // The first batch waits for this: where it fails, the next start has another try.
+        // Without retries: where it fails, the next start has another try.
         let names = self.files.list(&folder).await?;
         let others = names
             .iter()

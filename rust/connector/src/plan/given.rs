@@ -17,8 +17,8 @@ use crate::options::{OptionSpec, SourceOptions, table};
 use crate::service::{KinesisApi, Page, Patience, RequestCounters, ShardFilter, ShardIterator};
 use crate::stream::{GivenPosition, Lineage, Position, SequenceNumber, ShardId};
 
-/// Listings that must lack a shard before it is refused, and answers that must lack a record before it counts as expired:
-/// a single one may be old or wrong.
+/// Listings that must lack a shard before it is refused, and answers that must lack a record before it counts as
+/// expired: a single one may be old or wrong.
 const LISTINGS: u32 = 3;
 /// Between two of them, and between two questions for a position that was refused.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -74,8 +74,8 @@ impl Givens<'_> {
         }
     }
 
-    /// A listing of the stream that these positions were given for, some of whose shards may be gone by now. A shard that
-    /// it never had, and the end of one that takes records, are refused: the stream is another one of that name.
+    /// A listing of the stream that these positions were given for, some of whose shards may be gone by now. A shard
+    /// that it never had, and the end of one that takes records, are refused: the stream is another one of that name.
     pub(super) async fn lineage_of(
         &self,
         given: &BTreeMap<ShardId, GivenPosition>,

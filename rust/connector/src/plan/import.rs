@@ -340,8 +340,8 @@ fn planned_millis(batch: &LoggedBatch) -> Option<i64> {
     metadata.get("batchTimestampMs")?.as_i64()
 }
 
-/// The shards that the new query starts with, and those among them that the old one left unread. A shard without a record
-/// read waits for those it came from, and follows them from its first record on.
+/// The shards that the new query starts with, and those among them that the old one left unread. A shard without a
+/// record read waits for those it came from, and follows them from its first record on.
 fn going_on(
     lineage: &Lineage,
     shards: BTreeMap<ShardId, GivenPosition>,
