@@ -189,7 +189,8 @@ fn numbers(rows: &[Row]) -> Vec<usize> {
 
 /// Asserts that the next rows of the query are these and no others, and that nothing else is there.
 async fn assert_next(query: &mut Query, expected: impl IntoIterator<Item = usize>) {
-    let expected: Vec<usize> = expected.into_iter().collect();
+    let mut expected: Vec<usize> = expected.into_iter().collect();
+    expected.sort_unstable();
     let mut rows = query.rows(expected.len()).await;
     // A batch may be there that only keeps the shards that follow others.
     while let Some(more) = query.batch().await.expect("a look") {
@@ -383,12 +384,11 @@ async fn a_shard_whose_end_is_missing_or_cut_short_has_its_part_of_the_batch_aga
             false => std::fs::write(old.file(&end), r#"{"shardId":"shardId-0000"#).expect("written"),
         }
         let again = records(&world, SHARD_1).await[22..33].to_vec();
-        let mut expected: Vec<usize> = again
+        let expected: Vec<usize> = again
             .into_iter()
             .map(|(_, number)| number)
             .chain(60..80)
             .collect();
-        expected.sort_unstable();
         assert_next(&mut old.query(&world, &[]).await, expected).await;
     }
 }
@@ -403,8 +403,7 @@ async fn a_position_inside_an_aggregate_begins_with_it() {
     let inside = text.replace("-1", "2").replace("true", "false");
     std::fs::write(&file, inside).expect("written");
     let (_, again) = records(&world, SHARD_0).await[26].clone();
-    let mut expected: Vec<usize> = std::iter::once(again).chain(60..80).collect();
-    expected.sort_unstable();
+    let expected: Vec<usize> = std::iter::once(again).chain(60..80).collect();
     assert_next(&mut old.query(&world, &[]).await, expected).await;
 }
 
@@ -416,12 +415,11 @@ async fn a_shard_at_latest_stands_where_it_did_before() {
     // It had its last record in the first batch.
     old.ends_at(1, SHARD_0, "LATEST", "");
     let again = records(&world, SHARD_0).await[18..27].to_vec();
-    let mut expected: Vec<usize> = again
+    let expected: Vec<usize> = again
         .into_iter()
         .map(|(_, number)| number)
         .chain(60..80)
         .collect();
-    expected.sort_unstable();
     assert_next(&mut old.query(&world, &[]).await, expected).await;
 }
 
@@ -693,13 +691,12 @@ async fn shards_start_where_they_are_told_and_the_others_at_the_starting_positio
         let last = records(&world, "shardId-000000000003").await;
         let third = records(&world, SHARD_2).await;
         let (first, second) = (records(&world, SHARD_0).await, records(&world, SHARD_1).await);
-        let mut expected: Vec<usize> = [&first[10..], &second[9..], &third[..], &last[..]]
+        let expected: Vec<usize> = [&first[10..], &second[9..], &third[..], &last[..]]
             .concat()
             .into_iter()
             .map(|(_, number)| number)
             .filter(|number| *number >= 200 || !third.iter().any(|(_, old)| old == number))
             .collect();
-        expected.sort_unstable();
         assert_next(&mut query, expected).await;
     }
 }
@@ -711,12 +708,11 @@ async fn what_comes_before_a_named_shard_counts_as_read() {
     let sibling = records(&world, SHARD_2).await;
     let given = positions(&[(SHARD_1, &format!("AFTER_SEQUENCE_NUMBER {}", child[4].0))]);
     let mut query = world.query(&[(POSITIONS, &given)]).await;
-    let mut expected: Vec<usize> = [&child[5..], &sibling[..]]
+    let expected: Vec<usize> = [&child[5..], &sibling[..]]
         .concat()
         .into_iter()
         .map(|(_, number)| number)
         .collect();
-    expected.sort_unstable();
     assert_next(&mut query, expected).await;
 }
 

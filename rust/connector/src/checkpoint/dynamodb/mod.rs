@@ -129,6 +129,25 @@ impl DynamoDbStore {
         }
     }
 
+    /// A source's items whose sort keys begin like this, one batch's.
+    async fn beginning_with(&self, source: &str, sort: &str) -> Result<Vec<Item>> {
+        let query = Query {
+            condition: "metadataKey = :source AND begins_with(metadataSortKey, :sort)",
+            source,
+            sort: sort.to_owned(),
+            keys_only: false,
+        };
+        let (mut all, mut from) = (Vec::new(), None);
+        loop {
+            let (items, next) = self.retried(|| self.query(&query, from.clone())).await?;
+            all.extend(items);
+            match next {
+                Some(next) => from = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+
     /// One page of a Query over a source's items; nothing where the table does not exist.
     async fn query(&self, query: &Query<'_>, from: Option<Item>) -> Result<(Vec<Item>, Option<Item>)> {
         let sent = self
@@ -345,63 +364,37 @@ impl CheckpointStore for DynamoDbStore {
     }
 
     async fn load(&self, source: &str, batch: u64) -> Result<BTreeMap<ShardId, Claim>> {
-        let query = Query {
-            condition: "metadataKey = :source AND begins_with(metadataSortKey, :sort)",
-            source,
-            sort: batch_prefix(batch),
-            keys_only: false,
-        };
+        let prefix = batch_prefix(batch);
         let mut claims = BTreeMap::new();
-        let mut from = None;
-        loop {
-            let (items, next) = self.retried(|| self.query(&query, from.clone())).await?;
-            for item in items {
-                let sort = item.get(SORT_KEY).and_then(|value| value.as_s().ok());
-                let Some(shard) = sort.and_then(|sort| sort.strip_prefix(&query.sort)) else {
-                    continue;
-                };
-                let key = ClaimKey {
-                    source: source.to_owned(),
-                    batch,
-                    shard: ShardId::from(shard),
-                };
-                let claim = self.claim(&key, &item)?;
-                claims.insert(key.shard, claim);
-            }
-            match next {
-                Some(next) => from = Some(next),
-                None => return Ok(claims),
-            }
+        for item in self.beginning_with(source, &prefix).await? {
+            let sort = item.get(SORT_KEY).and_then(|value| value.as_s().ok());
+            let Some(shard) = sort.and_then(|sort| sort.strip_prefix(&prefix)) else {
+                continue;
+            };
+            let key = ClaimKey {
+                source: source.to_owned(),
+                batch,
+                shard: ShardId::from(shard),
+            };
+            let claim = self.claim(&key, &item)?;
+            claims.insert(key.shard, claim);
         }
+        Ok(claims)
     }
 
     async fn foreign_ends(&self, batch: u64) -> Result<BTreeMap<ShardId, String>> {
         // Its keys are the batch, as a decimal number, and the shard's id.
-        let source = batch.to_string();
-        let query = Query {
-            condition: "metadataKey = :source AND begins_with(metadataSortKey, :sort)",
-            source: &source,
-            sort: "shardId-".to_owned(),
-            keys_only: false,
-        };
         let mut ends = BTreeMap::new();
-        let mut from = None;
-        loop {
-            let (items, next) = self.retried(|| self.query(&query, from.clone())).await?;
-            for item in items {
-                let value = |name| {
-                    item.get(name)
-                        .and_then(|value: &AttributeValue| value.as_s().ok())
-                };
-                if let (Some(shard), Some(end)) = (value(SORT_KEY), value(VALUE)) {
-                    ends.insert(ShardId::from(shard.as_str()), end.clone());
-                }
-            }
-            match next {
-                Some(next) => from = Some(next),
-                None => return Ok(ends),
+        for item in self.beginning_with(&batch.to_string(), "shardId-").await? {
+            let value = |name| {
+                item.get(name)
+                    .and_then(|value: &AttributeValue| value.as_s().ok())
+            };
+            if let (Some(shard), Some(end)) = (value(SORT_KEY), value(VALUE)) {
+                ends.insert(ShardId::from(shard.as_str()), end.clone());
             }
         }
+        Ok(ends)
     }
 
     async fn purge(&self, source: &str, before: u64) -> Result<()> {
