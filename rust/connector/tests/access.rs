@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kinesis_connector::checkpoint::dynamodb::DynamoDbStore;
 use kinesis_connector::checkpoint::s3::{S3Location, S3Store};
-use kinesis_connector::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
+use kinesis_connector::checkpoint::{Claim, ClaimKey, ClaimStore, PutResult};
 use kinesis_connector::options::{Secret, SourceOptions, StaticKeys};
 use kinesis_connector::plan::batch_read_tasks;
 use kinesis_connector::read::ShardReader;

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use kinesis_connector::checkpoint::memory::MemoryStore;
-use kinesis_connector::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
+use kinesis_connector::checkpoint::{Claim, ClaimKey, ClaimStore, PutResult};
 use kinesis_connector::plan::Planner;
 use kinesis_connector::stream::ShardId;
 use kinesis_connector::{Error, ErrorKind, Result};
@@ -454,7 +454,7 @@ struct Table {
 }
 
 #[async_trait]
-impl CheckpointStore for Table {
+impl ClaimStore for Table {
     async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult> {
         self.claims.put_if_absent(key, claim).await
     }

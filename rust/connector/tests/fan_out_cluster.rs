@@ -37,9 +37,9 @@ impl Cluster {
 
     /// Hands one message over, and the answer back. Answers the message.
     async fn tell(executor: &Engine, driver: &Engine) -> String {
-        let message = executor.tell_news().await.expect("news");
-        let answer = driver.hear_news(&message).expect("heard");
-        executor.news_answered(&answer).expect("an answer");
+        let message = executor.next_subscription_report().await.expect("news");
+        let answer = driver.on_subscription_report(&message).expect("heard");
+        executor.on_report_ack(&answer).expect("an answer");
         message
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use kinesis_connector::ErrorKind;
 use kinesis_connector::checkpoint::memory::MemoryStore;
-use kinesis_connector::checkpoint::{CheckpointStore, Claim};
+use kinesis_connector::checkpoint::{Claim, ClaimStore};
 use kinesis_connector::read::{ReadTask, ShardReader, ShardReport, TaskPlan};
 use kinesis_connector::service::{AwsKinesis, KinesisApi};
 use kinesis_connector::stream::{Position, ShardId};
@@ -38,7 +38,7 @@ async fn reader<S>(
     options: &[(&str, &str)],
 ) -> ShardReader
 where
-    S: CheckpointStore + 'static,
+    S: ClaimStore + 'static,
 {
     let options = world.config(options).options;
     let client = AwsKinesis::connect(&options.access, options.stream.clone(), options.client_retry).await;

@@ -60,14 +60,14 @@ async fn a_call_asks_all_shards_before_it_says_that_nothing_is_new() {
     let slow = [("kinesis.checkNewRecordThreads", "1")];
     let query = world.query(&slow).await;
     world.put("r", 0..1).await;
-    let holder = place_of_the_record(&world);
+    let previous_executor = place_of_the_record(&world);
     // One shard at a time, and none answers soon.
     world
         .sandbox
         .delay(Operation::GetRecords, Duration::from_millis(250));
     let planned = query.planner.latest_offset(&query.offset).await;
     assert!(planned.expect("a look").is_some(), "the record was found");
-    assert_eq!(world.sandbox.stats().calls("GetRecords"), holder + 1);
+    assert_eq!(world.sandbox.stats().calls("GetRecords"), previous_executor + 1);
 }
 
 /// The place, in the order of their ids, of the first shard that has records.

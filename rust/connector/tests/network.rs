@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use kinesis_connector::checkpoint::dynamodb::DynamoDbStore;
 use kinesis_connector::checkpoint::s3::{S3Location, S3Store};
-use kinesis_connector::checkpoint::{CheckpointStore, ClaimKey};
+use kinesis_connector::checkpoint::{ClaimKey, ClaimStore};
 use kinesis_connector::plan::Planner;
 use kinesis_connector::sink::StreamWriter;
 use kinesis_connector::{Engine, Error, ErrorKind, SinkConfig};

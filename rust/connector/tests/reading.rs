@@ -17,8 +17,8 @@ use bytes::Bytes;
 use kinesis_aggregation::UserRecord;
 use kinesis_connector::ErrorKind;
 use kinesis_connector::checkpoint::memory::MemoryStore;
-use kinesis_connector::checkpoint::{CheckpointStore, Claim};
-use kinesis_connector::read::{ReadTask, ShardMemory, ShardReader, ShardReport};
+use kinesis_connector::checkpoint::{Claim, ClaimStore};
+use kinesis_connector::read::{FeedRegistry, ReadTask, ShardReader, ShardReport};
 use kinesis_connector::service::{AwsKinesis, KinesisApi};
 use kinesis_connector::stream::Position;
 use kinesis_sandbox::{ErrorCode, Fault, Operation, Schedule};
@@ -40,7 +40,7 @@ async fn api(world: &World) -> Arc<dyn KinesisApi> {
 
 async fn reader<S>(world: &World, store: &Arc<S>, options: &[(&str, &str)]) -> ShardReader
 where
-    S: CheckpointStore + 'static,
+    S: ClaimStore + 'static,
 {
     ShardReader::on(
         api(world).await,
@@ -356,7 +356,7 @@ async fn read_beside_a_neighbour(calls_a_second: u64, until_throttled: bool) {
     ];
     let options = world.config(&defaults).options;
     let api = service(&world.config(&defaults)).await;
-    let (api, store, memory) = (Arc::new(api), memory(), ShardMemory::default());
+    let (api, store, memory) = (Arc::new(api), memory(), FeedRegistry::default());
     let _neighbour = Neighbour::of(&world, calls_a_second).await;
     let (mut task, mut rows, mut throttles) = (task(), Vec::new(), 0);
     let mut batch = 0;
@@ -364,7 +364,7 @@ async fn read_beside_a_neighbour(calls_a_second: u64, until_throttled: bool) {
         world.put("r", batch * 10..batch * 10 + 10).await;
         while rows.len() < batch * 10 + 10 {
             let (api, store) = (api.clone(), store.clone());
-            let reading = ShardReader::with_memory(api, None, store, &options, task.clone(), &memory);
+            let reading = ShardReader::with_feeds(api, None, store, &options, task.clone(), &memory);
             rows.extend(read_all(&reading).await.expect("rows"));
             let ended = report(&reading).await;
             throttles += ended.throttles;

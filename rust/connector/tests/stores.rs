@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use kinesis_connector::checkpoint::CheckpointStore as _;
+use kinesis_connector::checkpoint::ClaimStore as _;
 use kinesis_connector::checkpoint::hadoop::{FileSystem, HadoopStore};
 use kinesis_connector::checkpoint::memory::MemoryStore;
 use kinesis_connector::{Error, ErrorKind, Result};

@@ -32,7 +32,7 @@ use aws_sdk_dynamodb::types::{
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, ServerSideEncryption};
 use kinesis_connector::checkpoint::dynamodb::DynamoDbStore;
 use kinesis_connector::checkpoint::s3::{S3Location, S3Store};
-use kinesis_connector::checkpoint::{CheckpointStore, PutResult};
+use kinesis_connector::checkpoint::{ClaimStore, PutResult};
 use kinesis_connector::sink::{SinkRecord, StreamWriter};
 use kinesis_connector::{Engine, ErrorKind, SinkConfig};
 use services::{Fate, Proxy, Seen, dynamodb, dynamodb_options, endpoint, options, s3, unique};
@@ -392,7 +392,7 @@ async fn deletes_that_a_service_leaves_are_made_again() {
     let left = "<DeleteResult><Error><Key>k</Key><Code>InternalError</Code><Message>later</Message></Error></DeleteResult>";
     let table_proxy = Proxy::before(&moto, first("BatchWriteItem", Fate::Unprocessed)).await;
     let bucket_proxy = Proxy::before(&moto, first("?delete", Fate::Answered(left))).await;
-    let stores: [Arc<dyn CheckpointStore>; 2] = [
+    let stores: [Arc<dyn ClaimStore>; 2] = [
         table(&table_proxy.endpoint, &unique("left")),
         folder(&bucket_proxy.endpoint, &format!("s3://{bucket}/claims")),
     ];

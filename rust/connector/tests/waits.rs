@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kinesis_connector::checkpoint::memory::MemoryStore;
-use kinesis_connector::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
+use kinesis_connector::checkpoint::{Claim, ClaimKey, ClaimStore, PutResult};
 use kinesis_connector::plan::Planner;
 use kinesis_connector::read::{ReadTask, ShardReader};
 use kinesis_connector::stream::{Position, ShardId};
@@ -26,7 +26,7 @@ use tracing::field::Field;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-async fn planner(service: &Arc<Scripted>, store: Arc<dyn CheckpointStore>, checkpoint: &TempDir) -> Planner {
+async fn planner(service: &Arc<Scripted>, store: Arc<dyn ClaimStore>, checkpoint: &TempDir) -> Planner {
     let opened = Planner::on(
         service.clone(),
         store,
@@ -193,7 +193,7 @@ struct Marks {
 }
 
 #[async_trait]
-impl CheckpointStore for Marks {
+impl ClaimStore for Marks {
     async fn leave_mark(&self, _: &str, _: &str) -> Result<()> {
         if self.refused.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Store, "the disk is busy").retryable(true));

@@ -25,7 +25,7 @@ use futures_util::future::join_all;
 use kinesis_connector::SourceConfig;
 use kinesis_connector::checkpoint::memory::MemoryStore;
 use kinesis_connector::plan::Planner;
-use kinesis_connector::read::{ShardMemory, ShardReader, TaskPlan};
+use kinesis_connector::read::{FeedRegistry, ShardReader, TaskPlan};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -44,7 +44,7 @@ struct Query {
     config: SourceConfig,
     planner: Planner,
     store: Arc<MemoryStore>,
-    memory: ShardMemory,
+    memory: FeedRegistry,
     offset: String,
     rows: usize,
     _checkpoint: tempfile::TempDir,
@@ -67,12 +67,12 @@ impl Query {
             "minBatchesToRetain": 2,
         });
         let config = SourceConfig::parse(&json.to_string()).expect("a configuration");
-        let (store, memory) = (Arc::<MemoryStore>::default(), ShardMemory::default());
+        let (store, memory) = (Arc::<MemoryStore>::default(), FeedRegistry::default());
         let (service, planners_memory) = match processes {
             1 => (driver.clone(), memory.clone()),
-            _ => (driver.elsewhere(), ShardMemory::default()),
+            _ => (driver.elsewhere(), FeedRegistry::default()),
         };
-        let planner = Planner::with_memory(
+        let planner = Planner::with_feeds(
             driver.clone(),
             None,
             store.clone(),
@@ -108,7 +108,7 @@ impl Query {
         sleep(BEFORE_TASKS).await;
         let tasks = self.planner.partitions(&offset).expect("tasks");
         let reading = tasks.iter().map(async |task| {
-            let reader = ShardReader::with_memory(
+            let reader = ShardReader::with_feeds(
                 self.service.clone(),
                 None,
                 self.store.clone(),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kinesis_connector::Result;
 use kinesis_connector::service::{
-    KinesisApi, Pace, Page, PutEntry, PutOutcome, RequestCounters, ShardFilter, ShardIterator, StreamSummary,
+    KinesisApi, Page, PutEntry, PutOutcome, RateLimiter, RequestCounters, ShardFilter, ShardIterator,
+    StreamSummary,
 };
 use kinesis_connector::stream::{Position, SequenceNumber, Shard, ShardId};
 use tokio::time::Instant;
@@ -32,7 +33,7 @@ const WAYS: Ways = Ways {
 #[derive(Debug)]
 pub struct Service {
     kinesis: Arc<Kinesis>,
-    pace: Pace,
+    pace: RateLimiter,
     /// When any process asked.
     asked: Arc<Mutex<Vec<Instant>>>,
 }
@@ -81,8 +82,8 @@ impl Service {
     }
 }
 
-fn pace() -> Pace {
-    Pace::of_interval(Duration::from_secs(1) / LIMIT as u32)
+fn pace() -> RateLimiter {
+    RateLimiter::of_interval(Duration::from_secs(1) / LIMIT as u32)
 }
 
 #[async_trait]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use kinesis_connector::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
+use kinesis_connector::checkpoint::{Claim, ClaimKey, ClaimStore, PutResult};
 use kinesis_connector::options::RetryOptions;
 use kinesis_connector::stream::{Position, ShardId};
 use kinesis_connector::{Error, ErrorKind};
@@ -33,7 +33,7 @@ pub fn claim(number: usize) -> Claim {
 }
 
 /// Every store keeps this.
-pub async fn conforms(store: Arc<dyn CheckpointStore>) {
+pub async fn conforms(store: Arc<dyn ClaimStore>) {
     store.prepare().await.expect("prepared");
     let contested = key("race", 1, 0);
     let attempts: Vec<_> = (1..=16)
@@ -95,7 +95,7 @@ pub async fn conforms(store: Arc<dyn CheckpointStore>) {
 }
 
 /// A batch of more claims than fit into one page of any service's answers.
-pub async fn keeps_two_thousand_shards(store: Arc<dyn CheckpointStore>) {
+pub async fn keeps_two_thousand_shards(store: Arc<dyn ClaimStore>) {
     for (batch, shards) in [(1, 2_000), (2, 10)] {
         stream::iter((0..shards).map(|shard| (key("wide", batch, shard), claim(shard))))
             .map(|(key, claim)| {
@@ -130,7 +130,7 @@ pub const CORRUPT: [&str; 3] = [
 ];
 
 /// The claim `key` is corrupt: whoever meets it gets an error that names it as `place`, and the way on.
-pub async fn refuses_corrupt(store: &dyn CheckpointStore, key: &ClaimKey, place: &str) {
+pub async fn refuses_corrupt(store: &dyn ClaimStore, key: &ClaimKey, place: &str) {
     let named = |error: &Error| {
         assert_eq!(error.kind(), ErrorKind::CorruptCheckpoint, "{error}");
         assert!(error.to_string().contains(place), "{error}");

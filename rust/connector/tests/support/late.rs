@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use kinesis_connector::Result;
 use kinesis_connector::checkpoint::memory::MemoryStore;
-use kinesis_connector::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
+use kinesis_connector::checkpoint::{Claim, ClaimKey, ClaimStore, PutResult};
 use kinesis_connector::stream::ShardId;
 
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ impl LateStore {
 }
 
 #[async_trait]
-impl CheckpointStore for LateStore {
+impl ClaimStore for LateStore {
     async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult> {
         // What the reader makes of the answer it does before it gives way again: these tests have one thread.
         self.claiming.notify_one();

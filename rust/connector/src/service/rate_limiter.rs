@@ -18,7 +18,7 @@ const FORGET_AT: usize = 1_000;
 
 /// Gives those who ask shards for records their turns: the calls of the last second, by shard.
 #[derive(Debug)]
-pub struct Pace {
+pub struct RateLimiter {
     most: usize,
     shards: Mutex<Shards>,
 }
@@ -38,7 +38,7 @@ struct Calls {
     elsewhere: Option<(usize, Instant)>,
 }
 
-impl Pace {
+impl RateLimiter {
     /// The service's limit, or as many calls as this interval between them makes where that is more: the service is
     /// not AWS's then, or has other limits.
     pub fn of_interval(interval: Duration) -> Self {
@@ -137,7 +137,7 @@ impl Calls {
 mod tests {
     use super::*;
 
-    async fn takes(pace: &Pace, shard: &ShardId, calls: u32) -> Duration {
+    async fn takes(pace: &RateLimiter, shard: &ShardId, calls: u32) -> Duration {
         let started = Instant::now();
         for _ in 0..calls {
             pace.turn(shard).await;
@@ -147,7 +147,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_second_has_more_calls_than_the_service_allows() {
-        let pace = Pace::of_interval(Duration::from_millis(200));
+        let pace = RateLimiter::of_interval(Duration::from_millis(200));
         let (shard, other) = (ShardId::from("s-1"), ShardId::from("s-2"));
         assert_eq!(takes(&pace, &shard, 5).await, Duration::ZERO);
         assert_eq!(takes(&pace, &other, 5).await, Duration::ZERO);
@@ -165,10 +165,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_shorter_interval_allows_more() {
         let shard = ShardId::from("s-1");
-        let pace = Pace::of_interval(Duration::from_millis(10));
+        let pace = RateLimiter::of_interval(Duration::from_millis(10));
         assert_eq!(takes(&pace, &shard, 100).await, Duration::ZERO);
         assert_eq!(takes(&pace, &shard, 1).await.as_secs(), 1);
-        let pace = Pace::of_interval(Duration::ZERO);
+        let pace = RateLimiter::of_interval(Duration::ZERO);
         assert_eq!(takes(&pace, &shard, 10_000).await, Duration::ZERO);
     }
 
@@ -190,7 +190,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_is_told_of_others_all_the_time_gets_its_turn() {
-        let pace = std::sync::Arc::new(Pace::of_interval(Duration::from_millis(200)));
+        let pace = std::sync::Arc::new(RateLimiter::of_interval(Duration::from_millis(200)));
         let (shard, told) = (ShardId::from("s-1"), pace.clone());
         let others = tokio::spawn(async move {
             loop {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ReadTask;
-use super::budget::Budget;
-use super::fanout::Residents;
-use super::polling::Ahead;
+use super::fanout::SubscriptionRegistry;
+use super::memory_pool::MemoryPool;
+use super::polling::Prefetched;
 use super::turns::Turns;
 use crate::service::RequestCounters;
 use crate::stream::{Position, ShardId};
@@ -27,10 +27,10 @@ type Key = (String, ShardId);
 /// What was left by source and shard. Only a short cut: nothing depends on finding it. And the bytes that all readers may
 /// fetch ahead together, and the turns of attempts at the same part of a batch. Cloning shares it.
 #[derive(Clone, Debug, Default)]
-pub struct ShardMemory {
+pub struct FeedRegistry {
     left: Arc<Mutex<Left>>,
-    residents: Residents,
-    budget: Budget,
+    subscriptions: SubscriptionRegistry,
+    pool: MemoryPool,
     turns: Turns,
 }
 
@@ -43,7 +43,7 @@ struct Left {
 #[derive(Debug)]
 struct Kept {
     position: Position,
-    ahead: Ahead,
+    ahead: Prefetched,
     since: Instant,
 }
 
@@ -57,15 +57,15 @@ impl Kept {
     }
 }
 
-impl ShardMemory {
+impl FeedRegistry {
     /// The subscriptions that no task reads from.
-    pub(crate) fn residents(&self) -> &Residents {
-        &self.residents
+    pub(crate) fn subscriptions(&self) -> &SubscriptionRegistry {
+        &self.subscriptions
     }
 
     /// The bytes that all readers may fetch ahead.
-    pub(super) fn budget(&self) -> &Budget {
-        &self.budget
+    pub(super) fn pool(&self) -> &MemoryPool {
+        &self.pool
     }
 
     /// Lets one attempt at a time decide where a part of a batch ends.
@@ -75,7 +75,7 @@ impl ShardMemory {
 
     /// Keeps what goes on at this position, where a task ended. What stands there already stays if it has records, or if
     /// this doesn't lead on.
-    pub(super) fn keep(&self, task: &ReadTask, position: Position, ahead: Ahead) {
+    pub(super) fn keep(&self, task: &ReadTask, position: Position, ahead: Prefetched) {
         let mut left = self.left();
         let key = key(&task.source, &task.shard);
         let stays = |there: &Kept| {
@@ -103,7 +103,12 @@ impl ShardMemory {
     /// Hands out what goes on at the task's start. What stands elsewhere is dropped: its reader's batch was not the last
     /// one. But a task whose batch is `claimed` comes late, and leaves that for the batch after it. `counters` get what
     /// was asked of the service meanwhile.
-    pub(super) fn take(&self, task: &ReadTask, claimed: bool, counters: &RequestCounters) -> Option<Ahead> {
+    pub(super) fn take(
+        &self,
+        task: &ReadTask,
+        claimed: bool,
+        counters: &RequestCounters,
+    ) -> Option<Prefetched> {
         let mut left = self.left();
         let key = key(&task.source, &task.shard);
         let kept = left.kept.get(&key)?;
@@ -127,7 +132,7 @@ impl ShardMemory {
 
     /// Drops what readers of a source left, and ends its subscriptions.
     pub(crate) fn close(&self, source: &str) {
-        self.residents.close(source);
+        self.subscriptions.close(source);
         self.left().kept.retain(|(kept, _), _| kept != source);
     }
 

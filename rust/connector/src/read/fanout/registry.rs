@@ -1,4 +1,4 @@
-//! The subscriptions of this process that no task reads from right now.
+//! Subscriptions of this process that are parked between two tasks, and the reports on them to the driver.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,12 +11,12 @@ use tokio::time::Instant;
 
 use super::buffer::{Bell, Buffer};
 use super::consumers::{Busy, Consumers, InUseByQuery};
-use super::remote::{Answer, REPEAT, Remote, Stand, Told};
+use super::reports::{Peers, REPEAT, ReportAck, ShardStatus, SubscriptionReport};
 use super::subscriber::{Subscriber, in_use};
 use crate::error::Result;
 use crate::options::SourceOptions;
 use crate::read::ReadTask;
-use crate::read::budget::{Budget, Room};
+use crate::read::memory_pool::{MemoryLimits, MemoryPool};
 use crate::service::{FanOutApi, RequestCounters};
 use crate::stream::{Position, ShardId};
 
@@ -25,8 +25,8 @@ use crate::stream::{Position, ShardId};
 const IDLE: Duration = Duration::from_secs(360);
 /// How often that is looked for.
 const SWEEP: Duration = Duration::from_secs(60);
-/// Least time between two messages to the driver.
-const TELL_EVERY: Duration = Duration::from_millis(10);
+/// Least time between two reports to the driver.
+const REPORT_EVERY: Duration = Duration::from_millis(10);
 /// Batches in a row of which each finds its subscription taken over, although this process read the last one too.
 const MOST_LOST: u32 = 3;
 
@@ -34,7 +34,7 @@ type Key = (String, ShardId);
 
 /// One shard's subscription with what it received, and where its next reader must start.
 #[derive(Debug)]
-pub(in crate::read) struct Resident {
+pub(in crate::read) struct KeptSubscription {
     consumer: String,
     pub(super) position: Position,
     pub(super) buffer: Arc<Buffer>,
@@ -43,16 +43,16 @@ pub(in crate::read) struct Resident {
     subscriber: JoinHandle<()>,
 }
 
-impl Drop for Resident {
+impl Drop for KeptSubscription {
     fn drop(&mut self) {
         self.subscriber.abort();
     }
 }
 
-/// The resident subscriptions by source and shard. Cloning shares them. Only a short cut: nothing depends on finding
+/// The kept subscriptions by source and shard. Cloning shares them. Only a short cut: nothing depends on finding
 /// one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Residents {
+pub(crate) struct SubscriptionRegistry {
     inner: Arc<Mutex<Inner>>,
     consumers: Consumers,
 }
@@ -60,18 +60,18 @@ pub(crate) struct Residents {
 #[derive(Debug)]
 struct Inner {
     process: String,
-    kept: HashMap<Key, (Resident, Instant)>,
+    kept: HashMap<Key, (KeptSubscription, Instant)>,
     /// How often in a row a shard's subscription was taken over between two tasks of this process.
     lost: HashMap<Key, u32>,
-    news: HashMap<String, Arc<Notify>>,
+    arrivals: HashMap<String, Arc<Notify>>,
     /// The sources that planners in this process read, each with its consumer.
     served: HashMap<String, String>,
-    /// Told when the driver should be.
+    /// Notified when a report is due.
     changed: Arc<Notify>,
-    /// The last message to the driver, and when it was made.
-    told: Option<(String, Instant)>,
-    /// What the subscriptions of other processes told this one, if it is the driver's.
-    remote: Remote,
+    /// The last report to the driver, and when it was made.
+    last_report: Option<(String, Instant)>,
+    /// The reports of other processes, in the driver's.
+    peers: Peers,
     sweeping: bool,
 }
 
@@ -81,92 +81,95 @@ impl Default for Inner {
             process: uuid::Uuid::new_v4().to_string(),
             kept: HashMap::new(),
             lost: HashMap::new(),
-            news: HashMap::new(),
+            arrivals: HashMap::new(),
             served: HashMap::new(),
             changed: Arc::default(),
-            told: None,
-            remote: Remote::default(),
+            last_report: None,
+            peers: Peers::default(),
             sweeping: false,
         }
     }
 }
 
-/// What the planner finds where a subscription stands at its shard's position.
+/// Whether a shard has anything to read after a position, by the subscription that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Standing {
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Availability {
     /// Nothing arrived.
-    Quiet,
-    /// Something to read arrived.
-    News,
+    Idle,
+    /// Records arrived.
+    HasRecords,
     /// The shard ended there, without a further record.
-    End,
+    Closed,
 }
 
-impl Residents {
+impl SubscriptionRegistry {
     /// Names this process among those that read for a query.
     pub(crate) fn process(&self) -> String {
         self.inner().process.clone()
     }
 
-    /// Told when one of the source's subscriptions has something to read, in this process or in one that tells it.
-    pub(crate) fn news(&self, source: &str) -> Arc<Notify> {
-        self.inner().news.entry(source.to_owned()).or_default().clone()
+    /// Notified when one of the source's subscriptions has something to read, in this process or in one that tells it.
+    pub(crate) fn arrivals(&self, source: &str) -> Arc<Notify> {
+        self.inner()
+            .arrivals
+            .entry(source.to_owned())
+            .or_default()
+            .clone()
     }
 
     /// A planner in this process reads the source, with this consumer, until [`Self::close`].
     pub(crate) fn serve(&self, source: &str, consumer: &str) {
         let mut inner = self.inner();
         inner.served.insert(source.to_owned(), consumer.to_owned());
-        inner.news.entry(source.to_owned()).or_default();
+        inner.arrivals.entry(source.to_owned()).or_default();
     }
 
     /// What came for the shard after this position, if a subscription by the source's consumer stands there, in this
     /// process or in one that tells it.
-    pub(crate) fn standing(&self, source: &str, shard: &ShardId, at: &Position) -> Option<Standing> {
+    pub(crate) fn standing(&self, source: &str, shard: &ShardId, at: &Position) -> Option<Availability> {
         let inner = self.inner();
         let consumer = inner.served.get(source);
         let here = inner
             .kept
             .get(&(source.to_owned(), shard.clone()))
-            .filter(|(resident, _)| consumer.is_none_or(|consumer| resident.consumer == *consumer))
-            .and_then(|(resident, _)| resident.standing().filter(|_| resident.position == *at));
-        here.or_else(|| inner.remote.standing(source, shard, at, consumer))
+            .filter(|(kept, _)| consumer.is_none_or(|consumer| kept.consumer == *consumer))
+            .and_then(|(kept, _)| kept.standing().filter(|_| kept.position == *at));
+        here.or_else(|| inner.peers.standing(source, shard, at, consumer))
     }
 
-    /// True if another process tells this one of the source's subscriptions.
-    pub(crate) fn told_of(&self, source: &str) -> bool {
-        self.inner().remote.tells_of(source)
+    /// True if another process reports on the source's subscriptions.
+    pub(crate) fn has_reports_on(&self, source: &str) -> bool {
+        self.inner().peers.reports_on(source)
     }
 
-    /// What the driver is to know of this process's subscriptions, as soon as that is something else than before, and
-    /// again now and then.
-    pub(crate) async fn tell(&self) -> Result<String> {
+    /// The next report to the driver: as soon as it differs from the last one, and repeated every [`REPEAT`] while
+    /// there are subscriptions.
+    pub(crate) async fn next_report(&self) -> Result<String> {
         let changed = self.inner().changed.clone();
         loop {
-            let last = self.inner().told.as_ref().map(|(_, at)| *at);
+            let last = self.inner().last_report.as_ref().map(|(_, at)| *at);
             if let Some(last) = last {
-                tokio::time::sleep_until(last + TELL_EVERY).await;
+                tokio::time::sleep_until(last + REPORT_EVERY).await;
             }
             if let Some(message) = self.inner().message()? {
                 return Ok(message);
             }
-            // Not counted from the last message, which may be long ago: that there is nothing isn't told again.
+            // Not counted from the last report, which may be long ago: an empty one isn't repeated.
             let _ = tokio::time::timeout(REPEAT, changed.notified()).await;
         }
     }
 
-    /// Takes the driver's answer to what [`Self::tell`] told: keeps the subscriptions of queries that go on, and ends
-    /// those of the others.
-    pub(crate) fn answered(&self, answer: &str) -> Result<()> {
-        let Answer { served, ended } = Answer::from_json(answer)?;
+    /// Takes the driver's acknowledgement of a report: keeps the subscriptions of queries that go on, ends the others.
+    pub(crate) fn on_ack(&self, answer: &str) -> Result<()> {
+        let ReportAck { served, ended } = ReportAck::from_json(answer)?;
         let mut inner = self.inner();
         inner
             .kept
-            .retain(|(source, _), (resident, since)| match served.get(source) {
-                Some(consumer) if resident.consumer != *consumer => false,
+            .retain(|(source, _), (kept, since)| match served.get(source) {
+                Some(consumer) if kept.consumer != *consumer => false,
                 Some(_) => {
-                    if resident.is_of_use() {
+                    if kept.is_of_use() {
                         *since = Instant::now();
                     }
                     true
@@ -176,29 +179,29 @@ impl Residents {
         Ok(())
     }
 
-    /// Takes, in the driver, what another process tells, and answers which of its sources a query reads, and with which
-    /// consumer.
-    pub(crate) fn hear(&self, message: &str) -> Result<String> {
-        let told = Told::from_json(message)?;
-        let mut answer = Answer::default();
+    /// Takes, in the driver, the report of another process. The acknowledgement names which of its sources a query
+    /// reads, and with which consumer.
+    pub(crate) fn on_report(&self, message: &str) -> Result<String> {
+        let report = SubscriptionReport::from_json(message)?;
+        let mut answer = ReportAck::default();
         let mut inner = self.inner();
-        for source in told.sources.keys() {
+        for source in report.sources.keys() {
             match inner.served.get(source) {
                 Some(consumer) => {
                     answer.served.insert(source.clone(), consumer.clone());
-                    if let Some(news) = inner.news.get(source) {
-                        news.notify_one();
+                    if let Some(arrivals) = inner.arrivals.get(source) {
+                        arrivals.notify_one();
                     }
                 }
                 None => answer.ended.push(source.clone()),
             }
         }
-        inner.remote.hear(told);
+        inner.peers.on_report(report);
         answer.to_json()
     }
 
     /// Takes over the subscription by the task's consumer that stands where the task starts.
-    pub(in crate::read) fn take(&self, task: &ReadTask) -> Option<Resident> {
+    pub(in crate::read) fn take(&self, task: &ReadTask) -> Option<KeptSubscription> {
         let mut inner = self.inner();
         let key = (task.source.clone(), task.shard.clone());
         let (kept, _) = inner.kept.get(&key)?;
@@ -207,9 +210,9 @@ impl Residents {
             return None;
         }
         inner.lost.remove(&key);
-        let (resident, _) = inner.kept.remove(&key)?;
-        resident.buffer.attach(true);
-        Some(resident)
+        let (kept, _) = inner.kept.remove(&key)?;
+        kept.buffer.attach(true);
+        Some(kept)
     }
 
     /// Opens a subscription where the task starts. One that stands elsewhere, or is by another consumer, ends: it is
@@ -219,19 +222,16 @@ impl Residents {
         task: &ReadTask,
         consumer: &str,
         options: &SourceOptions,
-        budget: &Budget,
+        pool: &MemoryPool,
         api: &Arc<dyn FanOutApi>,
-    ) -> Result<Resident> {
+    ) -> Result<KeptSubscription> {
         let key = (task.source.clone(), task.shard.clone());
-        let news = self.news(&task.source);
+        let arrivals = self.arrivals(&task.source);
         {
             let mut inner = self.inner();
-            let here_before = task.holder.as_ref() == Some(&inner.process);
+            let here_before = task.previous_executor.as_ref() == Some(&inner.process);
             let former = inner.kept.remove(&key);
-            match former
-                .as_ref()
-                .and_then(|(resident, _)| resident.buffer.failure())
-            {
+            match former.as_ref().and_then(|(kept, _)| kept.buffer.failure()) {
                 Some(why)
                     if here_before && former.as_ref().is_some_and(|(r, _)| r.buffer.was_taken_over()) =>
                 {
@@ -247,12 +247,12 @@ impl Residents {
                 }
             }
         }
-        let room = Room::new(options, budget);
+        let limits = MemoryLimits::new(options, pool);
         let bell = Bell {
-            driver_here: news,
+            driver_here: arrivals,
             driver_elsewhere: self.inner().changed.clone(),
         };
-        let buffer = Arc::new(Buffer::new(room, bell));
+        let buffer = Arc::new(Buffer::new(limits, bell));
         let counters: Arc<RequestCounters> = Arc::default();
         let subscriber = Subscriber {
             api: api.clone(),
@@ -265,7 +265,7 @@ impl Residents {
             buffer: buffer.clone(),
             counters: counters.clone(),
         };
-        Ok(Resident {
+        Ok(KeptSubscription {
             consumer: consumer.to_owned(),
             position: task.start.clone(),
             buffer,
@@ -275,11 +275,11 @@ impl Residents {
     }
 
     /// Keeps a subscription for the next task.
-    pub(super) fn keep(&self, source: &str, shard: &ShardId, resident: Resident) {
-        resident.buffer.attach(false);
+    pub(super) fn keep(&self, source: &str, shard: &ShardId, kept: KeptSubscription) {
+        kept.buffer.attach(false);
         let mut inner = self.inner();
         let key = (source.to_owned(), shard.clone());
-        inner.kept.insert(key, (resident, Instant::now()));
+        inner.kept.insert(key, (kept, Instant::now()));
         inner.changed.notify_one();
         if !inner.sweeping {
             inner.sweeping = true;
@@ -292,7 +292,7 @@ impl Residents {
         let mut inner = self.inner();
         inner.kept.retain(|(kept, _), _| kept != source);
         inner.lost.retain(|(kept, _), _| kept != source);
-        inner.news.remove(source);
+        inner.arrivals.remove(source);
         inner.served.remove(source);
     }
 
@@ -311,16 +311,16 @@ impl Residents {
     }
 }
 
-impl Resident {
+impl KeptSubscription {
     /// What came after its position; none from one that gave up, or has been without sight for long.
-    fn standing(&self) -> Option<Standing> {
+    fn standing(&self) -> Option<Availability> {
         if self.buffer.failure().is_some() {
             return None;
         }
         match self.buffer.waiting() {
-            None => (!self.buffer.is_blind()).then_some(Standing::Quiet),
-            Some(false) => Some(Standing::News),
-            Some(true) => Some(Standing::End),
+            None => (!self.buffer.is_blind()).then_some(Availability::Idle),
+            Some(false) => Some(Availability::HasRecords),
+            Some(true) => Some(Availability::Closed),
         }
     }
 
@@ -331,29 +331,29 @@ impl Resident {
 }
 
 impl Inner {
-    /// The message to the driver if it is due: nothing is told twice at once, and that there is nothing only once.
+    /// The report to the driver, if one is due. An empty one is sent once.
     fn message(&mut self) -> Result<Option<String>> {
-        let mut told = Told {
+        let mut report = SubscriptionReport {
             process: self.process.clone(),
             sources: BTreeMap::new(),
         };
-        for ((source, shard), (resident, _)) in &self.kept {
-            if let Some(found) = resident.standing() {
-                let (at, consumer) = (resident.position.clone(), resident.consumer.clone());
-                let stands = told.sources.entry(source.clone()).or_default();
-                stands.insert(shard.clone(), Stand { at, found, consumer });
+        for ((source, shard), (kept, _)) in &self.kept {
+            if let Some(found) = kept.standing() {
+                let (at, consumer) = (kept.position.clone(), kept.consumer.clone());
+                let stands = report.sources.entry(source.clone()).or_default();
+                stands.insert(shard.clone(), ShardStatus { at, found, consumer });
             }
         }
-        let nothing = told.sources.is_empty();
-        let message = told.to_json()?;
-        let due = match &self.told {
+        let nothing = report.sources.is_empty();
+        let message = report.to_json()?;
+        let due = match &self.last_report {
             None => !nothing,
             Some((last, at)) => *last != message || (!nothing && at.elapsed() >= REPEAT),
         };
         if !due {
             return Ok(None);
         }
-        self.told = Some((message.clone(), Instant::now()));
+        self.last_report = Some((message.clone(), Instant::now()));
         Ok(Some(message))
     }
 }
@@ -365,8 +365,8 @@ async fn sweep(inner: Weak<Mutex<Inner>>) {
         let Some(inner) = inner.upgrade() else { return };
         let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
         let Inner { kept, served, .. } = &mut *inner;
-        kept.retain(|(source, _), (resident, since)| {
-            let counted_on = served.get(source) == Some(&resident.consumer) && resident.is_of_use();
+        kept.retain(|(source, _), (kept, since)| {
+            let counted_on = served.get(source) == Some(&kept.consumer) && kept.is_of_use();
             counted_on || since.elapsed() < IDLE
         });
         if inner.kept.is_empty() {
@@ -385,15 +385,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_process_without_subscriptions_waits_for_some_and_does_nothing_meanwhile() {
-        let residents = Residents::default();
+        let subscriptions = SubscriptionRegistry::default();
         // It had some, and told that they are gone.
-        let none = Told {
-            process: residents.process(),
+        let none = SubscriptionReport {
+            process: subscriptions.process(),
             sources: BTreeMap::new(),
         };
         let nothing = none.to_json().expect("writes");
-        residents.inner().told = Some((nothing, Instant::now()));
-        let mut telling = pin!(residents.tell());
+        subscriptions.inner().last_report = Some((nothing, Instant::now()));
+        let mut telling = pin!(subscriptions.next_report());
         let mut polls = 0;
         let counted = poll_fn(|context| {
             polls += 1;

@@ -9,11 +9,11 @@ use crate::options::SourceOptions;
 /// Counts the bytes that wait in readers' queues and buffers. Cloning shares the count. The bound is the asking
 /// query's own (`kinesis.prefetch.maxBytesPerExecutor`), what counts against it is everybody's.
 #[derive(Clone, Debug)]
-pub(crate) struct Budget {
+pub(crate) struct MemoryPool {
     used: Arc<watch::Sender<usize>>,
 }
 
-impl Default for Budget {
+impl Default for MemoryPool {
     fn default() -> Self {
         Self {
             used: Arc::new(watch::Sender::new(0)),
@@ -23,35 +23,35 @@ impl Default for Budget {
 
 /// How many bytes may wait for the readers of a shard.
 #[derive(Clone, Debug)]
-pub(crate) struct Room {
+pub(crate) struct MemoryLimits {
     /// Of the shard (`kinesis.prefetch.maxBytesPerShard`).
     pub own: usize,
     /// In all of the process (`kinesis.prefetch.maxBytesPerExecutor`).
     pub all: usize,
-    pub budget: Budget,
+    pub pool: MemoryPool,
 }
 
-impl Room {
-    pub(crate) fn new(options: &SourceOptions, budget: &Budget) -> Self {
+impl MemoryLimits {
+    pub(crate) fn new(options: &SourceOptions, pool: &MemoryPool) -> Self {
         let bytes = |option: u64| usize::try_from(option).unwrap_or(usize::MAX);
         Self {
             own: bytes(options.prefetch_max_bytes_per_shard),
             all: bytes(options.prefetch_max_bytes_per_executor),
-            budget: budget.clone(),
+            pool: pool.clone(),
         }
     }
 }
 
-/// Bytes taken from a budget; they go back when it is dropped.
+/// Bytes taken from a pool; they go back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Reserved {
-    budget: Budget,
+pub(crate) struct MemoryReservation {
+    pool: MemoryPool,
     bytes: usize,
 }
 
-impl Budget {
+impl MemoryPool {
     /// Takes bytes if they are left beneath the bound.
-    pub(crate) fn try_reserve(&self, bytes: usize, most: usize) -> Option<Reserved> {
+    pub(crate) fn try_reserve(&self, bytes: usize, most: usize) -> Option<MemoryReservation> {
         let fits = |used: &usize| used.saturating_add(bytes) <= most;
         self.used
             .send_if_modified(|used| {
@@ -65,7 +65,7 @@ impl Budget {
     }
 
     /// Takes bytes whatever the bound: a reader with nothing in hand must always get on.
-    pub(crate) fn reserve_anyway(&self, bytes: usize) -> Reserved {
+    pub(crate) fn grow(&self, bytes: usize) -> MemoryReservation {
         self.used.send_modify(|used| *used += bytes);
         self.reserved(bytes)
     }
@@ -88,18 +88,18 @@ impl Budget {
         *self.used.borrow()
     }
 
-    fn reserved(&self, bytes: usize) -> Reserved {
-        Reserved {
-            budget: self.clone(),
+    fn reserved(&self, bytes: usize) -> MemoryReservation {
+        MemoryReservation {
+            pool: self.clone(),
             bytes,
         }
     }
 }
 
-impl Reserved {
+impl MemoryReservation {
     /// Makes it as many bytes as this, if what it takes beside is left beneath the bound.
     pub(crate) fn resize(&mut self, bytes: usize, most: usize) -> bool {
-        let fits = self.budget.used.send_if_modified(|used| {
+        let fits = self.pool.used.send_if_modified(|used| {
             let others = used.saturating_sub(self.bytes);
             let fits = bytes <= self.bytes || others.saturating_add(bytes) <= most;
             if fits {
@@ -114,9 +114,9 @@ impl Reserved {
     }
 }
 
-impl Drop for Reserved {
+impl Drop for MemoryReservation {
     fn drop(&mut self) {
-        self.budget
+        self.pool
             .used
             .send_modify(|used| *used = used.saturating_sub(self.bytes));
     }
@@ -128,12 +128,12 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_come_back_and_wake_whoever_waits() {
-        let budget = Budget::default();
-        let first = budget.try_reserve(60, 100).expect("free");
-        assert!(budget.try_reserve(60, 100).is_none());
-        let over = budget.reserve_anyway(60);
-        assert_eq!(budget.used(), 120);
-        let waiting = budget.clone();
+        let pool = MemoryPool::default();
+        let first = pool.try_reserve(60, 100).expect("free");
+        assert!(pool.try_reserve(60, 100).is_none());
+        let over = pool.grow(60);
+        assert_eq!(pool.used(), 120);
+        let waiting = pool.clone();
         let waiter = tokio::spawn(async move { waiting.wait_for(60, 100).await });
         tokio::task::yield_now().await;
         drop(over);
@@ -141,19 +141,19 @@ mod tests {
         assert!(!waiter.is_finished());
         drop(first);
         waiter.await.expect("woken");
-        assert_eq!(budget.used(), 0);
+        assert_eq!(pool.used(), 0);
     }
 
     #[test]
     fn what_is_reserved_shrinks_always_and_grows_beneath_the_bound() {
-        let budget = Budget::default();
-        let (mut first, second) = (budget.reserve_anyway(60), budget.reserve_anyway(60));
+        let pool = MemoryPool::default();
+        let (mut first, second) = (pool.grow(60), pool.grow(60));
         assert!(first.resize(50, 10));
-        assert_eq!(budget.used(), 110);
+        assert_eq!(pool.used(), 110);
         assert!(!first.resize(51, 110));
         assert!(first.resize(51, 111));
-        assert_eq!(budget.used(), 111);
+        assert_eq!(pool.used(), 111);
         drop((first, second));
-        assert_eq!(budget.used(), 0);
+        assert_eq!(pool.used(), 0);
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::fetch::Fetch;
 use super::{is_tip, rest_of};
 use crate::options::SourceOptions;
-use crate::read::budget::{Reserved, Room};
+use crate::read::memory_pool::{MemoryLimits, MemoryReservation};
 use crate::service::{KinesisApi, Page, RequestCounters, ShardIterator};
 use crate::stream::{Position, ShardId};
 
@@ -23,8 +23,8 @@ const YOUNG: Duration = Duration::from_secs(12 * 3600);
 /// Pages that follow one another without a gap, and the fetch that may add to them. Dropping it ends the fetch and gives
 /// the bytes back.
 #[derive(Debug)]
-pub(in crate::read) struct Ahead {
-    room: Room,
+pub(in crate::read) struct Prefetched {
+    limits: MemoryLimits,
     waiting: Arc<Waiting>,
     /// What the fetch asks of the service while no task counts it.
     counters: Arc<RequestCounters>,
@@ -43,13 +43,13 @@ impl Drop for Fetching {
     }
 }
 
-/// What the holder of the pages and their fetch share.
+/// What the previous_executor of the pages and their fetch share.
 #[derive(Debug, Default)]
 pub(super) struct Waiting(Mutex<Pages>);
 
 #[derive(Debug, Default)]
 pub(super) struct Pages {
-    pages: VecDeque<(Page, Reserved)>,
+    pages: VecDeque<(Page, MemoryReservation)>,
     /// Of all of them.
     pub bytes: usize,
     /// Goes on where the pages end; none at the shard's end, or where it isn't known.
@@ -128,11 +128,11 @@ pub(in crate::read) fn is_young(arrival: i64) -> bool {
     u128::try_from(age).is_ok_and(|age| age < YOUNG.as_millis()) || age < 0
 }
 
-impl Ahead {
+impl Prefetched {
     /// Nothing yet.
-    pub(super) fn nothing(room: Room) -> Self {
+    pub(super) fn nothing(limits: MemoryLimits) -> Self {
         Self {
-            room,
+            limits,
             waiting: Arc::default(),
             counters: Arc::default(),
             fetching: None,
@@ -169,7 +169,7 @@ impl Ahead {
         self.fetching.as_ref().is_some_and(running)
     }
 
-    /// What the fetch asked of the service since the last call is the holder's to report.
+    /// What the fetch asked of the service since the last call is the previous_executor's to report.
     pub(in crate::read) fn count(&self, counters: &RequestCounters) {
         counters.take_over(&self.counters);
     }
@@ -197,9 +197,9 @@ impl Ahead {
     /// Puts back what a batch left of the page taken last. Where there is no room for all of it, as much as fits is kept,
     /// and what follows that is asked for again.
     pub(super) fn put_back(&mut self, mut page: Page) {
-        let left = |ahead: &Self| ahead.room.own.saturating_sub(ahead.pages().bytes);
+        let left = |ahead: &Self| ahead.limits.own.saturating_sub(ahead.pages().bytes);
         let reserve = |ahead: &Self, bytes: usize| match bytes <= left(ahead) {
-            true => ahead.room.budget.try_reserve(bytes, ahead.room.all),
+            true => ahead.limits.pool.try_reserve(bytes, ahead.limits.all),
             false => None,
         };
         if let Some(reserved) = reserve(self, page.records.bytes()) {
@@ -210,7 +210,7 @@ impl Ahead {
             // Something follows what is kept, whatever the answer said of what followed it.
             (answer.tip, answer.full) = (false, true);
         }
-        let most = left(self).min(self.room.budget.left(self.room.all));
+        let most = left(self).min(self.limits.pool.left(self.limits.all));
         page.records.truncate(page.records.fitting(most));
         if page.records.is_empty() {
             return;
@@ -238,10 +238,10 @@ impl Ahead {
         let pages = self.pages();
         let known = pages.answer.as_ref();
         let bytes = self
-            .room
+            .limits
             .own
             .saturating_sub(pages.bytes)
-            .min(self.room.budget.left(self.room.all));
+            .min(self.limits.pool.left(self.limits.all));
         known.map_or(0, |answer| answer.records_in(bytes))
     }
 
@@ -293,7 +293,7 @@ impl Ahead {
             shard: shard.clone(),
             interval: options.fetch_interval,
             most_records: options.records_per_fetch,
-            room: self.room.clone(),
+            limits: self.limits.clone(),
             waiting: self.waiting.clone(),
             counters: self.counters.clone(),
         };
@@ -332,7 +332,7 @@ impl Pages {
         Some(page)
     }
 
-    fn put_first(&mut self, page: Page, reserved: Reserved) {
+    fn put_first(&mut self, page: Page, reserved: MemoryReservation) {
         if self.pages.is_empty() && self.iterator.is_none() {
             self.iterator = page.next.clone().filter(leads_on);
         }
@@ -340,7 +340,7 @@ impl Pages {
         self.pages.push_front((page, reserved));
     }
 
-    pub(super) fn add_last(&mut self, page: Page, reserved: Reserved) {
+    pub(super) fn add_last(&mut self, page: Page, reserved: MemoryReservation) {
         self.bytes += page.records.bytes();
         self.pages.push_back((page, reserved));
     }
