@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::fake::{FakeStream, Model};
 use super::tests::records;
-use super::{StreamFacts, StreamWriter, WriterSettings};
+use super::{SinkFacts, StreamWriter, WriterSettings};
 use crate::config::SinkConfig;
 use crate::options;
 
@@ -19,7 +19,7 @@ fn defaults() -> WriterSettings {
     ]);
     WriterSettings::of(&SinkConfig {
         options: options::sink(&given).unwrap().options,
-        stream: StreamFacts::default(),
+        facts: SinkFacts::default(),
     })
 }
 
