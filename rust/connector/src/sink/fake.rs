@@ -66,6 +66,17 @@ impl Limit {
     }
 }
 
+/// What a limited stream answered to one request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Round {
+    /// Since the stream is there.
+    pub(super) at: Duration,
+    /// Entries.
+    pub(super) sent: usize,
+    /// Those that were not accepted.
+    pub(super) refused: usize,
+}
+
 /// How long a limited stream takes to answer.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 
@@ -76,6 +87,7 @@ pub(super) struct FakeStream {
     script: Mutex<VecDeque<Answer>>,
     calls: Mutex<Vec<Vec<PutEntry>>>,
     accepted: Mutex<Vec<PutEntry>>,
+    rounds: Mutex<Vec<Round>>,
     gate: Semaphore,
     called: watch::Sender<usize>,
 }
@@ -117,6 +129,7 @@ impl FakeStream {
             script: Mutex::new(script.into_iter().collect()),
             calls: Mutex::default(),
             accepted: Mutex::default(),
+            rounds: Mutex::default(),
             gate: Semaphore::new(permits),
             called: watch::Sender::new(0),
         }
@@ -156,15 +169,27 @@ impl FakeStream {
         self.accepted.lock().unwrap().clone()
     }
 
+    /// What a limited stream answered, in the order of the answers.
+    pub(super) fn rounds(&self) -> Vec<Round> {
+        self.rounds.lock().unwrap().clone()
+    }
+
     async fn take_what_fits(&self, limit: &Mutex<Limit>, entries: &[PutEntry]) -> Vec<PutOutcome> {
         tokio::time::sleep(ROUND_TRIP).await;
-        entries
+        let outcomes: Vec<_> = entries
             .iter()
             .map(|entry| match limit.lock().unwrap().takes_one() {
                 true => self.accept(entry),
                 false => throttled(),
             })
-            .collect()
+            .collect();
+        let refused = |outcome: &&PutOutcome| matches!(outcome, PutOutcome::Throttled { .. });
+        self.rounds.lock().unwrap().push(Round {
+            at: limit.lock().unwrap().start.elapsed(),
+            sent: outcomes.len(),
+            refused: outcomes.iter().filter(refused).count(),
+        });
+        outcomes
     }
 
     fn accept(&self, entry: &PutEntry) -> PutOutcome {
