@@ -21,23 +21,28 @@ const LATELY: Duration = Duration::from_secs(4);
 /// Answers within this time are remembered as one.
 const GRAIN: Duration = Duration::from_millis(100);
 
-/// Of a second's worth: what goes at once, and what may be saved up.
+/// Of a second's worth: what goes at once, and what may be saved up. Fewer entries than these are not worth a request.
 const PORTION: f64 = 0.25;
 const SAVED: f64 = 0.5;
+const FEWEST: f64 = 5.0;
 
 /// A shard is at its limit once it refused so many entries in a second. Fewer may be chance.
 const MANY: usize = 20;
 
-/// It is no more when it refused nothing for so long. When it accepts nothing for so long, its limit is not the matter.
+/// It is no more when it refused nothing for so long.
 const OVER: Duration = Duration::from_secs(10);
 
-/// After so long without a refusal the rate doubles with every further second: others stopped writing.
+/// When it accepts nothing for so long, its limit is not the matter. One process of many may get nothing for a while.
+const STARVED: Duration = Duration::from_secs(60);
+
+/// After so long without a refusal the rate doubles with every further second: others stopped writing, or the shard takes
+/// more.
 const QUIET: Duration = Duration::from_secs(2);
 
 /// Gates that nobody needed for so long are forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 
-/// The shards of a stream that refused entries, for all writers of this process.
+/// The shards of a stream as they answer all writers of this process.
 #[derive(Debug, Default)]
 pub(crate) struct Gates(Mutex<HashMap<ShardId, Arc<Gate>>>);
 
@@ -83,31 +88,34 @@ fn named_in(message: &str) -> ShardId {
     ShardId::from(named.unwrap_or_default())
 }
 
+fn is_named(shard: &ShardId) -> bool {
+    *shard != ShardId::from("")
+}
+
 impl Gates {
     /// Takes in what became of an answer's entries.
     pub(super) fn learn(&self, tally: &Tally) {
         let now = Instant::now();
-        let gates = self.lock();
         for (shard, counts) in &tally.shards {
-            if let Some(gate) = gates.get(shard) {
-                // Entries of a shard that isn't named are accepted by any.
-                let unnamed = shard == &ShardId::from("");
-                let accepted = if unnamed { tally.accepted } else { counts.accepted };
-                gate.lock().learn(accepted, counts.refused, now);
-            }
+            // Entries of a shard that isn't named are accepted by any.
+            let accepted = match is_named(shard) {
+                true => counts.accepted,
+                false => tally.accepted,
+            };
+            self.of(shard).lock().learn(accepted, counts.refused, now);
         }
     }
 
-    /// The gate of a shard that refused something.
-    pub(super) fn of(&self, shard: ShardId) -> Arc<Gate> {
+    /// The gate of a shard.
+    pub(super) fn of(&self, shard: &ShardId) -> Arc<Gate> {
         let mut gates = self.lock();
-        if let Some(gate) = gates.get(&shard) {
+        if let Some(gate) = gates.get(shard) {
             return Arc::clone(gate);
         }
         let now = Instant::now();
         gates.retain(|_, gate| Arc::strong_count(gate) > 1 || gate.lock().is_needed(now));
         let gate = Arc::new(Gate::new(shard.clone(), now));
-        gates.insert(shard, Arc::clone(&gate));
+        gates.insert(shard.clone(), Arc::clone(&gate));
         gate
     }
 
@@ -134,9 +142,12 @@ impl Gate {
         }
     }
 
-    /// Whether it is this shard's.
-    pub(super) fn is_of(&self, shard: &ShardId) -> bool {
-        self.shard == *shard
+    /// An entry that waited here was answered by this shard. If that is another, the gate's own was split or merged, and
+    /// nobody needs to wait here any longer.
+    pub(super) fn answered_by(&self, shard: &ShardId) {
+        if *shard != self.shard && is_named(shard) && is_named(&self.shard) {
+            self.lock().at_limit = false;
+        }
     }
 
     /// Whether the shard is at its limit, so that entries have to wait here.
@@ -186,8 +197,8 @@ struct Rate {
     /// The second in which refused entries are counted.
     counted: Instant,
     refused: usize,
-    /// When many were refused last.
-    many: Option<Instant>,
+    /// Many were refused in a second.
+    at_limit: bool,
     tokens: f64,
     filled: Instant,
 }
@@ -202,7 +213,7 @@ impl Rate {
             last_refused: now,
             counted: now,
             refused: 0,
-            many: None,
+            at_limit: false,
             tokens: 0.0,
             filled: now,
         }
@@ -231,17 +242,17 @@ impl Rate {
         self.refused += refused;
         self.last_refused = now;
         if self.refused >= MANY {
-            self.many = Some(now);
+            self.at_limit = true;
         }
     }
 
     fn is_limited(&self, now: Instant) -> bool {
-        let lately = |at: Option<Instant>| at.is_some_and(|at| now - at < OVER);
-        self.many.is_some() && lately(Some(self.last_refused)) && lately(self.last_accepted)
+        let takes = self.last_accepted.is_some_and(|at| now - at < STARVED);
+        self.at_limit && takes && now - self.last_refused < OVER
     }
 
     fn is_needed(&self, now: Instant) -> bool {
-        now - self.last_refused < FORGOTTEN
+        now - self.last_accepted.unwrap_or(self.last_refused) < FORGOTTEN
     }
 
     fn forget_before(&mut self, now: Instant) {
@@ -270,9 +281,9 @@ impl Rate {
         }
         let rate = self.per_second(now);
         let gained = (now - self.filled).as_secs_f64() * rate;
-        self.tokens = (self.tokens + gained).min((rate * SAVED).max(1.0));
+        self.tokens = (self.tokens + gained).min((rate * SAVED).max(FEWEST));
         self.filled = now;
-        let portion = (rate * PORTION).max(1.0).min(wanted as f64);
+        let portion = (rate * PORTION).max(FEWEST).min(wanted as f64);
         if self.tokens >= portion {
             let taken = self.tokens.floor().min(wanted as f64);
             self.tokens -= taken;
@@ -308,7 +319,7 @@ mod tests {
         for _ in 0..refused {
             tally.throttled("shard shardId-1");
         }
-        let gate = gates.of(named("shardId-1"));
+        let gate = gates.of(&named("shardId-1"));
         gates.learn(&tally);
         (gates, gate)
     }
@@ -339,11 +350,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_shard_that_was_split() {
+        let (_, gate) = gate(100, 400);
+        gate.answered_by(&named("shardId-1"));
+        gate.answered_by(&named(""));
+        assert!(gate.is_limited());
+        gate.answered_by(&named("shardId-2"));
+        assert!(!gate.is_limited());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn gates_that_nobody_needs_are_forgotten() {
         let (gates, gate) = gate(1, 1);
         drop(gate);
         tokio::time::advance(FORGOTTEN).await;
-        gates.of(named("shardId-2"));
+        gates.of(&named("shardId-2"));
         assert_eq!(gates.lock().len(), 1);
     }
 }

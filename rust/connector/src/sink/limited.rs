@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::fake::{FakeStream, Model};
+use super::fake::{Change, FakeStream, Model, SHARD};
 use super::tests::records;
 use super::{SinkFacts, SinkStream, StreamWriter, WriterSettings};
 use crate::config::SinkConfig;
@@ -34,9 +35,14 @@ struct Outcome {
     refused: f64,
 }
 
-/// Writes so many rows in each of so many tasks of each of so many processes.
-async fn written(model: Model, per_second: u32, processes: usize, tasks: usize, rows: usize) -> Outcome {
-    let stream = FakeStream::limited(model, per_second);
+/// Writes so many rows in each of so many tasks of each of so many processes, which takes so long at least.
+async fn written(
+    stream: Arc<FakeStream>,
+    processes: usize,
+    tasks: usize,
+    rows: usize,
+    least: f64,
+) -> Outcome {
     let start = Instant::now();
     let mut writing = Vec::new();
     for process in 0..processes {
@@ -75,13 +81,12 @@ async fn written(model: Model, per_second: u32, processes: usize, tasks: usize, 
     let late_refused: usize = late.iter().map(|round| round.refused).sum();
     let sent: usize = stream.call_sizes().iter().sum();
     let outcome = Outcome {
-        // A second's worth is taken at once.
-        time: took / (count as f64 / f64::from(per_second) - 1.0),
+        time: took / least,
         sends: sent as f64 / count as f64,
         refused: late_refused as f64 / late_sent.max(1) as f64,
     };
     println!(
-        "{model:?} {per_second}/s, {processes} processes of {tasks} tasks of {rows} rows: {took:.0} s, {} requests, {outcome:.2?}",
+        "{processes} processes of {tasks} tasks of {rows} rows: {took:.0} s, {} requests, {outcome:.2?}",
         stream.call_sizes().len()
     );
     outcome
@@ -104,8 +109,48 @@ async fn a_shard_is_driven_at_its_limit_whoever_writes() {
             (1_000, 1, 16, 5_000),
             (1_000, 8, 16, 500),
         ] {
-            let Outcome { time, sends, refused } = written(model, per_second, processes, tasks, rows).await;
-            let _ = (time, sends, refused);
+            let stream = FakeStream::limited(model, per_second);
+            // A second's worth is taken at once.
+            let least = (processes * tasks * rows) as f64 / f64::from(per_second) - 1.0;
+            print!("{model:?} {per_second}/s, ");
+            let Outcome { time, sends, refused } = written(stream, processes, tasks, rows, least).await;
+            let (most_sends, most_refused) = match processes {
+                1 => (2.5, 0.35),
+                _ => (4.5, 0.75),
+            };
+            assert!(
+                time < 1.2 && sends < most_sends && refused < most_refused,
+                "{time} {sends} {refused}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_changes_is_driven_at_what_it_takes_then() {
+    for (per_second, then, shard) in [
+        (20, 100, "shardId-000000000001"),
+        (20, 100, SHARD),
+        (100, 20, SHARD),
+    ] {
+        for (model, processes, tasks) in [
+            (Model::Windows, 1, 16),
+            (Model::Bucket, 1, 16),
+            (Model::Windows, 4, 4),
+            (Model::Bucket, 4, 4),
+        ] {
+            let change = Change {
+                after: Duration::from_secs(20),
+                per_second: then,
+                shard,
+            };
+            let rows = 300;
+            let before = f64::from(per_second * 21);
+            let least = 20.0 + ((tasks * processes * rows) as f64 - before) / f64::from(then);
+            print!("{model:?} {per_second}/s, then {then}/s of {shard}, ");
+            let stream = FakeStream::changing(model, per_second, change);
+            let Outcome { time, .. } = written(stream, processes, tasks, rows, least).await;
+            assert!(time < 1.2, "{time}");
         }
     }
 }

@@ -154,18 +154,19 @@ impl Putter {
                 settled(&put_apart);
                 return Ok(());
             }
-            // What is refused at a limit waits at its gate, the rest for a while.
-            let mut wait = match paced < count {
+            let (again, unanswered) = match &failure {
+                Some(Failure::Entry { .. }) => (failed, false),
+                Some(Failure::Request(_)) => (0, true),
+                None => (0, false),
+            };
+            let mut wait = match unanswered || paced < count {
                 true => waits.after(count, count - failed),
                 false => Duration::ZERO,
             };
-            if pending.iter().all(|entry| limited(entry).is_some()) {
+            if !unanswered && pending.iter().all(|entry| limited(entry).is_some()) {
+                // They wait at their gates.
                 wait = Duration::ZERO;
             }
-            let again = match &failure {
-                Some(Failure::Entry { .. }) => failed,
-                Some(Failure::Request(_)) | None => 0,
-            };
             if let Some(failure) = failure {
                 let since = failing.take().map_or_else(Instant::now, |(since, _)| since);
                 let patience = self.shared.progress.patience(since, self.max_retry_time);
@@ -279,6 +280,9 @@ impl Putter {
             last = Some(match outcome {
                 PutOutcome::Accepted { shard, .. } => {
                     tally.accepted(&shard);
+                    if let Some(gate) = gate {
+                        gate.answered_by(&shard);
+                    }
                     if let Some(kept) = astray.unless_right(outgoing, shard) {
                         self.count(&kept);
                         spans.extend(kept.span.filter(|_| !kept.again));
@@ -288,10 +292,10 @@ impl Putter {
                 PutOutcome::Throttled { message } => {
                     self.requests.count_throttle();
                     let shard = tally.throttled(&message);
-                    outgoing.gate = gate.filter(|gate| gate.is_of(&shard));
-                    if outgoing.gate.is_none() {
-                        outgoing.gate = Some(self.shared.gates.of(shard));
+                    if let Some(gate) = gate {
+                        gate.answered_by(&shard);
                     }
+                    outgoing.gate = Some(self.shared.gates.of(&shard));
                     Failure::Entry {
                         throttled: true,
                         code: THROTTLED.to_owned(),
