@@ -26,17 +26,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::checkpoint::CheckpointStore;
-use crate::checkpoint::hadoop::FileSystem;
+use crate::claims::ClaimStore;
 use crate::config::SourceConfig;
-use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{OutsideShard, table};
-use crate::read::{Asked, ReadTask, ShardMemory, ShardReport, TaskPlan};
+use crate::read::{FeedRegistry, PeerCallRate, ReadTask, ShardReport, TaskPlan};
 use crate::service::{FanOutApi, KinesisApi, RequestCounters, stream_changed};
+use crate::storage::FileSystem;
 use crate::stream::{HashRange, Offset, Position, ShardId, offset_home};
 
-pub use batch_read::{batch_read_tasks, batch_read_tasks_on};
+pub use batch_read::batch_read_tasks;
 
 use available::AvailableNow;
 use clock::ServiceClock;
@@ -61,7 +60,7 @@ const PURGE_EVERY: u64 = 10;
 pub struct Planner {
     api: Arc<dyn KinesisApi>,
     fan_out: Option<FanOut>,
-    store: Arc<dyn CheckpointStore>,
+    store: Arc<dyn ClaimStore>,
     files: Files,
     config: SourceConfig,
     stream: Arc<Stream>,
@@ -83,7 +82,7 @@ pub struct Planner {
     at_tip: Mutex<(u64, BTreeMap<ShardId, i64>)>,
     state: tokio::sync::Mutex<State>,
     /// Of the readers in this process.
-    memory: ShardMemory,
+    feeds: FeedRegistry,
     /// The query's sources, as its offsets named them.
     sources: Mutex<BTreeSet<String>>,
     /// What its readers left in this process was ended. What stands there later is of the query's next start.
@@ -105,7 +104,7 @@ struct State {
     positions: BTreeMap<ShardId, Position>,
     /// Batches in a row that delivered records, without a look in between that found nothing.
     busy: u32,
-    pace: Pace,
+    next_batch: NextBatch,
     /// Shards in which the last batch left records. Its readers fetch them, so nobody else asks.
     left: BTreeSet<ShardId>,
     purged: u64,
@@ -113,14 +112,14 @@ struct State {
 
 /// What comes before the next batch is planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
+enum NextBatch {
     /// The last batch left records behind: the next follows at once.
     Backlog,
     /// The stream goes on delivering: the next follows without a question, as soon as its shards may be asked.
     Busy,
     /// Nothing may be there: the driver asks. After a single burst too, since a question is cheaper than an empty
     /// batch.
-    Ask,
+    Probe,
 }
 
 struct Files(Arc<dyn FileSystem>);
@@ -132,26 +131,8 @@ impl std::fmt::Debug for Files {
 }
 
 impl Planner {
-    /// Opens the planner: looks at the stream, makes nothing. `files` reaches the checkpoint location.
-    pub async fn open(engine: &Engine, config: SourceConfig, files: Arc<dyn FileSystem>) -> Result<Self> {
-        let api = engine.source_client(&config).await?;
-        let store = engine.store(&config, files.clone())?.ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidArgument,
-                "a streaming query without a checkpoint location",
-            )
-        })?;
-        let fan_out = match config.options.consumer {
-            Some(_) => Some(engine.fan_out_client(&config).await?),
-            None => None,
-        };
-        let planner = Self::with_memory(api, fan_out, store, config, files, engine.memory()).await?;
-        planner.warn_of_unused_start().await;
-        Ok(planner)
-    }
-
     /// Says so, if the options give a start that doesn't count any more.
-    async fn warn_of_unused_start(&self) {
+    pub(crate) async fn warn_of_unused_start(&self) {
         let options = &self.config.options;
         let unused = match (&options.import_checkpoint, options.starting_positions.is_empty()) {
             (Some(_), _) => Some(&table::IMPORT_CHECKPOINT),
@@ -191,22 +172,22 @@ impl Planner {
     #[doc(hidden)]
     pub async fn on(
         api: Arc<dyn KinesisApi>,
-        store: Arc<dyn CheckpointStore>,
+        store: Arc<dyn ClaimStore>,
         config: SourceConfig,
         files: Arc<dyn FileSystem>,
     ) -> Result<Self> {
-        Self::with_memory(api, None, store, config, files, &ShardMemory::default()).await
+        Self::with_feeds(api, None, store, config, files, &FeedRegistry::default()).await
     }
 
-    /// A planner on these parts, in the process of readers with this memory. With a consumer it needs `fan_out`.
+    /// A planner on these parts, in the process of readers with this feeds. With a consumer it needs `fan_out`.
     #[doc(hidden)]
-    pub async fn with_memory(
+    pub async fn with_feeds(
         api: Arc<dyn KinesisApi>,
         fan_out: Option<Arc<dyn FanOutApi>>,
-        store: Arc<dyn CheckpointStore>,
+        store: Arc<dyn ClaimStore>,
         config: SourceConfig,
         files: Arc<dyn FileSystem>,
-        memory: &ShardMemory,
+        feeds: &FeedRegistry,
     ) -> Result<Self> {
         let folder = config.checkpoint_location.as_deref().unwrap_or_default();
         let is_new = files.read(&format!("{folder}/{INITIAL_OFFSET}")).await?.is_none();
@@ -226,12 +207,12 @@ impl Planner {
         };
         let fan_out = match (fan_out, &config.options.consumer) {
             (Some(api), Some(choice)) => {
-                let residents = memory.residents().clone();
-                Some(FanOut::prepare(api, residents, &summary.arn, choice, &*files, folder).await?)
+                let subscriptions = feeds.subscriptions().clone();
+                Some(FanOut::prepare(api, subscriptions, &summary.arn, choice, &*files, folder).await?)
             }
             _ => None,
         };
-        // With fan-out the readers don't ask, so the driver's questions need not keep pace with theirs.
+        // With fan-out the readers don't ask, so the driver's questions need not keep next_batch with theirs.
         let interval = match fan_out {
             Some(_) => config.options.fetch_interval.max(QUIET_INTERVAL),
             None => config.options.fetch_interval + config.options.fetch_interval / READERS_SHARE,
@@ -247,7 +228,7 @@ impl Planner {
             ends: BTreeMap::new(),
             positions: BTreeMap::new(),
             busy: 0,
-            pace: Pace::Ask,
+            next_batch: NextBatch::Probe,
             left: BTreeSet::new(),
             purged: 0,
         };
@@ -261,7 +242,7 @@ impl Planner {
             clock,
             given,
             counters: Arc::default(),
-            process: memory.residents().process(),
+            process: feeds.subscriptions().process(),
             start: uuid::Uuid::new_v4().simple().to_string(),
             runtime: tokio::runtime::Handle::current(),
             reports: Mutex::default(),
@@ -269,7 +250,7 @@ impl Planner {
             available: Mutex::default(),
             at_tip: Mutex::default(),
             state: tokio::sync::Mutex::new(state),
-            memory: memory.clone(),
+            feeds: feeds.clone(),
             sources: Mutex::default(),
             closed: AtomicBool::new(false),
             marked: Mutex::default(),
@@ -337,8 +318,8 @@ impl Planner {
             until: None,
             consumer: self.fan_out.as_ref().map(FanOut::consumer),
             news: seen(shard),
-            holder: reports.holder(&offset, shard),
-            asked: Asked::lately(&self.process, &*self.api, shard),
+            previous_executor: reports.previous_executor(&offset, shard),
+            asked: PeerCallRate::lately(&self.process, &*self.api, shard),
             mark: Some(self.start.clone()),
         };
         TaskPlan::group(offset.read().map(task).collect(), offset.shards_per_task)
@@ -450,10 +431,10 @@ impl Planner {
             state.news.tip_seen_in_batch(shard, &report.end);
         }
         state.busy = if delivered > 0 { state.busy + 1 } else { 0 };
-        state.pace = match (delivered > 0, left) {
-            (true, true) => Pace::Backlog,
-            (true, false) if state.busy > 1 => Pace::Busy,
-            _ => Pace::Ask,
+        state.next_batch = match (delivered > 0, left) {
+            (true, true) => NextBatch::Backlog,
+            (true, false) if state.busy > 1 => NextBatch::Busy,
+            _ => NextBatch::Probe,
         };
         state.news.batch_ended(!reports.is_empty(), delivered > 0);
         let left_in = reports.into_iter().filter(|(_, report)| report.left);
@@ -596,7 +577,7 @@ impl Planner {
             return;
         }
         for source in self.sources().iter() {
-            self.memory.close(source);
+            self.feeds.close(source);
         }
     }
 

@@ -1,11 +1,11 @@
 //! The executors' side: a task's records of one batch, and where the batch ends.
 
 mod attempt;
-mod budget;
 mod cursor;
 mod fanout;
+mod feed_registry;
 mod lag;
-mod memory;
+mod memory_pool;
 pub(crate) mod polling;
 mod queue;
 mod rows;
@@ -25,22 +25,19 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::batch::RecordBatch;
-use crate::checkpoint::CheckpointStore;
-use crate::checkpoint::hadoop::FileSystem;
-use crate::config::SourceConfig;
-use crate::engine::Engine;
+use crate::claims::ClaimStore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
 use crate::service::{FanOutApi, KinesisApi, RequestCounters};
 use crate::stream::Position;
 
-pub(crate) use fanout::{Busy, InUseByQuery, Residents, Standing};
-pub use memory::ShardMemory;
-pub use task::{Asked, ReadTask, ShardReport, TaskPlan};
+pub(crate) use fanout::{Availability, Busy, InUseByQuery, SubscriptionRegistry};
+pub use feed_registry::FeedRegistry;
+pub use task::{PeerCallRate, ReadTask, ShardReport, TaskPlan};
 
 use attempt::Attempt;
-use budget::Room;
 use lag::Lag;
+use memory_pool::MemoryLimits;
 use polling::Progress;
 pub(crate) use polling::remove_read;
 use queue::Queue;
@@ -82,7 +79,7 @@ pub(crate) struct Shared {
     lane: usize,
     progress: Mutex<Progress>,
     /// What the reader left for the next one is there.
-    memory: ShardMemory,
+    feeds: FeedRegistry,
     counters: Arc<RequestCounters>,
 }
 
@@ -123,14 +120,14 @@ impl Shared {
             lost: progress.lost,
             records: progress.rows,
             bytes: progress.bytes,
-            skipped_aggregates: progress.left_out.count,
+            skipped_aggregates: progress.skipped.count,
             requests: counters.requests(),
             retries: counters.retries(),
             throttles: counters.throttles(),
             resubscriptions: counters.resubscriptions(),
             prefetch_hits: progress.prefetch_hit.into(),
             last_arrival: progress.last_arrival,
-            process: progress.subscribed.then(|| self.memory.residents().process()),
+            process: progress.subscribed.then(|| self.feeds.subscriptions().process()),
             millis_behind_latest: progress.lag.map(Lag::millis),
             fetched_behind: progress.fetched_behind,
             asked: progress.asked.clone(),
@@ -141,24 +138,33 @@ impl Shared {
     fn buffered_bytes(&self, progress: &Progress) -> u64 {
         match &progress.claimed {
             Some(_) if progress.subscribed => progress.buffered_bytes,
-            Some(end) => self.memory.bytes(&self.task, end) as u64,
+            Some(end) => self.feeds.bytes(&self.task, end) as u64,
             None => 0,
         }
     }
 
     /// Says once for the shard's part of the batch, if aggregates were left out.
     fn warn_of_left_out(&self) {
-        let left_out = self.progress().left_out.clone();
-        if let Some(first) = left_out.first {
+        let skipped = self.progress().skipped.clone();
+        if let Some(first) = skipped.first {
             tracing::warn!(
                 shard = %self.task.shard,
                 batch = self.task.batch,
                 "{} KPL aggregate(s) were left out, as kinesis.aggregation.outsideShard and \
                  kinesis.aggregation.broken say; the first is that with {first}",
-                left_out.count
+                skipped.count
             );
         }
     }
+}
+
+/// What a reader works with.
+pub(crate) struct ReaderParts {
+    pub api: Arc<dyn KinesisApi>,
+    /// For tasks with a consumer.
+    pub fan_out: Option<Arc<dyn FanOutApi>>,
+    /// Where claims are; none in a batch read, whose end is known beforehand.
+    pub store: Option<Arc<dyn ClaimStore>>,
 }
 
 /// Reads a task's part of one batch: a shard's, or those of a group of shards, all at once. It fetches ahead of its
@@ -173,97 +179,45 @@ pub struct ShardReader {
 }
 
 impl ShardReader {
-    /// Starts reading what `task` (from [`crate::plan::Planner::partitions`], or
-    /// [`crate::plan::batch_read_tasks`] where the configuration is one of a batch read) says. Must run in the
-    /// runtime.
-    pub fn open(
-        engine: &Engine,
-        config: SourceConfig,
-        task: &str,
-        files: Arc<dyn FileSystem>,
-    ) -> Result<Self> {
-        let plan = TaskPlan::from_json(task)?;
-        let store = engine.store(&config, files)?;
-        let engine = engine.clone();
-        let options = config.options.clone();
-        let memory = engine.memory().clone();
-        Ok(Self::start(
-            plan,
-            &options,
-            &memory,
-            |plan, shards, stop| async move {
-                if let (Some(store), [task, ..]) = (&store, plan.tasks())
-                    && let Some(start) = &task.mark
-                {
-                    engine.see_mark(&**store, &task.source, start).await?;
-                }
-                let api = engine.source_client(&config).await?;
-                let fan_out = match shards.iter().any(|shard| shard.task.consumer.is_some()) {
-                    true => Some(engine.fan_out_client(&config).await?),
-                    false => None,
-                };
-                Attempt {
-                    api,
-                    fan_out,
-                    store,
-                    memory: engine.memory(),
-                    options: &config.options,
-                    plan: &plan,
-                    shards: &shards,
-                    stop,
-                }
-                .run()
-                .await
-            },
-        ))
-    }
-
     /// A reader on these parts.
     #[doc(hidden)]
     pub fn on(
         api: Arc<dyn KinesisApi>,
-        store: Arc<dyn CheckpointStore>,
+        store: Arc<dyn ClaimStore>,
         options: &SourceOptions,
         plan: impl Into<TaskPlan>,
     ) -> Self {
-        Self::with_memory(api, None, store, options, plan, &ShardMemory::default())
+        Self::with_feeds(api, None, store, options, plan, &FeedRegistry::default())
     }
 
     /// A reader on these parts, for tasks that follow one another in a process: a task with a consumer reads by
     /// `fan_out`.
     #[doc(hidden)]
-    pub fn with_memory(
+    pub fn with_feeds(
         api: Arc<dyn KinesisApi>,
         fan_out: Option<Arc<dyn FanOutApi>>,
-        store: Arc<dyn CheckpointStore>,
+        store: Arc<dyn ClaimStore>,
         options: &SourceOptions,
         plan: impl Into<TaskPlan>,
-        memory: &ShardMemory,
+        feeds: &FeedRegistry,
     ) -> Self {
-        let (fetching, kept) = (options.clone(), memory.clone());
-        Self::start(plan.into(), options, memory, |plan, shards, stop| async move {
-            Attempt {
-                api,
-                fan_out,
-                store: Some(store),
-                memory: &kept,
-                options: &fetching,
-                plan: &plan,
-                shards: &shards,
-                stop,
-            }
-            .run()
-            .await
-        })
+        let parts = ReaderParts {
+            api,
+            fan_out,
+            store: Some(store),
+        };
+        Self::start(plan.into(), options, feeds, async { Ok(parts) })
     }
 
-    fn start<F, Fut>(plan: TaskPlan, options: &SourceOptions, memory: &ShardMemory, fetch: F) -> Self
-    where
-        F: FnOnce(Arc<TaskPlan>, Arc<[Arc<Shared>]>, watch::Receiver<bool>) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<()>> + Send,
-    {
-        let room = Room::new(options, memory.budget());
-        let queue = Arc::new(Queue::new(plan.tasks().len(), room));
+    /// Starts reading, once `parts` are there.
+    pub(crate) fn start(
+        plan: TaskPlan,
+        options: &SourceOptions,
+        feeds: &FeedRegistry,
+        parts: impl Future<Output = Result<ReaderParts>> + Send + 'static,
+    ) -> Self {
+        let limits = MemoryLimits::new(options, feeds.pool());
+        let queue = Arc::new(Queue::new(plan.tasks().len(), limits));
         let shared = |(lane, task): (usize, &ReadTask)| {
             Arc::new(Shared {
                 progress: Mutex::new(Progress::at(task.start.clone())),
@@ -271,7 +225,7 @@ impl ShardReader {
                 task: task.clone(),
                 queue: queue.clone(),
                 lane,
-                memory: memory.clone(),
+                feeds: feeds.clone(),
                 counters: Arc::default(),
             })
         };
@@ -279,10 +233,24 @@ impl ShardReader {
         let plan = Arc::new(plan);
         let (stop, stopped) = watch::channel(false);
         let (fetched, into, what) = (shards.clone(), queue.clone(), plan.clone());
+        let (options, feeds) = (options.clone(), feeds.clone());
         let fetching = tokio::spawn(async move {
-            let result = AssertUnwindSafe(fetch(what.clone(), fetched.clone(), stopped))
-                .catch_unwind()
-                .await;
+            let attempt = async {
+                let ReaderParts { api, fan_out, store } = parts.await?;
+                Attempt {
+                    api,
+                    fan_out,
+                    store,
+                    feeds: &feeds,
+                    options: &options,
+                    plan: &what,
+                    shards: &fetched,
+                    stop: stopped,
+                }
+                .run()
+                .await
+            };
+            let result = AssertUnwindSafe(attempt).catch_unwind().await;
             let result = result.unwrap_or_else(|_| {
                 Err(Error::new(
                     ErrorKind::Internal,
@@ -307,7 +275,7 @@ impl ShardReader {
     }
 
     /// Ends the reading. After the end, or when the task succeeded without reading to the end, answers the
-    /// reports for [`crate::plan::Planner::report`]; an early end claims what was fetched, and nothing if nothing
+    /// reports for `Planner::report`; an early end claims what was fetched, and nothing if nothing
     /// was. A failed or killed task (`succeeded` false) claims nothing and has no report. Dropping the future leaves the
     /// end open: the reading goes on until the reader is finished again, or dropped, which ends it without a claim.
     pub async fn finish(&self, succeeded: bool) -> Result<Option<String>> {

@@ -12,10 +12,10 @@ mod failure;
 mod fan_out;
 mod guard;
 mod network;
-mod pace;
 mod patience;
 mod presence;
 mod properties;
+mod rate_limiter;
 mod retry;
 
 use std::fmt::Debug;
@@ -30,16 +30,15 @@ pub use aws::AwsKinesis;
 pub(crate) use aws::Connection;
 pub use columns::{Encryption, RecordColumns};
 pub(crate) use credentials::LoadFailure;
-pub use credentials::{GivenCredentials, GivesCredentials};
 pub(crate) use failure::{chain, no_credentials, no_way, told};
 pub use fan_out::{
     Consumer, ConsumerId, ConsumerStatus, FanOutApi, SubscribeAt, Subscription, SubscriptionConnection,
 };
 pub(crate) use network::NetworkFailure;
-pub use pace::Pace;
 pub(crate) use patience::Patience;
 pub(crate) use presence::{Ends, Presence, presence, same_stream, stream_changed};
 pub use properties::{SYSTEM_PROPERTIES, SystemProperties};
+pub use rate_limiter::RateLimiter;
 pub use retry::RequestCounters;
 pub(crate) use retry::{backoff, jittered, with_retries};
 

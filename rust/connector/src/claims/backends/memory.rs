@@ -1,0 +1,54 @@
+//! A store in this process's memory, for tests.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::claims::{Claim, ClaimKey, ClaimStore, PutResult};
+use crate::error::Result;
+use crate::stream::ShardId;
+
+/// Claims that live as long as the process.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    claims: Mutex<BTreeMap<ClaimKey, Claim>>,
+}
+
+impl MemoryStore {
+    fn claims(&self) -> MutexGuard<'_, BTreeMap<ClaimKey, Claim>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl ClaimStore for MemoryStore {
+    async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult> {
+        let mut claims = self.claims();
+        if let Some(first) = claims.get(key) {
+            return Ok(PutResult::Exists(first.clone()));
+        }
+        claims.insert(key.clone(), claim.clone());
+        Ok(PutResult::Stored)
+    }
+
+    async fn get(&self, key: &ClaimKey) -> Result<Option<Claim>> {
+        Ok(self.claims().get(key).cloned())
+    }
+
+    async fn load(&self, source: &str, batch: u64) -> Result<BTreeMap<ShardId, Claim>> {
+        let claims = self.claims();
+        let of_batch = claims
+            .iter()
+            .filter(|(key, _)| key.source == source && key.batch == batch);
+        Ok(of_batch
+            .map(|(key, claim)| (key.shard.clone(), claim.clone()))
+            .collect())
+    }
+
+    async fn purge(&self, source: &str, before: u64) -> Result<()> {
+        self.claims()
+            .retain(|key, _| key.source != source || key.batch >= before);
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+//! Composition: what all queries and tasks of one process share, and how planners, readers and writers are made of it.
+//! Nothing else in the engine imports this.
+
+mod open;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use crate::claims::{self, ClaimStore, StoreClients};
+use crate::config::{SinkConfig, SourceConfig};
+use crate::error::Result;
+use crate::options::{AccessOptions, RetryOptions, StreamId};
+use crate::read::FeedRegistry;
+use crate::recent::Recent;
+use crate::service::{AwsKinesis, Connection, FanOutApi, KinesisApi, SystemProperties};
+use crate::sink::{SinkKey, SinkStream, SinkStreams};
+use crate::storage::FileSystem;
+
+/// Marks of drivers of which a process remembers that it saw them; looking again costs one read.
+const MARKS_KEPT: usize = 1_000;
+
+/// The process-wide part of the connector: the clients' connection pools and what readers remember of shards.
+/// Cloning shares it. It must be used inside one tokio runtime only, since connections live in the runtime
+/// that opened them.
+#[derive(Clone, Debug, Default)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    clients: Mutex<Clients>,
+    stores: StoreClients,
+    feeds: FeedRegistry,
+    /// The sources, and their queries' starts, whose driver's mark was seen from this process.
+    marks_seen: std::sync::Mutex<BTreeSet<(String, String)>>,
+    sinks: SinkStreams,
+    properties: RwLock<SystemProperties>,
+}
+
+/// Connections, by the access they need, and the streams that are called by them.
+#[derive(Debug, Default)]
+struct Clients {
+    connections: Recent<AccessOptions, Connection>,
+    streams: Recent<StreamKey, AwsKinesis>,
+}
+
+/// What a stream's client depends on.
+#[derive(Debug, PartialEq)]
+struct StreamKey {
+    access: AccessOptions,
+    stream: StreamId,
+    retry: RetryOptions,
+    fetch_interval: Option<Duration>,
+}
+
+impl Engine {
+    /// An engine without clients yet; they are made when a query first needs them.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what the JVM's system properties say. Clients that are there already stay as they are.
+    pub fn set_system_properties(&self, properties: SystemProperties) {
+        *self
+            .inner
+            .properties
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = properties;
+    }
+
+    /// What earlier readers of this process left for the next.
+    fn feeds(&self) -> &FeedRegistry {
+        &self.inner.feeds
+    }
+
+    /// Makes sure, once in this process, that it sees in the store what the driver of the source wrote at this start.
+    async fn see_mark(&self, store: &dyn ClaimStore, source: &str, start: &str) -> Result<()> {
+        let mark = (source.to_owned(), start.to_owned());
+        let seen = || {
+            self.inner
+                .marks_seen
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if seen().contains(&mark) {
+            return Ok(());
+        }
+        store.find_mark(source, start).await?;
+        let mut seen = seen();
+        if seen.len() >= MARKS_KEPT {
+            seen.clear();
+        }
+        seen.insert(mark);
+        Ok(())
+    }
+
+    /// The store of a source's claims; none for a batch read. `files` reaches the checkpoint location.
+    fn store(
+        &self,
+        config: &SourceConfig,
+        files: Arc<dyn FileSystem>,
+    ) -> Result<Option<Arc<dyn ClaimStore>>> {
+        let stores = &self.inner.stores;
+        config
+            .checkpoint_location
+            .as_deref()
+            .map(|location| claims::open(&config.options, location, stores, &self.properties(), files))
+            .transpose()
+    }
+
+    /// The next report on this executor's subscriptions (enhanced fan-out), for [`Self::on_subscription_report`] in the
+    /// driver: as soon as something changed, and about once a second while there are any.
+    pub async fn next_subscription_report(&self) -> Result<String> {
+        self.feeds().subscriptions().next_report().await
+    }
+
+    /// Takes the driver's acknowledgement of a report, and ends the subscriptions of queries that ended.
+    pub fn on_report_ack(&self, acknowledgement: &str) -> Result<()> {
+        self.feeds().subscriptions().on_ack(acknowledgement)
+    }
+
+    /// Takes an executor's report in the driver, whose queries then need not ask the service. Returns the
+    /// acknowledgement.
+    pub fn on_subscription_report(&self, report: &str) -> Result<String> {
+        self.feeds().subscriptions().on_report(report)
+    }
+
+    fn properties(&self) -> SystemProperties {
+        self.inner
+            .properties
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The client of a source, made when first asked for.
+    async fn source_client(&self, config: &SourceConfig) -> Result<Arc<dyn KinesisApi>> {
+        Ok(self.client_of_source(config).await?)
+    }
+
+    /// The same client, for enhanced fan-out.
+    async fn fan_out_client(&self, config: &SourceConfig) -> Result<Arc<dyn FanOutApi>> {
+        Ok(self.client_of_source(config).await?)
+    }
+
+    async fn client_of_source(&self, config: &SourceConfig) -> Result<Arc<AwsKinesis>> {
+        let options = &config.options;
+        self.client(
+            &options.access,
+            &options.stream,
+            options.client_retry,
+            Some(options.fetch_interval),
+        )
+        .await
+    }
+
+    /// The client of a sink, made when first asked for.
+    pub(crate) async fn sink_client(&self, config: &SinkConfig) -> Result<Arc<dyn KinesisApi>> {
+        let options = &config.options;
+        Ok(self
+            .client(&options.access, &options.stream, options.client_retry, None)
+            .await?)
+    }
+
+    /// What this process's writers of a sink's stream know of it together.
+    pub(crate) fn sink_stream(&self, config: &SinkConfig) -> Arc<SinkStream> {
+        let (stream, access) = (&config.options.stream, &config.options.access);
+        let name = stream.arn.as_ref().unwrap_or(&stream.name).clone();
+        let key: SinkKey = (self.properties().complete(access), name);
+        self.inner.sinks.of(key)
+    }
+
+    async fn client(
+        &self,
+        access: &AccessOptions,
+        stream: &StreamId,
+        retry: RetryOptions,
+        fetch_interval: Option<Duration>,
+    ) -> Result<Arc<AwsKinesis>> {
+        let key = StreamKey {
+            access: self.properties().complete(access),
+            stream: stream.clone(),
+            retry,
+            fetch_interval,
+        };
+        let mut clients = self.inner.clients.lock().await;
+        if let Some(client) = clients.streams.get(&key) {
+            return Ok(client);
+        }
+        let connection = match clients.connections.get(&key.access) {
+            Some(connection) => connection,
+            None => {
+                let connection = Arc::new(Connection::open(&key.access).await?);
+                clients.connections.put(key.access.clone(), connection.clone());
+                connection
+            }
+        };
+        let client = AwsKinesis::on(connection, stream.clone(), retry);
+        let client = Arc::new(match fetch_interval {
+            Some(interval) => client.with_fetch_interval(interval),
+            None => client,
+        });
+        clients.streams.put(key, client.clone());
+        Ok(client)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(account: &str) -> SinkConfig {
+        let json = serde_json::json!({"version": 1, "options": {
+            "kinesis.streamName": "events",
+            "kinesis.region": "us-east-1",
+            "kinesis.stsRoleArn": format!("arn:aws:iam::{account}:role/writer"),
+            "kinesis.stsSessionName": "writer",
+        }});
+        SinkConfig::parse(&json.to_string()).expect("a configuration")
+    }
+
+    #[test]
+    fn a_stream_of_another_account_says_nothing_of_one_with_the_same_name() {
+        let engine = Engine::new();
+        let stream = |account| engine.sink_stream(&config(account));
+        let (one, other) = (stream("111111111111"), stream("222222222222"));
+        assert!(
+            Arc::ptr_eq(&one, &stream("111111111111")),
+            "writers of one stream share it"
+        );
+        assert!(!Arc::ptr_eq(&one, &other));
+    }
+}
