@@ -63,7 +63,7 @@ class WriterBoundarySuite extends BoundarySuite {
       writer.write(text("small again"), Array[Byte](8), null, null)
       writer.flush()
       val metrics = writer.metrics()
-      assert(metrics.contains(s"""{"bytes":$size,"hash":null,"key":"huge","sum":$size}"""))
+      assert(metrics.contains(s"""{"bytes":$size,"hash":null,"key":"huge","stream":null,"sum":$size}"""))
       assert(metrics.contains(""""records":3"""))
       assert(metrics.contains(""""key":"small again""""))
     }
