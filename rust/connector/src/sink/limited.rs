@@ -10,7 +10,7 @@ use super::fake::{Change, FakeStream, Model, SHARD};
 use super::tests::records;
 use super::{SinkFacts, SinkStream, StreamWriter, WriterSettings};
 use crate::config::SinkConfig;
-use crate::options::{self, SinkOrdering};
+use crate::options;
 
 /// The writer's part of the options' defaults.
 fn defaults() -> WriterSettings {
@@ -49,10 +49,9 @@ async fn written(
         let shared = Arc::<SinkStream>::default();
         for task in 0..tasks {
             let (stream, shared) = (Arc::<FakeStream>::clone(&stream), Arc::clone(&shared));
-            let settings = settings.clone();
             let first = (process * tasks + task) * rows;
             writing.push(tokio::spawn(async move {
-                let writer = StreamWriter::sharing(stream, settings, shared).unwrap();
+                let writer = StreamWriter::sharing(stream, defaults(), shared).unwrap();
                 for chunk in records(first..first + rows).chunks(100) {
                     writer.write(chunk.to_vec()).await?;
                 }
@@ -153,19 +152,5 @@ async fn a_shard_that_changes_is_driven_at_what_it_takes_then() {
             let Outcome { time, .. } = written(stream, processes, tasks, rows, least).await;
             assert!(time < 1.2, "{time}");
         }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn order_costs_a_shard_at_its_limit_nothing_where_keys_are_many() {
-    for (model, processes) in [(Model::Windows, 1), (Model::Bucket, 1), (Model::Windows, 4)] {
-        let settings = WriterSettings {
-            ordering: SinkOrdering::Key,
-            ..defaults()
-        };
-        let least = (processes * 16 * 150) as f64 / 20.0 - 1.0;
-        let stream = FakeStream::limited(model, 20);
-        let Outcome { time, .. } = written_with(settings, stream, processes, 16, 150, least).await;
-        assert!(time < 1.2, "{time}");
     }
 }
