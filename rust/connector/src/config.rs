@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{self, ProviderClass, SinkOptions, SourceOptions, StreamId};
-use crate::sink::SinkFacts;
+use crate::options::{self, ProviderClass, SourceOptions};
 
 /// The version of the configuration that this library reads.
 const VERSION: u32 = 1;
@@ -62,65 +61,7 @@ impl SourceConfig {
     }
 }
 
-/// A sink as the JVM side configures it.
-#[derive(Clone, Debug)]
-pub struct SinkConfig {
-    /// The user's options.
-    pub options: SinkOptions,
-    /// What the driver found out of the streams.
-    pub facts: SinkFacts,
-}
-
-impl SinkConfig {
-    /// Reads `{"version":1,"options":{…},"facts":{…}}`; without facts nothing is known of the streams.
-    pub fn parse(json: &str) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct SinkJson {
-            version: u32,
-            options: BTreeMap<String, String>,
-            #[serde(default)]
-            facts: SinkFacts,
-        }
-        let parsed: SinkJson = serde_json::from_str(json).map_err(|error| malformed(&error))?;
-        check_version(parsed.version)?;
-        let options = options::sink(&parsed.options)?.options;
-        Ok(Self {
-            options,
-            facts: parsed.facts,
-        })
-    }
-
-    /// The sink of a single stream, of this name.
-    pub(crate) fn of_stream(&self, name: &str) -> Self {
-        let mut options = self.options.clone();
-        options.row_streams = None;
-        if name == options.stream.name {
-            return Self {
-                options,
-                facts: self.facts.clone(),
-            };
-        }
-        options.stream = StreamId {
-            name: name.to_owned(),
-            arn: None,
-        };
-        let stream = self.facts.named.get(name).cloned().unwrap_or_default();
-        Self {
-            options,
-            facts: SinkFacts {
-                stream,
-                ..SinkFacts::default()
-            },
-        }
-    }
-
-    /// The class of the job that gives credentials, if the options name one.
-    pub fn provider(&mut self) -> Option<&mut ProviderClass> {
-        self.options.access.provider.as_mut()
-    }
-}
-
-fn malformed(error: &serde_json::Error) -> Error {
+pub(crate) fn malformed(error: &serde_json::Error) -> Error {
     // The parser's own words could quote a value.
     let place = format!("line {}, column {}", error.line(), error.column());
     Error::new(
@@ -129,7 +70,7 @@ fn malformed(error: &serde_json::Error) -> Error {
     )
 }
 
-fn check_version(version: u32) -> Result<()> {
+pub(crate) fn check_version(version: u32) -> Result<()> {
     if version == VERSION {
         return Ok(());
     }

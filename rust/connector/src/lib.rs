@@ -17,6 +17,7 @@ pub mod sink;
 pub mod storage;
 pub mod stream;
 
-pub use config::{SinkConfig, SourceConfig};
+pub use config::SourceConfig;
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
+pub use sink::SinkConfig;

@@ -41,8 +41,8 @@ use crate::guard::export;
 
 /// Changes with every change of the native methods or of what they mean. The Java side has the same number,
 /// and refuses a library with another one.
-const ABI_VERSION: jint = 7;
-// [`sparkkinesis_abi_7`] is named after it.
+const ABI_VERSION: jint = 8;
+// [`sparkkinesis_abi_8`] is named after it.
 
 /// Called by the JVM when it loads the library, with the class loader of the class that loads it: the one
 /// moment at which the connector's own classes can be found from here. A failure is kept, and reported by
@@ -71,7 +71,7 @@ pub unsafe extern "system" fn JNI_OnLoad(vm: *mut jni::sys::JavaVM, _reserved: *
 
 /// Tells which interface version a file has without loading it, by its name, which is in the file's table of symbols.
 #[unsafe(no_mangle)]
-pub extern "C" fn sparkkinesis_abi_7() -> jint {
+pub extern "C" fn sparkkinesis_abi_8() -> jint {
     ABI_VERSION
 }
 

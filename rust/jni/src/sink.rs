@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use jni::objects::{JClass, JObjectArray, JString};
 use jni::sys::{jint, jlong};
 use kinesis_connector::SinkConfig;
-use kinesis_connector::sink::{metrics_together, sink_facts};
+use kinesis_connector::sink::metrics_together;
 
 use crate::errors::{internal, invalid_argument};
 use crate::guard::export;
@@ -47,7 +47,7 @@ export! {
         let handle = TABLE.get::<FactsHandle>(handle)?;
         let facts = handle.pending.drive(runtime::get()?, "the look at the streams", wait_of(wait), || {
             let (engine, config) = (runtime::engine()?, handle.config.clone());
-            Ok(async move { sink_facts(engine, &config).await })
+            Ok(async move { engine.sink_facts(&config).await })
         })?;
         let Some(facts) = facts else { return Ok(status::AGAIN) };
         let facts = serde_json::to_string(&facts).map_err(|error| internal(format!("facts: {error}")))?;

@@ -58,7 +58,7 @@ fn open(env: &mut Env<'_>, config: &str) -> errors::Result<Arc<dyn Writes>> {
     }
     let mut config = SinkConfig::parse(config)?;
     credentials::bind(env, config.provider())?;
-    Ok(Arc::new(TaskWriter::open(runtime::engine()?, config)))
+    Ok(Arc::new(runtime::engine()?.open_task_writer(config)))
 }
 
 /// Copies the filled part of a direct buffer: Java goes on writing to it while the records wait here.

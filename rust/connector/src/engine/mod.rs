@@ -10,13 +10,13 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use crate::claims::{self, ClaimStore, StoreClients};
-use crate::config::{SinkConfig, SourceConfig};
+use crate::config::SourceConfig;
 use crate::error::Result;
 use crate::options::{AccessOptions, RetryOptions, StreamId};
 use crate::read::FeedRegistry;
 use crate::recent::Recent;
 use crate::service::{AwsKinesis, Connection, FanOutApi, KinesisApi, SystemProperties};
-use crate::sink::{SinkKey, SinkStream, SinkStreams};
+use crate::sink::SinkStreams;
 use crate::storage::FileSystem;
 
 /// Marks of drivers of which a process remembers that it saw them; looking again costs one read.
@@ -158,22 +158,6 @@ impl Engine {
         .await
     }
 
-    /// The client of a sink, made when first asked for.
-    pub(crate) async fn sink_client(&self, config: &SinkConfig) -> Result<Arc<dyn KinesisApi>> {
-        let options = &config.options;
-        Ok(self
-            .client(&options.access, &options.stream, options.client_retry, None)
-            .await?)
-    }
-
-    /// What this process's writers of a sink's stream know of it together.
-    pub(crate) fn sink_stream(&self, config: &SinkConfig) -> Arc<SinkStream> {
-        let (stream, access) = (&config.options.stream, &config.options.access);
-        let name = stream.arn.as_ref().unwrap_or(&stream.name).clone();
-        let key: SinkKey = (self.properties().complete(access), name);
-        self.inner.sinks.of(key)
-    }
-
     async fn client(
         &self,
         access: &AccessOptions,
@@ -212,6 +196,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::{SinkConfig, SinkHost};
 
     fn config(account: &str) -> SinkConfig {
         let json = serde_json::json!({"version": 1, "options": {

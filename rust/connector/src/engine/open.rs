@@ -1,12 +1,18 @@
-//! From a configuration to a planner or a reader.
+//! From a configuration to a planner, a reader or a writer.
 
 use std::sync::Arc;
+
+use async_trait::async_trait;
 
 use super::Engine;
 use crate::config::SourceConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Planner, batch_read_tasks};
 use crate::read::{ReaderParts, ShardReader, TaskPlan};
+use crate::service::KinesisApi;
+use crate::sink::{
+    self, SinkConfig, SinkFacts, SinkHost, SinkKey, SinkStream, StreamFacts, StreamWriter, TaskWriter,
+};
 use crate::storage::FileSystem;
 
 impl Engine {
@@ -64,5 +70,42 @@ impl Engine {
             })
         };
         Ok(ShardReader::start(plan, &options, self.feeds(), parts))
+    }
+
+    /// Opens the writer of a task, without I/O.
+    pub fn open_task_writer(&self, config: SinkConfig) -> TaskWriter {
+        TaskWriter::open(Arc::new(self.clone()), config)
+    }
+
+    /// Opens a writer of the configuration's own stream, without I/O. Must run in the runtime.
+    pub fn open_writer(&self, config: SinkConfig) -> Result<StreamWriter> {
+        StreamWriter::open(Arc::new(self.clone()), config)
+    }
+
+    /// What the driver has to know of a sink's streams, asked of the service.
+    pub async fn sink_facts(&self, config: &SinkConfig) -> Result<SinkFacts> {
+        sink::sink_facts(self, config).await
+    }
+
+    /// The same of the configuration's own stream.
+    pub async fn stream_facts(&self, config: &SinkConfig) -> Result<StreamFacts> {
+        sink::stream_facts(self, config).await
+    }
+}
+
+#[async_trait]
+impl SinkHost for Engine {
+    async fn sink_client(&self, config: &SinkConfig) -> Result<Arc<dyn KinesisApi>> {
+        let options = &config.options;
+        Ok(self
+            .client(&options.access, &options.stream, options.client_retry, None)
+            .await?)
+    }
+
+    fn sink_stream(&self, config: &SinkConfig) -> Arc<SinkStream> {
+        let (stream, access) = (&config.options.stream, &config.options.access);
+        let name = stream.arn.as_ref().unwrap_or(&stream.name).clone();
+        let key: SinkKey = (self.properties().complete(access), name);
+        self.inner.sinks.of(key)
     }
 }

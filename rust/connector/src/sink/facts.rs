@@ -8,8 +8,7 @@ use futures_util::future::{try_join, try_join_all};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::config::SinkConfig;
-use crate::engine::Engine;
+use super::{SinkConfig, SinkHost};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SinkOrdering;
 use crate::service::StreamSummary;
@@ -68,15 +67,15 @@ impl Remembered {
 }
 
 /// Asks the service for all streams of a sink, each as [`stream_facts`] does.
-pub async fn sink_facts(engine: &Engine, config: &SinkConfig) -> Result<SinkFacts> {
+pub(crate) async fn sink_facts(host: &dyn SinkHost, config: &SinkConfig) -> Result<SinkFacts> {
     let options = &config.options;
     let others = options.row_streams.iter().flat_map(|streams| &streams.names);
     let others = others.filter(|name| **name != options.stream.name);
     let others = others.map(|name| async move {
-        let facts = stream_facts(engine, &config.of_stream(name)).await?;
+        let facts = stream_facts(host, &config.of_stream(name)).await?;
         Ok((name.clone(), facts))
     });
-    let (stream, named) = try_join(stream_facts(engine, config), try_join_all(others)).await?;
+    let (stream, named) = try_join(stream_facts(host, config), try_join_all(others)).await?;
     let named = BTreeMap::from_iter(named);
     let keyless = std::iter::once(&stream)
         .chain(named.values())
@@ -92,12 +91,12 @@ pub async fn sink_facts(engine: &Engine, config: &SinkConfig) -> Result<SinkFact
 ///
 /// A stream that doesn't exist is an error, and so is an option that the stream makes impossible. That the driver may not
 /// ask, or gets no answer, is none: the tasks have a say of their own.
-pub async fn stream_facts(engine: &Engine, config: &SinkConfig) -> Result<StreamFacts> {
-    let shared = engine.sink_stream(config);
+pub(crate) async fn stream_facts(host: &dyn SinkHost, config: &SinkConfig) -> Result<StreamFacts> {
+    let shared = host.sink_stream(config);
     let facts = match shared.facts.get() {
         Some(facts) => facts,
         None => {
-            let facts = asked(engine, config).await?;
+            let facts = asked(host, config).await?;
             shared.facts.set(facts.clone());
             facts
         }
@@ -117,9 +116,9 @@ pub async fn stream_facts(engine: &Engine, config: &SinkConfig) -> Result<Stream
     Ok(facts)
 }
 
-async fn asked(engine: &Engine, config: &SinkConfig) -> Result<StreamFacts> {
+async fn asked(host: &dyn SinkHost, config: &SinkConfig) -> Result<StreamFacts> {
     let stream = &config.options.stream.name;
-    let asking = async { engine.sink_client(config).await?.describe_stream().await };
+    let asking = async { host.sink_client(config).await?.describe_stream().await };
     match tokio::time::timeout(PATIENCE, asking).await {
         Ok(Ok(summary)) => Ok(summary.into()),
         Ok(Err(error)) if error.kind() == ErrorKind::NotFound => Err(error),

@@ -21,10 +21,11 @@ const LATELY: Duration = Duration::from_secs(4);
 /// Answers within this time are remembered as one.
 const GRAIN: Duration = Duration::from_millis(100);
 
-/// Of a second's worth: what goes at once, and what may be saved up. Fewer entries than these are not worth a request.
+/// Of a second's worth: what goes at once, and what may be saved up. A shard of large records takes one or two a second:
+/// what waited for more would miss its share of some of them.
 const PORTION: f64 = 0.25;
 const SAVED: f64 = 0.5;
-const FEWEST: f64 = 5.0;
+const FEWEST: f64 = 1.0;
 
 /// A shard is at its limit once it refused so many entries in a second. Fewer may be chance.
 const MANY: usize = 20;
@@ -96,6 +97,14 @@ impl Gates {
     /// Takes in what became of an answer's entries.
     pub(super) fn learn(&self, tally: &Tally) {
         let now = Instant::now();
+        let nameless = ShardId::from("");
+        if !tally.shards.contains_key(&nameless) {
+            // What an entry that is accepted says of refusals that name no shard.
+            let known = self.lock().get(&nameless).cloned();
+            if let Some(gate) = known {
+                gate.lock().learn(tally.accepted, 0, now);
+            }
+        }
         for (shard, counts) in &tally.shards {
             // Entries of a shard that isn't named are accepted by any.
             let accepted = match is_named(shard) {
@@ -221,6 +230,10 @@ impl Rate {
 
     fn learn(&mut self, accepted: usize, refused: usize, now: Instant) {
         self.forget_before(now);
+        if self.recent.is_empty() {
+            // Nothing was sent for a while, so that the time until now says nothing of what the shard takes.
+            self.since = now;
+        }
         if accepted > 0 {
             self.last_accepted = Some(now);
             self.accepted += accepted;
@@ -235,6 +248,7 @@ impl Rate {
         if !self.is_limited(now) {
             // What was saved up in better times is not to be spent now.
             (self.tokens, self.filled) = (0.0, now);
+            self.at_limit = false;
         }
         if now - self.counted >= Duration::from_secs(1) {
             (self.counted, self.refused) = (now, 0);
@@ -333,6 +347,33 @@ mod tests {
         tokio::time::advance(OVER).await;
         assert!(!gate.is_limited());
         assert_eq!(gate.admit(500).await, 500);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_of_long_ago_says_nothing_of_a_refusal_by_chance() {
+        let (gates, gate) = gate(100, 400);
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        let mut tally = Tally::default();
+        (0..100).for_each(|_| tally.accepted(&named("shardId-1")));
+        tally.throttled("shard shardId-1");
+        gates.learn(&tally);
+        assert!(!gate.is_limited());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_that_name_no_shard_are_paced_by_what_any_accepts() {
+        let (gates, mut tally) = (Gates::default(), Tally::default());
+        (0..100).for_each(|_| tally.accepted(&named("shardId-1")));
+        (0..100).for_each(|_| drop(tally.throttled("slow down")));
+        gates.learn(&tally);
+        let gate = gates.of(&named(""));
+        for _ in 0..4 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            let mut tally = Tally::default();
+            (0..100).for_each(|_| tally.accepted(&named("shardId-1")));
+            gates.learn(&tally);
+        }
+        assert!(gate.lock().per_second(Instant::now()) > 100.0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::SinkConfig;
 use super::fake::{Change, FakeStream, Model, SHARD};
 use super::tests::records;
 use super::{SinkFacts, SinkStream, StreamWriter, WriterSettings};
-use crate::config::SinkConfig;
 use crate::options;
 
 /// The writer's part of the options' defaults.
@@ -43,6 +44,18 @@ async fn written(
     rows: usize,
     least: f64,
 ) -> Outcome {
+    written_of(None, stream, processes, tasks, rows, least).await
+}
+
+/// The same with rows of so many bytes.
+async fn written_of(
+    size: Option<usize>,
+    stream: Arc<FakeStream>,
+    processes: usize,
+    tasks: usize,
+    rows: usize,
+    least: f64,
+) -> Outcome {
     let start = Instant::now();
     let mut writing = Vec::new();
     for process in 0..processes {
@@ -50,9 +63,14 @@ async fn written(
         for task in 0..tasks {
             let (stream, shared) = (Arc::<FakeStream>::clone(&stream), Arc::clone(&shared));
             let first = (process * tasks + task) * rows;
+            let data = size.map(|bytes| Bytes::from(vec![0; bytes]));
             writing.push(tokio::spawn(async move {
                 let writer = StreamWriter::sharing(stream, defaults(), shared).unwrap();
-                for chunk in records(first..first + rows).chunks(100) {
+                let mut rows = records(first..first + rows);
+                if let Some(data) = data {
+                    rows.iter_mut().for_each(|row| row.data = data.clone());
+                }
+                for chunk in rows.chunks(100) {
                     writer.write(chunk.to_vec()).await?;
                 }
                 writer.flush().await
@@ -122,6 +140,19 @@ async fn a_shard_is_driven_at_its_limit_whoever_writes() {
                 time < 1.2 && sends < most_sends && refused < most_refused,
                 "{time} {sends} {refused}"
             );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_of_large_records_is_driven_at_its_limit() {
+    for model in [Model::Windows, Model::Bucket] {
+        for (per_second, rows) in [(1, 20), (2, 40), (4, 60)] {
+            let stream = FakeStream::limited(model, per_second);
+            let least = (16 * rows) as f64 / f64::from(per_second) - 1.0;
+            let size = Some(1 << 19);
+            let Outcome { time, .. } = written_of(size, stream, 1, 16, rows, least).await;
+            assert!(time < 1.1, "{model:?} {per_second}/s: {time}");
         }
     }
 }

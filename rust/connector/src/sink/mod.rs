@@ -2,6 +2,7 @@
 
 mod astray;
 mod batch;
+mod config;
 mod connect;
 mod facts;
 mod gate;
@@ -34,7 +35,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use batch::{MAX_ENTRIES, MAX_REQUEST_BYTES, counted_bytes};
-pub use facts::{SinkFacts, StreamFacts, sink_facts, stream_facts};
+pub use config::SinkConfig;
+pub(crate) use connect::SinkHost;
+pub use facts::{SinkFacts, StreamFacts};
+pub(crate) use facts::{sink_facts, stream_facts};
 pub use metrics::{WriterMetrics, metrics_together};
 pub use task::{SinkRow, TaskWriter};
 pub use writer::WriterSettings;
@@ -42,8 +46,6 @@ pub use writer::WriterSettings;
 use connect::Connection;
 pub(crate) use progress::{SinkKey, SinkStream, SinkStreams};
 
-use crate::config::SinkConfig;
-use crate::engine::Engine;
 use crate::error::Result;
 use crate::service::{KinesisApi, PutEntry};
 
@@ -95,10 +97,10 @@ pub struct StreamWriter {
 impl StreamWriter {
     /// Opens a writer, without I/O: the first request makes the client, and fails the writer if it can't. Must run
     /// in the runtime.
-    pub fn open(engine: &Engine, config: SinkConfig) -> Result<Self> {
+    pub(crate) fn open(host: Arc<dyn SinkHost>, config: SinkConfig) -> Result<Self> {
         let settings = WriterSettings::of(&config);
-        let shared = engine.sink_stream(&config);
-        let connection = Connection::on_demand(engine.clone(), config);
+        let shared = host.sink_stream(&config);
+        let connection = Connection::on_demand(host, config);
         Ok(Self {
             writer: writer::Writer::start(connection, settings, shared, Arc::default())?,
         })

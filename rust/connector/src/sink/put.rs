@@ -103,7 +103,7 @@ impl Putter {
         let total = pending.len();
         let mut waits = Waits::new(&self.retry);
         let mut failing = None::<(Instant, Failure)>;
-        let mut in_line = false;
+        let (mut in_line, mut last_try) = (false, false);
         let mut put_apart = Vec::new();
         loop {
             let round = tokio::select! {
@@ -115,6 +115,16 @@ impl Putter {
             let sent = round.map(|round| round.take(&mut pending, self.ordering));
             let (mut sent, failure) = match (sent, failing.take()) {
                 (Some(sent), failure) => (sent, failure),
+                // Not given up for what this process's own gates held back: the stream has the last word.
+                (None, failure @ Some(_))
+                    if !last_try && pending.iter().any(|entry| limited(entry).is_some()) =>
+                {
+                    last_try = true;
+                    (
+                        Round::past_gates(waits.most()).take(&mut pending, self.ordering),
+                        failure,
+                    )
+                }
                 (None, Some((_, failure))) => return Err(self.give_up(pending.len(), total, failure)),
                 (None, None) => continue,
             };
@@ -142,6 +152,7 @@ impl Putter {
             let failed = sent.len();
             if failed < count {
                 self.shared.progress.accepted();
+                last_try = false;
             }
             match self.ordering {
                 // To the end with those that failed: they may all be of a shard that takes none for long.

@@ -48,6 +48,14 @@ impl Round {
         round
     }
 
+    /// So many entries may go, of whatever shard.
+    pub(super) fn past_gates(free: usize) -> Self {
+        Self {
+            free,
+            gates: Vec::new(),
+        }
+    }
+
     /// Takes what goes, and leaves the rest: no more bytes than a request may have.
     pub(super) fn take(mut self, pending: &mut Vec<Outgoing>, ordering: SinkOrdering) -> Vec<Outgoing> {
         match ordering {

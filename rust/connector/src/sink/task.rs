@@ -14,9 +14,7 @@ use super::batch::MAX_REQUEST_BYTES;
 use super::connect::Connection;
 use super::shared_waits::SharedWaits;
 use super::writer::Writer;
-use super::{SinkRecord, WriterMetrics, WriterSettings};
-use crate::config::SinkConfig;
-use crate::engine::Engine;
+use super::{SinkConfig, SinkHost, SinkRecord, WriterMetrics, WriterSettings};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A row to write.
@@ -36,7 +34,7 @@ pub struct SinkRow {
 ///
 /// The first failure, of whatever stream, ends the writing to all of them. Dropping the writer ends everything at once.
 pub struct TaskWriter {
-    engine: Engine,
+    host: Arc<dyn SinkHost>,
     config: SinkConfig,
     writers: Mutex<BTreeMap<String, Arc<Writer>>>,
     waits: Arc<SharedWaits>,
@@ -47,9 +45,9 @@ pub struct TaskWriter {
 
 impl TaskWriter {
     /// Opens a writer, without I/O: the first row of a stream makes its client, and fails the writer if it can't.
-    pub fn open(engine: &Engine, config: SinkConfig) -> Self {
+    pub(crate) fn open(host: Arc<dyn SinkHost>, config: SinkConfig) -> Self {
         Self {
-            engine: engine.clone(),
+            host,
             config,
             writers: Mutex::default(),
             waits: Arc::default(),
@@ -181,8 +179,8 @@ impl TaskWriter {
             Entry::Vacant(place) => {
                 let config = self.config.of_stream(stream);
                 let settings = WriterSettings::of(&config);
-                let shared = self.engine.sink_stream(&config);
-                let connection = Connection::on_demand(self.engine.clone(), config);
+                let shared = self.host.sink_stream(&config);
+                let connection = Connection::on_demand(self.host.clone(), config);
                 let writer = Writer::start(connection, settings, shared, Arc::clone(&self.waits))?;
                 Arc::clone(place.insert(writer))
             }

@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::SinkConfig;
 use super::connect::Connection;
 use super::metrics::Latencies;
 use super::outgoing::Outgoing;
@@ -17,7 +18,6 @@ use super::shared_waits::SharedWaits;
 use super::validate::validate;
 use super::waiting::Waiting;
 use super::{SinkRecord, WriterMetrics};
-use crate::config::SinkConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{RetryOptions, SinkOrdering};
 use crate::service::RequestCounters;

@@ -14,7 +14,7 @@ use kinesis_connector::claims::{Claim, ClaimKey, ClaimStore, PutResult};
 use kinesis_connector::options::{
     GivenCredentials, GivesCredentials, S3Location, Secret, SourceOptions, StaticKeys,
 };
-use kinesis_connector::sink::{SinkRecord, StreamWriter};
+use kinesis_connector::sink::SinkRecord;
 use kinesis_connector::{Engine, Error, ErrorKind, SinkConfig, SourceConfig};
 use serde_json::json;
 
@@ -184,7 +184,9 @@ async fn try_write(world: &World, rows: usize, more: &[(&str, &str)]) -> Result<
     ]);
     options.extend(more.iter().copied());
     let config = SinkConfig::parse(&json!({"version": 1, "options": options}).to_string());
-    let writer = StreamWriter::open(&Engine::new(), config.expect("options")).expect("a writer");
+    let writer = Engine::new()
+        .open_writer(config.expect("options"))
+        .expect("a writer");
     let records = (0..rows)
         .map(|row| SinkRecord {
             partition_key: Some("k".into()),

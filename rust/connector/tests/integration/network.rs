@@ -9,7 +9,6 @@ use kinesis_connector::claims::backends::dynamodb::DynamoDbStore;
 use kinesis_connector::claims::backends::s3::S3Store;
 use kinesis_connector::claims::{ClaimKey, ClaimStore};
 use kinesis_connector::options::S3Location;
-use kinesis_connector::sink::StreamWriter;
 use kinesis_connector::{Engine, Error, ErrorKind, SinkConfig};
 use kinesis_sandbox::{Sandbox, SandboxConfig};
 use serde_json::json;
@@ -523,7 +522,7 @@ async fn a_proxy_that_refuses_is_told_with_its_options() {
         .map(|(key, value)| (key.to_owned(), value.to_owned())),
     );
     let config = SinkConfig::parse(&json!({"version": 1, "options": of_sink}).to_string()).expect("options");
-    let writer = StreamWriter::open(&Engine::new(), config).expect("a writer");
+    let writer = Engine::new().open_writer(config).expect("a writer");
     let record = kinesis_connector::sink::SinkRecord {
         partition_key: Some("k".into()),
         data: "d".into(),

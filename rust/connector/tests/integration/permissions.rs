@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::support::policies::{allowed, allowed_of};
 use crate::support::stub::Stub;
 use crate::support::{FAN_OUT, NAMED, STREAM, World, assert_exact};
-use kinesis_connector::sink::{SinkRecord, StreamWriter};
+use kinesis_connector::sink::SinkRecord;
 use kinesis_connector::{Engine, Error, ErrorKind, Result, SinkConfig};
 use serde_json::json;
 
@@ -70,7 +70,7 @@ async fn write(world: &World) -> Result<()> {
         ONCE,
     ]);
     let config = SinkConfig::parse(&json!({"version": 1, "options": options}).to_string()).expect("options");
-    let writer = StreamWriter::open(&Engine::new(), config).expect("a writer");
+    let writer = Engine::new().open_writer(config).expect("a writer");
     let record = SinkRecord {
         partition_key: Some("k".into()),
         data: "d".into(),

@@ -65,7 +65,7 @@ impl World {
         ]);
         all.extend(options.iter().copied());
         let config = SinkConfig::parse(&json!({ "version": 1, "options": all }).to_string()).unwrap();
-        StreamWriter::open(&Engine::new(), config).unwrap()
+        Engine::new().open_writer(config).unwrap()
     }
 
     /// All records of the stream: partition key and data, by shard.

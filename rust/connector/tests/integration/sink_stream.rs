@@ -3,7 +3,7 @@
 use crate::support::written::{Written, write_all};
 use crate::support::{STREAM, World};
 use bytes::Bytes;
-use kinesis_connector::sink::{SinkRecord, StreamFacts, StreamWriter, stream_facts};
+use kinesis_connector::sink::{SinkRecord, StreamFacts, StreamWriter};
 use kinesis_connector::{Engine, ErrorKind, SinkConfig};
 use kinesis_sandbox::{ErrorCode, Fault, Operation, Schedule};
 use serde_json::{Value, json};
@@ -32,8 +32,10 @@ fn nothing_known(world: &World, stream: &str) -> SinkConfig {
 /// As a job writes: the driver asks, its tasks are told.
 async fn writer(world: &World, engine: &Engine, options: Value) -> StreamWriter {
     let asking = config(world, STREAM, options.clone(), &StreamFacts::default());
-    let facts = stream_facts(engine, &asking).await.expect("facts");
-    StreamWriter::open(engine, config(world, STREAM, options, &facts)).expect("opened")
+    let facts = engine.stream_facts(&asking).await.expect("facts");
+    engine
+        .open_writer(config(world, STREAM, options, &facts))
+        .expect("opened")
 }
 
 fn row(key: Option<&str>, size: usize) -> SinkRecord {
@@ -48,7 +50,8 @@ fn row(key: Option<&str>, size: usize) -> SinkRecord {
 async fn a_missing_stream_is_an_error_before_any_row() {
     let world = World::with_shards(1).await;
     let engine = Engine::new();
-    let error = stream_facts(&engine, &nothing_known(&world, "nowhere"))
+    let error = engine
+        .stream_facts(&nothing_known(&world, "nowhere"))
         .await
         .expect_err("there is none");
     assert_eq!(error.kind(), ErrorKind::NotFound);
@@ -73,7 +76,7 @@ async fn a_stream_that_may_not_be_described_is_written_to_all_the_same() {
         .expect_err("too large");
     assert_eq!(error.kind(), ErrorKind::InvalidRow);
     let config = nothing_known(&world, STREAM);
-    stream_facts(&engine, &config).await.expect("facts");
+    engine.stream_facts(&config).await.expect("facts");
     assert_eq!(
         world.calls("DescribeStreamSummary"),
         1,
@@ -152,7 +155,7 @@ async fn order_that_the_stream_does_not_keep_is_refused() {
     world.knobs(json!({"auto_distribution": true}));
     let options = json!({"kinesis.sink.ordering": "key"});
     let config = config(&world, STREAM, options, &StreamFacts::default());
-    let error = stream_facts(&Engine::new(), &config).await.expect_err("no order");
+    let error = Engine::new().stream_facts(&config).await.expect_err("no order");
     assert_eq!(error.kind(), ErrorKind::InvalidOption);
     assert!(error.message().contains("AUTO record distribution"), "{error}");
 }

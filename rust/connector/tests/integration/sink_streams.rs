@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::support::{STREAM, World};
 use bytes::Bytes;
-use kinesis_connector::sink::{SinkRecord, SinkRow, TaskWriter, sink_facts};
+use kinesis_connector::sink::{SinkRecord, SinkRow, TaskWriter};
 use kinesis_connector::{Engine, Error, ErrorKind, SinkConfig};
 use kinesis_sandbox::{ErrorCode, Schedule};
 use serde_json::{Value, json};
@@ -48,9 +48,9 @@ fn parsed(config: &Value) -> SinkConfig {
 /// As a job writes: the driver asks, its tasks are told.
 async fn writer(world: &World, options: Value) -> TaskWriter {
     let (engine, mut config) = (Engine::new(), asking(world, options));
-    let facts = sink_facts(&engine, &parsed(&config)).await.expect("facts");
+    let facts = engine.sink_facts(&parsed(&config)).await.expect("facts");
     config["facts"] = json!(facts);
-    TaskWriter::open(&engine, parsed(&config))
+    engine.open_task_writer(parsed(&config))
 }
 
 fn row(stream: Option<&str>, key: Option<&str>, data: impl Into<Bytes>) -> SinkRow {
@@ -171,7 +171,8 @@ async fn a_row_names_no_stream_where_no_option_allows_it() {
 async fn every_stream_is_asked_for_at_the_start_and_keeps_its_own_limits() {
     let world = two_streams().await;
     let missing = asking(&world, json!({"kinesis.sink.allowedStreams": "clicks,nowhere"}));
-    let error = sink_facts(&Engine::new(), &parsed(&missing))
+    let error = Engine::new()
+        .sink_facts(&parsed(&missing))
         .await
         .expect_err("missing");
     assert_eq!(error.kind(), ErrorKind::NotFound);

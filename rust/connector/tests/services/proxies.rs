@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::support::stub::{in_own_process, variable};
 use crate::support::{FAN_OUT, NAMED, STREAM, World, assert_exact, until};
-use kinesis_connector::sink::{SinkRecord, StreamWriter};
+use kinesis_connector::sink::SinkRecord;
 use kinesis_connector::{Engine, SinkConfig};
 use kinesis_sandbox::{Sandbox, SandboxConfig};
 use serde_json::json;
@@ -90,7 +90,7 @@ async fn write(world: &World, options: &[(&str, &str)]) {
     ]);
     all.extend(options.iter().copied());
     let config = SinkConfig::parse(&json!({"version": 1, "options": all}).to_string()).expect("options");
-    let writer = StreamWriter::open(&Engine::new(), config).expect("a writer");
+    let writer = Engine::new().open_writer(config).expect("a writer");
     let records = (0..10).map(|row| SinkRecord {
         partition_key: Some("k".into()),
         data: format!("r{row}").into(),

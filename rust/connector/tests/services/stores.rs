@@ -30,7 +30,7 @@ use kinesis_connector::claims::backends::dynamodb::DynamoDbStore;
 use kinesis_connector::claims::backends::s3::S3Store;
 use kinesis_connector::claims::{ClaimStore, PutResult};
 use kinesis_connector::options::S3Location;
-use kinesis_connector::sink::{SinkRecord, StreamWriter};
+use kinesis_connector::sink::SinkRecord;
 use kinesis_connector::{Engine, ErrorKind, SinkConfig};
 
 const MOTO: &str = "MOTO_ENDPOINT";
@@ -801,7 +801,7 @@ async fn a_stream_of_another_account_is_read_and_written_by_its_role() {
     ]);
     let config = serde_json::json!({"version": 1, "options": options}).to_string();
     let config = SinkConfig::parse(&config).expect("options");
-    let writer = StreamWriter::open(&Engine::new(), config).expect("a writer");
+    let writer = Engine::new().open_writer(config).expect("a writer");
     let records = (0..10).map(|row| SinkRecord {
         partition_key: Some("k".into()),
         data: format!("r{row}").into(),

@@ -70,7 +70,9 @@ impl World {
         ]);
         all.extend(options.iter().copied());
         let config = json!({ "version": 1, "options": all }).to_string();
-        StreamWriter::open(engine, SinkConfig::parse(&config).expect("a configuration")).expect("opened")
+        engine
+            .open_writer(SinkConfig::parse(&config).expect("a configuration"))
+            .expect("opened")
     }
 
     /// All records of the stream, shard by shard, closed ones too.

@@ -64,10 +64,12 @@ private[sparkkinesis] final class KinesisOptions private (
         case e: KinesisConnectorException => throw refusal(e)
       }
     }
-    Json.strings(answer, "warnings").foreach { warning =>
-      if (warned.add(s"$kind $stream $warning")) log.warn(s"$stream: $warning")
-    }
+    Json.strings(answer, "warnings").foreach(warnOnce)
   }
+
+  /** Logs a warning of these options, once in this process. */
+  def warnOnce(warning: String): Unit =
+    if (warned.add(s"$stream $warning")) log.warn(s"$stream: $warning")
 
   /** What a read with these options delivers. Options that aren't those of a read add no column. */
   def readSchema: StructType = {

@@ -13,7 +13,7 @@ final class NativeBridge {
   private NativeBridge() {}
 
   /** Changes with every change of these methods or of what they mean; the library has the same number. */
-  static final int ABI_VERSION = 7;
+  static final int ABI_VERSION = 8;
 
   /** Not done yet: call again with the same arguments. */
   static final int AGAIN = 0;

@@ -24,7 +24,12 @@ private[sparkkinesis] class KinesisWriteBuilder(options: KinesisOptions, schema:
   override def build(): Write = {
     val streams =
       if (options.has(KinesisOptions.AllowedStreams)) StreamColumn.Read(needed = !options.namesStream)
-      else StreamColumn.Refused
+      else StreamColumn.Ignored
+    if (streams == StreamColumn.Ignored && schema.fieldNames.exists(_.equalsIgnoreCase(RecordColumns.StreamName))) {
+      options.warnOnce(
+        s"the rows' column ${RecordColumns.StreamName} is ignored, and all go to this stream: rows may only name " +
+          s"streams that ${KinesisOptions.AllowedStreams} lists")
+    }
     // A schema that no stream could make right is refused before any is asked for.
     RecordColumns.of(schema, keyless = true, streams)
     val facts =

@@ -1,6 +1,5 @@
 package io.sparkkinesis.sink
 
-import io.sparkkinesis.KinesisOptions
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.types._
 import org.apache.spark.unsafe.types.UTF8String
@@ -76,8 +75,8 @@ private[sink] sealed trait StreamColumn
 
 private[sink] object StreamColumn {
 
-  /** Nobody said that rows may name their streams, and to put them elsewhere is wrong if they do. */
-  case object Refused extends StreamColumn
+  /** No option says which streams rows may name: all go to the one that the options name, as in Spark's Kafka sink. */
+  case object Ignored extends StreamColumn
 
   /** Rows name their streams. `needed` if nothing else does. */
   final case class Read(needed: Boolean) extends StreamColumn
@@ -96,7 +95,7 @@ private[sink] object RecordColumns {
   def of(
       schema: StructType,
       keyless: Boolean = false,
-      streams: StreamColumn = StreamColumn.Refused): RecordColumns = {
+      streams: StreamColumn = StreamColumn.Ignored): RecordColumns = {
     val data = required(schema, Data, "string or binary")
     val partitionKey =
       if (keyless) find(schema, PartitionKey) else Some(required(schema, PartitionKey, "string"))
@@ -120,14 +119,7 @@ private[sink] object RecordColumns {
 
   private def streamName(schema: StructType, streams: StreamColumn): Option[Int] = {
     val column = streams match {
-      case StreamColumn.Refused =>
-        schema.fieldNames.find(_.equalsIgnoreCase(StreamName)).foreach { name =>
-          throw new IllegalArgumentException(
-            s"The rows to be written to Kinesis have a column $name, which names the stream of each row. Say with " +
-              s"${KinesisOptions.AllowedStreams} which streams they may name, or drop the column: all rows then go to " +
-              "the stream of kinesis.streamName.")
-        }
-        None
+      case StreamColumn.Ignored => None
       case StreamColumn.Read(needed) =>
         val column = find(schema, StreamName)
         if (column.isEmpty && needed) {
