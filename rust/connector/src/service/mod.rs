@@ -17,6 +17,7 @@ mod patience;
 mod presence;
 mod properties;
 mod retry;
+mod wire;
 
 use std::fmt::Debug;
 use std::sync::Arc;
