@@ -12,6 +12,9 @@ use super::super::columns::{Encryption, RecordColumns};
 /// The member with the records.
 pub(super) const RECORDS: &str = "Records";
 
+/// How deep lists and objects are that are skipped.
+const DEPTH: u8 = 8;
+
 /// A body in two parts.
 pub(super) struct Apart {
     /// The records of the first list of them.
@@ -20,8 +23,8 @@ pub(super) struct Apart {
     pub rest: Vec<u8>,
 }
 
-/// Takes the records out of an object in JSON. None where there are none, or where anything is not quite as the service
-/// writes it: then the codec has to say what the body means, and whether it is one. Of the rest this looks at nothing
+/// Takes the records out of an object in JSON. None where there are none, or where anything is not quite as the
+/// service writes it: then the codec has to say what the body means, and whether it is one. Of the rest this looks at nothing
 /// that it needn't; the codec reads it anyway.
 pub(super) fn take_apart(body: &[u8], codec: &JsonCodec) -> Option<Apart> {
     let mut cursor = Cursor { body, at: 0, codec };
@@ -30,7 +33,7 @@ pub(super) fn take_apart(body: &[u8], codec: &JsonCodec) -> Option<Apart> {
         if cursor.key()? == RECORDS.as_bytes() {
             break;
         }
-        cursor.skip_value()?;
+        cursor.skip_value(DEPTH)?;
         cursor.take(b',')?;
     }
     cursor.peek()?;
@@ -140,13 +143,29 @@ impl<'a> Cursor<'a> {
         .then_some(())
     }
 
-    /// Skips a value that is neither a list nor an object, nor anything that some take for a value and others don't.
-    fn skip_value(&mut self) -> Option<()> {
+    /// Skips a value, unless there is something in it that some take for a value and others don't.
+    fn skip_value(&mut self, depth: u8) -> Option<()> {
         match self.peek()? {
             b'"' => (!self.string()?.escaped).then_some(()),
             b't' => self.literal(b"true"),
             b'f' => self.literal(b"false"),
             b'n' => self.literal(b"null"),
+            open @ (b'[' | b'{') => {
+                let (close, depth) = (open + 2, depth.checked_sub(1)?);
+                self.at += 1;
+                let mut ended = self.takes(close)?;
+                while !ended {
+                    if open == b'{' {
+                        self.key()?;
+                    }
+                    self.skip_value(depth)?;
+                    ended = self.takes(close)?;
+                    if !ended {
+                        self.take(b',')?;
+                    }
+                }
+                Some(())
+            }
             _ => match self.number()? {
                 b"0" => Some(()),
                 [b'1'..=b'9', more @ ..] => more.iter().all(u8::is_ascii_digit).then_some(()),
@@ -215,7 +234,7 @@ impl<'a> Cursor<'a> {
                 }
                 None => {
                     std::str::from_utf8(key).ok()?;
-                    self.skip_value()?;
+                    self.skip_value(DEPTH)?;
                 }
             }
             ended = self.takes(b'}')?;

@@ -6,12 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_kinesis::config::{BehaviorVersion, Config, Region};
-use aws_sdk_kinesis::types::SubscribeToShardEvent;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{
+    ShardIteratorType, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
+};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
+use kinesis_sandbox::{Sandbox, SandboxConfig};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -194,6 +198,79 @@ fn broken_bodies_mean_what_they_mean_to_the_sdk() {
         changes.iter().for_each(|change| change.apply(&mut body));
         is_same(&body, &both)?;
     });
+}
+
+/// The sandbox's answers are the service's, as far as this is concerned.
+#[tokio::test]
+async fn answers_and_events_of_the_sandbox_are_taken_apart() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.expect("it starts");
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(static_credentials(&keys()))
+        .endpoint_url(sandbox.endpoint())
+        .protocol(ColumnsProtocol::new());
+    let client = aws_sdk_kinesis::Client::from_conf(config.build());
+    let created = client.create_stream().stream_name("s").shard_count(1).send();
+    created.await.expect("a stream");
+    let put = client.put_record().stream_name("s").partition_key("k");
+    put.data(Blob::new("data")).send().await.expect("a record");
+    let shard = "shardId-000000000000";
+
+    let iterator = client.get_shard_iterator().stream_name("s").shard_id(shard);
+    let iterator = iterator
+        .shard_iterator_type(ShardIteratorType::TrimHorizon)
+        .send();
+    let iterator = iterator.await.expect("an iterator").shard_iterator;
+    let records = DecodedRecords::default();
+    let answer = client.get_records().set_shard_iterator(iterator).customize();
+    let answer = answer
+        .interceptor(records.clone())
+        .send()
+        .await
+        .expect("an answer");
+    assert!(answer.records().is_empty() && answer.next_shard_iterator().is_some());
+    let found = records.take().expect("taken apart");
+    assert_eq!(
+        (found.len(), found.data(0), found.partition_key(0)),
+        (1, b"data".as_slice(), Some("k"))
+    );
+
+    let stream = client.describe_stream_summary().stream_name("s").send();
+    let stream = stream.await.expect("a stream").stream_description_summary;
+    let arn = stream.expect("a description").stream_arn;
+    let consumer = client
+        .register_stream_consumer()
+        .stream_arn(arn)
+        .consumer_name("c")
+        .send();
+    let consumer = consumer.await.expect("registered").consumer.expect("a consumer");
+    let oldest = StartingPosition::builder()
+        .r#type(ShardIteratorType::TrimHorizon)
+        .build();
+    let subscription = client
+        .subscribe_to_shard()
+        .consumer_arn(consumer.consumer_arn)
+        .shard_id(shard)
+        .starting_position(oldest.expect("a position"))
+        .customize()
+        .config_override(Config::builder().protocol(ColumnsProtocol::of_events(records.clone())));
+    let mut subscription = subscription.send().await.expect("a subscription");
+    let event = subscription
+        .event_stream
+        .recv()
+        .await
+        .expect("an event")
+        .expect("not the end");
+    let SubscribeToShardEventStream::SubscribeToShardEvent(event) = event else {
+        panic!("{event:?}");
+    };
+    assert!(event.records().is_empty() && !event.continuation_sequence_number().is_empty());
+    let found = records.take().expect("taken apart");
+    assert_eq!(
+        (found.len(), found.data(0), found.partition_key(0)),
+        (1, b"data".as_slice(), Some("k"))
+    );
 }
 
 #[test]
