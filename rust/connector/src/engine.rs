@@ -10,7 +10,7 @@ use crate::checkpoint::hadoop::FileSystem;
 use crate::checkpoint::{CheckpointStore, StoreClients};
 use crate::config::{SinkConfig, SourceConfig};
 use crate::error::Result;
-use crate::options::{AccessOptions, RetryOptions, StreamId};
+use crate::options::{AccessOptions, RetryOptions, StreamId, WireProtocol};
 use crate::read::ShardMemory;
 use crate::recent::Recent;
 use crate::service::{AwsKinesis, Connection, FanOutApi, KinesisApi, SystemProperties};
@@ -52,6 +52,7 @@ struct StreamKey {
     stream: StreamId,
     retry: RetryOptions,
     fetch_interval: Option<Duration>,
+    protocol: WireProtocol,
 }
 
 impl Engine {
@@ -156,6 +157,7 @@ impl Engine {
             &options.stream,
             options.client_retry,
             Some(options.fetch_interval),
+            options.protocol,
         )
         .await
     }
@@ -163,8 +165,9 @@ impl Engine {
     /// The client of a sink, made when first asked for.
     pub(crate) async fn sink_client(&self, config: &SinkConfig) -> Result<Arc<dyn KinesisApi>> {
         let options = &config.options;
+        let (stream, retry) = (&options.stream, options.client_retry);
         Ok(self
-            .client(&options.access, &options.stream, options.client_retry, None)
+            .client(&options.access, stream, retry, None, WireProtocol::Json)
             .await?)
     }
 
@@ -182,12 +185,14 @@ impl Engine {
         stream: &StreamId,
         retry: RetryOptions,
         fetch_interval: Option<Duration>,
+        protocol: WireProtocol,
     ) -> Result<Arc<AwsKinesis>> {
         let key = StreamKey {
             access: self.properties().complete(access),
             stream: stream.clone(),
             retry,
             fetch_interval,
+            protocol,
         };
         let mut clients = self.inner.clients.lock().await;
         if let Some(client) = clients.streams.get(&key) {
@@ -201,7 +206,7 @@ impl Engine {
                 connection
             }
         };
-        let client = AwsKinesis::on(connection, stream.clone(), retry);
+        let client = AwsKinesis::on(connection, stream.clone(), retry).with_protocol(protocol);
         let client = Arc::new(match fetch_interval {
             Some(interval) => client.with_fetch_interval(interval),
             None => client,

@@ -24,7 +24,7 @@ use super::retry::{RequestCounters, with_retries, with_retries_unless_throttled}
 use super::wire::{ColumnsProtocol, DecodedRecords};
 use super::{KinesisApi, Page, PutEntry, PutOutcome, ShardFilter, ShardIterator, StreamSummary};
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{AccessOptions, RetryOptions, StreamId};
+use crate::options::{AccessOptions, RetryOptions, StreamId, WireProtocol};
 use crate::stream::{Position, SequenceNumber, Shard, ShardId};
 
 /// Most shards in a page of ListShards (AWS limit 10,000; the service's default is 1,000).
@@ -84,6 +84,7 @@ pub struct AwsKinesis {
     pub(super) own_calls: Arc<RequestCounters>,
     pace: Pace,
     starved: Starved,
+    protocol: WireProtocol,
 }
 
 impl AwsKinesis {
@@ -102,11 +103,17 @@ impl AwsKinesis {
             own_calls: Arc::default(),
             pace: Pace::of_interval(GET_RECORDS_INTERVAL),
             starved: Starved::default(),
+            protocol: WireProtocol::default(),
         }
     }
 
     pub(super) fn client(&self) -> &Client {
         &self.connection.client
+    }
+
+    /// With GetRecords asked and answered in this protocol.
+    pub fn with_protocol(self, protocol: WireProtocol) -> Self {
+        Self { protocol, ..self }
     }
 
     /// With at most as many GetRecords a second and shard as this interval between them makes, and at least the five that
@@ -188,7 +195,7 @@ impl AwsKinesis {
 
     pub(super) async fn get_page(&self, iterator: &ShardIterator, limit: u32) -> Result<Page> {
         let date = AnswerDate::default();
-        let records = DecodedRecords::default();
+        let records = DecodedRecords::of(self.protocol);
         let answer = self
             .client()
             .get_records()

@@ -11,13 +11,15 @@ use aws_smithy_schema::codec::{Codec, DynCodec};
 use aws_smithy_schema::protocol::ClientProtocolInner;
 use aws_smithy_schema::serde::{SerdeError, SerializableStruct, ShapeDeserializer};
 use aws_smithy_schema::{Schema, ShapeId};
+use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::date_time::Format;
 use aws_smithy_types::endpoint::Endpoint;
 use aws_smithy_types::error::metadata::Builder as MetadataBuilder;
 use aws_smithy_types::{BigDecimal, BigInteger, Blob, DateTime, Document};
 
-use super::{DecodedRecords, json};
+use super::{DecodedRecords, cbor, json};
+use crate::options::WireProtocol;
 
 const NAMESPACE: &str = "com.amazonaws.kinesis";
 
@@ -35,7 +37,8 @@ pub(super) fn stock_codec() -> JsonCodec {
     JsonCodec::new(settings.build())
 }
 
-/// Gives the records of answers to [`DecodedRecords`] where there is one, and is the SDK's JSON protocol otherwise.
+/// Gives the records of answers to [`DecodedRecords`] where there is one, in CBOR if it says so, and is the SDK's JSON
+/// protocol otherwise.
 #[derive(Debug)]
 pub(in crate::service) struct ColumnsProtocol {
     stock: AwsJsonRpcProtocol,
@@ -62,6 +65,24 @@ impl ColumnsProtocol {
             ..protocol
         }
     }
+
+    /// Of an answer in CBOR. Its records go where they are wanted.
+    fn decoded_cbor(&self, response: &Response, records: Option<&DecodedRecords>) -> FromCbor {
+        let body = response.body().bytes().unwrap_or_default();
+        let json = match records {
+            // Without a body there is nothing in it, as in JSON.
+            _ if body.is_empty() => Ok(Vec::new()),
+            None => cbor::to_json(body),
+            Some(records) => cbor::take_apart(body).map(|apart| {
+                records.set(Some(apart.records));
+                apart.rest
+            }),
+        };
+        FromCbor {
+            json: json.map_err(|error| format!("not the CBOR that it should be: {error}")),
+            codec: Arc::clone(&self.codec),
+        }
+    }
 }
 
 impl ClientProtocolInner for ColumnsProtocol {
@@ -79,7 +100,20 @@ impl ClientProtocolInner for ColumnsProtocol {
         endpoint: &str,
         cfg: &ConfigBag,
     ) -> Result<Request, SerdeError> {
-        self.stock.serialize_request(input, schema, endpoint, cfg)
+        let mut request = self.stock.serialize_request(input, schema, endpoint, cfg)?;
+        let cbor = cfg
+            .load::<DecodedRecords>()
+            .is_some_and(|records| records.protocol == WireProtocol::Cbor);
+        if cbor && schema.shape_id() == GetRecords::INPUT_SCHEMA.shape_id() {
+            let body = request.body().bytes().and_then(cbor::request);
+            let body = body.ok_or_else(|| SerdeError::unsupported("a request in CBOR with such a member"))?;
+            request.headers_mut().insert(CONTENT_TYPE, cbor::CONTENT_TYPE);
+            request
+                .headers_mut()
+                .insert("content-length", body.len().to_string());
+            *request.body_mut() = SdkBody::from(body);
+        }
+        Ok(request)
     }
 
     fn deserialize_response<'a>(
@@ -88,8 +122,13 @@ impl ClientProtocolInner for ColumnsProtocol {
         schema: &Schema<'_>,
         cfg: &'a ConfigBag,
     ) -> Result<Box<dyn ShapeDeserializer + 'a>, SerdeError> {
+        let records = cfg.load::<DecodedRecords>();
+        if is_cbor(response) {
+            let records = records.filter(|_| has_records(schema));
+            return Ok(Box::new(self.decoded_cbor(response, records)));
+        }
         let whole = self.stock.deserialize_response(response, schema, cfg)?;
-        Ok(match cfg.load::<DecodedRecords>() {
+        Ok(match records {
             Some(records) if has_records(schema) => Box::new(RecordsApart {
                 body: response.body().bytes().unwrap_or_default(),
                 whole,
@@ -105,7 +144,19 @@ impl ClientProtocolInner for ColumnsProtocol {
         response: &Response,
         cfg: &ConfigBag,
     ) -> Result<MetadataBuilder, SerdeError> {
-        self.stock.parse_error_metadata(response, cfg)
+        if !is_cbor(response) {
+            return self.stock.parse_error_metadata(response, cfg);
+        }
+        // A header may tell the error, too.
+        let body = cbor::to_json(response.body().bytes().unwrap_or_default());
+        let body = body.unwrap_or_else(|_| b"{}".to_vec());
+        let mut json = Response::new(response.status(), SdkBody::from(body));
+        for (name, value) in response.headers() {
+            json.headers_mut()
+                .try_append(name.to_owned(), value.to_owned())
+                .map_err(|error| SerdeError::invalid_input(error.to_string()))?;
+        }
+        self.stock.parse_error_metadata(&json, cfg)
     }
 
     fn deserialize_error_response<'a>(
@@ -113,6 +164,9 @@ impl ClientProtocolInner for ColumnsProtocol {
         response: &'a Response,
         cfg: &'a ConfigBag,
     ) -> Result<Box<dyn ShapeDeserializer + 'a>, SerdeError> {
+        if is_cbor(response) {
+            return Ok(Box::new(self.decoded_cbor(response, None)));
+        }
         self.stock.deserialize_error_response(response, cfg)
     }
 
@@ -166,6 +220,13 @@ impl Codec for EventCodec {
     }
 }
 
+const CONTENT_TYPE: &str = "content-type";
+
+fn is_cbor(response: &Response) -> bool {
+    let content_type = response.headers().get(CONTENT_TYPE);
+    content_type.is_some_and(|content_type| content_type.starts_with(cbor::CONTENT_TYPE))
+}
+
 /// True for what has records that can be decoded apart.
 fn has_records(schema: &Schema<'_>) -> bool {
     let id = schema.shape_id();
@@ -203,6 +264,59 @@ impl RecordsApart<'_> {
             self.records.set(Some(apart.records));
         }
         read
+    }
+}
+
+/// Reads a structure that came in CBOR, and nothing else; the SDK asks for nothing else.
+struct FromCbor {
+    json: Result<Vec<u8>, String>,
+    codec: Arc<JsonCodec>,
+}
+
+macro_rules! unsupported {
+    ($($read:ident -> $value:ty),*) => {
+        $(fn $read(&mut self, _: &Schema<'_>) -> Result<$value, SerdeError> {
+            Err(SerdeError::unsupported("not a structure"))
+        })*
+    };
+}
+
+impl ShapeDeserializer for FromCbor {
+    fn read_struct(&mut self, schema: &Schema<'_>, member: Member<'_>) -> Result<(), SerdeError> {
+        match &self.json {
+            Ok(json) => Codec::create_deserializer(&*self.codec, json).read_struct(schema, member),
+            Err(error) => Err(SerdeError::invalid_input(error)),
+        }
+    }
+
+    fn read_list(
+        &mut self,
+        _: &Schema<'_>,
+        _: &mut dyn FnMut(&mut dyn ShapeDeserializer) -> Result<(), SerdeError>,
+    ) -> Result<(), SerdeError> {
+        Err(SerdeError::unsupported("not a structure"))
+    }
+
+    fn read_map(
+        &mut self,
+        _: &Schema<'_>,
+        _: &mut dyn FnMut(String, &mut dyn ShapeDeserializer) -> Result<(), SerdeError>,
+    ) -> Result<(), SerdeError> {
+        Err(SerdeError::unsupported("not a structure"))
+    }
+
+    unsupported!(
+        read_boolean -> bool, read_byte -> i8, read_short -> i16, read_integer -> i32, read_long -> i64,
+        read_float -> f32, read_double -> f64, read_big_integer -> BigInteger, read_big_decimal -> BigDecimal,
+        read_string -> String, read_blob -> Blob, read_timestamp -> DateTime, read_document -> Document
+    );
+
+    fn is_null(&self) -> bool {
+        false
+    }
+
+    fn container_size(&self) -> Option<usize> {
+        None
     }
 }
 

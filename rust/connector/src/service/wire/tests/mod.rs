@@ -1,6 +1,7 @@
 //! Whatever the body, it means what it means to the SDK's own decoder.
 
 mod bodies;
+mod cbor;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,15 +31,57 @@ use super::*;
 use crate::error::Result;
 use crate::options::{RetryOptions, StreamId};
 
-/// Gives every request this answer.
+const JSON: &str = "application/x-amz-json-1.1";
+
+/// Gives every request the same answer.
 #[derive(Clone, Debug, Default)]
-struct Answering(Arc<Mutex<(u16, Vec<u8>)>>);
+struct Answering {
+    answer: Arc<Mutex<(u16, &'static str, Vec<u8>)>>,
+    asked: Arc<Mutex<(String, Vec<u8>)>>,
+}
+
+impl Answering {
+    /// Content type and body of the last request.
+    fn asked(&self) -> (String, Vec<u8>) {
+        self.asked.lock().expect("no panic").clone()
+    }
+}
 
 impl HttpConnector for Answering {
-    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
-        let (status, body) = self.0.lock().expect("no panic").clone();
-        let status = status.try_into().expect("a status");
-        HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body))))
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let asked_in = request
+            .headers()
+            .get("content-type")
+            .unwrap_or_default()
+            .to_owned();
+        let body = request.body().bytes().unwrap_or_default().to_vec();
+        *self.asked.lock().expect("no panic") = (asked_in, body);
+        let (status, content_type, body) = self.answer.lock().expect("no panic").clone();
+        let mut response = HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body));
+        response.headers_mut().insert("content-type", content_type);
+        HttpConnectorFuture::ready(Ok(response))
+    }
+}
+
+fn client_config() -> aws_sdk_kinesis::config::Builder {
+    Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(static_credentials(&keys()))
+}
+
+fn stream() -> StreamId {
+    StreamId {
+        name: "s".to_owned(),
+        arn: None,
+    }
+}
+
+fn retry() -> RetryOptions {
+    RetryOptions {
+        retries: 0,
+        interval: Duration::ZERO,
+        max_interval: Duration::ZERO,
     }
 }
 
@@ -53,33 +96,10 @@ struct Both {
 impl Both {
     fn new() -> Self {
         let answering = Answering::default();
-        let client = |protocol: Option<ColumnsProtocol>| {
-            let connector = SharedHttpConnector::new(answering.clone());
-            let config = Config::builder()
-                .behavior_version(BehaviorVersion::latest())
-                .region(Region::from_static("us-east-1"))
-                .credentials_provider(static_credentials(&keys()))
-                .http_client(http_client_fn(move |_, _| connector.clone()))
-                .retry_config(aws_smithy_types::retry::RetryConfig::disabled());
-            let config = match protocol {
-                Some(protocol) => config.protocol(protocol),
-                None => config,
-            };
-            let stream = StreamId {
-                name: "s".to_owned(),
-                arn: None,
-            };
-            let retry = RetryOptions {
-                retries: 0,
-                interval: Duration::ZERO,
-                max_interval: Duration::ZERO,
-            };
-            AwsKinesis::on(Arc::new(Connection::of(config.build())), stream, retry)
-        };
         Self {
-            stock: client(None),
-            columns: client(Some(ColumnsProtocol::new())),
-            answering: answering.clone(),
+            stock: Self::by(&answering, None),
+            columns: Self::by(&answering, Some(ColumnsProtocol::new())),
+            answering,
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_time()
                 .build()
@@ -87,13 +107,38 @@ impl Both {
         }
     }
 
+    fn by(answering: &Answering, protocol: Option<ColumnsProtocol>) -> AwsKinesis {
+        let connector = SharedHttpConnector::new(answering.clone());
+        let config = client_config()
+            .http_client(http_client_fn(move |_, _| connector.clone()))
+            .retry_config(aws_smithy_types::retry::RetryConfig::disabled());
+        let config = match protocol {
+            Some(protocol) => config.protocol(protocol),
+            None => config,
+        };
+        AwsKinesis::on(Arc::new(Connection::of(config.build())), stream(), retry())
+    }
+
+    /// Another client that decodes into columns.
+    fn client(&self) -> AwsKinesis {
+        Self::by(&self.answering, Some(ColumnsProtocol::new()))
+    }
+
     /// What the two make of an answer of GetRecords: first the SDK's decoder, then ours.
     fn read(&self, status: u16, body: &[u8]) -> [std::result::Result<Read, String>; 2] {
-        *self.answering.0.lock().expect("no panic") = (status, body.to_vec());
-        [&self.stock, &self.columns].map(|kinesis| {
-            let iterator = ShardIterator("i".to_owned());
-            outcome(self.runtime.block_on(kinesis.get_page(&iterator, 10_000)))
-        })
+        [&self.stock, &self.columns].map(|kinesis| outcome(self.answer(kinesis, status, JSON, body)))
+    }
+
+    fn answer(
+        &self,
+        kinesis: &AwsKinesis,
+        status: u16,
+        content_type: &'static str,
+        body: &[u8],
+    ) -> Result<Page> {
+        *self.answering.answer.lock().expect("no panic") = (status, content_type, body.to_vec());
+        let iterator = ShardIterator("i".to_owned());
+        self.runtime.block_on(kinesis.get_page(&iterator, 10_000))
     }
 }
 
@@ -204,10 +249,7 @@ fn broken_bodies_mean_what_they_mean_to_the_sdk() {
 #[tokio::test]
 async fn answers_and_events_of_the_sandbox_are_taken_apart() {
     let sandbox = Sandbox::start(SandboxConfig::default()).await.expect("it starts");
-    let config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::from_static("us-east-1"))
-        .credentials_provider(static_credentials(&keys()))
+    let config = client_config()
         .endpoint_url(sandbox.endpoint())
         .protocol(ColumnsProtocol::new());
     let client = aws_sdk_kinesis::Client::from_conf(config.build());
