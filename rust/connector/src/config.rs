@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::checkpoint::dynamodb::DynamoDbStore;
 use crate::checkpoint::hadoop::{FileSystem, HadoopStore};
 use crate::checkpoint::s3::{S3Location, S3Store};
-use crate::checkpoint::{CheckpointStore, StoreClients};
+use crate::checkpoint::{ClaimStore, StoreClients};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{self, Committer, ProviderClass, SinkOptions, SourceOptions};
 use crate::service::SystemProperties;
@@ -75,7 +75,7 @@ impl SourceConfig {
         clients: &StoreClients,
         properties: &SystemProperties,
         files: Arc<dyn FileSystem>,
-    ) -> Result<Arc<dyn CheckpointStore>> {
+    ) -> Result<Arc<dyn ClaimStore>> {
         let metadata = &self.options.metadata;
         let access = properties.complete_store(self.options.store_access());
         if metadata.committer == Committer::DynamoDb {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use crate::checkpoint::hadoop::FileSystem;
-use crate::checkpoint::{CheckpointStore, StoreClients};
+use crate::checkpoint::{ClaimStore, StoreClients};
 use crate::config::{SinkConfig, SourceConfig};
 use crate::error::Result;
 use crate::options::{AccessOptions, RetryOptions, StreamId, WireProtocol};
-use crate::read::ShardMemory;
+use crate::read::FeedRegistry;
 use crate::recent::Recent;
 use crate::service::{AwsKinesis, Connection, FanOutApi, KinesisApi, SystemProperties};
 use crate::sink::{SinkKey, SinkStream, SinkStreams};
@@ -31,7 +31,7 @@ pub struct Engine {
 struct Inner {
     clients: Mutex<Clients>,
     stores: StoreClients,
-    memory: ShardMemory,
+    feeds: FeedRegistry,
     /// The sources, and their queries' starts, whose driver's mark was seen from this process.
     marks_seen: std::sync::Mutex<BTreeSet<(String, String)>>,
     sinks: SinkStreams,
@@ -71,17 +71,12 @@ impl Engine {
     }
 
     /// What earlier readers of this process left for the next.
-    pub(crate) fn memory(&self) -> &ShardMemory {
-        &self.inner.memory
+    pub(crate) fn feeds(&self) -> &FeedRegistry {
+        &self.inner.feeds
     }
 
     /// Makes sure, once in this process, that it sees in the store what the driver of the source wrote at this start.
-    pub(crate) async fn see_mark(
-        &self,
-        store: &dyn CheckpointStore,
-        source: &str,
-        start: &str,
-    ) -> Result<()> {
+    pub(crate) async fn see_mark(&self, store: &dyn ClaimStore, source: &str, start: &str) -> Result<()> {
         let mark = (source.to_owned(), start.to_owned());
         let seen = || {
             self.inner
@@ -106,7 +101,7 @@ impl Engine {
         &self,
         config: &SourceConfig,
         files: Arc<dyn FileSystem>,
-    ) -> Result<Option<Arc<dyn CheckpointStore>>> {
+    ) -> Result<Option<Arc<dyn ClaimStore>>> {
         let stores = &self.inner.stores;
         config
             .checkpoint_location
@@ -115,21 +110,21 @@ impl Engine {
             .transpose()
     }
 
-    /// What the driver is to know of this executor's subscriptions (enhanced fan-out), for [`Self::hear_news`] there: as
-    /// soon as something changed, and about once a second while there are any.
-    pub async fn tell_news(&self) -> Result<String> {
-        self.memory().residents().tell().await
+    /// The next report on this executor's subscriptions (enhanced fan-out), for [`Self::on_subscription_report`] in the
+    /// driver: as soon as something changed, and about once a second while there are any.
+    pub async fn next_subscription_report(&self) -> Result<String> {
+        self.feeds().subscriptions().next_report().await
     }
 
-    /// Takes the driver's answer to that: subscriptions of queries that ended end, too.
-    pub fn news_answered(&self, answer: &str) -> Result<()> {
-        self.memory().residents().answered(answer)
+    /// Takes the driver's acknowledgement of a report, and ends the subscriptions of queries that ended.
+    pub fn on_report_ack(&self, acknowledgement: &str) -> Result<()> {
+        self.feeds().subscriptions().on_ack(acknowledgement)
     }
 
-    /// Takes in the driver what an executor tells, so that its queries need not ask the service, and answers what the
-    /// executor has to know.
-    pub fn hear_news(&self, message: &str) -> Result<String> {
-        self.memory().residents().hear(message)
+    /// Takes an executor's report in the driver, whose queries then need not ask the service. Returns the
+    /// acknowledgement.
+    pub fn on_subscription_report(&self, report: &str) -> Result<String> {
+        self.feeds().subscriptions().on_report(report)
     }
 
     fn properties(&self) -> SystemProperties {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{CheckpointStore, Claim, ClaimKey, PutResult, not_shared};
+use super::{Claim, ClaimKey, ClaimStore, PutResult, not_shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::RetryOptions;
 use crate::service::{RequestCounters, with_retries};
@@ -96,7 +96,7 @@ impl HadoopStore {
 }
 
 #[async_trait]
-impl CheckpointStore for HadoopStore {
+impl ClaimStore for HadoopStore {
     async fn leave_mark(&self, source: &str, start: &str) -> Result<()> {
         let path = self.mark(source, start);
         self.retried(|| self.files.put_if_absent(&path, source.as_bytes().to_vec()))

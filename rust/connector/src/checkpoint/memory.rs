@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{CheckpointStore, Claim, ClaimKey, PutResult};
+use super::{Claim, ClaimKey, ClaimStore, PutResult};
 use crate::error::Result;
 use crate::stream::ShardId;
 
@@ -22,7 +22,7 @@ impl MemoryStore {
 }
 
 #[async_trait]
-impl CheckpointStore for MemoryStore {
+impl ClaimStore for MemoryStore {
     async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult> {
         let mut claims = self.claims();
         if let Some(first) = claims.get(key) {

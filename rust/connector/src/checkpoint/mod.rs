@@ -144,7 +144,7 @@ pub enum PutResult {
 /// A place for claims. Every implementation is atomic in [`put_if_absent`](Self::put_if_absent): of any number of
 /// attempts at the same key, on whichever machine, one is stored and all others see it.
 #[async_trait]
-pub trait CheckpointStore: fmt::Debug + Send + Sync {
+pub trait ClaimStore: fmt::Debug + Send + Sync {
     /// Makes what is missing, and finds out early what would fail later. The planner does this when it opens; the
     /// other operations work without it.
     async fn prepare(&self) -> Result<()> {

@@ -7,7 +7,7 @@ use crate::stream::{Position, SequenceNumber};
 
 /// What an attempt does that has read to its own end when it learns of the claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Course {
+pub(crate) enum Reconcile {
     /// Its own end is the claim.
     Accept,
     /// The claim is farther: it reads on to it.
@@ -17,11 +17,11 @@ pub(crate) enum Course {
 }
 
 /// How an attempt that read to `own` follows the claim.
-pub(crate) fn course(own: &Position, claim: &Position) -> Course {
+pub(crate) fn reconcile(own: &Position, claim: &Position) -> Reconcile {
     match order(claim, own) {
-        Ordering::Equal => Course::Accept,
-        Ordering::Greater => Course::ReadOn,
-        Ordering::Less => Course::CutBack,
+        Ordering::Equal => Reconcile::Accept,
+        Ordering::Greater => Reconcile::ReadOn,
+        Ordering::Less => Reconcile::CutBack,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::checkpoint::protocol::{Course, course, stands_at};
-use crate::checkpoint::{CheckpointStore, not_shared};
+use crate::checkpoint::protocol::{Reconcile, reconcile, stands_at};
+use crate::checkpoint::{ClaimStore, not_shared};
 use crate::error::Result;
 use crate::read::ShardReport;
 use crate::stream::{Offset, Position, ShardId};
@@ -38,7 +38,7 @@ impl Reports {
         let lost_before = self.lost_positions;
         match self.shards.get_mut(&report.shard) {
             Some(known) => {
-                if course(&known.end, &report.end) != Course::Accept {
+                if reconcile(&known.end, &report.end) != Reconcile::Accept {
                     return Err(not_shared(&format!(
                         "two attempts at one shard's part of a batch ended at {} and at {}",
                         known.end, report.end
@@ -93,7 +93,7 @@ impl Reports {
     }
 
     /// The process in which the shard's subscription was left in the batch before this one.
-    pub(super) fn holder(&self, offset: &Offset, shard: &ShardId) -> Option<String> {
+    pub(super) fn previous_executor(&self, offset: &Offset, shard: &ShardId) -> Option<String> {
         let last = self.source == offset.source && self.batch + 1 == offset.batch;
         last.then(|| self.shards.get(shard)?.process.clone()).flatten()
     }
@@ -163,7 +163,7 @@ pub(super) struct Ends {
 pub(super) async fn resolve(
     start: &Offset,
     reports: &BTreeMap<ShardId, ShardReport>,
-    store: &dyn CheckpointStore,
+    store: &dyn ClaimStore,
 ) -> Result<Ends> {
     let unreported = start.read().any(|(shard, _)| !reports.contains_key(shard));
     let claims: BTreeMap<ShardId, Position> = if unreported {

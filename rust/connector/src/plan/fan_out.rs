@@ -12,7 +12,7 @@ use super::consumer::RegisteredConsumer;
 use crate::checkpoint::hadoop::FileSystem;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{ConsumerChoice, table};
-use crate::read::{Busy, InUseByQuery, Residents, Standing};
+use crate::read::{Availability, Busy, InUseByQuery, SubscriptionRegistry};
 use crate::service::FanOutApi;
 use crate::stream::{Position, ShardId};
 
@@ -26,7 +26,7 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct FanOut {
     api: Arc<dyn FanOutApi>,
-    residents: Residents,
+    subscriptions: SubscriptionRegistry,
     consumer: RegisteredConsumer,
     in_use: InUseByQuery,
     /// Shards in which the driver itself saw something new.
@@ -48,7 +48,7 @@ impl FanOut {
     /// Finds or registers the consumer and takes it for this query.
     pub(super) async fn prepare(
         api: Arc<dyn FanOutApi>,
-        residents: Residents,
+        subscriptions: SubscriptionRegistry,
         stream_arn: &str,
         choice: &ConsumerChoice,
         files: &dyn FileSystem,
@@ -56,14 +56,14 @@ impl FanOut {
     ) -> Result<Self> {
         refuse_other_stream(stream_arn, choice)?;
         // First this: a query that ends just now may be about to deregister what is described then.
-        let in_use = claim(&residents, &key(stream_arn, choice)).await?;
+        let in_use = claim(&subscriptions, &key(stream_arn, choice)).await?;
         let inherited = in_use.inherited();
         let consumer =
             RegisteredConsumer::prepare(&*api, stream_arn, choice, inherited, files, folder).await?;
         in_use.goes_on();
         Ok(Self {
             api,
-            residents,
+            subscriptions,
             consumer,
             in_use,
             seen: Mutex::default(),
@@ -77,27 +77,27 @@ impl FanOut {
 
     /// From now on news of this source, the query's, are heard.
     pub(super) fn serve(&self, source: &str) {
-        self.residents.serve(source, &self.consumer.arn);
+        self.subscriptions.serve(source, &self.consumer.arn);
     }
 
     /// Told when something arrived for the source.
-    pub(super) fn news(&self, source: &str) -> Arc<Notify> {
-        self.residents.news(source)
+    pub(super) fn arrivals(&self, source: &str) -> Arc<Notify> {
+        self.subscriptions.arrivals(source)
     }
 
     /// True if executors tell of the source's subscriptions.
-    pub(super) fn told_of(&self, source: &str) -> bool {
-        self.residents.told_of(source)
+    pub(super) fn has_reports_on(&self, source: &str) -> bool {
+        self.subscriptions.has_reports_on(source)
     }
 
     /// What is known of these positions without a question.
     pub(super) fn known(&self, source: &str, positions: &BTreeMap<ShardId, Position>) -> Known {
         let mut known = Known::default();
         for (shard, position) in positions {
-            match self.residents.standing(source, shard, position) {
-                Some(Standing::Quiet) => {}
-                Some(Standing::News) => known.news = true,
-                Some(Standing::End) => known.ended.push(shard.clone()),
+            match self.subscriptions.standing(source, shard, position) {
+                Some(Availability::Idle) => {}
+                Some(Availability::HasRecords) => known.news = true,
+                Some(Availability::Closed) => known.ended.push(shard.clone()),
                 None => continue,
             }
             known.standing.insert(shard.clone());
@@ -107,7 +107,7 @@ impl FanOut {
 
     /// The subscription of a shard is done.
     pub(super) fn end(&self, source: &str, shard: &ShardId) {
-        self.residents.end(source, shard);
+        self.subscriptions.end(source, shard);
     }
 
     /// The driver saw something new in these shards; forgets what it saw before.
@@ -165,10 +165,10 @@ fn refuse_other_stream(stream_arn: &str, choice: &ConsumerChoice) -> Result<()> 
 }
 
 /// Takes the consumer for one query of this process, as long as that lives.
-async fn claim(residents: &Residents, consumer: &str) -> Result<InUseByQuery> {
+async fn claim(subscriptions: &SubscriptionRegistry, consumer: &str) -> Result<InUseByQuery> {
     let began = Instant::now();
     loop {
-        let (patience, why) = match residents.claim_consumer(consumer) {
+        let (patience, why) = match subscriptions.claim_consumer(consumer) {
             Ok(in_use) => return Ok(in_use),
             Err(Busy::Read) => (
                 OTHER_ENDS,

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::foreign::{LoggedBatch, SparkCheckpoint};
 use super::given::Givens;
 use super::shards::Shards;
-use crate::checkpoint::CheckpointStore;
+use crate::checkpoint::ClaimStore;
 use crate::checkpoint::hadoop::FileSystem;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{Committer, MetadataOptions, SourceOptions, table};
@@ -29,7 +29,7 @@ pub(super) struct Import<'a> {
     /// The old query's checkpoint location.
     pub path: &'a str,
     pub files: &'a dyn FileSystem,
-    pub store: &'a dyn CheckpointStore,
+    pub store: &'a dyn ClaimStore,
     pub options: &'a SourceOptions,
     /// The new query's own source among its sources: that of the old query is the one in the same place, where the old
     /// query read the stream more than once.

@@ -26,13 +26,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::checkpoint::CheckpointStore;
+use crate::checkpoint::ClaimStore;
 use crate::checkpoint::hadoop::FileSystem;
 use crate::config::SourceConfig;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{OutsideShard, table};
-use crate::read::{Asked, ReadTask, ShardMemory, ShardReport, TaskPlan};
+use crate::read::{FeedRegistry, PeerCallRate, ReadTask, ShardReport, TaskPlan};
 use crate::service::{FanOutApi, KinesisApi, RequestCounters, stream_changed};
 use crate::stream::{HashRange, Offset, Position, ShardId, offset_home};
 
@@ -61,7 +61,7 @@ const PURGE_EVERY: u64 = 10;
 pub struct Planner {
     api: Arc<dyn KinesisApi>,
     fan_out: Option<FanOut>,
-    store: Arc<dyn CheckpointStore>,
+    store: Arc<dyn ClaimStore>,
     files: Files,
     config: SourceConfig,
     stream: Arc<Stream>,
@@ -83,7 +83,7 @@ pub struct Planner {
     at_tip: Mutex<(u64, BTreeMap<ShardId, i64>)>,
     state: tokio::sync::Mutex<State>,
     /// Of the readers in this process.
-    memory: ShardMemory,
+    feeds: FeedRegistry,
     /// The query's sources, as its offsets named them.
     sources: Mutex<BTreeSet<String>>,
     /// What its readers left in this process was ended. What stands there later is of the query's next start.
@@ -105,7 +105,7 @@ struct State {
     positions: BTreeMap<ShardId, Position>,
     /// Batches in a row that delivered records, without a look in between that found nothing.
     busy: u32,
-    pace: Pace,
+    next_batch: NextBatch,
     /// Shards in which the last batch left records. Its readers fetch them, so nobody else asks.
     left: BTreeSet<ShardId>,
     purged: u64,
@@ -113,14 +113,14 @@ struct State {
 
 /// What comes before the next batch is planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
+enum NextBatch {
     /// The last batch left records behind: the next follows at once.
     Backlog,
     /// The stream goes on delivering: the next follows without a question, as soon as its shards may be asked.
     Busy,
     /// Nothing may be there: the driver asks. After a single burst too, since a question is cheaper than an empty
     /// batch.
-    Ask,
+    Probe,
 }
 
 struct Files(Arc<dyn FileSystem>);
@@ -145,7 +145,7 @@ impl Planner {
             Some(_) => Some(engine.fan_out_client(&config).await?),
             None => None,
         };
-        let planner = Self::with_memory(api, fan_out, store, config, files, engine.memory()).await?;
+        let planner = Self::with_feeds(api, fan_out, store, config, files, engine.feeds()).await?;
         planner.warn_of_unused_start().await;
         Ok(planner)
     }
@@ -191,22 +191,22 @@ impl Planner {
     #[doc(hidden)]
     pub async fn on(
         api: Arc<dyn KinesisApi>,
-        store: Arc<dyn CheckpointStore>,
+        store: Arc<dyn ClaimStore>,
         config: SourceConfig,
         files: Arc<dyn FileSystem>,
     ) -> Result<Self> {
-        Self::with_memory(api, None, store, config, files, &ShardMemory::default()).await
+        Self::with_feeds(api, None, store, config, files, &FeedRegistry::default()).await
     }
 
-    /// A planner on these parts, in the process of readers with this memory. With a consumer it needs `fan_out`.
+    /// A planner on these parts, in the process of readers with this feeds. With a consumer it needs `fan_out`.
     #[doc(hidden)]
-    pub async fn with_memory(
+    pub async fn with_feeds(
         api: Arc<dyn KinesisApi>,
         fan_out: Option<Arc<dyn FanOutApi>>,
-        store: Arc<dyn CheckpointStore>,
+        store: Arc<dyn ClaimStore>,
         config: SourceConfig,
         files: Arc<dyn FileSystem>,
-        memory: &ShardMemory,
+        feeds: &FeedRegistry,
     ) -> Result<Self> {
         let folder = config.checkpoint_location.as_deref().unwrap_or_default();
         let is_new = files.read(&format!("{folder}/{INITIAL_OFFSET}")).await?.is_none();
@@ -226,12 +226,12 @@ impl Planner {
         };
         let fan_out = match (fan_out, &config.options.consumer) {
             (Some(api), Some(choice)) => {
-                let residents = memory.residents().clone();
-                Some(FanOut::prepare(api, residents, &summary.arn, choice, &*files, folder).await?)
+                let subscriptions = feeds.subscriptions().clone();
+                Some(FanOut::prepare(api, subscriptions, &summary.arn, choice, &*files, folder).await?)
             }
             _ => None,
         };
-        // With fan-out the readers don't ask, so the driver's questions need not keep pace with theirs.
+        // With fan-out the readers don't ask, so the driver's questions need not keep next_batch with theirs.
         let interval = match fan_out {
             Some(_) => config.options.fetch_interval.max(QUIET_INTERVAL),
             None => config.options.fetch_interval + config.options.fetch_interval / READERS_SHARE,
@@ -247,7 +247,7 @@ impl Planner {
             ends: BTreeMap::new(),
             positions: BTreeMap::new(),
             busy: 0,
-            pace: Pace::Ask,
+            next_batch: NextBatch::Probe,
             left: BTreeSet::new(),
             purged: 0,
         };
@@ -261,7 +261,7 @@ impl Planner {
             clock,
             given,
             counters: Arc::default(),
-            process: memory.residents().process(),
+            process: feeds.subscriptions().process(),
             start: uuid::Uuid::new_v4().simple().to_string(),
             runtime: tokio::runtime::Handle::current(),
             reports: Mutex::default(),
@@ -269,7 +269,7 @@ impl Planner {
             available: Mutex::default(),
             at_tip: Mutex::default(),
             state: tokio::sync::Mutex::new(state),
-            memory: memory.clone(),
+            feeds: feeds.clone(),
             sources: Mutex::default(),
             closed: AtomicBool::new(false),
             marked: Mutex::default(),
@@ -337,8 +337,8 @@ impl Planner {
             until: None,
             consumer: self.fan_out.as_ref().map(FanOut::consumer),
             news: seen(shard),
-            holder: reports.holder(&offset, shard),
-            asked: Asked::lately(&self.process, &*self.api, shard),
+            previous_executor: reports.previous_executor(&offset, shard),
+            asked: PeerCallRate::lately(&self.process, &*self.api, shard),
             mark: Some(self.start.clone()),
         };
         TaskPlan::group(offset.read().map(task).collect(), offset.shards_per_task)
@@ -450,10 +450,10 @@ impl Planner {
             state.news.tip_seen_in_batch(shard, &report.end);
         }
         state.busy = if delivered > 0 { state.busy + 1 } else { 0 };
-        state.pace = match (delivered > 0, left) {
-            (true, true) => Pace::Backlog,
-            (true, false) if state.busy > 1 => Pace::Busy,
-            _ => Pace::Ask,
+        state.next_batch = match (delivered > 0, left) {
+            (true, true) => NextBatch::Backlog,
+            (true, false) if state.busy > 1 => NextBatch::Busy,
+            _ => NextBatch::Probe,
         };
         state.news.batch_ended(!reports.is_empty(), delivered > 0);
         let left_in = reports.into_iter().filter(|(_, report)| report.left);
@@ -596,7 +596,7 @@ impl Planner {
             return;
         }
         for source in self.sources().iter() {
-            self.memory.close(source);
+            self.feeds.close(source);
         }
     }
 

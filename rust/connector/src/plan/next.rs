@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::fan_out::FanOut;
 use super::news::Extent;
-use super::{Pace, Planner, State};
+use super::{NextBatch, Planner, State};
 use crate::error::Result;
 use crate::stream::{Position, ShardId};
 
@@ -32,21 +32,21 @@ impl Planner {
         if let Some(fan_out) = &self.fan_out {
             fan_out.saw([]);
         }
-        let planned = match (self.is_available_now(), state.pace, &self.fan_out) {
+        let planned = match (self.is_available_now(), state.next_batch, &self.fan_out) {
             (true, ..) => self.anything_left(state).await?,
-            (_, Pace::Backlog, _) => true,
-            (_, Pace::Busy, None) => {
+            (_, NextBatch::Backlog, _) => true,
+            (_, NextBatch::Busy, None) => {
                 state.news.wait_until_readers_may_ask().await;
                 true
             }
-            (_, Pace::Ask, None) => self.anything_new(state).await?,
-            (_, pace, Some(fan_out)) => {
-                self.anything_pushed(fan_out, &start.source, state, pace == Pace::Busy)
+            (_, NextBatch::Probe, None) => self.anything_new(state).await?,
+            (_, next_batch, Some(fan_out)) => {
+                self.anything_pushed(fan_out, &start.source, state, next_batch == NextBatch::Busy)
                     .await?
             }
         };
         if !planned {
-            (state.busy, state.pace) = (0, Pace::Ask);
+            (state.busy, state.next_batch) = (0, NextBatch::Probe);
             self.reports().plan(None);
             return Ok(None);
         }
@@ -115,7 +115,7 @@ impl Planner {
         busy: bool,
     ) -> Result<bool> {
         let deadline = Instant::now() + LONGEST_WAIT;
-        let pushed = fan_out.news(source);
+        let pushed = fan_out.arrivals(source);
         // The shards of which nothing is told, and nothing could be learnt in this call either; none before a look.
         let mut unknown: Option<BTreeSet<ShardId>> = None;
         loop {
@@ -133,7 +133,9 @@ impl Planner {
             let due = match busy {
                 false => state.news.due(),
                 // Just after a batch its executors are about to tell.
-                true if fan_out.told_of(source) => state.news.asked_last().map(|asked| asked + TELLING),
+                true if fan_out.has_reports_on(source) => {
+                    state.news.asked_last().map(|asked| asked + TELLING)
+                }
                 true => None,
             };
             let due = due.unwrap_or(now);

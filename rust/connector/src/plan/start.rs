@@ -9,7 +9,7 @@ use super::foreign::SparkCheckpoint;
 use super::given::Givens;
 use super::import::Import;
 use super::shards::Shards;
-use crate::checkpoint::CheckpointStore;
+use crate::checkpoint::ClaimStore;
 use crate::checkpoint::hadoop::FileSystem;
 use crate::config::SourceConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -41,7 +41,7 @@ pub(super) async fn given(
     clock: ServiceClock,
     shards: &mut Shards,
     files: &dyn FileSystem,
-    store: &dyn CheckpointStore,
+    store: &dyn ClaimStore,
 ) -> Result<Option<BTreeMap<ShardId, Position>>> {
     let options = &config.options;
     let mut givens = Givens {

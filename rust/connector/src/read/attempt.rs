@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use super::cursor::Cursor;
 use super::polling::Fetcher;
 use super::turns::{Turn, Waiters};
-use super::{Asked, ShardMemory, Shared, TaskPlan};
-use crate::checkpoint::{CheckpointStore, Claim, PutResult};
+use super::{FeedRegistry, PeerCallRate, Shared, TaskPlan};
+use crate::checkpoint::{Claim, ClaimStore, PutResult};
 use crate::error::Result;
 use crate::options::SourceOptions;
 use crate::service::{FanOutApi, KinesisApi, Patience};
@@ -22,8 +22,8 @@ pub(super) struct Attempt<'a> {
     /// For a task with a consumer.
     pub fan_out: Option<Arc<dyn FanOutApi>>,
     /// Where claims are; none in a batch read, whose end is known beforehand.
-    pub store: Option<Arc<dyn CheckpointStore>>,
-    pub memory: &'a ShardMemory,
+    pub store: Option<Arc<dyn ClaimStore>>,
+    pub feeds: &'a FeedRegistry,
     pub options: &'a SourceOptions,
     pub plan: &'a TaskPlan,
     pub shards: &'a [Arc<Shared>],
@@ -72,7 +72,7 @@ impl<'a> Attempt<'a> {
         let mut stop = self.stop.clone();
         tokio::select! {
             biased;
-            turn = self.memory.turns().take(self.plan.claim_key()) => Some(turn),
+            turn = self.feeds.turns().take(self.plan.claim_key()) => Some(turn),
             // The sender goes only with the reader, which aborts this task.
             Ok(_) = stop.wait_for(|stop| *stop) => None,
         }
@@ -88,7 +88,7 @@ impl<'a> Attempt<'a> {
         let mut fetcher = Fetcher {
             api: self.api.clone(),
             fan_out: self.fan_out.clone(),
-            memory: self.memory,
+            feeds: self.feeds,
             options: self.options,
             shared: shard.clone(),
             stop: self.stop.clone(),
@@ -96,7 +96,11 @@ impl<'a> Attempt<'a> {
             patience: Patience::default(),
         };
         if let Some(asked) = &shard.task.asked {
-            asked.count(&self.memory.residents().process(), &*self.api, &shard.task.shard);
+            asked.count(
+                &self.feeds.subscriptions().process(),
+                &*self.api,
+                &shard.task.shard,
+            );
         }
         let work = async {
             let mut cursor = fetcher.cursor(earlier.is_some())?;
@@ -116,7 +120,7 @@ impl<'a> Attempt<'a> {
     /// soon as the claim stands.
     async fn claim(
         &self,
-        store: &dyn CheckpointStore,
+        store: &dyn ClaimStore,
         turn: Option<Turn>,
         readings: &mut [Reading<'a>],
     ) -> Result<(Option<Claim>, bool)> {
@@ -159,9 +163,9 @@ impl Reading<'_> {
         let (shard, api) = (self.fetcher.shared.clone(), self.fetcher.api.clone());
         let end = claim.map(|claim| end_of(claim, &shard));
         self.cursor
-            .leave_at(end.as_ref().unwrap_or(&shard.task.start), own, &self.fetcher);
-        let process = self.fetcher.memory.residents().process();
-        let asked = Asked::lately(&process, &*api, &shard.task.shard);
+            .hand_off(end.as_ref().unwrap_or(&shard.task.start), own, &self.fetcher);
+        let process = self.fetcher.feeds.subscriptions().process();
+        let asked = PeerCallRate::lately(&process, &*api, &shard.task.shard);
         let mut progress = shard.progress();
         (progress.claimed, progress.asked) = (end, asked);
     }

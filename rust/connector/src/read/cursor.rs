@@ -36,19 +36,19 @@ impl Cursor {
         let (Some(consumer), Some(api)) = (&task.consumer, &fetcher.fan_out) else {
             return Ok(polling());
         };
-        let residents = fetcher.memory.residents();
-        let resident = match residents.take(task) {
-            Some(resident) => {
+        let subscriptions = fetcher.feeds.subscriptions();
+        let kept = match subscriptions.take(task) {
+            Some(kept) => {
                 fetcher.shared.progress().prefetch_hit = true;
-                resident
+                kept
             }
             None if claimed => return Ok(polling()),
-            None => residents.open(task, consumer, fetcher.options, fetcher.memory.budget(), api)?,
+            None => subscriptions.open(task, consumer, fetcher.options, fetcher.feeds.pool(), api)?,
         };
         fetcher.shared.progress().subscribed = true;
         let cursor = FanOutCursor::new(
-            resident,
-            residents.clone(),
+            kept,
+            subscriptions.clone(),
             fetcher.shared.clone(),
             fetcher.retention(),
         );
@@ -65,7 +65,7 @@ impl Cursor {
         }
     }
 
-    /// The next records. The cursor moves on only with [`Self::stand_at`].
+    /// The next records. The cursor moves on only with [`Self::advance_to`].
     /// `interval` is the least time between two requests where that matters.
     pub(super) async fn next_page(&mut self, limit: u32, interval: Duration) -> Result<Answer> {
         if let Self::FanOut(cursor, polling) = self {
@@ -102,10 +102,10 @@ impl Cursor {
         subscribed
     }
 
-    /// True if what a batch leaves of a page must be given back with [`Self::stand_at`].
-    pub(super) fn keeps_rest(&self) -> bool {
+    /// True if what a batch leaves of a page must be given back with [`Self::advance_to`].
+    pub(super) fn retains_leftover(&self) -> bool {
         match self {
-            Self::Polling(cursor) => cursor.keeps_rest(),
+            Self::Polling(cursor) => cursor.retains_leftover(),
             Self::FanOut(..) => true,
         }
     }
@@ -119,33 +119,33 @@ impl Cursor {
     }
 
     /// How many records beyond the batch's limit may be asked for.
-    pub(super) fn room_for_rest(&self) -> usize {
+    pub(super) fn room_for_leftover(&self) -> usize {
         match self {
-            Self::Polling(cursor) => cursor.room_for_rest(),
+            Self::Polling(cursor) => cursor.room_for_leftover(),
             Self::FanOut(..) => 0,
         }
     }
 
     /// Moves to what follows an answer; without an iterator if only a part of it was taken.
-    pub(super) fn stand_at(
+    pub(super) fn advance_to(
         &mut self,
         position: Position,
         iterator: Option<ShardIterator>,
         rest: Option<RecordColumns>,
     ) {
         match self {
-            Self::Polling(cursor) => cursor.stand_at(position, iterator, rest),
+            Self::Polling(cursor) => cursor.advance_to(position, iterator, rest),
             Self::FanOut(cursor, polling) => {
                 polling.take_if(|polling| !polling.stands_at(&position));
-                cursor.stand_at(position, rest);
+                cursor.advance_to(position, rest);
             }
         }
     }
 
     /// True if the last answer says nothing of the tip, whatever it tells.
-    pub(super) fn proves_no_tip(&self) -> bool {
+    pub(super) fn tip_unconfirmed(&self) -> bool {
         match self {
-            Self::Polling(cursor) => cursor.proves_no_tip(),
+            Self::Polling(cursor) => cursor.tip_unconfirmed(),
             Self::FanOut(..) => false,
         }
     }
@@ -163,10 +163,10 @@ impl Cursor {
 
     /// Leaves the way on to the reader of the next batch, if the cursor stands where that starts. `fetch` lets a polling
     /// reader fetch ahead; a subscription always does.
-    pub(super) fn leave_at(self, end: &Position, fetch: bool, fetcher: &Fetcher<'_>) {
+    pub(super) fn hand_off(self, end: &Position, fetch: bool, fetcher: &Fetcher<'_>) {
         match self {
-            Self::Polling(cursor) => cursor.leave_at(end, fetch, fetcher),
-            Self::FanOut(cursor, _) => cursor.leave_at(end),
+            Self::Polling(cursor) => cursor.hand_off(end, fetch, fetcher),
+            Self::FanOut(cursor, _) => cursor.hand_off(end),
         }
     }
 }

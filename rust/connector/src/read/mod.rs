@@ -1,11 +1,11 @@
 //! The executors' side: a task's records of one batch, and where the batch ends.
 
 mod attempt;
-mod budget;
 mod cursor;
 mod fanout;
+mod feed_registry;
 mod lag;
-mod memory;
+mod memory_pool;
 pub(crate) mod polling;
 mod queue;
 mod rows;
@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::batch::RecordBatch;
-use crate::checkpoint::CheckpointStore;
+use crate::checkpoint::ClaimStore;
 use crate::checkpoint::hadoop::FileSystem;
 use crate::config::SourceConfig;
 use crate::engine::Engine;
@@ -34,13 +34,13 @@ use crate::options::SourceOptions;
 use crate::service::{FanOutApi, KinesisApi, RequestCounters};
 use crate::stream::Position;
 
-pub(crate) use fanout::{Busy, InUseByQuery, Residents, Standing};
-pub use memory::ShardMemory;
-pub use task::{Asked, ReadTask, ShardReport, TaskPlan};
+pub(crate) use fanout::{Availability, Busy, InUseByQuery, SubscriptionRegistry};
+pub use feed_registry::FeedRegistry;
+pub use task::{PeerCallRate, ReadTask, ShardReport, TaskPlan};
 
 use attempt::Attempt;
-use budget::Room;
 use lag::Lag;
+use memory_pool::MemoryLimits;
 use polling::Progress;
 pub(crate) use polling::remove_read;
 use queue::Queue;
@@ -82,7 +82,7 @@ pub(crate) struct Shared {
     lane: usize,
     progress: Mutex<Progress>,
     /// What the reader left for the next one is there.
-    memory: ShardMemory,
+    feeds: FeedRegistry,
     counters: Arc<RequestCounters>,
 }
 
@@ -123,14 +123,14 @@ impl Shared {
             lost: progress.lost,
             records: progress.rows,
             bytes: progress.bytes,
-            skipped_aggregates: progress.left_out.count,
+            skipped_aggregates: progress.skipped.count,
             requests: counters.requests(),
             retries: counters.retries(),
             throttles: counters.throttles(),
             resubscriptions: counters.resubscriptions(),
             prefetch_hits: progress.prefetch_hit.into(),
             last_arrival: progress.last_arrival,
-            process: progress.subscribed.then(|| self.memory.residents().process()),
+            process: progress.subscribed.then(|| self.feeds.subscriptions().process()),
             millis_behind_latest: progress.lag.map(Lag::millis),
             fetched_behind: progress.fetched_behind,
             asked: progress.asked.clone(),
@@ -141,21 +141,21 @@ impl Shared {
     fn buffered_bytes(&self, progress: &Progress) -> u64 {
         match &progress.claimed {
             Some(_) if progress.subscribed => progress.buffered_bytes,
-            Some(end) => self.memory.bytes(&self.task, end) as u64,
+            Some(end) => self.feeds.bytes(&self.task, end) as u64,
             None => 0,
         }
     }
 
     /// Says once for the shard's part of the batch, if aggregates were left out.
     fn warn_of_left_out(&self) {
-        let left_out = self.progress().left_out.clone();
-        if let Some(first) = left_out.first {
+        let skipped = self.progress().skipped.clone();
+        if let Some(first) = skipped.first {
             tracing::warn!(
                 shard = %self.task.shard,
                 batch = self.task.batch,
                 "{} KPL aggregate(s) were left out, as kinesis.aggregation.outsideShard and \
                  kinesis.aggregation.broken say; the first is that with {first}",
-                left_out.count
+                skipped.count
             );
         }
     }
@@ -186,11 +186,11 @@ impl ShardReader {
         let store = engine.store(&config, files)?;
         let engine = engine.clone();
         let options = config.options.clone();
-        let memory = engine.memory().clone();
+        let feeds = engine.feeds().clone();
         Ok(Self::start(
             plan,
             &options,
-            &memory,
+            &feeds,
             |plan, shards, stop| async move {
                 if let (Some(store), [task, ..]) = (&store, plan.tasks())
                     && let Some(start) = &task.mark
@@ -206,7 +206,7 @@ impl ShardReader {
                     api,
                     fan_out,
                     store,
-                    memory: engine.memory(),
+                    feeds: engine.feeds(),
                     options: &config.options,
                     plan: &plan,
                     shards: &shards,
@@ -222,31 +222,31 @@ impl ShardReader {
     #[doc(hidden)]
     pub fn on(
         api: Arc<dyn KinesisApi>,
-        store: Arc<dyn CheckpointStore>,
+        store: Arc<dyn ClaimStore>,
         options: &SourceOptions,
         plan: impl Into<TaskPlan>,
     ) -> Self {
-        Self::with_memory(api, None, store, options, plan, &ShardMemory::default())
+        Self::with_feeds(api, None, store, options, plan, &FeedRegistry::default())
     }
 
     /// A reader on these parts, for tasks that follow one another in a process: a task with a consumer reads by
     /// `fan_out`.
     #[doc(hidden)]
-    pub fn with_memory(
+    pub fn with_feeds(
         api: Arc<dyn KinesisApi>,
         fan_out: Option<Arc<dyn FanOutApi>>,
-        store: Arc<dyn CheckpointStore>,
+        store: Arc<dyn ClaimStore>,
         options: &SourceOptions,
         plan: impl Into<TaskPlan>,
-        memory: &ShardMemory,
+        feeds: &FeedRegistry,
     ) -> Self {
-        let (fetching, kept) = (options.clone(), memory.clone());
-        Self::start(plan.into(), options, memory, |plan, shards, stop| async move {
+        let (fetching, kept) = (options.clone(), feeds.clone());
+        Self::start(plan.into(), options, feeds, |plan, shards, stop| async move {
             Attempt {
                 api,
                 fan_out,
                 store: Some(store),
-                memory: &kept,
+                feeds: &kept,
                 options: &fetching,
                 plan: &plan,
                 shards: &shards,
@@ -257,13 +257,13 @@ impl ShardReader {
         })
     }
 
-    fn start<F, Fut>(plan: TaskPlan, options: &SourceOptions, memory: &ShardMemory, fetch: F) -> Self
+    fn start<F, Fut>(plan: TaskPlan, options: &SourceOptions, feeds: &FeedRegistry, fetch: F) -> Self
     where
         F: FnOnce(Arc<TaskPlan>, Arc<[Arc<Shared>]>, watch::Receiver<bool>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<()>> + Send,
     {
-        let room = Room::new(options, memory.budget());
-        let queue = Arc::new(Queue::new(plan.tasks().len(), room));
+        let limits = MemoryLimits::new(options, feeds.pool());
+        let queue = Arc::new(Queue::new(plan.tasks().len(), limits));
         let shared = |(lane, task): (usize, &ReadTask)| {
             Arc::new(Shared {
                 progress: Mutex::new(Progress::at(task.start.clone())),
@@ -271,7 +271,7 @@ impl ShardReader {
                 task: task.clone(),
                 queue: queue.clone(),
                 lane,
-                memory: memory.clone(),
+                feeds: feeds.clone(),
                 counters: Arc::default(),
             })
         };

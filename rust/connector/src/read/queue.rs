@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::budget::{Reserved, Room};
+use super::memory_pool::{MemoryLimits, MemoryReservation};
 use super::turns::Waiters;
 use crate::batch::RecordBatch;
 use crate::checkpoint::protocol::{has_passed, is_before};
@@ -20,7 +20,7 @@ pub(super) struct Queue {
     filled: Notify,
     drained: Notify,
     /// Of each lane.
-    room: Room,
+    limits: MemoryLimits,
 }
 
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ struct State {
 /// A shard's rows.
 #[derive(Debug, Default)]
 struct Lane {
-    batches: VecDeque<(RecordBatch, Reserved)>,
+    batches: VecDeque<(RecordBatch, MemoryReservation)>,
     /// The bytes that wait.
     bytes: usize,
     /// The last row that the consumer has.
@@ -76,14 +76,14 @@ pub(super) struct Truncated {
 
 impl Queue {
     /// A queue with so many lanes.
-    pub(super) fn new(lanes: usize, room: Room) -> Self {
+    pub(super) fn new(lanes: usize, limits: MemoryLimits) -> Self {
         let mut state = State::default();
         state.lanes.resize_with(lanes, Lane::default);
         Self {
             state: Mutex::new(state),
             filled: Notify::new(),
             drained: Notify::new(),
-            room,
+            limits,
         }
     }
 
@@ -99,10 +99,10 @@ impl Queue {
             let own_room = {
                 let mut state = self.state();
                 let used = state.lanes[lane].bytes;
-                let own_room = state.lanes[lane].batches.is_empty() || used + size <= self.room.own;
+                let own_room = state.lanes[lane].batches.is_empty() || used + size <= self.limits.own;
                 let reserved = match hurried || state.is_awaited(lane) {
-                    true => Some(self.room.budget.reserve_anyway(size)),
-                    false if own_room => self.room.budget.try_reserve(size, self.room.all),
+                    true => Some(self.limits.pool.grow(size)),
+                    false if own_room => self.limits.pool.try_reserve(size, self.limits.all),
                     false => None,
                 };
                 if let Some(reserved) = reserved {
@@ -115,7 +115,7 @@ impl Queue {
             };
             tokio::select! {
                 () = drained => {}
-                () = self.room.budget.wait_for(size, self.room.all), if own_room => {}
+                () = self.limits.pool.wait_for(size, self.limits.all), if own_room => {}
                 () = others.arrive() => hurried = true,
             }
         }
@@ -197,7 +197,7 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::budget::Budget;
+    use super::super::memory_pool::MemoryPool;
     use super::*;
     use crate::error::ErrorKind;
     use crate::service::RecordColumns;
@@ -217,12 +217,12 @@ mod tests {
         Position::After(number.to_string().parse().expect("number"))
     }
 
-    fn room(own: usize, all: usize, budget: Budget) -> Room {
-        Room { own, all, budget }
+    fn limits(own: usize, all: usize, pool: MemoryPool) -> MemoryLimits {
+        MemoryLimits { own, all, pool }
     }
 
     fn queue(max_bytes: usize) -> Queue {
-        Queue::new(1, room(max_bytes, usize::MAX, Budget::default()))
+        Queue::new(1, limits(max_bytes, usize::MAX, MemoryPool::default()))
     }
 
     async fn push(queue: &Queue, lane: usize, batch: RecordBatch) {
@@ -260,12 +260,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_process_is_full_before_the_queue_is_but_each_queue_holds_one_batch() {
-        let budget = Budget::default();
-        let queue = || Arc::new(Queue::new(1, room(1_000, 150, budget.clone())));
+        let pool = MemoryPool::default();
+        let queue = || Arc::new(Queue::new(1, limits(1_000, 150, pool.clone())));
         let (left, right) = (queue(), queue());
         push(&left, 0, batch(&[1])).await;
         push(&right, 0, batch(&[1])).await;
-        assert!(budget.used() > 150, "{}", budget.used());
+        assert!(pool.used() > 150, "{}", pool.used());
         let producer = right.clone();
         let second = tokio::spawn(async move { push(&producer, 0, batch(&[2])).await });
         tokio::task::yield_now().await;
@@ -281,7 +281,7 @@ mod tests {
             .await
             .expect("pushed once another queue gave back its bytes");
         drop(right);
-        assert_eq!(budget.used(), 0);
+        assert_eq!(pool.used(), 0);
     }
 
     #[tokio::test]
@@ -332,7 +332,7 @@ mod tests {
 
     #[tokio::test]
     async fn lanes_fill_at_once_and_are_emptied_one_after_the_other() {
-        let queue = Arc::new(Queue::new(2, room(150, usize::MAX, Budget::default())));
+        let queue = Arc::new(Queue::new(2, limits(150, usize::MAX, MemoryPool::default())));
         push(&queue, 1, batch(&[7, 8])).await;
         let popped = queue.clone();
         let first = tokio::spawn(async move { popped.pop().await });
@@ -356,8 +356,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_lane_that_is_waited_for_gets_on_when_others_have_filled_the_process() {
-        let budget = Budget::default();
-        let queue = Arc::new(Queue::new(3, room(1_000, 150, budget.clone())));
+        let pool = MemoryPool::default();
+        let queue = Arc::new(Queue::new(3, limits(1_000, 150, pool.clone())));
         push(&queue, 1, batch(&[1])).await;
         let other = queue.clone();
         let waits = tokio::spawn(async move { push(&other, 2, batch(&[5])).await });
@@ -371,12 +371,12 @@ mod tests {
         waits.await.expect("pushed");
         queue.end(Ok(()));
         assert_eq!(drain(&queue).await, ["5"]);
-        assert_eq!(budget.used(), 0);
+        assert_eq!(pool.used(), 0);
     }
 
     #[tokio::test]
     async fn every_producer_that_waits_is_woken() {
-        let queue = Arc::new(Queue::new(2, room(150, usize::MAX, Budget::default())));
+        let queue = Arc::new(Queue::new(2, limits(150, usize::MAX, MemoryPool::default())));
         push(&queue, 0, batch(&[1])).await;
         push(&queue, 1, batch(&[1])).await;
         let producers = [0, 1].map(|lane| {

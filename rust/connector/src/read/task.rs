@@ -150,10 +150,10 @@ pub struct ReadTask {
     pub news: bool,
     /// The process that read the shard in the last batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub holder: Option<String>,
+    pub previous_executor: Option<String>,
     /// The driver's calls of GetRecords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked: Option<Asked>,
+    pub asked: Option<PeerCallRate>,
     /// The query's start of which the driver has left its mark beside the claims: whoever reads the task must see it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<String>,
@@ -162,14 +162,14 @@ pub struct ReadTask {
 /// How often a process called GetRecords for a shard within the last second, told to another one: the service's limit
 /// is for all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct PeerCallRate {
     /// The process.
     pub by: String,
     /// Its calls.
     pub times: u32,
 }
 
-impl Asked {
+impl PeerCallRate {
     /// The calls that this process made through `api`; none if it made none.
     pub(crate) fn lately(process: &str, api: &dyn KinesisApi, shard: &ShardId) -> Option<Self> {
         let (by, times) = (process.to_owned(), api.asked_lately(shard));
@@ -198,7 +198,7 @@ impl ReadTask {
             until: None,
             consumer: None,
             news: false,
-            holder: None,
+            previous_executor: None,
             asked: None,
             mark: None,
         }
@@ -289,7 +289,7 @@ pub struct ShardReport {
     pub fetched_behind: Option<i64>,
     /// The process's calls of GetRecords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked: Option<Asked>,
+    pub asked: Option<PeerCallRate>,
 }
 
 impl ShardReport {

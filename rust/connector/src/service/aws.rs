@@ -18,8 +18,8 @@ use super::clock::AnswerDate;
 use super::columns::{Encryption, RecordColumns};
 use super::failure::classify;
 use super::network::Network;
-use super::pace::Pace;
 use super::patience::Starved;
+use super::rate_limiter::RateLimiter;
 use super::retry::{RequestCounters, with_retries, with_retries_unless_throttled};
 use super::wire::{ColumnsProtocol, DecodedRecords};
 use super::{KinesisApi, Page, PutEntry, PutOutcome, ShardFilter, ShardIterator, StreamSummary};
@@ -82,7 +82,7 @@ pub struct AwsKinesis {
     pub(super) stream: StreamId,
     pub(super) retry: RetryOptions,
     pub(super) own_calls: Arc<RequestCounters>,
-    pace: Pace,
+    pace: RateLimiter,
     starved: Starved,
     protocol: WireProtocol,
 }
@@ -101,7 +101,7 @@ impl AwsKinesis {
             stream,
             retry,
             own_calls: Arc::default(),
-            pace: Pace::of_interval(GET_RECORDS_INTERVAL),
+            pace: RateLimiter::of_interval(GET_RECORDS_INTERVAL),
             starved: Starved::default(),
             protocol: WireProtocol::default(),
         }
@@ -120,7 +120,7 @@ impl AwsKinesis {
     /// AWS allows.
     pub fn with_fetch_interval(self, interval: Duration) -> Self {
         Self {
-            pace: Pace::of_interval(interval),
+            pace: RateLimiter::of_interval(interval),
             ..self
         }
     }

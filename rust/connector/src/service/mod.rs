@@ -12,10 +12,10 @@ mod failure;
 mod fan_out;
 mod guard;
 mod network;
-mod pace;
 mod patience;
 mod presence;
 mod properties;
+mod rate_limiter;
 mod retry;
 mod wire;
 
@@ -37,10 +37,10 @@ pub use fan_out::{
     Consumer, ConsumerId, ConsumerStatus, FanOutApi, SubscribeAt, Subscription, SubscriptionConnection,
 };
 pub(crate) use network::NetworkFailure;
-pub use pace::Pace;
 pub(crate) use patience::Patience;
 pub(crate) use presence::{Ends, Presence, presence, same_stream, stream_changed};
 pub use properties::{SYSTEM_PROPERTIES, SystemProperties};
+pub use rate_limiter::RateLimiter;
 pub use retry::RequestCounters;
 pub(crate) use retry::{backoff, jittered, with_retries};
 

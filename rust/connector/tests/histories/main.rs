@@ -13,9 +13,12 @@ mod fan_out;
 mod history;
 mod ledger;
 mod odd;
+mod pace;
 mod query;
 mod service;
 mod stream;
+#[path = "../integration/support/mod.rs"]
+mod support;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};

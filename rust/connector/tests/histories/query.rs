@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use kinesis_connector::batch::RecordBatch;
 use kinesis_connector::checkpoint::hadoop::FileSystem;
 use kinesis_connector::checkpoint::memory::MemoryStore;
-use kinesis_connector::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
+use kinesis_connector::checkpoint::{Claim, ClaimKey, ClaimStore, PutResult};
 use kinesis_connector::plan::Planner;
-use kinesis_connector::read::{ReadTask, ShardMemory, ShardReader, ShardReport};
+use kinesis_connector::read::{FeedRegistry, ReadTask, ShardReader, ShardReport};
 use kinesis_connector::service::FanOutApi;
 use kinesis_connector::stream::{Offset, ShardId};
 use kinesis_connector::{ErrorKind, Result, SourceConfig};
@@ -56,7 +56,7 @@ pub struct Query {
     trigger: Duration,
     fetch_time: Option<Duration>,
     /// What each executor keeps.
-    memories: Vec<ShardMemory>,
+    memories: Vec<FeedRegistry>,
     /// The executors that run one task after the other.
     executors: Vec<usize>,
     tasks: AtomicUsize,
@@ -99,7 +99,7 @@ impl Query {
             config,
             fan_out: fan_out.map(|fan_out| Pushing::new(kinesis.clone(), fan_out.clone())),
             processes_stay: fan_out.is_some_and(|fan_out| fan_out.processes_stay),
-            memories: (0..EXECUTORS).map(|_| ShardMemory::default()).collect(),
+            memories: (0..EXECUTORS).map(|_| FeedRegistry::default()).collect(),
             executors: fan_out.map_or(vec![0], |fan_out| fan_out.executors.clone()),
             trigger: Duration::from_millis(history.trigger_millis),
             fetch_time: history.fetch_secs.map(Duration::from_secs),
@@ -120,11 +120,11 @@ impl Query {
         self.planner = None;
         match self.fan_out {
             // The driver's process, which reads too, is the same; the other executor is not.
-            None => self.memories[1] = ShardMemory::default(),
+            None => self.memories[1] = FeedRegistry::default(),
             Some(_) if self.processes_stay => {}
-            Some(_) => self.memories = (0..EXECUTORS).map(|_| ShardMemory::default()).collect(),
+            Some(_) => self.memories = (0..EXECUTORS).map(|_| FeedRegistry::default()).collect(),
         }
-        let opened = Planner::with_memory(
+        let opened = Planner::with_feeds(
             self.kinesis.clone(),
             self.fan_out(),
             self.store.clone(),
@@ -237,7 +237,7 @@ impl Query {
         let (mut idle, mut batches) = (0, 0);
         while idle < IDLE_RUNS {
             let before = self.come_so_far()?;
-            self.memories = (0..EXECUTORS).map(|_| ShardMemory::default()).collect();
+            self.memories = (0..EXECUTORS).map(|_| FeedRegistry::default()).collect();
             self.restart().await?;
             self.read_batch(&mut batches).await?;
             // A run may find out that a stretch leads to nothing.
@@ -517,7 +517,7 @@ impl Query {
             }
         };
         let (api, store) = (self.kinesis.clone(), self.store.clone());
-        ShardReader::with_memory(api, self.fan_out(), store, &options, task.clone(), memory)
+        ShardReader::with_feeds(api, self.fan_out(), store, &options, task.clone(), memory)
     }
 
     fn report(&self, report: Option<String>) -> Result<()> {
@@ -582,7 +582,7 @@ impl SlowStore {
 }
 
 #[async_trait]
-impl CheckpointStore for SlowStore {
+impl ClaimStore for SlowStore {
     async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult> {
         self.take_time().await;
         let result = self.kept.put_if_absent(key, claim).await;

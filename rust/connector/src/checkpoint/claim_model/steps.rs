@@ -7,7 +7,7 @@ use super::properties::{
 };
 use super::state::{Attempt, Broken, Driver, End, Phase, SHARD_END, World};
 use super::{Protocol, RECORDS, Rules};
-use crate::checkpoint::protocol::{Course, course, has_passed, stands_at};
+use crate::checkpoint::protocol::{Reconcile, has_passed, reconcile, stands_at};
 
 /// Most puts under way whose sender is dead.
 const LATE_PUTS: usize = 1;
@@ -319,22 +319,22 @@ impl Protocol {
             delivered.and_then(|count| numbers.last(count)),
             numbers.position(claim),
         );
-        match course(numbers.position(attempt.fetched), numbers.position(claim)) {
-            Course::Accept => change(world, place, |attempt| attempt.phase = Phase::Ending),
-            Course::ReadOn if self.rules == Rules::StopBeforeTheClaim => {
+        match reconcile(numbers.position(attempt.fetched), numbers.position(claim)) {
+            Reconcile::Accept => change(world, place, |attempt| attempt.phase = Phase::Ending),
+            Reconcile::ReadOn if self.rules == Rules::StopBeforeTheClaim => {
                 change(world, place, |attempt| attempt.phase = Phase::Ending);
             }
-            Course::ReadOn => change(world, place, |attempt| {
+            Reconcile::ReadOn => change(world, place, |attempt| {
                 attempt.phase = towards(claim, attempt.fetched);
             }),
-            Course::CutBack if !passed => change(world, place, |attempt| {
+            Reconcile::CutBack if !passed => change(world, place, |attempt| {
                 attempt.fetched = claim;
                 attempt.phase = Phase::Ending;
             }),
-            Course::CutBack if self.rules == Rules::GoOnPastTheClaim => {
+            Reconcile::CutBack if self.rules == Rules::GoOnPastTheClaim => {
                 change(world, place, |attempt| attempt.phase = Phase::Ending);
             }
-            Course::CutBack => {
+            Reconcile::CutBack => {
                 if attempt.after_claim {
                     world.broken.insert(Broken::RetryFailed);
                 }

@@ -26,7 +26,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 pub(crate) use table::Table;
 
 use self::table::{PARTITION_KEY, SERVICE, SORT_KEY, VALUE};
-use super::{CheckpointStore, Claim, ClaimKey, PutResult};
+use super::{Claim, ClaimKey, ClaimStore, PutResult};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
 use crate::service::with_retries;
@@ -302,7 +302,7 @@ fn sort_key(key: &ClaimKey) -> String {
 }
 
 #[async_trait]
-impl CheckpointStore for DynamoDbStore {
+impl ClaimStore for DynamoDbStore {
     async fn prepare(&self) -> Result<()> {
         self.table.ensure().await
     }

@@ -23,7 +23,7 @@ pub(crate) use bucket::Bucket;
 pub use location::S3Location;
 
 use self::bucket::SERVICE;
-use super::{CheckpointStore, Claim, ClaimKey, PutResult};
+use super::{Claim, ClaimKey, ClaimStore, PutResult};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
 use crate::service::with_retries;
@@ -209,7 +209,7 @@ fn next_page(page: &ListObjectsV2Output) -> Option<String> {
 }
 
 #[async_trait]
-impl CheckpointStore for S3Store {
+impl ClaimStore for S3Store {
     /// Puts an object twice. Everything rests on the second put being refused, which stores that only speak S3's
     /// protocol don't all do; and a missing right shows before the first batch.
     async fn prepare(&self) -> Result<()> {

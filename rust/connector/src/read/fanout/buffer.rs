@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::read::budget::{Reserved, Room};
+use crate::read::memory_pool::{MemoryLimits, MemoryReservation};
 use crate::service::Page;
 
 /// A subscription without sight for so long says nothing of its shard: a renewal is done by then.
@@ -41,7 +41,7 @@ pub(super) struct Buffer {
     /// There is something to read.
     news: Bell,
     attached: AtomicBool,
-    room: Room,
+    limits: MemoryLimits,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ struct State {
 struct Waiting {
     page: Page,
     bytes: usize,
-    _reserved: Reserved,
+    _reserved: MemoryReservation,
 }
 
 /// What a reader finds.
@@ -80,7 +80,7 @@ pub(super) enum Found {
 }
 
 impl Buffer {
-    pub(super) fn new(room: Room, news: Bell) -> Self {
+    pub(super) fn new(limits: MemoryLimits, news: Bell) -> Self {
         Self {
             state: Mutex::new(State {
                 unseen_since: Some(Instant::now()),
@@ -90,7 +90,7 @@ impl Buffer {
             drained: Notify::new(),
             news,
             attached: AtomicBool::new(true),
-            room,
+            limits,
         }
     }
 
@@ -101,15 +101,15 @@ impl Buffer {
         loop {
             let own_room = {
                 let mut state = self.state();
-                let own_room = state.bytes + bytes <= self.room.own;
+                let own_room = state.bytes + bytes <= self.limits.own;
                 // Events without records only say how far the shard was read.
                 if page.records.is_empty() && !ends {
                     state.see(page.millis_behind_latest);
                     break;
                 }
                 let reserved = match state.pages.is_empty() {
-                    true => Some(self.room.budget.reserve_anyway(bytes)),
-                    false if own_room => self.room.budget.try_reserve(bytes, self.room.all),
+                    true => Some(self.limits.pool.grow(bytes)),
+                    false if own_room => self.limits.pool.try_reserve(bytes, self.limits.all),
                     false => None,
                 };
                 if let Some(reserved) = reserved {
@@ -122,7 +122,7 @@ impl Buffer {
             };
             tokio::select! {
                 () = self.drained.notified() => {}
-                () = self.room.budget.wait_for(bytes, self.room.all), if own_room => {}
+                () = self.limits.pool.wait_for(bytes, self.limits.all), if own_room => {}
             }
         }
         self.arrived.notify_one();
@@ -152,7 +152,7 @@ impl Buffer {
     /// Puts back what a batch left of the page taken last.
     pub(super) fn put_back(&self, page: Page) {
         let bytes = page.records.bytes();
-        let reserved = self.room.budget.reserve_anyway(bytes);
+        let reserved = self.limits.pool.grow(bytes);
         let mut state = self.state();
         state.bytes += bytes;
         state.pages.push_front(Waiting {
@@ -245,7 +245,7 @@ impl State {
         self.unseen_since = None;
     }
 
-    fn add_last(&mut self, page: Page, bytes: usize, reserved: Reserved) {
+    fn add_last(&mut self, page: Page, bytes: usize, reserved: MemoryReservation) {
         self.bytes += bytes;
         self.pages.push_back(Waiting {
             page,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::buffer::Found;
-use super::residents::{Resident, Residents};
+use super::registry::{KeptSubscription, SubscriptionRegistry};
 use crate::error::Result;
 use crate::read::polling::Retention;
 use crate::read::{ReadTask, Shared};
@@ -41,8 +41,8 @@ pub(in crate::read) enum BatchEnd {
 }
 
 pub(in crate::read) struct FanOutCursor {
-    resident: Resident,
-    residents: Residents,
+    kept: KeptSubscription,
+    subscriptions: SubscriptionRegistry,
     shared: Arc<Shared>,
     retention: Retention,
     /// The driver has seen records that must come by then.
@@ -54,15 +54,15 @@ pub(in crate::read) struct FanOutCursor {
 
 impl FanOutCursor {
     pub(in crate::read) fn new(
-        resident: Resident,
-        residents: Residents,
+        kept: KeptSubscription,
+        subscriptions: SubscriptionRegistry,
         shared: Arc<Shared>,
         retention: Retention,
     ) -> Self {
         let news_until = shared.task.news.then(|| Instant::now() + AWAIT_NEWS);
         Self {
-            resident,
-            residents,
+            kept,
+            subscriptions,
             shared,
             retention,
             news_until,
@@ -84,9 +84,9 @@ impl FanOutCursor {
                 BatchEnd::Claimed => None,
                 BatchEnd::Open(deadline) => deadline,
             };
-            match self.resident.buffer.take()? {
+            match self.kept.buffer.take()? {
                 Found::Page(page) => {
-                    if let Some(loss) = self.resident.buffer.take_loss() {
+                    if let Some(loss) = self.kept.buffer.take_loss() {
                         self.retention.lost(&loss)?;
                     }
                     self.news_until = None;
@@ -109,9 +109,9 @@ impl FanOutCursor {
             let wake = [self.news_until.filter(|until| *until > now), deadline];
             match wake.into_iter().flatten().min() {
                 Some(wake) => {
-                    let _ = tokio::time::timeout_at(wake, self.resident.buffer.arrival()).await;
+                    let _ = tokio::time::timeout_at(wake, self.kept.buffer.arrival()).await;
                 }
-                None => self.resident.buffer.arrival().await,
+                None => self.kept.buffer.arrival().await,
             }
         }
     }
@@ -126,30 +126,30 @@ impl FanOutCursor {
     }
 
     /// Moves to what follows a page; what the batch left of it waits for the next one.
-    pub(in crate::read) fn stand_at(&mut self, position: Position, rest: Option<RecordColumns>) {
+    pub(in crate::read) fn advance_to(&mut self, position: Position, rest: Option<RecordColumns>) {
         match (rest, self.last.take()) {
-            (Some(records), Some(last)) => self.resident.buffer.put_back(Page { records, ..last }),
+            (Some(records), Some(last)) => self.kept.buffer.put_back(Page { records, ..last }),
             // The shard's end came with the batch's last records, and is the next batch's.
             (None, Some(last)) if last.next.is_none() && position != Position::ShardEnd => {
-                self.resident.buffer.put_back(last);
+                self.kept.buffer.put_back(last);
             }
             _ => {}
         }
-        self.resident.position = position;
+        self.kept.position = position;
     }
 
     /// Waits until something arrives, at most this long.
     pub(in crate::read) async fn pause(&self, longest: Duration) {
-        let _ = tokio::time::timeout(longest, self.resident.buffer.arrival()).await;
+        let _ = tokio::time::timeout(longest, self.kept.buffer.arrival()).await;
     }
 
     /// Leaves the subscription to the next batch's reader, if it stands where that starts.
-    pub(in crate::read) fn leave_at(self, end: &Position) {
-        self.shared.counters.take_over(&self.resident.counters);
+    pub(in crate::read) fn hand_off(self, end: &Position) {
+        self.shared.counters.take_over(&self.kept.counters);
         let ReadTask { source, shard, .. } = &self.shared.task;
-        if self.resident.position == *end && *end != Position::ShardEnd {
-            self.shared.progress().buffered_bytes = self.resident.buffer.bytes() as u64;
-            self.residents.keep(source, shard, self.resident);
+        if self.kept.position == *end && *end != Position::ShardEnd {
+            self.shared.progress().buffered_bytes = self.kept.buffer.bytes() as u64;
+            self.subscriptions.keep(source, shard, self.kept);
         }
     }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::residents::{Residents, Standing};
+use super::registry::{Availability, SubscriptionRegistry};
 use super::tests::{Fake, Script, broken, event};
 use crate::error::{Error, ErrorKind};
 use crate::options::SourceOptions;
 use crate::read::ReadTask;
-use crate::read::budget::Budget;
+use crate::read::memory_pool::MemoryPool;
 use crate::service::FanOutApi;
 use crate::stream::{Position, ShardId};
 
@@ -39,19 +39,25 @@ fn options() -> SourceOptions {
 }
 
 /// A subscription that brought this, and that no task reads from.
-async fn idle(scripts: Vec<Script>) -> Residents {
-    let residents = Residents::default();
+async fn idle(scripts: Vec<Script>) -> SubscriptionRegistry {
+    let subscriptions = SubscriptionRegistry::default();
     let fake: Arc<dyn FanOutApi> = Arc::new(Fake::with(scripts));
-    let resident = residents
-        .open(&task(CONSUMER), CONSUMER, &options(), &Budget::default(), &fake)
+    let kept = subscriptions
+        .open(
+            &task(CONSUMER),
+            CONSUMER,
+            &options(),
+            &MemoryPool::default(),
+            &fake,
+        )
         .expect("opened");
     tokio::time::sleep(Duration::from_millis(10)).await;
-    residents.keep(SOURCE, &shard(), resident);
-    residents
+    subscriptions.keep(SOURCE, &shard(), kept);
+    subscriptions
 }
 
-fn standing(residents: &Residents) -> Option<Standing> {
-    residents.standing(SOURCE, &shard(), &Position::TrimHorizon)
+fn standing(subscriptions: &SubscriptionRegistry) -> Option<Availability> {
+    subscriptions.standing(SOURCE, &shard(), &Position::TrimHorizon)
 }
 
 /// As the service does on a quiet shard: an event now and then. The subscriber takes silence for a broken connection,
@@ -64,12 +70,12 @@ fn quiet_for_an_hour() -> Vec<Script> {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_query_of_this_process_reads_stays_however_long_the_stream_is_quiet() {
-    let residents = idle(quiet_for_an_hour()).await;
-    residents.serve(SOURCE, CONSUMER);
+    let subscriptions = idle(quiet_for_an_hour()).await;
+    subscriptions.serve(SOURCE, CONSUMER);
     for minute in 0..30 {
         // It may be renewed just now.
         let quiet = async {
-            while standing(&residents) != Some(Standing::Quiet) {
+            while standing(&subscriptions) != Some(Availability::Idle) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
@@ -81,9 +87,9 @@ async fn what_a_query_of_this_process_reads_stays_however_long_the_stream_is_qui
 
 #[tokio::test(start_paused = true)]
 async fn what_no_query_of_this_process_reads_ends() {
-    let residents = idle(quiet_for_an_hour()).await;
+    let subscriptions = idle(quiet_for_an_hour()).await;
     tokio::time::sleep(Duration::from_secs(480)).await;
-    assert_eq!(standing(&residents), None);
+    assert_eq!(standing(&subscriptions), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,17 +98,17 @@ async fn of_a_subscription_that_cannot_be_renewed_nothing_is_known() {
     let mut scripts = vec![Script::Pushes(vec![event(&[], 10), Err(broken())])];
     scripts.extend((0..10).map(|_| Script::Refused(throttled())));
     scripts.push(Script::Stalls(vec![event(&[], 11)]));
-    let residents = idle(scripts).await;
-    residents.serve(SOURCE, CONSUMER);
+    let subscriptions = idle(scripts).await;
+    subscriptions.serve(SOURCE, CONSUMER);
     assert_eq!(
-        standing(&residents),
-        Some(Standing::Quiet),
+        standing(&subscriptions),
+        Some(Availability::Idle),
         "a renewal is soon done"
     );
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(standing(&residents), None, "the planner has to look");
+    assert_eq!(standing(&subscriptions), None, "the planner has to look");
     let seeing = async {
-        while standing(&residents).is_none() {
+        while standing(&subscriptions).is_none() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
@@ -113,8 +119,8 @@ async fn of_a_subscription_that_cannot_be_renewed_nothing_is_known() {
 
 #[tokio::test(start_paused = true)]
 async fn of_a_subscription_that_never_began_nothing_is_known() {
-    let residents = idle(Vec::new()).await;
-    residents.serve(SOURCE, CONSUMER);
+    let subscriptions = idle(Vec::new()).await;
+    subscriptions.serve(SOURCE, CONSUMER);
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(standing(&residents), None);
+    assert_eq!(standing(&subscriptions), None);
 }

@@ -7,12 +7,12 @@ mod consumers;
 mod cursor;
 #[cfg(test)]
 mod idle_tests;
-mod remote;
-mod residents;
+mod registry;
+mod reports;
 mod subscriber;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use consumers::{Busy, InUseByQuery};
 pub(super) use cursor::{BatchEnd, FanOutCursor, Next};
-pub(crate) use residents::{Residents, Standing};
+pub(crate) use registry::{Availability, SubscriptionRegistry};

@@ -15,7 +15,7 @@ use super::buffer::{Bell, Buffer, Found};
 use super::subscriber::Subscriber;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::RetryOptions;
-use crate::read::budget::{Budget, Room};
+use crate::read::memory_pool::{MemoryLimits, MemoryPool};
 use crate::service::{
     Consumer, ConsumerId, ConsumerStatus, FanOutApi, Page, RecordColumns, RequestCounters, ShardIterator,
     SubscribeAt, Subscription, SubscriptionConnection,
@@ -143,12 +143,16 @@ struct Fixture {
 
 impl Fixture {
     fn start(start: Position, scripts: Vec<Script>) -> Self {
-        Self::with_room(start, scripts, room(usize::MAX, usize::MAX, &Budget::default()))
+        Self::with_room(
+            start,
+            scripts,
+            limits(usize::MAX, usize::MAX, &MemoryPool::default()),
+        )
     }
 
-    fn with_room(start: Position, scripts: Vec<Script>, room: Room) -> Self {
+    fn with_room(start: Position, scripts: Vec<Script>, limits: MemoryLimits) -> Self {
         let fake = Arc::new(Fake::with(scripts));
-        let buffer = Arc::new(Buffer::new(room, Bell::default()));
+        let buffer = Arc::new(Buffer::new(limits, Bell::default()));
         let counters: Arc<RequestCounters> = Arc::default();
         let subscriber = Subscriber {
             api: fake.clone(),
@@ -196,11 +200,11 @@ impl Fixture {
     }
 }
 
-fn room(own: usize, all: usize, budget: &Budget) -> Room {
-    Room {
+fn limits(own: usize, all: usize, pool: &MemoryPool) -> MemoryLimits {
+    MemoryLimits {
         own,
         all,
-        budget: budget.clone(),
+        pool: pool.clone(),
     }
 }
 
@@ -379,12 +383,12 @@ async fn a_subscription_that_nobody_reads_from_never_takes_a_shard_back() {
 #[tokio::test(start_paused = true)]
 async fn a_full_buffer_and_a_full_process_stop_the_receiving() {
     let pages = || (10..50).map(|number| event(&[number], number)).collect();
-    let budget = Budget::default();
+    let pool = MemoryPool::default();
     // A record is some 113 bytes.
     let small = Fixture::with_room(
         Position::TrimHorizon,
         vec![Script::Stalls(pages())],
-        room(350, usize::MAX, &budget),
+        limits(350, usize::MAX, &pool),
     );
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(
@@ -392,11 +396,11 @@ async fn a_full_buffer_and_a_full_process_stop_the_receiving() {
         4,
         "three wait, one in hand"
     );
-    let held = budget.used();
+    let held = pool.used();
     let other = Fixture::with_room(
         Position::TrimHorizon,
         vec![Script::Stalls(pages())],
-        room(usize::MAX, held, &budget),
+        limits(usize::MAX, held, &pool),
     );
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(
@@ -407,5 +411,5 @@ async fn a_full_buffer_and_a_full_process_stop_the_receiving() {
     let numbers: Vec<String> = (10..50).map(|number| number.to_string()).collect();
     assert_eq!(other.take(40).await, numbers);
     assert_eq!(small.take(40).await, numbers);
-    assert_eq!(budget.used(), 0);
+    assert_eq!(pool.used(), 0);
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ahead::{Ahead, Answer, is_young, leads_on};
+use super::prefetched::{Answer, Prefetched, is_young, leads_on};
 use super::retention::{Retention, expired_after};
 use super::{Fetcher, MAX_RECORDS, rest_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::Shared;
-use crate::read::budget::Room;
+use crate::read::memory_pool::MemoryLimits;
 use crate::service::{Ends, KinesisApi, Page, Presence, RecordColumns, ShardIterator, presence, same_stream};
 use crate::stream::{Position, SequenceNumber};
 
@@ -30,9 +30,9 @@ pub(in crate::read) struct PollingCursor {
     position: Position,
     iterator: Option<ShardIterator>,
     /// What was fetched beyond the batch before; with [`Self::put_back`] beyond this one.
-    ahead: Ahead,
+    ahead: Prefetched,
     /// Where that ends another answer begins, which was not asked for yet.
-    at_seam: Option<Seam>,
+    resume_point: Option<ResumePoint>,
     /// The record that the position follows, until it is known whether the shard still has it. The service leaves
     /// out in silence what expired, so the record itself is asked for: if it comes, nothing after it is missing.
     before: Option<SequenceNumber>,
@@ -47,7 +47,7 @@ pub(in crate::read) struct PollingCursor {
 
 /// What to mind when the pages that were fetched before come to their end.
 #[derive(Clone, Copy, Debug, Default)]
-struct Seam {
+struct ResumePoint {
     /// The pages are those that the last batch's reader left.
     taken_over: bool,
     /// Something was asked for between the batches, perhaps just now.
@@ -60,19 +60,20 @@ impl PollingCursor {
     /// A cursor at the batch's start, with what the last batch's reader left there, if it did. A batch that is
     /// `claimed` already leaves alone what is for the batch after it.
     pub(in crate::read) fn new(fetcher: &Fetcher<'_>, claimed: bool) -> Self {
-        let (shared, memory) = (&fetcher.shared, fetcher.memory);
+        let (shared, feeds) = (&fetcher.shared, fetcher.feeds);
         let task = &shared.task;
         let position = task.start.clone();
         let before = position_before(&position, task.is_tip_seen());
-        let left = memory.take(task, claimed, &shared.counters);
-        let ahead = left.unwrap_or_else(|| Ahead::nothing(Room::new(fetcher.options, memory.budget())));
+        let left = feeds.take(task, claimed, &shared.counters);
+        let ahead =
+            left.unwrap_or_else(|| Prefetched::nothing(MemoryLimits::new(fetcher.options, feeds.pool())));
         Self {
             api: fetcher.api.clone(),
             shared: shared.clone(),
             retention: fetcher.retention(),
             position,
             iterator: None,
-            at_seam: Some(Seam {
+            resume_point: Some(ResumePoint {
                 taken_over: true,
                 pause: ahead.was_fetched(),
                 handed_out: false,
@@ -100,7 +101,7 @@ impl PollingCursor {
         }
     }
 
-    /// The next answer. The cursor moves on only with [`Self::stand_at`].
+    /// The next answer. The cursor moves on only with [`Self::advance_to`].
     pub(in crate::read) async fn next_page(&mut self, limit: u32, interval: Duration) -> Result<Page> {
         let mut page = match self.ahead.next().await {
             Some(page) => {
@@ -108,15 +109,15 @@ impl PollingCursor {
                 self.before = None;
                 // They were asked for before the task began.
                 self.no_tip = true;
-                let seam = self.at_seam.get_or_insert_default();
-                seam.handed_out = true;
-                if seam.taken_over {
+                let resume = self.resume_point.get_or_insert_default();
+                resume.handed_out = true;
+                if resume.taken_over {
                     self.shared.progress().prefetch_hit = true;
                 }
                 page
             }
             None => {
-                self.pass_seam(interval).await;
+                self.pass_resume_point(interval).await;
                 self.ask(limit).await?
             }
         };
@@ -130,16 +131,16 @@ impl PollingCursor {
 
     /// The pages that were fetched before are at their end: makes ready to ask for what follows. Dropping the future
     /// loses nothing.
-    async fn pass_seam(&mut self, interval: Duration) {
-        let Some(seam) = self.at_seam else { return };
-        if seam.pause {
+    async fn pass_resume_point(&mut self, interval: Duration) {
+        let Some(resume) = self.resume_point else { return };
+        if resume.pause {
             self.ahead.pause(interval).await;
         }
-        self.at_seam = None;
+        self.resume_point = None;
         if let Some(iterator) = self.ahead.take_iterator() {
             self.iterator = Some(iterator);
         }
-        if seam.handed_out && !self.ahead.answer().as_ref().is_some_and(Answer::is_fresh) {
+        if resume.handed_out && !self.ahead.answer().as_ref().is_some_and(Answer::is_fresh) {
             // They may have waited for long.
             if let Position::After(number) = &self.position {
                 self.before = Some(number.clone());
@@ -298,7 +299,7 @@ impl PollingCursor {
     /// True if more records may follow the last answer at once, though it says that none do: services count
     /// `MillisBehindLatest` between arrivals, and those of many records fall into one millisecond. And what was asked for
     /// before the task began is no proof of the tip.
-    pub(in crate::read) fn proves_no_tip(&self) -> bool {
+    pub(in crate::read) fn tip_unconfirmed(&self) -> bool {
         self.no_tip
     }
 
@@ -315,8 +316,8 @@ impl PollingCursor {
         }
     }
 
-    /// True if what a batch leaves of a page must be given back with [`Self::stand_at`].
-    pub(in crate::read) fn keeps_rest(&self) -> bool {
+    /// True if what a batch leaves of a page must be given back with [`Self::advance_to`].
+    pub(in crate::read) fn retains_leftover(&self) -> bool {
         self.leaves_to_next()
     }
 
@@ -332,7 +333,7 @@ impl PollingCursor {
     }
 
     /// How many records beyond the batch's limit an answer may have, because they are kept for the next batch.
-    pub(in crate::read) fn room_for_rest(&self) -> usize {
+    pub(in crate::read) fn room_for_leftover(&self) -> usize {
         match self.leaves_to_next() {
             true => self.ahead.room_for(),
             false => 0,
@@ -341,7 +342,7 @@ impl PollingCursor {
 
     /// Moves to what follows a page; what the batch left of it waits for the next one. Without an iterator if only a
     /// part of it was taken.
-    pub(in crate::read) fn stand_at(
+    pub(in crate::read) fn advance_to(
         &mut self,
         position: Position,
         iterator: Option<ShardIterator>,
@@ -355,7 +356,7 @@ impl PollingCursor {
         match (rest, self.last.take()) {
             (Some(records), Some(last)) => {
                 self.ahead.put_back(Page { records, ..last });
-                self.at_seam = Some(Seam::default());
+                self.resume_point = Some(ResumePoint::default());
             }
             _ if self.iterator.is_none() => self.ahead.clear(),
             _ => {}
@@ -376,14 +377,14 @@ impl PollingCursor {
     /// Leaves what follows to the reader of the next batch, if the cursor stands where that starts. An iterator of its own
     /// that may still give the record before the position is of no use to it. If `fetch`, more is fetched meanwhile, where more is
     /// known to be there.
-    pub(in crate::read) fn leave_at(mut self, end: &Position, fetch: bool, fetcher: &Fetcher<'_>) {
+    pub(in crate::read) fn hand_off(mut self, end: &Position, fetch: bool, fetcher: &Fetcher<'_>) {
         let shared = &self.shared;
         let task = &shared.task;
         self.ahead.count(&shared.counters);
         if let Some(behind) = self.ahead.behind() {
             shared.progress().fetched_behind = Some(behind);
         }
-        let usable = self.before.is_none() || self.at_seam.is_some();
+        let usable = self.before.is_none() || self.resume_point.is_some();
         let stands_there = self.position == *end && *end != Position::ShardEnd;
         if !usable || !stands_there || !self.leaves_to_next() || !self.ahead.go_on_with(self.iterator.take())
         {
@@ -396,7 +397,7 @@ impl PollingCursor {
         if fetch && goes_on {
             self.ahead.fetch(&self.api, &task.shard, end, fetcher.options);
         }
-        fetcher.memory.keep(task, end.clone(), self.ahead);
+        fetcher.feeds.keep(task, end.clone(), self.ahead);
     }
 }
 

@@ -7,11 +7,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::MAX_RECORDS;
-use super::ahead::{Answer, Waiting, is_young};
 use super::cursor::remove_read;
+use super::prefetched::{Answer, Waiting, is_young};
 use super::rest_of;
 use crate::error::{ErrorKind, Result};
-use crate::read::budget::{Reserved, Room};
+use crate::read::memory_pool::{MemoryLimits, MemoryReservation};
 use crate::service::{KinesisApi, Page, Patience, RequestCounters, ShardIterator};
 use crate::stream::{Position, SequenceNumber, ShardId};
 
@@ -22,7 +22,7 @@ pub(super) struct Fetch {
     pub interval: Duration,
     /// In one answer.
     pub most_records: u32,
-    pub room: Room,
+    pub limits: MemoryLimits,
     pub waiting: Arc<Waiting>,
     pub counters: Arc<RequestCounters>,
 }
@@ -31,7 +31,7 @@ pub(super) struct Fetch {
 struct Question {
     iterator: ShardIterator,
     limit: u32,
-    reserved: Reserved,
+    reserved: MemoryReservation,
 }
 
 impl Fetch {
@@ -90,8 +90,8 @@ impl Fetch {
     fn question(&self) -> Option<Question> {
         let pages = self.waiting.lock();
         let answer = pages.answer.as_ref().filter(|answer| !answer.tip)?;
-        let left = self.room.own.saturating_sub(pages.bytes);
-        let most = answer.records_in(self.room.own).min(self.most_records as usize);
+        let left = self.limits.own.saturating_sub(pages.bytes);
+        let most = answer.records_in(self.limits.own).min(self.most_records as usize);
         let limit = answer.records_in(left).min(most);
         if limit == 0 || limit < most / 2 {
             return None;
@@ -100,7 +100,7 @@ impl Fetch {
         Some(Question {
             iterator: pages.iterator.clone()?,
             limit: u32::try_from(limit).unwrap_or(MAX_RECORDS),
-            reserved: self.room.budget.try_reserve(bytes, self.room.all)?,
+            reserved: self.limits.pool.try_reserve(bytes, self.limits.all)?,
         })
     }
 
@@ -136,11 +136,11 @@ impl Fetch {
     }
 
     /// Adds an answer to the pages; false if nothing more is to be asked for.
-    fn add(&self, page: Page, full: bool, asked: Instant, mut reserved: Reserved) -> bool {
+    fn add(&self, page: Page, full: bool, asked: Instant, mut reserved: MemoryReservation) -> bool {
         let mut pages = self.waiting.lock();
         let bytes = page.records.bytes();
-        let fits = pages.bytes.saturating_add(bytes) <= self.room.own;
-        if !fits || !reserved.resize(bytes, self.room.all) {
+        let fits = pages.bytes.saturating_add(bytes) <= self.limits.own;
+        if !fits || !reserved.resize(bytes, self.limits.all) {
             // The next reader asks for it again.
             if let Some(answer) = &mut pages.answer {
                 answer.asked = asked;

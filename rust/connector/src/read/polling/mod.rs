@@ -1,8 +1,8 @@
 //! Reading a shard: how far a batch goes, and the claim that fixes it.
 
-mod ahead;
 mod cursor;
 mod fetch;
+mod prefetched;
 mod retention;
 #[cfg(test)]
 mod tests;
@@ -16,20 +16,20 @@ use tokio::time::Instant;
 use super::cursor::{Answer, Cursor};
 use super::fanout::BatchEnd;
 use super::lag::{Ending, Lag};
-use super::rows::{Bounds, Cut, LeftOut, Taken, Taking};
+use super::rows::{Bounds, Cut, SkippedAggregates, Taken, Taking};
 use super::stretch::Stretch;
-use super::task::Asked;
+use super::task::PeerCallRate;
 use super::turns::Waiters;
-use super::{ShardMemory, Shared};
-use crate::checkpoint::protocol::{Course, course};
+use super::{FeedRegistry, Shared};
+use crate::checkpoint::protocol::{Reconcile, reconcile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
 use crate::service::{FanOutApi, KinesisApi, Page, Patience};
 use crate::stream::Position;
 
-pub(super) use ahead::{Ahead, is_young};
 pub(super) use cursor::PollingCursor;
 pub(crate) use cursor::remove_read;
+pub(super) use prefetched::{Prefetched, is_young};
 pub(super) use retention::{Retention, expired_after};
 
 /// Most records in one GetRecords (AWS limit): what is asked for when a claim, not a limit, is the end.
@@ -47,7 +47,7 @@ pub(crate) struct Progress {
     pub rows: u64,
     pub bytes: u64,
     /// Aggregates passed over. After a step back to a nearer claim, those after it too.
-    pub left_out: LeftOut,
+    pub skipped: SkippedAggregates,
     /// Nothing more was there to be read.
     pub tip: bool,
     /// More is known to be there.
@@ -65,7 +65,7 @@ pub(crate) struct Progress {
     /// What the answers since the last record tell.
     pub stretch: Stretch,
     /// How often the process asked for records lately.
-    pub asked: Option<Asked>,
+    pub asked: Option<PeerCallRate>,
     /// How far the rows are behind the shard's tip.
     pub lag: Option<Lag>,
     /// How far the last answer was, delivered or not.
@@ -81,7 +81,7 @@ impl Progress {
             fetched: false,
             rows: 0,
             bytes: 0,
-            left_out: LeftOut::default(),
+            skipped: SkippedAggregates::default(),
             tip: false,
             left: false,
             lost: false,
@@ -110,7 +110,7 @@ pub(super) struct Fetcher<'a> {
     pub api: Arc<dyn KinesisApi>,
     /// For a task with a consumer.
     pub fan_out: Option<Arc<dyn FanOutApi>>,
-    pub memory: &'a ShardMemory,
+    pub feeds: &'a FeedRegistry,
     pub options: &'a SourceOptions,
     pub shared: Arc<Shared>,
     pub stop: watch::Receiver<bool>,
@@ -161,7 +161,7 @@ impl Fetcher<'_> {
                 .chain(by_bytes)
                 .min()
                 .map_or(MAX_RECORDS, |rows| {
-                    let rows = rows.saturating_add(cursor.room_for_rest() as u64);
+                    let rows = rows.saturating_add(cursor.room_for_leftover() as u64);
                     u32::try_from(rows).unwrap_or(MAX_RECORDS)
                 });
             let limit = limit.clamp(1, self.options.records_per_fetch);
@@ -299,10 +299,10 @@ impl Fetcher<'_> {
     /// Follows the claim of another attempt, after this one has read as far as it would.
     pub(super) async fn follow(&mut self, first: &Position, cursor: &mut Cursor) -> Result<()> {
         let own = self.shared.progress().position.clone();
-        match course(&own, first) {
-            Course::Accept => Ok(()),
-            Course::ReadOn => self.read_to(first, cursor).await,
-            Course::CutBack => self.fall_back_to(first),
+        match reconcile(&own, first) {
+            Reconcile::Accept => Ok(()),
+            Reconcile::ReadOn => self.read_to(first, cursor).await,
+            Reconcile::CutBack => self.fall_back_to(first),
         }
     }
 
@@ -337,7 +337,7 @@ impl Fetcher<'_> {
         let (newest, received) = (page.records.last_arrival_millis(), page.records.received());
         let shared = Arc::clone(&self.shared);
         let mut hurried = false;
-        let mut taking = Taking::new(page.records, bounds, &shared.rules, cursor.keeps_rest());
+        let mut taking = Taking::new(page.records, bounds, &shared.rules, cursor.retains_leftover());
         loop {
             let Taken {
                 batches,
@@ -347,20 +347,20 @@ impl Fetcher<'_> {
                 last_arrival,
                 more,
                 cut,
-                left_out,
+                skipped,
                 rest,
             } = taking.part()?;
             // A shard that was closed since the batch was claimed may end where the claim does: the batch stays as it was.
             let at_claim = last.is_some() && last == bounds.through;
             let shard_end = page.next.is_none() && cut.is_none() && !at_claim && !more;
             let left = !shard_end && (more || cut.is_some() || !is_tip(page.millis_behind_latest, empty));
-            let tip = shard_end || !(left || cursor.proves_no_tip() || page.next.is_none());
+            let tip = shard_end || !(left || cursor.tip_unconfirmed() || page.next.is_none());
             {
                 let mut progress = self.shared.progress();
                 progress.fetched = true;
                 progress.rows += rows;
                 progress.bytes += bytes;
-                progress.left_out.add(left_out);
+                progress.skipped.add(skipped);
                 progress.tip = tip;
                 progress.left = left;
                 progress.last_arrival = last_arrival.or(progress.last_arrival);
@@ -380,7 +380,7 @@ impl Fetcher<'_> {
                 }
                 if !more {
                     let next = page.next.clone().filter(|_| cut.is_none());
-                    cursor.stand_at(progress.position.clone(), next, rest);
+                    cursor.advance_to(progress.position.clone(), next, rest);
                 }
             }
             let mut step = Step {
@@ -397,7 +397,7 @@ impl Fetcher<'_> {
                 let Some(had_room) = self.or_stop(push).await? else {
                     if more {
                         let position = self.shared.progress().position.clone();
-                        cursor.stand_at(position, None, taking.rest()?);
+                        cursor.advance_to(position, None, taking.rest()?);
                     }
                     return Ok(Step {
                         stopped: true,

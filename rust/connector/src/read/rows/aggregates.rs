@@ -18,7 +18,7 @@ pub(super) enum Content {
     /// The user records of an aggregate.
     Users(Vec<UserRecord>),
     /// An aggregate that is left out: which, and why.
-    LeftOut(String),
+    Skipped(String),
 }
 
 /// How a shard's aggregates are treated.
@@ -77,7 +77,7 @@ impl Aggregates {
 
     fn outside(&self, number: &str, why: &str) -> Result<Content> {
         if self.options.outside_shard != OutsideShard::Fail {
-            return Ok(left_out(number, why));
+            return Ok(skipped(number, why));
         }
         Err(Error::new(
             ErrorKind::MalformedRecord,
@@ -91,7 +91,7 @@ impl Aggregates {
 
     fn broken(&self, number: &str, why: &str) -> Result<Content> {
         if self.options.broken == BrokenAggregate::Skip {
-            return Ok(left_out(number, why));
+            return Ok(skipped(number, why));
         }
         Err(Error::new(
             ErrorKind::MalformedRecord,
@@ -103,6 +103,6 @@ impl Aggregates {
     }
 }
 
-fn left_out(number: &str, why: &str) -> Content {
-    Content::LeftOut(format!("sequence number {number}, since {why}"))
+fn skipped(number: &str, why: &str) -> Content {
+    Content::Skipped(format!("sequence number {number}, since {why}"))
 }

@@ -51,7 +51,7 @@ impl ExtraBuilder {
                         );
                     }
                 }
-                Content::LeftOut(_) => {}
+                Content::Skipped(_) => {}
             }
         }
     }

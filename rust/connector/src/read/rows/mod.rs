@@ -80,18 +80,18 @@ pub(super) struct Taken {
     /// The records that were left, where they are wanted.
     pub rest: Option<RecordColumns>,
     /// Aggregates among the taken records that have no rows in the batches.
-    pub left_out: LeftOut,
+    pub skipped: SkippedAggregates,
 }
 
 /// Aggregates that were passed over.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LeftOut {
+pub(crate) struct SkippedAggregates {
     pub count: u64,
     /// Which the first was, and why.
     pub first: Option<String>,
 }
 
-impl LeftOut {
+impl SkippedAggregates {
     pub(super) fn add(&mut self, more: Self) {
         self.count += more.count;
         self.first = self.first.take().or(more.first);
@@ -137,7 +137,7 @@ impl<'a> Taking<'a> {
             records, rules, walk, ..
         } = self;
         let (from, rows_before, bytes_before) = (walk.taken, walk.rows, walk.bytes);
-        let mut left_out = LeftOut::default();
+        let mut skipped = SkippedAggregates::default();
         let mut apart = (from > 0).then(|| RecordColumns::with_capacity(records.len() - from, 0));
         let mut extra = ExtraBuilder::new(&rules.extra, &rules.shard);
         let mut more = false;
@@ -160,7 +160,7 @@ impl<'a> Taking<'a> {
                     users.len() as u64,
                     users.iter().map(|user| user.data.len() as u64).sum(),
                 ),
-                Content::LeftOut(_) => (0, 0),
+                Content::Skipped(_) => (0, 0),
             };
             walk.cut = walk.bound_with(rows, bytes);
             if walk.cut.is_some() {
@@ -173,8 +173,8 @@ impl<'a> Taking<'a> {
                 append(columns, records, row, &content)?;
             }
             extra.append(records, row, &content);
-            if let Content::LeftOut(why) = content {
-                left_out.add(LeftOut {
+            if let Content::Skipped(why) = content {
+                skipped.add(SkippedAggregates {
                     count: 1,
                     first: Some(why),
                 });
@@ -209,7 +209,7 @@ impl<'a> Taking<'a> {
             more,
             cut,
             rest,
-            left_out,
+            skipped,
         })
     }
 
@@ -271,6 +271,6 @@ fn append(columns: &mut RecordColumns, records: &RecordColumns, row: usize, cont
         Content::Users(users) => users
             .iter()
             .try_for_each(|user| columns.push(&user.data, &user.partition_key, number, arrival)),
-        Content::LeftOut(_) => Ok(()),
+        Content::Skipped(_) => Ok(()),
     }
 }

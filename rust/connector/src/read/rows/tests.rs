@@ -208,8 +208,8 @@ fn an_aggregate_with_one_record_of_another_shard_is_left_out_whole() {
     let taken = take_by(with_stranger(), &Bounds::default(), &rules, false).expect("taken");
     let data: Vec<String> = rows(&taken).into_iter().map(|(data, ..)| data).collect();
     assert_eq!(data, ["a", "in", "in", "d"]);
-    assert_eq!((taken.rows, taken.bytes, taken.left_out.count), (4, 6, 1));
-    let first = taken.left_out.first.expect("a reason");
+    assert_eq!((taken.rows, taken.bytes, taken.skipped.count), (4, 6, 1));
+    let first = taken.skipped.first.expect("a reason");
     assert!(
         first.contains("sequence number 12") && first.contains("user record 1 is 100"),
         "{first}"
@@ -230,14 +230,14 @@ fn a_partition_key_s_md5_is_its_hash_key() {
         end: u128::MAX,
     };
     let lower = HashRange { start: 0, end: half };
-    for (key, range, left_out) in [("a", lower, 0), ("a", upper, 1), ("b", lower, 1), ("b", upper, 0)] {
+    for (key, range, skipped) in [("a", lower, 0), ("a", upper, 1), ("b", lower, 1), ("b", upper, 0)] {
         let rules = RowRules {
             aggregates: treated(OutsideShard::Skip, BrokenAggregate::Fail, Some(range)),
             ..rules()
         };
         let page = records(&[&aggregate(&[(key, "x")])]);
         let taken = take_by(page, &Bounds::default(), &rules, false).expect("taken");
-        assert_eq!(taken.left_out.count, left_out, "{key} in {range}");
+        assert_eq!(taken.skipped.count, skipped, "{key} in {range}");
     }
 }
 
@@ -257,11 +257,7 @@ fn strangers_are_delivered_or_fail_the_read_if_that_is_wanted() {
             ..rules()
         };
         let taken = take_by(with_stranger(), &Bounds::default(), &rules, false).expect("taken");
-        assert_eq!(
-            (taken.rows, taken.left_out.count),
-            (7, 0),
-            "{outside:?} {range:?}"
-        );
+        assert_eq!((taken.rows, taken.skipped.count), (7, 0), "{outside:?} {range:?}");
     }
     let fail = RowRules {
         aggregates: treated(OutsideShard::Fail, BrokenAggregate::Fail, Some(LOW)),
@@ -285,7 +281,7 @@ fn a_broken_aggregate_fails_the_read_or_is_left_out() {
         ..rules()
     };
     let taken = take_by(page(), &Bounds::default(), &skip, false).expect("taken");
-    assert_eq!((taken.rows, taken.left_out.count), (2, 1));
+    assert_eq!((taken.rows, taken.skipped.count), (2, 1));
     // What the batch doesn't reach can't fail it.
     let bounds = Bounds {
         rows: Some(1),
@@ -469,6 +465,6 @@ fn a_hostile_aggregate_is_a_broken_one() {
             ..rules()
         };
         let taken = take_by(page(), &Bounds::default(), &skip, false).expect("taken");
-        assert_eq!((taken.rows, taken.left_out.count), (2, 1));
+        assert_eq!((taken.rows, taken.skipped.count), (2, 1));
     }
 }

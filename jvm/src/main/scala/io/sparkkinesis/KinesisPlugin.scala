@@ -4,12 +4,12 @@ import java.{util => ju}
 
 import scala.util.control.NonFatal
 
-import io.sparkkinesis.bridge.News
+import io.sparkkinesis.bridge.SubscriptionReports
 import org.apache.spark.api.plugin.{DriverPlugin, ExecutorPlugin, PluginContext, SparkPlugin}
 import org.slf4j.LoggerFactory
 
 /**
- * Lets executors tell the driver when enhanced fan-out brought them something. Optional: set
+ * Lets executors report to the driver when enhanced fan-out brought them something. Optional: set
  * `spark.plugins` to `io.sparkkinesis.KinesisPlugin` when the application starts. Without it the
  * driver of a cluster finds out by asking the service, at most once a second.
  */
@@ -24,7 +24,7 @@ final class KinesisPlugin extends SparkPlugin {
 
 private final class KinesisDriverPlugin extends DriverPlugin {
   override def receive(message: AnyRef): AnyRef = message match {
-    case news: String => News.heard(news)
+    case report: String => SubscriptionReports.receive(report)
     case other => throw new IllegalArgumentException(s"not a message of the Kinesis connector: $other")
   }
 }
@@ -32,30 +32,30 @@ private final class KinesisDriverPlugin extends DriverPlugin {
 private final class KinesisExecutorPlugin extends ExecutorPlugin {
   import KinesisExecutorPlugin._
 
-  private var teller: Option[Thread] = None
+  private var reporter: Option[Thread] = None
 
   override def init(context: PluginContext, extraConf: ju.Map[String, String]): Unit =
     // What is in the driver's own process it sees itself.
     if (context.executorID() != Driver) {
-      val thread = new Thread(() => tell(context), "kinesis-news")
+      val thread = new Thread(() => report(context), "kinesis-subscription-reports")
       thread.setDaemon(true)
       thread.start()
-      teller = Some(thread)
+      reporter = Some(thread)
     }
 
-  override def shutdown(): Unit = teller.foreach(_.interrupt())
+  override def shutdown(): Unit = reporter.foreach(_.interrupt())
 
-  private def tell(context: PluginContext): Unit =
+  private def report(context: PluginContext): Unit =
     try {
       var retryMs = RetryMs
       while (true) {
         try {
-          News.answered(context.ask(News.toTell()).asInstanceOf[String])
+          SubscriptionReports.acknowledged(context.ask(SubscriptionReports.next()).asInstanceOf[String])
           retryMs = RetryMs
         } catch {
           // The driver or the native library, which may be missing for a while only. Meanwhile the driver asks itself.
           case NonFatal(e) =>
-            log.warn(s"the driver could not be told of enhanced fan-out subscriptions; trying again in $retryMs ms", e)
+            log.warn(s"enhanced fan-out subscriptions could not be reported to the driver; trying again in $retryMs ms", e)
             Thread.sleep(retryMs)
             retryMs = math.min(retryMs * 2, MaxRetryMs)
         }

@@ -89,7 +89,7 @@ async fn it_stops_at_the_bound_of_the_process() {
     assert_eq!(query.used(), 40 * RECORD);
     query.task = first;
     query.expect(110..120).await;
-    query.memory.close("q");
+    query.feeds.close("q");
     assert_eq!(query.used(), 0);
 }
 
@@ -115,10 +115,10 @@ async fn what_no_task_takes_over_is_dropped() {
     tokio::time::sleep(A_WHILE * 2).await;
     assert_eq!(query.used(), 0);
     query.expect(110..120).await;
-    query.memory.close("another");
+    query.feeds.close("another");
     tokio::time::sleep(A_WHILE / 2).await;
     assert_ne!(query.used(), 0);
-    query.memory.close("q");
+    query.feeds.close("q");
     assert_eq!(query.used(), 0);
     query.shard.asked();
     tokio::time::sleep(A_WHILE).await;
@@ -130,7 +130,7 @@ async fn only_the_attempt_that_fixed_the_end_fetches() {
     let mut query = Query::new(100);
     let first_task = query.task.clone();
     query.expect(100..110).await;
-    query.memory.close("q");
+    query.feeds.close("q");
     query.shard.asked();
     query.task = first_task;
     query.expect(100..110).await;

@@ -87,9 +87,9 @@ async fn a_rest_without_room_in_the_process_takes_what_follows_with_it() {
     tokio::time::sleep(A_WHILE).await;
     query.options.max_fetch_bytes_per_shard = Some(400);
     let _others = query
-        .memory
-        .budget()
-        .reserve_anyway(query.options.prefetch_max_bytes_per_executor as usize);
+        .feeds
+        .pool()
+        .grow(query.options.prefetch_max_bytes_per_executor as usize);
     query.expect(110..114).await;
     query.expect(114..118).await;
 }

@@ -14,10 +14,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::checkpoint::memory::MemoryStore;
-use crate::checkpoint::{CheckpointStore, Claim, ClaimKey, PutResult};
+use crate::checkpoint::{Claim, ClaimKey, ClaimStore, PutResult};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
-use crate::read::{ReadTask, ShardMemory, ShardReader, ShardReport, TaskPlan};
+use crate::read::{FeedRegistry, ReadTask, ShardReader, ShardReport, TaskPlan};
 use crate::service::{
     KinesisApi, Page, PutEntry, PutOutcome, RecordColumns, RequestCounters, ShardFilter, ShardIterator,
     StreamSummary,
@@ -164,7 +164,7 @@ struct Query {
     shard: Arc<Fake>,
     store: Arc<MemoryStore>,
     options: SourceOptions,
-    memory: ShardMemory,
+    feeds: FeedRegistry,
     task: ReadTask,
 }
 
@@ -190,14 +190,14 @@ impl Query {
             shard: Arc::new(shard),
             store: Arc::default(),
             options: config.options,
-            memory: ShardMemory::default(),
+            feeds: FeedRegistry::default(),
             task: task("s"),
         }
     }
 
     fn reader(&self) -> ShardReader {
         let (api, store) = (self.shard.clone(), self.store.clone());
-        ShardReader::with_memory(api, None, store, &self.options, self.task.clone(), &self.memory)
+        ShardReader::with_feeds(api, None, store, &self.options, self.task.clone(), &self.feeds)
     }
 
     /// Reads the next batch.
@@ -216,7 +216,7 @@ impl Query {
     }
 
     fn used(&self) -> usize {
-        self.memory.budget().used()
+        self.feeds.pool().used()
     }
 }
 

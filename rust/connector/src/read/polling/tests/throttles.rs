@@ -125,10 +125,10 @@ async fn iterators_may_be_too_old_more_than_once() {
     let mut query = query(30, &[]);
     query.options.max_fetch_records_per_shard = 10;
     query.expect(100..110).await;
-    query.memory.close("q");
+    query.feeds.close("q");
     query.shard.state().too_old = 10;
     query.expect(110..120).await;
-    query.memory.close("q");
+    query.feeds.close("q");
     query.shard.state().too_old = 1_000;
     let error = rows(&query.reader()).await.expect_err("all are too old");
     assert_eq!(error.kind(), ErrorKind::ExpiredIterator);

@@ -100,7 +100,7 @@ async fn groups_of_shards_decide_together() {
     let plan = || TaskPlan::new(vec![task("s"), task("t"), task("u")]).expect("a plan");
     let reader = || {
         let (api, store) = (query.shard.clone(), query.store.clone());
-        ShardReader::with_memory(api, None, store, &query.options, plan(), &query.memory)
+        ShardReader::with_feeds(api, None, store, &query.options, plan(), &query.feeds)
     };
     let first = reader();
     let begun = some(&first).await;
@@ -119,13 +119,13 @@ async fn groups_of_shards_decide_together() {
 async fn an_attempt_whose_end_is_given_up_claims_nothing() {
     let query = stepwise();
     let slow = Arc::new(SlowStore::default());
-    let reader = ShardReader::with_memory(
+    let reader = ShardReader::with_feeds(
         query.shard.clone(),
         None,
         slow.clone(),
         &query.options,
         query.task.clone(),
-        &query.memory,
+        &query.feeds,
     );
     some(&reader).await;
     let given_up = tokio::time::timeout(Duration::from_millis(500), reader.finish(true)).await;
@@ -142,7 +142,7 @@ struct SlowStore {
 }
 
 #[async_trait]
-impl CheckpointStore for SlowStore {
+impl ClaimStore for SlowStore {
     async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult> {
         tokio::time::sleep(Duration::from_secs(1)).await;
         self.kept.put_if_absent(key, claim).await

@@ -85,11 +85,11 @@ final class NativeBridge {
 
   static native void readerClose(long handle);
 
-  static native int newsToTell(int waitMs, String[] out);
+  static native int nextSubscriptionReport(int waitMs, String[] out);
 
-  static native void newsAnswered(String answer);
+  static native void subscriptionReportAcknowledged(String acknowledgement);
 
-  static native String newsHeard(String news);
+  static native String onSubscriptionReport(String report);
 
   static native long factsOpen(String config);
 

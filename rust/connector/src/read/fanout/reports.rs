@@ -1,0 +1,177 @@
+//! Reports on subscriptions, from an executor to the driver, and what the driver knows of its peers by them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::registry::Availability;
+use crate::error::{Error, ErrorKind, Result};
+use crate::stream::{Position, ShardId};
+
+/// An executor that has subscriptions reports at least this often …
+pub(super) const REPEAT: Duration = Duration::from_secs(1);
+/// … and its report counts for this long: the executor may have died since.
+const FRESH_FOR: Duration = Duration::from_secs(3);
+
+/// All subscriptions of a process that no task reads from right now, by source.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SubscriptionReport {
+    pub process: String,
+    pub sources: BTreeMap<String, BTreeMap<ShardId, ShardStatus>>,
+}
+
+/// Where a subscription stands, and what came after that.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ShardStatus {
+    pub at: Position,
+    pub found: Availability,
+    /// By which it was opened.
+    pub consumer: String,
+}
+
+/// The driver's acknowledgement of a report: which of its sources a query reads, each with its consumer.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct ReportAck {
+    pub served: BTreeMap<String, String>,
+    pub ended: Vec<String>,
+}
+
+impl SubscriptionReport {
+    pub(super) fn from_json(json: &str) -> Result<Self> {
+        serde_json::from_str(json).map_err(malformed)
+    }
+
+    pub(super) fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(unwritable)
+    }
+}
+
+impl ReportAck {
+    pub(super) fn from_json(json: &str) -> Result<Self> {
+        serde_json::from_str(json).map_err(malformed)
+    }
+
+    pub(super) fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(unwritable)
+    }
+}
+
+/// The last report of each process.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    processes: HashMap<String, PeerState>,
+}
+
+#[derive(Debug)]
+struct PeerState {
+    at: Instant,
+    sources: BTreeMap<String, BTreeMap<ShardId, ShardStatus>>,
+}
+
+impl Peers {
+    /// Replaces the process's earlier report. Processes without a fresh one are forgotten.
+    pub(super) fn on_report(&mut self, report: SubscriptionReport) {
+        self.processes.retain(|_, peer| peer.is_fresh());
+        let peer = PeerState {
+            at: Instant::now(),
+            sources: report.sources,
+        };
+        self.processes.insert(report.process, peer);
+    }
+
+    /// What came for the shard after this position, if a subscription by this consumer, where one is given, stands
+    /// there.
+    pub(super) fn standing(
+        &self,
+        source: &str,
+        shard: &ShardId,
+        at: &Position,
+        consumer: Option<&String>,
+    ) -> Option<Availability> {
+        let stands = self.stands(source).filter_map(|stands| stands.get(shard));
+        stands
+            .filter(|stand| stand.at == *at && consumer.is_none_or(|consumer| stand.consumer == *consumer))
+            .map(|stand| stand.found)
+            .next()
+    }
+
+    /// True if a process reports on the source's subscriptions.
+    pub(super) fn reports_on(&self, source: &str) -> bool {
+        self.stands(source).next().is_some()
+    }
+
+    fn stands<'a>(&'a self, source: &'a str) -> impl Iterator<Item = &'a BTreeMap<ShardId, ShardStatus>> {
+        self.processes
+            .values()
+            .filter(|peer| peer.is_fresh())
+            .filter_map(move |peer| peer.sources.get(source))
+    }
+}
+
+impl PeerState {
+    fn is_fresh(&self) -> bool {
+        self.at.elapsed() < FRESH_FOR
+    }
+}
+
+fn malformed(error: serde_json::Error) -> Error {
+    Error::new(
+        ErrorKind::InvalidArgument,
+        format!("a report on subscriptions is malformed: {error}"),
+    )
+}
+
+fn unwritable(error: serde_json::Error) -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        format!("a report on subscriptions can't be written: {error}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(process: &str, source: &str, at: Position, found: Availability) -> SubscriptionReport {
+        let consumer = "app:1".to_owned();
+        let stands = BTreeMap::from([(ShardId::from("s-1"), ShardStatus { at, found, consumer })]);
+        SubscriptionReport {
+            process: process.into(),
+            sources: BTreeMap::from([(source.into(), stands)]),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_is_believed_until_it_tells_something_else_or_is_silent() {
+        let shard = ShardId::from("s-1");
+        let after = |number: &str| Position::After(number.parse().expect("a number"));
+        let mut peers = Peers::default();
+        let json = report("p", "q", after("5"), Availability::HasRecords)
+            .to_json()
+            .expect("writes");
+        peers.on_report(SubscriptionReport::from_json(&json).expect("reads"));
+        let by = |peers: &Peers, source: &str, at: &str, consumer: Option<&str>| {
+            let consumer = consumer.map(str::to_owned);
+            peers.standing(source, &shard, &after(at), consumer.as_ref())
+        };
+        assert_eq!(by(&peers, "q", "5", None), Some(Availability::HasRecords));
+        assert_eq!(
+            by(&peers, "q", "5", Some("app:1")),
+            Some(Availability::HasRecords)
+        );
+        assert_eq!(by(&peers, "q", "5", Some("other:1")), None);
+        assert_eq!(by(&peers, "q", "6", None), None);
+        assert_eq!(by(&peers, "other", "5", None), None);
+        assert!(peers.reports_on("q") && !peers.reports_on("other"));
+
+        peers.on_report(report("p", "other", after("5"), Availability::Idle));
+        assert_eq!(by(&peers, "q", "5", None), None);
+        assert_eq!(by(&peers, "other", "5", None), Some(Availability::Idle));
+
+        tokio::time::advance(FRESH_FOR).await;
+        assert_eq!(by(&peers, "other", "5", None), None);
+        assert!(!peers.reports_on("other"));
+    }
+}

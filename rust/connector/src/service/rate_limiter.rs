@@ -1,0 +1,206 @@
+//! How often a shard may be asked: five GetRecords a second (AWS limit), by all who read it. One more is refused, and
+//! tried again much later than it could have been.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::stream::ShardId;
+
+/// The time for which the service counts calls.
+const WINDOW: Duration = Duration::from_secs(1);
+/// GetRecords in that time (AWS limit).
+const MOST: usize = 5;
+/// Shards after which those that were not asked lately are forgotten.
+const FORGET_AT: usize = 1_000;
+
+/// Gives those who ask shards for records their turns: the calls of the last second, by shard.
+#[derive(Debug)]
+pub struct RateLimiter {
+    most: usize,
+    shards: Mutex<Shards>,
+}
+
+#[derive(Debug, Default)]
+struct Shards {
+    calls: HashMap<ShardId, Calls>,
+    forget_at: usize,
+}
+
+/// The calls of a shard.
+#[derive(Debug, Default)]
+struct Calls {
+    /// When this process made its own.
+    own: VecDeque<Instant>,
+    /// How many another process told of last, and when: they count as if made then.
+    elsewhere: Option<(usize, Instant)>,
+}
+
+impl RateLimiter {
+    /// The service's limit, or as many calls as this interval between them makes where that is more: the service is
+    /// not AWS's then, or has other limits.
+    pub fn of_interval(interval: Duration) -> Self {
+        let by_interval = WINDOW
+            .as_millis()
+            .checked_div(interval.as_millis())
+            .map_or(usize::MAX, |calls| usize::try_from(calls).unwrap_or(usize::MAX));
+        Self {
+            most: by_interval.max(MOST),
+            shards: Mutex::default(),
+        }
+    }
+
+    /// Waits until the shard may be asked once more, and counts that. What others tell holds up nobody for longer than
+    /// the service counts: whoever waited so long has a turn, too.
+    pub async fn turn(&self, shard: &ShardId) {
+        let began = Instant::now();
+        loop {
+            let heeds_others = began.elapsed() < WINDOW;
+            let free = self.shards().take_turn(shard, self.most, heeds_others);
+            match free {
+                Some(free) => tokio::time::sleep_until(free).await,
+                None => return,
+            }
+        }
+    }
+
+    /// How often this process asked the shard within the last second.
+    pub fn lately(&self, shard: &ShardId) -> u32 {
+        let mut shards = self.shards();
+        let own = shards.calls.get_mut(shard).map_or(0, |calls| {
+            calls.drop_old();
+            calls.own.len()
+        });
+        u32::try_from(own).unwrap_or(u32::MAX)
+    }
+
+    /// Another process asked the shard so often within the last second. Takes the place of what it told before.
+    pub fn count(&self, shard: &ShardId, times: u32) {
+        let times = usize::try_from(times).unwrap_or(usize::MAX);
+        let mut shards = self.shards();
+        let calls = shards.calls.entry(shard.clone()).or_default();
+        calls.elsewhere = Some((times, Instant::now()));
+    }
+
+    fn shards(&self) -> MutexGuard<'_, Shards> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shards {
+    /// Counts a call now, or answers when there may be one.
+    fn take_turn(&mut self, shard: &ShardId, most: usize, heeds_others: bool) -> Option<Instant> {
+        self.forget();
+        let calls = self.calls.entry(shard.clone()).or_default();
+        calls.drop_old();
+        let count = match heeds_others {
+            true => calls.count(),
+            false => calls.own.len(),
+        };
+        if count < most {
+            calls.own.push_back(Instant::now());
+            return None;
+        }
+        let elsewhere = calls.elsewhere.filter(|_| heeds_others).map(|(_, at)| at);
+        let oldest = calls.own.front().copied().into_iter().chain(elsewhere).min();
+        oldest.map(|oldest| oldest + WINDOW)
+    }
+
+    fn forget(&mut self) {
+        if self.calls.len() > self.forget_at.max(FORGET_AT) {
+            self.calls.retain(|_, calls| {
+                calls.drop_old();
+                calls.count() > 0
+            });
+            self.forget_at = self.calls.len() * 2;
+        }
+    }
+}
+
+impl Calls {
+    fn count(&self) -> usize {
+        let elsewhere = self.elsewhere.map_or(0, |(times, _)| times);
+        self.own.len().saturating_add(elsewhere)
+    }
+
+    fn drop_old(&mut self) {
+        while self.own.front().is_some_and(|at| at.elapsed() >= WINDOW) {
+            self.own.pop_front();
+        }
+        self.elsewhere = self.elsewhere.filter(|(_, at)| at.elapsed() < WINDOW);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn takes(pace: &RateLimiter, shard: &ShardId, calls: u32) -> Duration {
+        let started = Instant::now();
+        for _ in 0..calls {
+            pace.turn(shard).await;
+        }
+        started.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_second_has_more_calls_than_the_service_allows() {
+        let pace = RateLimiter::of_interval(Duration::from_millis(200));
+        let (shard, other) = (ShardId::from("s-1"), ShardId::from("s-2"));
+        assert_eq!(takes(&pace, &shard, 5).await, Duration::ZERO);
+        assert_eq!(takes(&pace, &other, 5).await, Duration::ZERO);
+        assert_eq!(pace.lately(&shard), 5);
+        assert_eq!(takes(&pace, &shard, 11).await.as_secs(), 3);
+        tokio::time::advance(WINDOW).await;
+        assert_eq!(pace.lately(&shard), 0);
+        pace.count(&shard, 5);
+        pace.count(&shard, 4);
+        assert_eq!(pace.lately(&shard), 0, "calls of its own");
+        assert_eq!(takes(&pace, &shard, 1).await, Duration::ZERO);
+        assert_eq!(takes(&pace, &shard, 1).await.as_secs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shorter_interval_allows_more() {
+        let shard = ShardId::from("s-1");
+        let pace = RateLimiter::of_interval(Duration::from_millis(10));
+        assert_eq!(takes(&pace, &shard, 100).await, Duration::ZERO);
+        assert_eq!(takes(&pace, &shard, 1).await.as_secs(), 1);
+        let pace = RateLimiter::of_interval(Duration::ZERO);
+        assert_eq!(takes(&pace, &shard, 10_000).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shards_that_were_not_asked_lately_are_forgotten() {
+        let mut shards = Shards::default();
+        let old = Instant::now();
+        for number in 0..=FORGET_AT {
+            let id = format!("s-{number}");
+            let own = VecDeque::from([old]);
+            shards
+                .calls
+                .insert(id.as_str().into(), Calls { own, elsewhere: None });
+        }
+        tokio::time::advance(WINDOW).await;
+        assert_eq!(shards.take_turn(&"new".into(), MOST, true), None);
+        assert_eq!(shards.calls.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_told_of_others_all_the_time_gets_its_turn() {
+        let pace = std::sync::Arc::new(RateLimiter::of_interval(Duration::from_millis(200)));
+        let (shard, told) = (ShardId::from("s-1"), pace.clone());
+        let others = tokio::spawn(async move {
+            loop {
+                told.count(&ShardId::from("s-1"), 5);
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+        });
+        tokio::task::yield_now().await;
+        let turn = tokio::time::timeout(Duration::from_secs(60), pace.turn(&shard)).await;
+        others.abort();
+        turn.expect("a turn within a minute");
+    }
+}

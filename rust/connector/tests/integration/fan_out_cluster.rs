@@ -1,0 +1,180 @@
+//! Enhanced fan-out with the driver and an executor in two processes, of which the executor tells the driver of its
+//! subscriptions.
+
+use std::sync::Arc;
+
+use kinesis_connector::Engine;
+use kinesis_connector::plan::Planner;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use crate::support::{LocalFiles, PATIENCE, Query, STREAM, World, assert_exact, until};
+
+const OPTIONS: [(&str, &str); 2] = [
+    ("kinesis.consumerType", "SubscribeToShard"),
+    ("kinesis.consumerName", "app"),
+];
+
+/// A query and its one executor, each with an engine of its own.
+struct Cluster {
+    world: World,
+    driver: Engine,
+    query: Query,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let world = World::with_shards(2).await;
+        let mut query = world.query(&OPTIONS).await;
+        let driver = std::mem::replace(&mut query.engine, Engine::new());
+        Self { world, driver, query }
+    }
+
+    /// Hands one message over, and the answer back. Answers the message.
+    async fn tell(executor: &Engine, driver: &Engine) -> String {
+        let message = executor.next_subscription_report().await.expect("news");
+        let answer = driver.on_subscription_report(&message).expect("heard");
+        executor.on_report_ack(&answer).expect("an answer");
+        message
+    }
+
+    /// The thread of the executor's plugin.
+    fn teller(&self) -> JoinHandle<()> {
+        let (executor, driver) = (self.query.engine.clone(), self.driver.clone());
+        tokio::spawn(async move {
+            loop {
+                Self::tell(&executor, &driver).await;
+            }
+        })
+    }
+
+    async fn rows(&mut self, numbers: std::ops::Range<usize>) {
+        self.world.put("r", numbers.clone()).await;
+        let rows = tokio::time::timeout(PATIENCE, self.query.rows(numbers.len())).await;
+        assert_exact(&rows.expect("the rows in time"), "r", numbers);
+    }
+
+    fn looks(&self) -> u64 {
+        self.world.sandbox.stats().calls("GetRecords")
+    }
+
+    /// Subscriptions that are open now, and that were opened so far.
+    fn subscriptions(&self) -> (u64, u64) {
+        let stats = self.world.sandbox.stats();
+        let shards = stats.streams[STREAM].values();
+        shards.fold((0, 0), |(active, opened), shard| {
+            (
+                active + shard.subscriptions_active(),
+                opened + shard.subscriptions,
+            )
+        })
+    }
+
+    /// Asks for a batch until the driver has asked the service.
+    async fn await_a_look(&mut self) {
+        let before = self.looks();
+        let looking = async {
+            while self.looks() == before {
+                assert_eq!(self.query.batch().await.expect("a look"), None);
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking)
+            .await
+            .expect("a look in time");
+    }
+}
+
+#[tokio::test]
+async fn executors_that_tell_spare_the_driver_its_looks() {
+    let mut cluster = Cluster::start().await;
+    let teller = cluster.teller();
+    cluster.rows(0..20).await;
+    let before = cluster.looks();
+    for first in (20..80).step_by(20) {
+        for _ in 0..8 {
+            assert_eq!(cluster.query.batch().await.expect("none"), None);
+        }
+        cluster.rows(first..first + 20).await;
+    }
+    assert_eq!(cluster.looks(), before);
+    // One that is silent may be dead.
+    teller.abort();
+    cluster.await_a_look().await;
+    cluster.rows(80..100).await;
+}
+
+#[tokio::test]
+async fn without_a_teller_the_driver_looks() {
+    let mut cluster = Cluster::start().await;
+    cluster.rows(0..20).await;
+    cluster.await_a_look().await;
+    cluster.rows(20..40).await;
+}
+
+#[tokio::test]
+async fn what_the_driver_saw_is_read_by_get_records_while_the_subscription_is_refused() {
+    let mut cluster = Cluster::start().await;
+    cluster.rows(0..20).await;
+    cluster
+        .world
+        .knobs(json!({"subscriptions": {"exclusive_ms": 60_000}}));
+    let cut = json!({"fault": "cut", "open": true, "shard": "shardId-000000000000", "count": 1});
+    cluster.world.knobs(json!({"subscription_faults": [cut]}));
+    let opened = || cluster.world.sandbox.stats().calls("SubscribeToShard");
+    let before = opened();
+    until(|| opened() > before).await;
+    cluster.rows(20..40).await;
+    cluster.world.knobs(json!({"subscriptions": {"exclusive_ms": 0}}));
+    cluster.rows(40..60).await;
+}
+
+#[tokio::test]
+async fn a_shards_end_is_told_and_its_children_follow() {
+    let mut cluster = Cluster::start().await;
+    let _teller = cluster.teller();
+    cluster.rows(0..20).await;
+    cluster.world.split("shardId-000000000000").await;
+    cluster.rows(20..60).await;
+    cluster
+        .world
+        .merge("shardId-000000000003", "shardId-000000000001")
+        .await;
+    cluster.rows(60..100).await;
+}
+
+#[tokio::test]
+async fn another_consumer_reads_by_subscriptions_of_its_own_and_those_of_the_first_end() {
+    for telling in [false, true] {
+        let mut cluster = Cluster::start().await;
+        let teller = telling.then(|| cluster.teller());
+        cluster.rows(0..20).await;
+        assert_eq!(cluster.subscriptions(), (2, 2));
+        let config = cluster
+            .world
+            .config(&[OPTIONS[0], ("kinesis.consumerName", "other")]);
+        let planner = Planner::open(&cluster.driver, config.clone(), Arc::new(LocalFiles)).await;
+        (cluster.query.planner, cluster.query.config) = (planner.expect("opens"), config);
+        cluster.rows(20..40).await;
+        assert_eq!(cluster.subscriptions().1, 4, "each shard is subscribed to anew");
+        until(|| cluster.subscriptions().0 == 2).await;
+        cluster.rows(40..60).await;
+        assert_eq!(cluster.subscriptions(), (2, 4));
+        if let Some(teller) = teller {
+            teller.abort();
+        }
+    }
+}
+
+#[tokio::test]
+async fn subscriptions_end_with_their_query() {
+    let mut cluster = Cluster::start().await;
+    cluster.rows(0..20).await;
+    let (executor, driver) = (cluster.query.engine.clone(), cluster.driver.clone());
+    let told = Cluster::tell(&executor, &driver).await;
+    assert!(told.contains("shardId-000000000001"), "{told}");
+    drop(cluster.query);
+    let ending = async { while Cluster::tell(&executor, &driver).await.contains("shardId") {} };
+    tokio::time::timeout(PATIENCE, ending)
+        .await
+        .expect("an end in time");
+}

@@ -1,0 +1,36 @@
+//! The engine against the sandbox and against scripted services, one module for each part of its behaviour. One program,
+//! since each further one would link the AWS SDK anew.
+
+// Helpers of tests fail as tests do.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod access;
+mod apart;
+mod batch_reading;
+mod clock;
+mod coming_over;
+mod consumers;
+mod empty_stretch;
+mod fan_out;
+mod fan_out_cluster;
+mod fan_out_tls;
+mod groups;
+mod hostile;
+mod many_shards;
+mod network;
+mod odd_answers;
+mod odd_listings;
+mod permissions;
+mod planning;
+mod prefetch;
+mod reading;
+mod retention;
+mod round_trip;
+mod sink;
+mod sink_aggregation;
+mod sink_order;
+mod sink_stream;
+mod store_suite;
+mod stores;
+mod support;
+mod waits;

@@ -1,0 +1,48 @@
+//! The native methods that carry executors' reports on their subscriptions to the driver.
+
+use jni::objects::{JClass, JObjectArray, JString};
+use jni::sys::jint;
+
+use crate::guard::export;
+use crate::pending::{Pending, wait_of};
+use crate::{runtime, status, values};
+
+/// The next report of this process; one thread of it asks.
+static REPORTING: Pending = Pending::new();
+
+export! {
+    /// The next report on this executor's subscriptions into `out[0]`; AGAIN or DONE.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_nextSubscriptionReport<'l>(
+        env, _class: JClass<'l>, wait: jint, out: JObjectArray<'l, JString<'l>>,
+    ) -> jint {
+        let report = REPORTING.drive(runtime::get()?, "waiting for a report", wait_of(wait), || {
+            let engine = runtime::engine()?;
+            Ok(engine.next_subscription_report())
+        })?;
+        let Some(report) = report else { return Ok(status::AGAIN) };
+        values::answer(env, &out, &report)?;
+        Ok(status::DONE)
+    }
+}
+
+export! {
+    /// Takes the driver's acknowledgement of a report.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_subscriptionReportAcknowledged<'l>(
+        env, _class: JClass<'l>, acknowledgement: JString<'l>,
+    ) -> () {
+        let acknowledgement = values::text(env, &acknowledgement, "the driver's acknowledgement")?;
+        let _runtime = runtime::enter()?;
+        Ok(runtime::engine()?.on_report_ack(&acknowledgement)?)
+    }
+}
+
+export! {
+    /// Takes an executor's report in the driver, and returns the acknowledgement.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_onSubscriptionReport<'l>(
+        env, _class: JClass<'l>, report: JString<'l>,
+    ) -> JString<'l> {
+        let report = values::text(env, &report, "an executor's report")?;
+        let acknowledgement = runtime::engine()?.on_subscription_report(&report)?;
+        Ok(env.new_string(acknowledgement)?)
+    }
+}
