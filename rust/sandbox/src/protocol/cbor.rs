@@ -1,5 +1,5 @@
-//! CBOR, which the SDKs for Java and some others speak: the same members as in JSON, but payloads as bytes and times in
-//! milliseconds.
+//! CBOR, which the SDKs for Java and some others speak: the same members as in JSON, but payloads as bytes and times
+//! in milliseconds.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

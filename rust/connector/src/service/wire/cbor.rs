@@ -1,6 +1,7 @@
-//! CBOR as the service has it: `application/x-amz-cbor-1.1`, with payloads as bytes and times in milliseconds. What has
-//! no records becomes JSON, for the SDK's own decoder.
+//! CBOR as the service has it: `application/x-amz-cbor-1.1`, with payloads as bytes and times in milliseconds. What
+//! has no records becomes JSON, for the SDK's own decoder.
 
+use base64_simd::STANDARD;
 use minicbor::data::Type;
 use minicbor::decode::Error;
 use minicbor::{Decoder, Encoder};
@@ -15,7 +16,8 @@ pub(super) const CONTENT_TYPE: &str = "application/x-amz-cbor-1.1";
 /// How deep lists and objects are.
 const DEPTH: u8 = 16;
 
-/// A request that was written as JSON. None for what no request of GetRecords has: other members than texts and numbers.
+/// A request that was written as JSON. None for what no request of GetRecords has: other members than texts and
+/// numbers.
 pub(super) fn request(json: &[u8]) -> Option<Vec<u8>> {
     let members: Map<String, Value> = serde_json::from_slice(json).ok()?;
     let mut request = Encoder::new(Vec::new());
@@ -125,7 +127,15 @@ fn append_text(decoder: &mut Decoder<'_>, into: &mut Vec<u8>) -> Result<(), Erro
     Ok(())
 }
 
-fn append_bytes(decoder: &mut Decoder<'_>, into: &mut Vec<u8>) -> Result<(), Error> {
+/// Some services write payloads as in JSON, and the SDK for Java reads both.
+fn append_data(decoder: &mut Decoder<'_>, into: &mut Vec<u8>) -> Result<(), Error> {
+    if matches!(decoder.datatype()?, Type::String | Type::StringIndef) {
+        let base64 = text(decoder)?;
+        into.reserve(STANDARD.estimated_decoded_length(base64.len()));
+        return STANDARD
+            .decode_append(base64, into)
+            .map_err(|_| Error::message("a payload that isn't base64"));
+    }
     for part in decoder.bytes_iter()? {
         into.extend_from_slice(part?);
     }
@@ -171,7 +181,7 @@ fn record(decoder: &mut Decoder<'_>, records: &mut RecordColumns) -> Result<(), 
         }
         let row = records.open_row();
         match member {
-            0 => append_bytes(value, row.data)?,
+            0 => append_data(value, row.data)?,
             1 => {
                 keyed = true;
                 append_text(value, row.partition_key)?;

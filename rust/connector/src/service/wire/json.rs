@@ -24,8 +24,8 @@ pub(super) struct Apart {
 }
 
 /// Takes the records out of an object in JSON. None where there are none, or where anything is not quite as the
-/// service writes it: then the codec has to say what the body means, and whether it is one. Of the rest this looks at nothing
-/// that it needn't; the codec reads it anyway.
+/// service writes it: then the codec has to say what the body means, and whether it is one. Of the rest this looks
+/// at nothing that it needn't; the codec reads it anyway.
 pub(super) fn take_apart(body: &[u8], codec: &JsonCodec) -> Option<Apart> {
     let mut cursor = Cursor { body, at: 0, codec };
     cursor.take(b'{')?;

@@ -50,6 +50,8 @@ struct Style {
     breaks: bool,
     tagged: bool,
     float: bool,
+    /// Payloads are as in JSON.
+    base64: bool,
 }
 
 type Written = std::result::Result<(), Error<std::convert::Infallible>>;
@@ -73,6 +75,10 @@ impl Style {
                 to.begin_str()?.str(&text[..half])?.str(&text[half..])?.end()?
             }
             Item::Text(text) => to.str(text)?,
+            Item::Bytes(bytes) if self.base64 => {
+                let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+                return self.append(to, &Item::Text(text));
+            }
             Item::Bytes(bytes) if self.breaks => {
                 let (first, second) = bytes.split_at(bytes.len() / 2);
                 to.begin_bytes()?.bytes(first)?.bytes(second)?.end()?
@@ -119,10 +125,11 @@ impl Style {
 }
 
 fn style() -> impl Strategy<Value = Style> {
-    (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(breaks, tagged, float)| Style {
+    any::<[bool; 4]>().prop_map(|[breaks, tagged, float, base64]| Style {
         breaks,
         tagged,
         float,
+        base64,
     })
 }
 
@@ -244,6 +251,8 @@ fn lengths_that_are_not_there_cost_nothing() {
     for body in bodies {
         assert!(both.answer(&both.columns, 200, CBOR, body).is_err());
     }
+    let not_base64 = b"\xa1\x67Records\x81\xa1\x64Data\x63aaa";
+    assert!(both.answer(&both.columns, 200, CBOR, not_base64).is_err());
     let deep = [b"\xa1\x65Other".as_slice(), &[0x81; 100_000], &[0]].concat();
     assert!(both.answer(&both.columns, 200, CBOR, &deep).is_err());
 }
@@ -259,6 +268,7 @@ fn errors_of_the_service_are_the_same_in_cbor() {
         breaks: true,
         tagged: false,
         float: false,
+        base64: false,
     };
     for (status, code) in [
         (400, "ExpiredIteratorException"),
