@@ -5,7 +5,6 @@ use std::sync::OnceLock;
 use jni::objects::{JClass, JObjectArray, JString};
 use jni::sys::{jint, jlong};
 use kinesis_connector::SourceConfig;
-use kinesis_connector::plan::batch_read_tasks;
 
 use crate::errors::invalid_argument;
 use crate::guard::export;
@@ -49,7 +48,7 @@ export! {
         let handle = TABLE.get::<BatchReadHandle>(handle)?;
         let planned = handle.pending.drive(runtime::get()?, "planning", wait_of(wait), || {
             let (engine, config) = (runtime::engine()?, handle.config.clone());
-            Ok(async move { batch_read_tasks(engine, &config).await })
+            Ok(async move { engine.batch_read_tasks(&config).await })
         })?;
         let Some(tasks) = planned else { return Ok(status::AGAIN) };
         handle.tasks.get_or_init(|| tasks);

@@ -12,9 +12,9 @@ use async_trait::async_trait;
 use jni::objects::{JClass, JString};
 use jni::sys::{jint, jlong};
 use kinesis_connector::batch::{ExtraValues, RecordBatch};
-use kinesis_connector::checkpoint::hadoop::FileSystem;
 use kinesis_connector::options::ExtraColumn;
 use kinesis_connector::sink::SinkRecord;
+use kinesis_connector::storage::FileSystem;
 use kinesis_connector::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 

@@ -8,8 +8,8 @@ use jni::objects::{JObject, JObjectArray, JString};
 use jni::refs::Global;
 use jni::signature::{Primitive, ReturnType};
 use jni::{Env, JValue};
+use kinesis_connector::options::{GivenCredentials, GivesCredentials};
 use kinesis_connector::options::{ProviderClass, Secret, StaticKeys};
-use kinesis_connector::service::{GivenCredentials, GivesCredentials};
 use kinesis_connector::{Error, ErrorKind, Result};
 
 use crate::errors::{self, internal};

@@ -115,7 +115,9 @@ async fn open(config: Configuration, files: Files) -> Result<Shared> {
     if let Some(stand_in) = crate::boundary::planner(&config.text, &files)? {
         return Ok(stand_in);
     }
-    let planner = Planner::open(runtime::engine()?, config.parsed?, Arc::new(files)).await?;
+    let planner = runtime::engine()?
+        .open_planner(config.parsed?, Arc::new(files))
+        .await?;
     Ok(Arc::new(planner))
 }
 

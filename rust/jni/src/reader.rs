@@ -118,7 +118,7 @@ fn open(env: &mut Env<'_>, config: &str, task: &str, files: Files) -> errors::Re
     let stream_name = config.options.stream.name.clone();
     let columns = config.options.extra_columns.iter();
     let extra_columns = columns.map(|column| column.name().to_owned()).collect();
-    let reader = ShardReader::open(runtime::engine()?, config, task, Arc::new(files))?;
+    let reader = runtime::engine()?.open_reader(config, task, Arc::new(files))?;
     Ok(Opened {
         reader: Arc::new(reader),
         stream_name,

@@ -4,7 +4,7 @@ use jni::objects::{JByteArray, JObject, JObjectArray, JString};
 use jni::refs::Global;
 use jni::signature::{Primitive, ReturnType};
 use jni::{Env, JValue, JavaVM};
-use kinesis_connector::checkpoint::hadoop::FileSystem;
+use kinesis_connector::storage::FileSystem;
 use kinesis_connector::{Error, ErrorKind, Result};
 use std::sync::Arc;
 

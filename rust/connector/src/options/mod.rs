@@ -7,8 +7,10 @@
 
 mod access;
 mod parse;
+mod provider;
 mod proxy;
 mod raw;
+mod s3_location;
 mod sink;
 mod source;
 pub mod table;
@@ -18,7 +20,9 @@ mod types;
 
 use std::collections::BTreeMap;
 
+pub use provider::{GivenCredentials, GivesCredentials};
 pub use raw::RawOptions;
+pub use s3_location::S3Location;
 pub use table::{OptionSpec, User, markdown, table};
 pub use types::{
     AccessOptions, AggregationOptions, BrokenAggregate, Committer, ConsumerChoice, ConsumerType,

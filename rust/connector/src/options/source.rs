@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::S3Location;
 use super::access;
 use super::parse::{self, Refusal};
 use super::raw::{RawOptions, conflict};
@@ -12,7 +13,6 @@ use super::types::{
     EndingPosition, ExtraColumn, MetadataOptions, OutsideShard, Parsed, S3Puts, SourceOptions,
     StartingPosition, WireProtocol,
 };
-use crate::checkpoint::s3::S3Location;
 use crate::error::Result;
 use crate::stream::{GivenPosition, ShardId};
 

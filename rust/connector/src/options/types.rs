@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::service::GivesCredentials;
+use super::GivesCredentials;
 use crate::stream::{GivenPosition, ShardId};
 
 /// Options that were understood, and what their user should know about them.

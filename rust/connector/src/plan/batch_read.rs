@@ -6,8 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::clock::ServiceClock;
 use super::given;
 use super::start::await_past;
-use crate::config::SourceConfig;
-use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{EndingPosition, SourceOptions, StartingPosition, table};
 use crate::read::{ReadTask, TaskPlan};
@@ -20,13 +18,7 @@ const SOURCE: &str = "batch-read";
 /// The tasks of a batch read, one JSON for each group of `kinesis.shardsPerTask` shards that can have records between
 /// the two positions. The ending position LATEST is the moment of this call, by the service's clock. No position is in the
 /// service's future.
-pub async fn batch_read_tasks(engine: &Engine, config: &SourceConfig) -> Result<Vec<String>> {
-    batch_read_tasks_on(&*engine.source_client(config).await?, &config.options).await
-}
-
-/// The same on this client.
-#[doc(hidden)]
-pub async fn batch_read_tasks_on(api: &dyn KinesisApi, options: &SourceOptions) -> Result<Vec<String>> {
+pub async fn batch_read_tasks(api: &dyn KinesisApi, options: &SourceOptions) -> Result<Vec<String>> {
     let (clock, _) = ServiceClock::asked(api, &options.stream.name).await?;
     let (start, filter) = match options.starting_position {
         StartingPosition::TrimHorizon => (Position::TrimHorizon, ShardFilter::All),

@@ -5,10 +5,10 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ConstantBackoff, ConstantBuilder};
 use tokio::time::Instant;
 
-use crate::checkpoint::hadoop::FileSystem;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::ConsumerChoice;
 use crate::service::{Consumer, ConsumerId, ConsumerStatus, FanOutApi};
+use crate::storage::FileSystem;
 use crate::stream::offset_home;
 
 /// The file in the checkpoint location that names the consumer the query registered: its ARN, and in a second line the

@@ -9,13 +9,13 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::consumer::RegisteredConsumer;
-use crate::checkpoint::hadoop::FileSystem;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::ConsumerChoice;
 use crate::service::{
     Consumer, ConsumerId, ConsumerStatus, FanOutApi, RequestCounters, SubscribeAt, Subscription,
     SubscriptionConnection,
 };
+use crate::storage::FileSystem;
 use crate::stream::{ShardId, offset_home};
 
 /// How long the service takes to make a consumer.

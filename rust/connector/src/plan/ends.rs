@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::checkpoint::protocol::{Reconcile, reconcile, stands_at};
-use crate::checkpoint::{ClaimStore, not_shared};
+use crate::claims::protocol::{Reconcile, reconcile, stands_at};
+use crate::claims::{ClaimStore, not_shared};
 use crate::error::Result;
 use crate::read::ShardReport;
 use crate::stream::{Offset, Position, ShardId};

@@ -9,11 +9,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::consumer::RegisteredConsumer;
-use crate::checkpoint::hadoop::FileSystem;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{ConsumerChoice, table};
 use crate::read::{Availability, Busy, InUseByQuery, SubscriptionRegistry};
 use crate::service::FanOutApi;
+use crate::storage::FileSystem;
 use crate::stream::{Position, ShardId};
 
 /// How long a query that ends just now may take to leave its consumer to the next.

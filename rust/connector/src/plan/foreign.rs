@@ -2,9 +2,9 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::checkpoint::hadoop::FileSystem;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::table;
+use crate::storage::FileSystem;
 use crate::stream::Offset;
 use crate::stream::awslabs::AwslabsOffset;
 

@@ -12,10 +12,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::foreign::{LoggedBatch, SparkCheckpoint};
 use super::given::Givens;
 use super::shards::Shards;
-use crate::checkpoint::ClaimStore;
-use crate::checkpoint::hadoop::FileSystem;
+use crate::claims::ClaimStore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{Committer, MetadataOptions, SourceOptions, table};
+use crate::storage::FileSystem;
 use crate::stream::awslabs::{self, AwslabsOffset};
 use crate::stream::{GivenPosition, Lineage, Offset, Position, ShardId};
 

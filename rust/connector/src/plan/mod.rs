@@ -26,17 +26,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::checkpoint::ClaimStore;
-use crate::checkpoint::hadoop::FileSystem;
+use crate::claims::ClaimStore;
 use crate::config::SourceConfig;
-use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{OutsideShard, table};
 use crate::read::{FeedRegistry, PeerCallRate, ReadTask, ShardReport, TaskPlan};
 use crate::service::{FanOutApi, KinesisApi, RequestCounters, stream_changed};
+use crate::storage::FileSystem;
 use crate::stream::{HashRange, Offset, Position, ShardId, offset_home};
 
-pub use batch_read::{batch_read_tasks, batch_read_tasks_on};
+pub use batch_read::batch_read_tasks;
 
 use available::AvailableNow;
 use clock::ServiceClock;
@@ -132,26 +131,8 @@ impl std::fmt::Debug for Files {
 }
 
 impl Planner {
-    /// Opens the planner: looks at the stream, makes nothing. `files` reaches the checkpoint location.
-    pub async fn open(engine: &Engine, config: SourceConfig, files: Arc<dyn FileSystem>) -> Result<Self> {
-        let api = engine.source_client(&config).await?;
-        let store = engine.store(&config, files.clone())?.ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidArgument,
-                "a streaming query without a checkpoint location",
-            )
-        })?;
-        let fan_out = match config.options.consumer {
-            Some(_) => Some(engine.fan_out_client(&config).await?),
-            None => None,
-        };
-        let planner = Self::with_feeds(api, fan_out, store, config, files, engine.feeds()).await?;
-        planner.warn_of_unused_start().await;
-        Ok(planner)
-    }
-
     /// Says so, if the options give a start that doesn't count any more.
-    async fn warn_of_unused_start(&self) {
+    pub(crate) async fn warn_of_unused_start(&self) {
         let options = &self.config.options;
         let unused = match (&options.import_checkpoint, options.starting_positions.is_empty()) {
             (Some(_), _) => Some(&table::IMPORT_CHECKPOINT),

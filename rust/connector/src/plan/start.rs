@@ -9,12 +9,12 @@ use super::foreign::SparkCheckpoint;
 use super::given::Givens;
 use super::import::Import;
 use super::shards::Shards;
-use crate::checkpoint::ClaimStore;
-use crate::checkpoint::hadoop::FileSystem;
+use crate::claims::ClaimStore;
 use crate::config::SourceConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{OptionSpec, SourceOptions, StartingPosition, table};
 use crate::service::KinesisApi;
+use crate::storage::FileSystem;
 use crate::stream::{Position, ShardId};
 
 /// A time is later by less than this because clocks differ, and will soon be past.

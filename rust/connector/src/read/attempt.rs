@@ -11,7 +11,7 @@ use super::cursor::Cursor;
 use super::polling::Fetcher;
 use super::turns::{Turn, Waiters};
 use super::{FeedRegistry, PeerCallRate, Shared, TaskPlan};
-use crate::checkpoint::{Claim, ClaimStore, PutResult};
+use crate::claims::{Claim, ClaimStore, PutResult};
 use crate::error::Result;
 use crate::options::SourceOptions;
 use crate::service::{FanOutApi, KinesisApi, Patience};

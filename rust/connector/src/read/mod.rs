@@ -25,10 +25,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::batch::RecordBatch;
-use crate::checkpoint::ClaimStore;
-use crate::checkpoint::hadoop::FileSystem;
-use crate::config::SourceConfig;
-use crate::engine::Engine;
+use crate::claims::ClaimStore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
 use crate::service::{FanOutApi, KinesisApi, RequestCounters};
@@ -161,6 +158,15 @@ impl Shared {
     }
 }
 
+/// What a reader works with.
+pub(crate) struct ReaderParts {
+    pub api: Arc<dyn KinesisApi>,
+    /// For tasks with a consumer.
+    pub fan_out: Option<Arc<dyn FanOutApi>>,
+    /// Where claims are; none in a batch read, whose end is known beforehand.
+    pub store: Option<Arc<dyn ClaimStore>>,
+}
+
 /// Reads a task's part of one batch: a shard's, or those of a group of shards, all at once. It fetches ahead of its
 /// consumer, within the memory bound.
 #[derive(Debug)]
@@ -173,51 +179,6 @@ pub struct ShardReader {
 }
 
 impl ShardReader {
-    /// Starts reading what `task` (from [`crate::plan::Planner::partitions`], or
-    /// [`crate::plan::batch_read_tasks`] where the configuration is one of a batch read) says. Must run in the
-    /// runtime.
-    pub fn open(
-        engine: &Engine,
-        config: SourceConfig,
-        task: &str,
-        files: Arc<dyn FileSystem>,
-    ) -> Result<Self> {
-        let plan = TaskPlan::from_json(task)?;
-        let store = engine.store(&config, files)?;
-        let engine = engine.clone();
-        let options = config.options.clone();
-        let feeds = engine.feeds().clone();
-        Ok(Self::start(
-            plan,
-            &options,
-            &feeds,
-            |plan, shards, stop| async move {
-                if let (Some(store), [task, ..]) = (&store, plan.tasks())
-                    && let Some(start) = &task.mark
-                {
-                    engine.see_mark(&**store, &task.source, start).await?;
-                }
-                let api = engine.source_client(&config).await?;
-                let fan_out = match shards.iter().any(|shard| shard.task.consumer.is_some()) {
-                    true => Some(engine.fan_out_client(&config).await?),
-                    false => None,
-                };
-                Attempt {
-                    api,
-                    fan_out,
-                    store,
-                    feeds: engine.feeds(),
-                    options: &config.options,
-                    plan: &plan,
-                    shards: &shards,
-                    stop,
-                }
-                .run()
-                .await
-            },
-        ))
-    }
-
     /// A reader on these parts.
     #[doc(hidden)]
     pub fn on(
@@ -240,28 +201,21 @@ impl ShardReader {
         plan: impl Into<TaskPlan>,
         feeds: &FeedRegistry,
     ) -> Self {
-        let (fetching, kept) = (options.clone(), feeds.clone());
-        Self::start(plan.into(), options, feeds, |plan, shards, stop| async move {
-            Attempt {
-                api,
-                fan_out,
-                store: Some(store),
-                feeds: &kept,
-                options: &fetching,
-                plan: &plan,
-                shards: &shards,
-                stop,
-            }
-            .run()
-            .await
-        })
+        let parts = ReaderParts {
+            api,
+            fan_out,
+            store: Some(store),
+        };
+        Self::start(plan.into(), options, feeds, async { Ok(parts) })
     }
 
-    fn start<F, Fut>(plan: TaskPlan, options: &SourceOptions, feeds: &FeedRegistry, fetch: F) -> Self
-    where
-        F: FnOnce(Arc<TaskPlan>, Arc<[Arc<Shared>]>, watch::Receiver<bool>) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<()>> + Send,
-    {
+    /// Starts reading, once `parts` are there.
+    pub(crate) fn start(
+        plan: TaskPlan,
+        options: &SourceOptions,
+        feeds: &FeedRegistry,
+        parts: impl Future<Output = Result<ReaderParts>> + Send + 'static,
+    ) -> Self {
         let limits = MemoryLimits::new(options, feeds.pool());
         let queue = Arc::new(Queue::new(plan.tasks().len(), limits));
         let shared = |(lane, task): (usize, &ReadTask)| {
@@ -279,10 +233,24 @@ impl ShardReader {
         let plan = Arc::new(plan);
         let (stop, stopped) = watch::channel(false);
         let (fetched, into, what) = (shards.clone(), queue.clone(), plan.clone());
+        let (options, feeds) = (options.clone(), feeds.clone());
         let fetching = tokio::spawn(async move {
-            let result = AssertUnwindSafe(fetch(what.clone(), fetched.clone(), stopped))
-                .catch_unwind()
-                .await;
+            let attempt = async {
+                let ReaderParts { api, fan_out, store } = parts.await?;
+                Attempt {
+                    api,
+                    fan_out,
+                    store,
+                    feeds: &feeds,
+                    options: &options,
+                    plan: &what,
+                    shards: &fetched,
+                    stop: stopped,
+                }
+                .run()
+                .await
+            };
+            let result = AssertUnwindSafe(attempt).catch_unwind().await;
             let result = result.unwrap_or_else(|_| {
                 Err(Error::new(
                     ErrorKind::Internal,
@@ -307,7 +275,7 @@ impl ShardReader {
     }
 
     /// Ends the reading. After the end, or when the task succeeded without reading to the end, answers the
-    /// reports for [`crate::plan::Planner::report`]; an early end claims what was fetched, and nothing if nothing
+    /// reports for `Planner::report`; an early end claims what was fetched, and nothing if nothing
     /// was. A failed or killed task (`succeeded` false) claims nothing and has no report. Dropping the future leaves the
     /// end open: the reading goes on until the reader is finished again, or dropped, which ends it without a claim.
     pub async fn finish(&self, succeeded: bool) -> Result<Option<String>> {

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use super::memory_pool::{MemoryLimits, MemoryReservation};
 use super::turns::Waiters;
 use crate::batch::RecordBatch;
-use crate::checkpoint::protocol::{has_passed, is_before};
+use crate::claims::protocol::{has_passed, is_before};
 use crate::error::{Error, Result};
 use crate::stream::{Position, SequenceNumber};
 

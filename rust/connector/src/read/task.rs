@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::polling::is_young;
-use crate::checkpoint::{Claim, ClaimKey};
+use crate::claims::{Claim, ClaimKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::service::KinesisApi;
 use crate::stream::{HashRange, Position, ShardId};

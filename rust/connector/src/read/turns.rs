@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
 
-use crate::checkpoint::ClaimKey;
+use crate::claims::ClaimKey;
 
 /// Longest wait for another attempt's claim. That attempt doesn't wait for its consumer meanwhile, only for the services,
 /// and on each of them less long. An attempt that has waited for so long goes on as if the other were in another process.

@@ -31,7 +31,6 @@ pub use aws::AwsKinesis;
 pub(crate) use aws::Connection;
 pub use columns::{Encryption, RecordColumns};
 pub(crate) use credentials::LoadFailure;
-pub use credentials::{GivenCredentials, GivesCredentials};
 pub(crate) use failure::{chain, no_credentials, no_way, told};
 pub use fan_out::{
     Consumer, ConsumerId, ConsumerStatus, FanOutApi, SubscribeAt, Subscription, SubscriptionConnection,

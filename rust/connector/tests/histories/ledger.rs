@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kinesis_connector::checkpoint::Claim;
+use kinesis_connector::claims::Claim;
 use kinesis_connector::read::ReadTask;
 use kinesis_connector::stream::{Offset, Position, ShardId};
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kinesis_connector::batch::RecordBatch;
-use kinesis_connector::checkpoint::hadoop::FileSystem;
-use kinesis_connector::checkpoint::memory::MemoryStore;
-use kinesis_connector::checkpoint::{Claim, ClaimKey, ClaimStore, PutResult};
+use kinesis_connector::claims::backends::memory::MemoryStore;
+use kinesis_connector::claims::{Claim, ClaimKey, ClaimStore, PutResult};
 use kinesis_connector::plan::Planner;
 use kinesis_connector::read::{FeedRegistry, ReadTask, ShardReader, ShardReport};
 use kinesis_connector::service::FanOutApi;
+use kinesis_connector::storage::FileSystem;
 use kinesis_connector::stream::{Offset, ShardId};
 use kinesis_connector::{ErrorKind, Result, SourceConfig};
 

@@ -8,13 +8,12 @@ use std::time::Duration;
 use crate::support::stub::{Answer, Stub, in_own_process, session, sts_refusal, variable};
 use crate::support::{FAN_OUT, LocalFiles, NAMED, Query, STREAM, World, assert_exact, read_all};
 use async_trait::async_trait;
-use kinesis_connector::checkpoint::dynamodb::DynamoDbStore;
-use kinesis_connector::checkpoint::s3::{S3Location, S3Store};
-use kinesis_connector::checkpoint::{Claim, ClaimKey, ClaimStore, PutResult};
-use kinesis_connector::options::{Secret, SourceOptions, StaticKeys};
-use kinesis_connector::plan::batch_read_tasks;
-use kinesis_connector::read::ShardReader;
-use kinesis_connector::service::{GivenCredentials, GivesCredentials};
+use kinesis_connector::claims::backends::dynamodb::DynamoDbStore;
+use kinesis_connector::claims::backends::s3::S3Store;
+use kinesis_connector::claims::{Claim, ClaimKey, ClaimStore, PutResult};
+use kinesis_connector::options::{
+    GivenCredentials, GivesCredentials, S3Location, Secret, SourceOptions, StaticKeys,
+};
 use kinesis_connector::sink::{SinkRecord, StreamWriter};
 use kinesis_connector::{Engine, Error, ErrorKind, SinkConfig, SourceConfig};
 use serde_json::json;
@@ -847,9 +846,10 @@ async fn reads_of_other_times_share_a_client() {
         let config =
             SourceConfig::parse(&json!({"version": 1, "options": options}).to_string()).expect("options");
         let mut rows = Vec::new();
-        for task in batch_read_tasks(&engine, &config).await.expect("planned") {
-            let reader =
-                ShardReader::open(&engine, config.clone(), &task, Arc::new(LocalFiles)).expect("a reader");
+        for task in engine.batch_read_tasks(&config).await.expect("planned") {
+            let reader = engine
+                .open_reader(config.clone(), &task, Arc::new(LocalFiles))
+                .expect("a reader");
             rows.extend(read_all(&reader).await.expect("rows"));
             reader.finish(true).await.expect("finished");
         }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use crate::support::{LocalFiles, Query, World, read_all, until};
 use async_trait::async_trait;
-use kinesis_connector::checkpoint::hadoop::FileSystem;
 use kinesis_connector::plan::Planner;
-use kinesis_connector::read::ShardReader;
+use kinesis_connector::storage::FileSystem;
 use kinesis_connector::{Engine, Error, ErrorKind, Result};
 use tempfile::TempDir;
 
@@ -73,7 +72,7 @@ async fn an_executor_with_a_disk_of_its_own_is_told_so() {
     let world = World::with_shards(1).await;
     let (query, task) = planned(&world).await;
     let elsewhere = Arc::new(OtherDisk(TempDir::new().expect("a folder")));
-    let open = |engine: &Engine, files| ShardReader::open(engine, query.config.clone(), &task, files);
+    let open = |engine: &Engine, files| engine.open_reader(query.config.clone(), &task, files);
     let engine = Engine::new();
     let reader = open(&engine, elsewhere as Arc<dyn FileSystem>).expect("opened");
     tokio::time::pause();
@@ -99,7 +98,9 @@ async fn a_batch_that_runs_again_after_a_restart_has_a_mark_too() {
     let mut restarted = world.query(&[]).await.from(&offset);
     let again = restarted.planner.partitions(&offset).expect("tasks").remove(0);
     let elsewhere = Arc::new(OtherDisk(folder()));
-    let reader = ShardReader::open(&Engine::new(), query.config.clone(), &again, elsewhere).expect("opened");
+    let reader = Engine::new()
+        .open_reader(query.config.clone(), &again, elsewhere)
+        .expect("opened");
     tokio::time::pause();
     assert_not_shared(&read_all(&reader).await.expect_err("refused"));
     tokio::time::resume();
@@ -118,16 +119,18 @@ async fn the_mark_of_an_earlier_start_on_an_executors_own_disk_is_none() {
     let (one, other): (Arc<dyn FileSystem>, Arc<dyn FileSystem>) = (Arc::new(one), Arc::new(other));
     let executor = Engine::new();
     let read = |task: String| {
-        let reader = ShardReader::open(&executor, config.clone(), &task, one.clone()).expect("opened");
+        let reader = executor
+            .open_reader(config.clone(), &task, one.clone())
+            .expect("opened");
         async move { read_all(&reader).await }
     };
-    let first = Planner::open(&Engine::new(), config.clone(), one.clone()).await;
+    let first = Engine::new().open_planner(config.clone(), one.clone()).await;
     let first = first.expect("opens");
     let offset = first.initial_offset().await.expect("an offset");
     let task = first_task(&first, &offset).await;
     assert_eq!(read(task).await.expect("on the driver's machine").len(), 10);
 
-    let moved = Planner::open(&Engine::new(), config.clone(), other).await;
+    let moved = Engine::new().open_planner(config.clone(), other).await;
     let moved = moved.expect("opens");
     let task = first_task(&moved, &offset).await;
     tokio::time::pause();

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use crate::support::altered::{Altered, service};
 use crate::support::{LocalFiles, Row, STREAM, World, assert_exact, read_all};
-use kinesis_connector::plan::{batch_read_tasks, batch_read_tasks_on};
-use kinesis_connector::read::ShardReader;
+use kinesis_connector::plan::batch_read_tasks;
 use kinesis_connector::{Engine, ErrorKind, Result, SourceConfig};
 
 struct BatchRead {
@@ -35,7 +34,7 @@ impl BatchRead {
 
     async fn plan(world: &World, options: &[(&str, &str)]) -> Result<Self> {
         let (engine, config) = (Engine::new(), Self::parse(world, options)?);
-        let tasks = batch_read_tasks(&engine, &config).await?;
+        let tasks = engine.batch_read_tasks(&config).await?;
         Ok(Self {
             engine,
             config,
@@ -46,7 +45,9 @@ impl BatchRead {
     async fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
         for task in &self.tasks {
-            let reader = ShardReader::open(&self.engine, self.config.clone(), task, Arc::new(LocalFiles));
+            let reader = self
+                .engine
+                .open_reader(self.config.clone(), task, Arc::new(LocalFiles));
             let reader = reader.expect("a reader");
             rows.extend(read_all(&reader).await.expect("rows"));
             assert_eq!(
@@ -283,7 +284,7 @@ async fn latest_ends_in_the_services_past_whatever_the_drivers_clock_says() {
     for apart in [-3_600_000, -4_000, 4_000, 3_600_000] {
         let api = Altered::new(service(&config).await).with_clock(apart);
         let before = chrono::Utc::now().timestamp_millis() + apart;
-        let tasks = batch_read_tasks_on(&api, &config.options).await.expect("planned");
+        let tasks = batch_read_tasks(&api, &config.options).await.expect("planned");
         let after = chrono::Utc::now().timestamp_millis() + apart;
         let task: serde_json::Value = serde_json::from_str(&tasks[0]).expect("json");
         let until = task["until"].as_i64().expect("an end");

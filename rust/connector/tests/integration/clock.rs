@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::altered::{Altered, service};
 use crate::support::{LocalFiles, World, assert_exact};
 use kinesis_connector::ErrorKind;
-use kinesis_connector::checkpoint::memory::MemoryStore;
+use kinesis_connector::claims::backends::memory::MemoryStore;
 use kinesis_connector::plan::Planner;
 use kinesis_connector::service::KinesisApi;
 use kinesis_connector::stream::Position;

@@ -10,8 +10,8 @@ use crate::support::{BOTH_CONSUMERS, FAN_OUT, LocalFiles, NAMED, Query, Row, STR
 use async_trait::async_trait;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::ShardIteratorType;
-use kinesis_connector::checkpoint::memory::MemoryStore;
-use kinesis_connector::checkpoint::{Claim, ClaimKey, ClaimStore, PutResult};
+use kinesis_connector::claims::backends::memory::MemoryStore;
+use kinesis_connector::claims::{Claim, ClaimKey, ClaimStore, PutResult};
 use kinesis_connector::plan::Planner;
 use kinesis_connector::stream::ShardId;
 use kinesis_connector::{Error, ErrorKind, Result};

@@ -123,7 +123,9 @@ async fn a_consumer_too_many_says_how_many_there_are_and_what_the_limits_are() {
 
 /// A planner of the query on this engine, as the query's next start in the same application has it.
 async fn opened(world: &World, engine: &Engine) -> Result<Planner> {
-    Planner::open(engine, world.config(&[FAN_OUT, NAMED]), Arc::new(LocalFiles)).await
+    engine
+        .open_planner(world.config(&[FAN_OUT, NAMED]), Arc::new(LocalFiles))
+        .await
 }
 
 async fn names(world: &World) -> Vec<String> {
@@ -230,7 +232,7 @@ async fn a_query_from_a_copied_checkpoint_leaves_the_consumer_to_the_one_that_re
     }
     let mut config = world.config(&[FAN_OUT, NAMED]);
     config.checkpoint_location = Some(copy.path().to_string_lossy().into_owned());
-    let second = Planner::open(&Engine::new(), config, Arc::new(LocalFiles)).await;
+    let second = Engine::new().open_planner(config, Arc::new(LocalFiles)).await;
     second.expect("opens").release().await.expect("ends for good");
     assert_eq!(calls(&world, "DeregisterStreamConsumer"), 0);
     assert_eq!(names(&world).await, ["app"], "the first query reads with it");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::support::altered::{Altered, service};
 use crate::support::{LocalFiles, Row, STREAM, World, assert_exact, read_all};
-use kinesis_connector::checkpoint::memory::MemoryStore;
+use kinesis_connector::claims::backends::memory::MemoryStore;
 use kinesis_connector::plan::Planner;
 use kinesis_connector::read::{ShardReader, TaskPlan};
 use kinesis_connector::service::KinesisApi;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use kinesis_connector::ErrorKind;
-use kinesis_connector::plan::Planner;
 use kinesis_sandbox::{ErrorCode, Fault, Operation, Schedule, ShardStats, Trim};
 use serde_json::json;
 use tempfile::TempDir;
@@ -437,7 +436,9 @@ async fn the_same_consumer_twice_in_a_process_is_refused_at_the_start() {
     let first = query(&world, &[]).await;
     let config = world.config(&[FAN_OUT, NAMED]);
     let files = std::sync::Arc::new(crate::support::LocalFiles);
-    let error = Planner::open(&first.engine, config, files)
+    let error = first
+        .engine
+        .open_planner(config, files)
         .await
         .expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::InUse);

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use kinesis_connector::Engine;
-use kinesis_connector::plan::Planner;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -152,7 +151,10 @@ async fn another_consumer_reads_by_subscriptions_of_its_own_and_those_of_the_fir
         let config = cluster
             .world
             .config(&[OPTIONS[0], ("kinesis.consumerName", "other")]);
-        let planner = Planner::open(&cluster.driver, config.clone(), Arc::new(LocalFiles)).await;
+        let planner = cluster
+            .driver
+            .open_planner(config.clone(), Arc::new(LocalFiles))
+            .await;
         (cluster.query.planner, cluster.query.config) = (planner.expect("opens"), config);
         cluster.rows(20..40).await;
         assert_eq!(cluster.subscriptions().1, 4, "each shard is subscribed to anew");

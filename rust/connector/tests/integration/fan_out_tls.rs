@@ -1,9 +1,8 @@
 //! Enhanced fan-out over TLS and HTTP/2, as the service serves it.
 
-use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Query, STREAM, World, assert_exact, read_all};
+use crate::support::{Query, STREAM, World, assert_exact, read_all, stub};
 use aws_sdk_kinesis::primitives::Blob;
 use kinesis_connector::ErrorKind;
 use kinesis_sandbox::{KnobUpdate, Sandbox, SandboxConfig};
@@ -13,37 +12,14 @@ const FAN_OUT: [(&str, &str); 2] = [
     ("kinesis.consumerType", "SubscribeToShard"),
     ("kinesis.consumerName", "app"),
 ];
-const PATIENCE: Duration = Duration::from_secs(180);
 /// Where a process finds the certificates that it trusts (OpenSSL's name, which rustls-native-certs reads too).
 const TRUSTED: &str = "SSL_CERT_FILE";
-/// Set in the process that a test runs in.
-const OWN_PROCESS: &str = "FAN_OUT_TLS_OWN_PROCESS";
 
 /// Runs a test in a process of its own: certificates are named by the environment, and read once in a process.
 fn in_own_process(test: &str, body: impl Future<Output = ()>) {
-    if std::env::var_os(OWN_PROCESS).is_some() {
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        return runtime.block_on(async {
-            tokio::time::timeout(PATIENCE, body)
-                .await
-                .expect("the test ends in time")
-        });
-    }
     let folder = tempfile::TempDir::new().expect("a folder");
-    let run = Command::new(std::env::current_exe().expect("this program"))
-        .args([test, "--exact", "--nocapture"])
-        .env_remove("AWS_CA_BUNDLE")
-        .env_remove("SSL_CERT_DIR")
-        .env(TRUSTED, folder.path().join("authority.pem"))
-        .env(OWN_PROCESS, "1")
-        .output()
-        .expect("run");
-    let told = [run.stdout, run.stderr].map(|told| String::from_utf8_lossy(&told).into_owned());
-    assert!(
-        run.status.success() && told[0].contains("1 passed"),
-        "{}",
-        told.concat()
-    );
+    let trusted = folder.path().join("authority.pem");
+    stub::in_own_process(test, &[(TRUSTED, &trusted.to_string_lossy())], body);
 }
 
 async fn sandbox(http2_streams: u32) -> Sandbox {

@@ -8,7 +8,7 @@ use crate::support::{STREAM, World, read_all};
 use aws_sdk_kinesis::primitives::Blob;
 use kinesis_aggregation::MAGIC;
 use kinesis_connector::ErrorKind;
-use kinesis_connector::checkpoint::memory::MemoryStore;
+use kinesis_connector::claims::backends::memory::MemoryStore;
 use kinesis_connector::read::{ReadTask, ShardReader};
 use kinesis_connector::service::AwsKinesis;
 use kinesis_connector::stream::Position;

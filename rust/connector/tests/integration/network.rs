@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::support::stub::{Answer, Seen, Stub, in_own_process, session, variable};
 use crate::support::{LocalFiles, STREAM, World, assert_exact, store_options};
-use kinesis_connector::checkpoint::dynamodb::DynamoDbStore;
-use kinesis_connector::checkpoint::s3::{S3Location, S3Store};
-use kinesis_connector::checkpoint::{ClaimKey, ClaimStore};
-use kinesis_connector::plan::Planner;
+use kinesis_connector::claims::backends::dynamodb::DynamoDbStore;
+use kinesis_connector::claims::backends::s3::S3Store;
+use kinesis_connector::claims::{ClaimKey, ClaimStore};
+use kinesis_connector::options::S3Location;
 use kinesis_connector::sink::StreamWriter;
 use kinesis_connector::{Engine, Error, ErrorKind, SinkConfig};
 use kinesis_sandbox::{Sandbox, SandboxConfig};
@@ -174,7 +174,9 @@ fn certificates_that_come_later_are_found() {
         let world = secure_world().await;
         let engine = Engine::new();
         let open = || async {
-            let planner = Planner::open(&engine, world.config(&[ONCE]), Arc::new(LocalFiles)).await?;
+            let planner = engine
+                .open_planner(world.config(&[ONCE]), Arc::new(LocalFiles))
+                .await?;
             planner.initial_offset().await
         };
         let error = open().await.expect_err("no certificates yet");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::support::altered::{Altered, service};
 use crate::support::{LocalFiles, PATIENCE, SHARD_0, STREAM, World, assert_exact, fault};
-use kinesis_connector::checkpoint::memory::MemoryStore;
+use kinesis_connector::claims::backends::memory::MemoryStore;
 use kinesis_connector::plan::Planner;
 use kinesis_connector::service::KinesisApi;
 use serde_json::json;

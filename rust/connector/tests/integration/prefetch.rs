@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::support::{LocalFiles, Query, Row, World, assert_exact, until};
-use kinesis_connector::plan::Planner;
 
 const THIRTY: (&str, &str) = ("kinesis.maxFetchRecordsPerShard", "30");
 const NO_PREFETCH: (&str, &str) = ("kinesis.prefetch.maxBytesPerShard", "1");
@@ -83,7 +82,10 @@ async fn it_ends_with_its_query() {
     let mut query = world.query(&[THIRTY]).await;
     assert_exact(&batch(&mut query).await, "r", 0..30);
     asked(&world, 31).await;
-    let opened = Planner::open(&query.engine, query.config.clone(), Arc::new(LocalFiles)).await;
+    let opened = query
+        .engine
+        .open_planner(query.config.clone(), Arc::new(LocalFiles))
+        .await;
     drop(std::mem::replace(&mut query.planner, opened.expect("opens")));
     assert_exact(&batch(&mut query).await, "r", 30..60);
     assert_eq!(metric(&query, "prefetchHits"), 0);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::support::{BOTH_CONSUMERS, LocalFiles, Query, Row, STREAM, World, assert_exact, read_all};
 use aws_sdk_kinesis::types::{Record, ShardIteratorType};
-use kinesis_connector::read::ShardReader;
 use kinesis_connector::{Engine, Error, ErrorKind};
 use kinesis_sandbox::Trim;
 
@@ -140,7 +139,7 @@ async fn records_that_expire_while_a_task_waits_for_an_executor_fail_the_query_i
         trim_through(&world, 19).await;
         // The executor that comes for it in the end is a new one.
         let (engine, task) = (Engine::new(), a_day_later(&tasks[0]));
-        let reader = ShardReader::open(&engine, query.config.clone(), &task, Arc::new(LocalFiles));
+        let reader = engine.open_reader(query.config.clone(), &task, Arc::new(LocalFiles));
         let error = read_all(&reader.expect("a reader"))
             .await
             .expect_err("records 10 to 19 are gone");

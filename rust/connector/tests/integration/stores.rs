@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::store_suite::{CORRUPT, RETRY, claim, conforms, keeps_two_thousand_shards, key, refuses_corrupt};
 use crate::support::LocalFiles;
 use async_trait::async_trait;
-use kinesis_connector::checkpoint::ClaimStore as _;
-use kinesis_connector::checkpoint::hadoop::{FileSystem, HadoopStore};
-use kinesis_connector::checkpoint::memory::MemoryStore;
+use kinesis_connector::claims::ClaimStore as _;
+use kinesis_connector::claims::backends::hadoop::HadoopStore;
+use kinesis_connector::claims::backends::memory::MemoryStore;
+use kinesis_connector::storage::FileSystem;
 use kinesis_connector::{Error, ErrorKind, Result};
 use tempfile::TempDir;
 

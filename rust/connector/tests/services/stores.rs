@@ -26,9 +26,10 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, ServerSideEncryption};
-use kinesis_connector::checkpoint::dynamodb::DynamoDbStore;
-use kinesis_connector::checkpoint::s3::{S3Location, S3Store};
-use kinesis_connector::checkpoint::{ClaimStore, PutResult};
+use kinesis_connector::claims::backends::dynamodb::DynamoDbStore;
+use kinesis_connector::claims::backends::s3::S3Store;
+use kinesis_connector::claims::{ClaimStore, PutResult};
+use kinesis_connector::options::S3Location;
 use kinesis_connector::sink::{SinkRecord, StreamWriter};
 use kinesis_connector::{Engine, ErrorKind, SinkConfig};
 

@@ -21,7 +21,7 @@ use super::stretch::Stretch;
 use super::task::PeerCallRate;
 use super::turns::Waiters;
 use super::{FeedRegistry, Shared};
-use crate::checkpoint::protocol::{Reconcile, reconcile};
+use crate::claims::protocol::{Reconcile, reconcile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
 use crate::service::{FanOutApi, KinesisApi, Page, Patience};

@@ -1,34 +1,13 @@
 //! Credentials that a class of the job gives.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, Result, future};
 
 use super::LoadFailure;
 use crate::error::{quotes_request, unstopped};
-use crate::options::{ProviderClass, StaticKeys};
-
-/// Gives credentials, as a class that the JVM has loaded does.
-#[async_trait]
-pub trait GivesCredentials: fmt::Debug + Send + Sync {
-    /// The same number means the same object: clients are shared by those who ask it.
-    fn id(&self) -> u64;
-
-    /// The credentials of now. An error that is retryable may pass.
-    async fn give(&self) -> crate::error::Result<GivenCredentials>;
-}
-
-/// What was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GivenCredentials {
-    /// The keys.
-    pub keys: StaticKeys,
-    /// When they expire, milliseconds since the epoch; none where that wasn't told.
-    pub expires_millis: Option<i64>,
-}
+use crate::options::{GivenCredentials, ProviderClass};
 
 /// The credentials of a class, which is asked for them anew at each load.
 #[derive(Clone, Debug)]

@@ -8,7 +8,6 @@ mod role;
 
 pub(super) use chain::{JobChain, metadata_client, timeouts};
 pub(super) use class::ClassCredentials;
-pub use class::{GivenCredentials, GivesCredentials};
 pub(crate) use failure::LoadFailure;
 pub(super) use kept::KeptCredentials;
 pub(super) use role::RoleCredentials;

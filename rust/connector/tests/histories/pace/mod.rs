@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kinesis_connector::SourceConfig;
-use kinesis_connector::checkpoint::memory::MemoryStore;
+use kinesis_connector::claims::backends::memory::MemoryStore;
 use kinesis_connector::plan::Planner;
 use kinesis_connector::read::{FeedRegistry, ShardReader, TaskPlan};
 use tokio::task::JoinHandle;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use kinesis_connector::checkpoint::{Claim, ClaimKey, ClaimStore, PutResult};
+use kinesis_connector::claims::{Claim, ClaimKey, ClaimStore, PutResult};
 use kinesis_connector::options::RetryOptions;
 use kinesis_connector::stream::{Position, ShardId};
 use kinesis_connector::{Error, ErrorKind};

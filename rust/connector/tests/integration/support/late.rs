@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use kinesis_connector::Result;
-use kinesis_connector::checkpoint::memory::MemoryStore;
-use kinesis_connector::checkpoint::{Claim, ClaimKey, ClaimStore, PutResult};
+use kinesis_connector::claims::backends::memory::MemoryStore;
+use kinesis_connector::claims::{Claim, ClaimKey, ClaimStore, PutResult};
 use kinesis_connector::stream::ShardId;
 
 #[derive(Debug, Default)]

@@ -21,10 +21,10 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
-use kinesis_connector::checkpoint::hadoop::FileSystem;
 use kinesis_connector::options::{self, SourceOptions};
 use kinesis_connector::plan::Planner;
 use kinesis_connector::read::ShardReader;
+use kinesis_connector::storage::FileSystem;
 use kinesis_connector::{Engine, Error, ErrorKind, Result, SourceConfig};
 use kinesis_sandbox::{KnobUpdate, Sandbox, SandboxConfig};
 use tempfile::TempDir;
@@ -277,7 +277,7 @@ impl World {
 
     pub async fn query_of(&self, config: SourceConfig) -> Result<Query> {
         let engine = Engine::new();
-        let planner = Planner::open(&engine, config.clone(), Arc::new(LocalFiles)).await?;
+        let planner = engine.open_planner(config.clone(), Arc::new(LocalFiles)).await?;
         let offset = planner.initial_offset().await?;
         Ok(Query {
             engine,
@@ -334,7 +334,8 @@ impl Query {
     }
 
     pub fn reader(&self, task: &str) -> Result<ShardReader> {
-        ShardReader::open(&self.engine, self.config.clone(), task, Arc::new(LocalFiles))
+        self.engine
+            .open_reader(self.config.clone(), task, Arc::new(LocalFiles))
     }
 
     /// Batches until so many rows came. The test's own time limit ends it if they never do.

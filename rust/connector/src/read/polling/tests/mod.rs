@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::checkpoint::memory::MemoryStore;
-use crate::checkpoint::{Claim, ClaimKey, ClaimStore, PutResult};
+use crate::claims::backends::memory::MemoryStore;
+use crate::claims::{Claim, ClaimKey, ClaimStore, PutResult};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
 use crate::read::{FeedRegistry, ReadTask, ShardReader, ShardReport, TaskPlan};

@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::types::{
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
-use crate::checkpoint::failure::Service;
+use crate::claims::backends::failure::Service;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{MetadataOptions, RetryOptions, StoreAccess};
 use crate::service::{RequestCounters, guarded, store_access, with_retries};

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Claim, ClaimKey, ClaimStore, PutResult};
+use crate::claims::{Claim, ClaimKey, ClaimStore, PutResult};
 use crate::error::Result;
 use crate::stream::ShardId;
 

@@ -10,7 +10,7 @@ use aws_sdk_s3::error::SdkError;
 use futures_util::FutureExt;
 use tokio::sync::OnceCell;
 
-use crate::checkpoint::failure::Service;
+use crate::claims::backends::failure::Service;
 use crate::error::Result;
 use crate::options::{MetadataOptions, RetryOptions, S3Puts, StoreAccess};
 use crate::service::{Access, RequestCounters, guarded, store_access, with_retries};

@@ -1,15 +1,11 @@
-//! Where claims are kept: for each (source, batch, shard) the batch's end, written once, by whoever is first,
-//! before any attempt finishes with another end. The shards of a task that reads a group of them share a claim.
+//! Claims: for each (source, batch, shard) the batch's end, stored once, by the first attempt that reads to it. The
+//! shards of a task that reads a group of them share a claim.
 
+pub mod backends;
 #[cfg(test)]
-mod claim_model;
-mod clients;
-pub mod dynamodb;
-mod failure;
-pub mod hadoop;
-pub mod memory;
+mod model;
+mod open;
 pub(crate) mod protocol;
-pub mod s3;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +13,8 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use clients::StoreClients;
+pub(crate) use backends::clients::StoreClients;
+pub(crate) use open::open;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Position, ShardId};
@@ -32,7 +29,7 @@ pub struct ClaimKey {
     pub source: String,
     /// The source's batch.
     pub batch: u64,
-    /// The shard, or the name of a group of shards ([`crate::read::TaskPlan`]).
+    /// The shard, or the name of a group of shards of a task.
     pub shard: ShardId,
 }
 

@@ -7,7 +7,7 @@ use super::properties::{
 };
 use super::state::{Attempt, Broken, Driver, End, Phase, SHARD_END, World};
 use super::{Protocol, RECORDS, Rules};
-use crate::checkpoint::protocol::{Reconcile, has_passed, reconcile, stands_at};
+use crate::claims::protocol::{Reconcile, has_passed, reconcile, stands_at};
 
 /// Most puts under way whose sender is dead.
 const LATE_PUTS: usize = 1;

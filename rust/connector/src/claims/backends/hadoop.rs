@@ -9,10 +9,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{Claim, ClaimKey, ClaimStore, PutResult, not_shared};
+use crate::claims::{Claim, ClaimKey, ClaimStore, PutResult, not_shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::RetryOptions;
 use crate::service::{RequestCounters, with_retries};
+use crate::storage::FileSystem;
 use crate::stream::ShardId;
 
 /// What the name of the file begins with, beside a source's batches, by which executors see that they look into the
@@ -28,23 +29,6 @@ const LOOKS_FOR_MARK: u32 = 6;
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Claims of one batch read at once.
 const READS_AT_ONCE: usize = 16;
-
-/// The few file operations a store needs. The JVM side implements them over Hadoop's FileSystem; tests over
-/// the local disk. Paths are Hadoop paths (`hdfs://…`, `file:/…`).
-#[async_trait]
-pub trait FileSystem: Send + Sync {
-    /// Creates the file with this content, whole or not at all; false if the path exists already.
-    async fn put_if_absent(&self, path: &str, content: Vec<u8>) -> Result<bool>;
-
-    /// The file's content, or none if it does not exist.
-    async fn read(&self, path: &str) -> Result<Option<Vec<u8>>>;
-
-    /// The names in a folder, without what an interrupted `put_if_absent` left; empty if there is no folder.
-    async fn list(&self, folder: &str) -> Result<Vec<String>>;
-
-    /// Removes a file or a folder with all that is in it; one that does not exist is fine.
-    async fn delete(&self, path: &str) -> Result<()>;
-}
 
 /// Claims as files.
 #[derive(Clone)]

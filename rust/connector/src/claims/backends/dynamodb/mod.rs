@@ -26,7 +26,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 pub(crate) use table::Table;
 
 use self::table::{PARTITION_KEY, SERVICE, SORT_KEY, VALUE};
-use super::{Claim, ClaimKey, ClaimStore, PutResult};
+use crate::claims::{Claim, ClaimKey, ClaimStore, PutResult};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
 use crate::service::with_retries;

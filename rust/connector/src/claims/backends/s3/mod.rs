@@ -7,7 +7,6 @@
 //! consistency model").
 
 mod bucket;
-mod location;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,12 +19,11 @@ use aws_sdk_s3::types::{Delete, ObjectCannedAcl, ObjectIdentifier, ServerSideEnc
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub(crate) use bucket::Bucket;
-pub use location::S3Location;
 
 use self::bucket::SERVICE;
-use super::{Claim, ClaimKey, ClaimStore, PutResult};
+use crate::claims::{Claim, ClaimKey, ClaimStore, PutResult};
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::SourceOptions;
+use crate::options::{S3Location, SourceOptions};
 use crate::service::with_retries;
 use crate::stream::ShardId;
 

@@ -1,4 +1,7 @@
-//! What all queries and tasks of one process share.
+//! Composition: what all queries and tasks of one process share, and how planners, readers and writers are made of it.
+//! Nothing else in the engine imports this.
+
+mod open;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -6,8 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use crate::checkpoint::hadoop::FileSystem;
-use crate::checkpoint::{ClaimStore, StoreClients};
+use crate::claims::{self, ClaimStore, StoreClients};
 use crate::config::{SinkConfig, SourceConfig};
 use crate::error::Result;
 use crate::options::{AccessOptions, RetryOptions, StreamId, WireProtocol};
@@ -15,6 +17,7 @@ use crate::read::FeedRegistry;
 use crate::recent::Recent;
 use crate::service::{AwsKinesis, Connection, FanOutApi, KinesisApi, SystemProperties};
 use crate::sink::{SinkKey, SinkStream, SinkStreams};
+use crate::storage::FileSystem;
 
 /// Marks of drivers of which a process remembers that it saw them; looking again costs one read.
 const MARKS_KEPT: usize = 1_000;
@@ -71,12 +74,12 @@ impl Engine {
     }
 
     /// What earlier readers of this process left for the next.
-    pub(crate) fn feeds(&self) -> &FeedRegistry {
+    fn feeds(&self) -> &FeedRegistry {
         &self.inner.feeds
     }
 
     /// Makes sure, once in this process, that it sees in the store what the driver of the source wrote at this start.
-    pub(crate) async fn see_mark(&self, store: &dyn ClaimStore, source: &str, start: &str) -> Result<()> {
+    async fn see_mark(&self, store: &dyn ClaimStore, source: &str, start: &str) -> Result<()> {
         let mark = (source.to_owned(), start.to_owned());
         let seen = || {
             self.inner
@@ -97,7 +100,7 @@ impl Engine {
     }
 
     /// The store of a source's claims; none for a batch read. `files` reaches the checkpoint location.
-    pub(crate) fn store(
+    fn store(
         &self,
         config: &SourceConfig,
         files: Arc<dyn FileSystem>,
@@ -106,7 +109,7 @@ impl Engine {
         config
             .checkpoint_location
             .as_deref()
-            .map(|location| config.store(location, stores, &self.properties(), files))
+            .map(|location| claims::open(&config.options, location, stores, &self.properties(), files))
             .transpose()
     }
 
@@ -136,12 +139,12 @@ impl Engine {
     }
 
     /// The client of a source, made when first asked for.
-    pub(crate) async fn source_client(&self, config: &SourceConfig) -> Result<Arc<dyn KinesisApi>> {
+    async fn source_client(&self, config: &SourceConfig) -> Result<Arc<dyn KinesisApi>> {
         Ok(self.client_of_source(config).await?)
     }
 
     /// The same client, for enhanced fan-out.
-    pub(crate) async fn fan_out_client(&self, config: &SourceConfig) -> Result<Arc<dyn FanOutApi>> {
+    async fn fan_out_client(&self, config: &SourceConfig) -> Result<Arc<dyn FanOutApi>> {
         Ok(self.client_of_source(config).await?)
     }
 

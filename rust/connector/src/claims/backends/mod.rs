@@ -1,0 +1,8 @@
+//! The stores of claims. `rust/connector/tests/integration/store_suite` runs over each of them.
+
+pub(super) mod clients;
+pub mod dynamodb;
+mod failure;
+pub mod hadoop;
+pub mod memory;
+pub mod s3;

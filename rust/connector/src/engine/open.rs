@@ -1,0 +1,68 @@
+//! From a configuration to a planner or a reader.
+
+use std::sync::Arc;
+
+use super::Engine;
+use crate::config::SourceConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{Planner, batch_read_tasks};
+use crate::read::{ReaderParts, ShardReader, TaskPlan};
+use crate::storage::FileSystem;
+
+impl Engine {
+    /// Opens the planner of a streaming query: looks at the stream, makes nothing. `files` reaches the checkpoint
+    /// location.
+    pub async fn open_planner(&self, config: SourceConfig, files: Arc<dyn FileSystem>) -> Result<Planner> {
+        let api = self.source_client(&config).await?;
+        let store = self.store(&config, files.clone())?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidArgument,
+                "a streaming query without a checkpoint location",
+            )
+        })?;
+        let fan_out = match config.options.consumer {
+            Some(_) => Some(self.fan_out_client(&config).await?),
+            None => None,
+        };
+        let planner = Planner::with_feeds(api, fan_out, store, config, files, self.feeds()).await?;
+        planner.warn_of_unused_start().await;
+        Ok(planner)
+    }
+
+    /// The tasks of a batch read, as [`batch_read_tasks`] plans them.
+    pub async fn batch_read_tasks(&self, config: &SourceConfig) -> Result<Vec<String>> {
+        batch_read_tasks(&*self.source_client(config).await?, &config.options).await
+    }
+
+    /// Starts reading what `task` (from [`Planner::partitions`], or [`Self::batch_read_tasks`] where the configuration is
+    /// one of a batch read) says. Must run in the runtime.
+    pub fn open_reader(
+        &self,
+        config: SourceConfig,
+        task: &str,
+        files: Arc<dyn FileSystem>,
+    ) -> Result<ShardReader> {
+        let plan = TaskPlan::from_json(task)?;
+        let store = self.store(&config, files)?;
+        let (engine, options) = (self.clone(), config.options.clone());
+        let marked = plan
+            .tasks()
+            .first()
+            .and_then(|task| Some((task.source.clone(), task.mark.clone()?)));
+        let fans_out = plan.tasks().iter().any(|task| task.consumer.is_some());
+        let parts = async move {
+            if let (Some(store), Some((source, start))) = (&store, &marked) {
+                engine.see_mark(&**store, source, start).await?;
+            }
+            Ok(ReaderParts {
+                api: engine.source_client(&config).await?,
+                fan_out: match fans_out {
+                    true => Some(engine.fan_out_client(&config).await?),
+                    false => None,
+                },
+                store,
+            })
+        };
+        Ok(ShardReader::start(plan, &options, self.feeds(), parts))
+    }
+}
