@@ -140,6 +140,9 @@ fn odd_time() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// Text, and what isn't any.
+const PIECES: &[&[u8]] = &[b"\xc3", b"\xa9", b"x\xc3\xa9", b"\xed\xa0\x80"];
+
 fn odd_text() -> impl Strategy<Value = Vec<u8>> {
     const TEXTS: &[&str] = &[
         "\"\"",
@@ -160,7 +163,7 @@ fn odd_text() -> impl Strategy<Value = Vec<u8>> {
         4 => any_of(TEXTS),
         1 => stray(),
         // Two values that are no text but one after the other.
-        1 => select(vec![b"\"\xc3\"".to_vec(), b"\"\xa9\"".to_vec(), b"\"x\xc3\xa9\"".to_vec(), b"\"\xed\xa0\x80\"".to_vec()]),
+        1 => select(PIECES).prop_map(|piece| [b"\"", piece, b"\""].concat()),
     ]
 }
 
