@@ -50,6 +50,10 @@ def test_every_column_is_what_the_service_says(spark, sandbox, new_stream, check
         assert row.partitionKey == record["PartitionKey"]
         assert row.micros == round(record["ApproximateArrivalTimestamp"].timestamp() * 1000) * 1000
 
+    in_cbor = source_options(sandbox, stream, protocol="cbor", consumerType="GetRecords")
+    batch = with_micros(spark.read.format("aws-kinesis").options(**in_cbor).load())
+    assert sorted(batch.collect()) == sorted(rows)
+
 
 def test_a_record_without_a_partition_key(spark, sandbox, stream, knobs, checkpoint):
     knobs(auto_distribution=True)

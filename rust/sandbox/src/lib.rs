@@ -26,7 +26,7 @@
 //! - SubscribeToShard needs HTTP/2 only over HTTPS, as SDKs speak HTTP/1.1 to a plain endpoint.
 //! - There is one name space of streams for all regions; the region of a request's signature only shows in
 //!   ARNs. Signatures are not verified; an `Authorization` header must be there.
-//! - CBOR, tags, encryption and enhanced monitoring are not served.
+//! - CBOR is served for GetRecords alone; tags, encryption and enhanced monitoring are not served.
 //!
 //! Faults, delays, limits and ages are turned through the methods of [`Sandbox`], or over HTTP:
 //!

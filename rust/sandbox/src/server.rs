@@ -25,7 +25,7 @@ use crate::admin;
 use crate::core::Core;
 use crate::knobs::{Fault, Target};
 use crate::ops::{self, Answer, Operation};
-use crate::protocol::{EVENT_STREAM, ErrorCode, ServiceError};
+use crate::protocol::{CBOR, EVENT_STREAM, ErrorCode, ServiceError, cbor_to_json, json_to_cbor};
 use crate::subscription::{Push, Subscription};
 use crate::wire::{Switch, Wire};
 
@@ -129,11 +129,18 @@ async fn handle(
     let content_type = header(CONTENT_TYPE.as_str()).unwrap_or_default();
     let target = header("x-amz-target").unwrap_or_default();
     let operation = target.strip_prefix(TARGET_PREFIX).and_then(Operation::parse);
+    let cbor = content_type.starts_with(CBOR) && operation == Some(Operation::GetRecords);
     let operation = match operation {
-        Some(operation) if parts.method == Method::POST && content_type.starts_with(JSON) => operation,
+        Some(operation) if parts.method == Method::POST && (cbor || content_type.starts_with(JSON)) => {
+            operation
+        }
         _ => return Ok(failure(&unknown(target, content_type))),
     };
 
+    let body = match cbor {
+        true => body.and_then(|body| cbor_to_json(&body)),
+        false => body,
+    };
     core.counters.called(operation);
     if let Some(delay) = core.knobs.delay(operation) {
         tokio::time::sleep(delay).await;
@@ -158,13 +165,20 @@ async fn handle(
         }),
     };
     let mut answer = match answer {
+        Ok(Answer::Body(content)) if cbor => match json_to_cbor(&content) {
+            Ok(content) => response(200, CBOR, content, None),
+            Err(error) => failure(&error),
+        },
         Ok(Answer::Body(content)) => response(200, JSON, content, None),
         Ok(Answer::Events(subscription)) => {
             respond(200, EVENT_STREAM, events(*subscription, channel.switch), None)
         }
         Err(error) => {
             core.counters.failed(operation, Some(error.code));
-            failure(&error)
+            match json_to_cbor(failed(&error).as_bytes()) {
+                Ok(body) if cbor => response(error.code.status(), CBOR, body, Some(error.code.name())),
+                _ => failure(&error),
+            }
         }
     };
     let offset = core.knobs.settings().clock_offset_ms;
@@ -302,14 +316,13 @@ fn injected(code: ErrorCode) -> ServiceError {
     ServiceError::new(code, format!("{code} asked for by a knob of the sandbox."))
 }
 
+fn failed(error: &ServiceError) -> String {
+    serde_json::json!({ "__type": error.code.name(), "message": error.message }).to_string()
+}
+
 fn failure(error: &ServiceError) -> Response<Body> {
-    let body = serde_json::json!({ "__type": error.code.name(), "message": error.message });
-    response(
-        error.code.status(),
-        JSON,
-        body.to_string().into_bytes(),
-        Some(error.code.name()),
-    )
+    let body = failed(error).into_bytes();
+    response(error.code.status(), JSON, body, Some(error.code.name()))
 }
 
 fn response(

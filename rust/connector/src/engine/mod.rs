@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use crate::claims::{self, ClaimStore, StoreClients};
 use crate::config::SourceConfig;
 use crate::error::Result;
-use crate::options::{AccessOptions, RetryOptions, StreamId};
+use crate::options::{AccessOptions, RetryOptions, StreamId, WireProtocol};
 use crate::read::FeedRegistry;
 use crate::recent::Recent;
 use crate::service::{AwsKinesis, Connection, FanOutApi, KinesisApi, SystemProperties};
@@ -55,6 +55,7 @@ struct StreamKey {
     stream: StreamId,
     retry: RetryOptions,
     fetch_interval: Option<Duration>,
+    protocol: WireProtocol,
 }
 
 impl Engine {
@@ -154,6 +155,7 @@ impl Engine {
             &options.stream,
             options.client_retry,
             Some(options.fetch_interval),
+            options.protocol,
         )
         .await
     }
@@ -164,12 +166,14 @@ impl Engine {
         stream: &StreamId,
         retry: RetryOptions,
         fetch_interval: Option<Duration>,
+        protocol: WireProtocol,
     ) -> Result<Arc<AwsKinesis>> {
         let key = StreamKey {
             access: self.properties().complete(access),
             stream: stream.clone(),
             retry,
             fetch_interval,
+            protocol,
         };
         let mut clients = self.inner.clients.lock().await;
         if let Some(client) = clients.streams.get(&key) {
@@ -183,7 +187,7 @@ impl Engine {
                 connection
             }
         };
-        let client = AwsKinesis::on(connection, stream.clone(), retry);
+        let client = AwsKinesis::on(connection, stream.clone(), retry).with_protocol(protocol);
         let client = Arc::new(match fetch_interval {
             Some(interval) => client.with_fetch_interval(interval),
             None => client,

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::Engine;
 use crate::config::SourceConfig;
 use crate::error::{Error, ErrorKind, Result};
+use crate::options::WireProtocol;
 use crate::plan::{Planner, batch_read_tasks};
 use crate::read::{ReaderParts, ShardReader, TaskPlan};
 use crate::service::KinesisApi;
@@ -97,8 +98,9 @@ impl Engine {
 impl SinkHost for Engine {
     async fn sink_client(&self, config: &SinkConfig) -> Result<Arc<dyn KinesisApi>> {
         let options = &config.options;
+        let (stream, retry) = (&options.stream, options.client_retry);
         Ok(self
-            .client(&options.access, &options.stream, options.client_retry, None)
+            .client(&options.access, stream, retry, None, WireProtocol::Json)
             .await?)
     }
 

@@ -28,7 +28,7 @@ pub use types::{
     AccessOptions, AggregationOptions, BrokenAggregate, Committer, ConsumerChoice, ConsumerType,
     EndingPosition, ExtraColumn, MetadataOptions, OutsideShard, Parsed, ProviderClass, ProxyKeys, ProxyLogin,
     ProxyOptions, RetryOptions, RowStreams, S3Puts, Secret, SinkOptions, SinkOrdering, SourceOptions,
-    StartingPosition, StaticKeys, StoreAccess, StreamId,
+    StartingPosition, StaticKeys, StoreAccess, StreamId, WireProtocol,
 };
 
 use crate::error::Result;

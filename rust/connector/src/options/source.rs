@@ -11,7 +11,7 @@ use super::table::{self as t, User};
 use super::types::{
     AccessOptions, AggregationOptions, BrokenAggregate, Committer, ConsumerChoice, ConsumerType,
     EndingPosition, ExtraColumn, MetadataOptions, OutsideShard, Parsed, S3Puts, SourceOptions,
-    StartingPosition,
+    StartingPosition, WireProtocol,
 };
 use crate::error::Result;
 use crate::stream::{GivenPosition, ShardId};
@@ -56,6 +56,10 @@ pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions
         max_fetch_time_per_shard: raw.number(&t::MAX_FETCH_TIME_PER_SHARD)?.map(Duration::from_secs),
         records_per_fetch: raw.number_or_default(&t::RECORDS_PER_FETCH)?,
         fetch_interval: raw.millis(&t::FETCH_INTERVAL)?,
+        protocol: match raw.word(&t::PROTOCOL)? {
+            "cbor" => WireProtocol::Cbor,
+            _ => WireProtocol::Json,
+        },
         client_retry,
         metadata,
         shards_per_task: raw.number_or_default(&t::SHARDS_PER_TASK)?,

@@ -381,6 +381,10 @@ rows! {
     FETCH_INTERVAL = ("kinesis.getRecords.fetchIntervalMs", Group::Source, Users::Reads,
         Kind::Whole { min: 0, max: 240_000 }, "least milliseconds between two GetRecords of a shard at the tip; less than 200 also raises the bound of five GetRecords a second and shard")
         .default("200");
+    PROTOCOL = ("kinesis.protocol", Group::Source, Users::Reads, Kind::OneOf(&["json", "cbor"]),
+        "new: how GetRecords is asked and answered: as JSON with payloads in base64, or as CBOR (application/x-amz-cbor-1.1) \
+         with payloads as they are. Everything else is JSON in any case, SubscribeToShard and writing included")
+        .default("json");
     SUBSCRIBE_TIMEOUT = ("kinesis.subscribeToShard.timeoutSec", Group::Source, Users::Reads,
         Kind::Whole { min: 1, max: INT_MAX }, "how long to wait for a subscription, in seconds")
         .default("60");

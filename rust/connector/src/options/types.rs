@@ -219,6 +219,16 @@ pub struct RetryOptions {
     pub max_interval: Duration,
 }
 
+/// How requests and answers are written, where there is a choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WireProtocol {
+    /// As JSON, with payloads in base64.
+    #[default]
+    Json,
+    /// As CBOR, with payloads as they are.
+    Cbor,
+}
+
 /// How a shard is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsumerType {
@@ -417,6 +427,8 @@ pub struct SourceOptions {
     pub records_per_fetch: u32,
     /// Least time between two GetRecords of a shard at the tip.
     pub fetch_interval: Duration,
+    /// Of GetRecords.
+    pub protocol: WireProtocol,
     /// Kinesis requests.
     pub client_retry: RetryOptions,
     /// Where and how claims are kept.

@@ -21,9 +21,10 @@ use super::network::Network;
 use super::patience::Starved;
 use super::rate_limiter::RateLimiter;
 use super::retry::{RequestCounters, with_retries, with_retries_unless_throttled};
+use super::wire::{ColumnsProtocol, DecodedRecords};
 use super::{KinesisApi, Page, PutEntry, PutOutcome, ShardFilter, ShardIterator, StreamSummary};
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{AccessOptions, RetryOptions, StreamId};
+use crate::options::{AccessOptions, RetryOptions, StreamId, WireProtocol};
 use crate::stream::{Position, SequenceNumber, Shard, ShardId};
 
 /// Most shards in a page of ListShards (AWS limit 10,000; the service's default is 1,000).
@@ -48,12 +49,23 @@ impl Connection {
     pub async fn open(options: &AccessOptions) -> Result<Self> {
         let access = stream_access(options).await?;
         let endpoint = options.endpoint_url.as_deref();
-        let config = guarded!(Builder::from(&access.config), access, endpoint).build();
+        let config = guarded!(Builder::from(&access.config), access, endpoint)
+            .protocol(ColumnsProtocol::new())
+            .build();
         Ok(Self {
             client: Client::from_conf(config.clone()),
             config,
             network: access.network,
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(config: Config) -> Self {
+        Self {
+            client: Client::from_conf(config.clone()),
+            config,
+            network: Network::of(None),
+        }
     }
 
     /// Another client, with connections of its own.
@@ -72,6 +84,7 @@ pub struct AwsKinesis {
     pub(super) own_calls: Arc<RequestCounters>,
     pace: RateLimiter,
     starved: Starved,
+    protocol: WireProtocol,
 }
 
 impl AwsKinesis {
@@ -90,11 +103,17 @@ impl AwsKinesis {
             own_calls: Arc::default(),
             pace: RateLimiter::of_interval(GET_RECORDS_INTERVAL),
             starved: Starved::default(),
+            protocol: WireProtocol::default(),
         }
     }
 
     pub(super) fn client(&self) -> &Client {
         &self.connection.client
+    }
+
+    /// With GetRecords asked and answered in this protocol.
+    pub fn with_protocol(self, protocol: WireProtocol) -> Self {
+        Self { protocol, ..self }
     }
 
     /// With at most as many GetRecords a second and shard as this interval between them makes, and at least the five that
@@ -174,8 +193,9 @@ impl AwsKinesis {
         })
     }
 
-    async fn get_page(&self, iterator: &ShardIterator, limit: u32) -> Result<Page> {
+    pub(super) async fn get_page(&self, iterator: &ShardIterator, limit: u32) -> Result<Page> {
         let date = AnswerDate::default();
+        let records = DecodedRecords::of(self.protocol);
         let answer = self
             .client()
             .get_records()
@@ -184,12 +204,16 @@ impl AwsKinesis {
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .customize()
             .interceptor(date.clone())
+            .interceptor(records.clone())
             .send()
             .await
             .map_err(|error| classify("GetRecords", &self.stream.name, error))?;
         Ok(Page {
             request_id: answer.request_id().map(str::to_owned),
-            records: columns(answer.records())?,
+            records: match records.take() {
+                Some(records) => records,
+                None => columns(answer.records())?,
+            },
             millis_behind_latest: answer.millis_behind_latest(),
             child_shards: answer
                 .child_shards()
@@ -465,8 +489,9 @@ pub(super) fn columns(records: &[Record]) -> Result<RecordColumns> {
 
 /// Milliseconds, rounded: the SDK's JSON reads a timestamp through an f64, whose fraction falls below the exact
 /// millisecond as often as not.
-fn millis(time: &DateTime) -> i64 {
-    time.secs() * 1000 + i64::from((time.subsec_nanos() + 500_000) / 1_000_000)
+pub(super) fn millis(time: &DateTime) -> i64 {
+    let fraction = i64::from((time.subsec_nanos() + 500_000) / 1_000_000);
+    time.secs().saturating_mul(1000).saturating_add(fraction)
 }
 
 #[cfg(test)]

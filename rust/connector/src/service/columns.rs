@@ -27,10 +27,7 @@ impl ByteColumn {
 
     fn push(&mut self, value: &[u8]) -> Result<()> {
         self.values.extend_from_slice(value);
-        let end = i32::try_from(self.values.len())
-            .map_err(|_| Error::new(ErrorKind::Internal, "more than 2 GiB in one column of records"))?;
-        self.offsets.push(end);
-        Ok(())
+        self.end_value()
     }
 
     fn remove_first(&mut self, rows: usize) {
@@ -43,6 +40,26 @@ impl ByteColumn {
     fn truncate(&mut self, rows: usize) {
         self.values.truncate(self.offsets[rows] as usize);
         self.offsets.truncate(rows + 1);
+    }
+
+    fn end_value(&mut self) -> Result<()> {
+        let end = i32::try_from(self.values.len())
+            .map_err(|_| Error::new(ErrorKind::Internal, "more than 2 GiB in one column of records"))?;
+        self.offsets.push(end);
+        Ok(())
+    }
+
+    /// Makes room for so many more rows that are as long as the first one.
+    fn reserve_like_first(&mut self, rows: usize) {
+        let first = self.offsets.get(1).map_or(0, |end| *end as usize);
+        self.values.reserve(rows * first);
+        self.offsets.reserve(rows);
+    }
+
+    fn is_text(&self) -> bool {
+        self.values.is_ascii()
+            || std::str::from_utf8(&self.values)
+                .is_ok_and(|text| self.offsets.iter().all(|at| text.is_char_boundary(*at as usize)))
     }
 
     fn get(&self, row: usize) -> &[u8] {
@@ -81,6 +98,13 @@ impl Encryption {
             Self::Kms => "KMS",
         }
     }
+}
+
+/// The ends of the columns, for a row's values.
+pub(super) struct OpenRow<'a> {
+    pub data: &'a mut Vec<u8>,
+    pub partition_key: &'a mut Vec<u8>,
+    pub sequence_number: &'a mut Vec<u8>,
 }
 
 /// Records in the order the shard gave them. Read through its accessors only, so that what decodes the answer
@@ -145,6 +169,50 @@ impl RecordColumns {
         Ok(())
     }
 
+    /// Where the values go of a record that is appended member by member; [`Self::end_row`] ends it.
+    pub(super) fn open_row(&mut self) -> OpenRow<'_> {
+        OpenRow {
+            data: &mut self.data.values,
+            partition_key: &mut self.partition_keys.values,
+            sequence_number: &mut self.sequence_numbers.values,
+        }
+    }
+
+    /// Ends the record whose values were put into [`Self::open_row`]. One that isn't `keyed` has no partition key.
+    pub(super) fn end_row(
+        &mut self,
+        keyed: bool,
+        arrival_millis: i64,
+        encryption: Option<Encryption>,
+    ) -> Result<()> {
+        let row = self.len();
+        self.data.end_value()?;
+        self.partition_keys.end_value()?;
+        self.sequence_numbers.end_value()?;
+        self.arrival_millis.push(arrival_millis);
+        if !keyed {
+            self.keyless.resize(row, false);
+            self.keyless.push(true);
+        }
+        if let Some(encryption) = encryption {
+            self.set_encryption(encryption);
+        }
+        Ok(())
+    }
+
+    /// Makes room for so many more records like the first one.
+    pub(super) fn reserve_like_first(&mut self, rows: usize) {
+        self.data.reserve_like_first(rows);
+        self.partition_keys.reserve_like_first(rows);
+        self.sequence_numbers.reserve_like_first(rows);
+        self.arrival_millis.reserve(rows);
+    }
+
+    /// True if every partition key and sequence number is UTF-8, as all are but those of an open row.
+    pub(super) fn is_text(&self) -> bool {
+        self.partition_keys.is_text() && self.sequence_numbers.is_text()
+    }
+
     /// Sets how the record that was appended last is encrypted. Without this nothing is known of it.
     pub fn set_encryption(&mut self, encryption: Encryption) {
         if let Some(before) = self.len().checked_sub(1) {
@@ -172,6 +240,7 @@ impl RecordColumns {
         self.sequence_numbers.truncate(rows);
         self.arrival_millis.truncate(rows);
         self.encryptions.truncate(rows);
+        self.keyless.truncate(rows);
     }
 
     /// The number of records.
@@ -277,7 +346,11 @@ impl RecordColumns {
             self.keyless.resize(self.len(), false);
             self.keyless.iter().map(|keyless| !keyless).collect()
         });
-        let micros: Vec<i64> = self.arrival_millis.iter().map(|millis| millis * 1000).collect();
+        let micros: Vec<i64> = self
+            .arrival_millis
+            .iter()
+            .map(|millis| millis.saturating_mul(1000))
+            .collect();
         Ok(RecordBatch {
             data: self.data.into_array(None)?,
             partition_key: self.partition_keys.into_array(keys)?,

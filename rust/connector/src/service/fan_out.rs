@@ -21,7 +21,8 @@ use super::access::CONNECT_TIMEOUT;
 use super::aws::{AwsKinesis, columns};
 use super::failure::{classify, classify_event};
 use super::retry::{RequestCounters, with_retries};
-use super::{Page, ShardIterator};
+use super::wire::{ColumnsProtocol, DecodedRecords};
+use super::{Page, RecordColumns, ShardIterator};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Position, SequenceNumber, ShardId};
 
@@ -239,8 +240,10 @@ impl FanOutApi for AwsKinesis {
         counters: &Arc<RequestCounters>,
     ) -> Result<Subscription> {
         let position = starting_position(at)?;
+        let records = DecodedRecords::default();
         // A quiet shard's stream is no stalled one, and lives longer than any other answer.
         let config = Config::builder()
+            .protocol(ColumnsProtocol::of_events(records.clone()))
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .timeout_config(
                 TimeoutConfig::builder()
@@ -274,10 +277,10 @@ impl FanOutApi for AwsKinesis {
         let (stream, shard, consumer) = (self.stream.name.clone(), shard.clone(), consumer_arn.to_owned());
         let answer = answer
             .map_err(|error| named(error, &stream, &shard, &consumer).with("position", at.to_string()))?;
-        let pages = stream::unfold(Some(answer), |state| async move {
-            let mut answer = state?;
-            match next_page(&mut answer).await {
-                Ok(Some(page)) => Some((Ok(page), Some(answer))),
+        let pages = stream::unfold(Some((answer, records)), |state| async move {
+            let (mut answer, records) = state?;
+            match next_page(&mut answer, &records).await {
+                Ok(Some(page)) => Some((Ok(page), Some((answer, records)))),
                 Ok(None) => None,
                 Err(error) => Some((Err(error), None)),
             }
@@ -299,10 +302,12 @@ fn not_in_time(timeout: Duration) -> Error {
 }
 
 /// The page of the next event; none at the end of the subscription.
-async fn next_page(answer: &mut SubscribeToShardOutput) -> Result<Option<Page>> {
+async fn next_page(answer: &mut SubscribeToShardOutput, records: &DecodedRecords) -> Result<Option<Page>> {
     loop {
         match answer.event_stream.recv().await.map_err(classify_event)? {
-            Some(SubscribeToShardEventStream::SubscribeToShardEvent(event)) => return page(event).map(Some),
+            Some(SubscribeToShardEventStream::SubscribeToShardEvent(event)) => {
+                return page(event, records.take()).map(Some);
+            }
             // Events of kinds yet unknown have no records.
             Some(_) => {}
             None => return Ok(None),
@@ -310,7 +315,8 @@ async fn next_page(answer: &mut SubscribeToShardOutput) -> Result<Option<Page>> 
     }
 }
 
-fn page(event: SubscribeToShardEvent) -> Result<Page> {
+/// With the records of the event itself, unless they were decoded apart from it.
+pub(super) fn page(event: SubscribeToShardEvent, records: Option<RecordColumns>) -> Result<Page> {
     let child_shards: Vec<ShardId> = event
         .child_shards()
         .iter()
@@ -326,7 +332,10 @@ fn page(event: SubscribeToShardEvent) -> Result<Page> {
         .retryable(true));
     }
     Ok(Page {
-        records: columns(event.records())?,
+        records: match records {
+            Some(records) => records,
+            None => columns(event.records())?,
+        },
         next: child_shards.is_empty().then(|| ShardIterator(next.to_owned())),
         millis_behind_latest: Some(event.millis_behind_latest()),
         child_shards,

@@ -17,6 +17,7 @@ mod presence;
 mod properties;
 mod rate_limiter;
 mod retry;
+mod wire;
 
 use std::fmt::Debug;
 use std::sync::Arc;

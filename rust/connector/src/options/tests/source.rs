@@ -37,6 +37,7 @@ fn defaults() {
             max_fetch_time_per_shard: None,
             records_per_fetch: 10_000,
             fetch_interval: Duration::from_millis(200),
+            protocol: WireProtocol::Json,
             client_retry: retry,
             metadata: MetadataOptions {
                 committer: Committer::Hdfs,
@@ -79,6 +80,7 @@ fn every_key_is_read() {
         ("kinesis.maxFetchTimePerShardSec", "1"),
         ("kinesis.getRecords.numberOfRecordsPerFetch", "500"),
         ("kinesis.getRecords.fetchIntervalMs", "1000"),
+        ("kinesis.protocol", "cbor"),
         ("kinesis.clientNumRetries", "0"),
         ("kinesis.clientRetryIntervalsMs", "20"),
         ("kinesis.clientMaxRetryIntervalMs", "30"),
@@ -108,6 +110,7 @@ fn every_key_is_read() {
     assert_eq!(options.max_fetch_time_per_shard, Some(ms(1000)));
     assert_eq!(options.records_per_fetch, 500);
     assert_eq!(options.fetch_interval, ms(1000));
+    assert_eq!(options.protocol, WireProtocol::Cbor);
     assert_eq!(
         options.client_retry,
         RetryOptions {
