@@ -24,8 +24,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::admin;
 use crate::core::Core;
 use crate::knobs::{Fault, Target};
-use crate::ops::{self, Answer, Operation};
-use crate::protocol::{EVENT_STREAM, ErrorCode, ServiceError};
+use crate::ops::{self, Answer};
+use crate::protocol::{EVENT_STREAM, ErrorCode, Operation, ServiceError};
 use crate::subscription::{Push, Subscription};
 use crate::wire::{Switch, Wire};
 
