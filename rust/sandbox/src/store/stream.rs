@@ -7,7 +7,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::consumer::{Consumers, Ending};
 use super::{HashRange, Shard, now_ms};
 use crate::knobs::Listing;
-use crate::protocol::ServiceError;
+use crate::protocol::{ACCOUNT, ServiceError};
 
 /// One stream. A put holds the read lock and a reshard the write lock, so no record reaches a closed shard.
 #[derive(Debug)]
@@ -163,9 +163,8 @@ impl Stream {
             .cloned()
             .ok_or_else(|| {
                 ServiceError::not_found(format!(
-                    "Shard {id} in stream {} under account {} does not exist",
-                    self.name,
-                    super::ACCOUNT
+                    "Shard {id} in stream {} under account {ACCOUNT} does not exist",
+                    self.name
                 ))
             })
     }
@@ -175,9 +174,8 @@ impl Stream {
         match state.status() {
             "ACTIVE" => Ok(()),
             status => Err(ServiceError::in_use(format!(
-                "Stream {} under account {} not ACTIVE, instead in state {status}",
-                self.name,
-                super::ACCOUNT
+                "Stream {} under account {ACCOUNT} not ACTIVE, instead in state {status}",
+                self.name
             ))),
         }
     }
