@@ -16,6 +16,10 @@ test *steps:
 check:
     scripts/test lint fmt clippy rust
 
+# Formats all sources
+fmt:
+    scripts/fmt
+
 # Both JARs for this machine, in build/libs
 build *arguments:
     scripts/build {{arguments}}

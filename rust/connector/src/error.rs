@@ -3,7 +3,8 @@
 use std::fmt;
 
 /// What kind of failure it was. The numbers cross the JNI boundary and never change their meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+#[cfg_attr(test, derive(strum::EnumIter))]
 #[repr(i32)]
 pub enum ErrorKind {
     /// A defect in the connector, a panic that the guard caught included.
@@ -68,31 +69,7 @@ impl ErrorKind {
 
     /// The kind's name as logs and exceptions show it.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Internal => "Internal",
-            Self::InvalidOption => "InvalidOption",
-            Self::NotSupported => "NotSupported",
-            Self::NotFound => "NotFound",
-            Self::Access => "Access",
-            Self::Throttled => "Throttled",
-            Self::Transport => "Transport",
-            Self::InvalidRequest => "InvalidRequest",
-            Self::Kms => "Kms",
-            Self::DataLoss => "DataLoss",
-            Self::ClaimConflict => "ClaimConflict",
-            Self::Store => "Store",
-            Self::CorruptCheckpoint => "CorruptCheckpoint",
-            Self::StreamChanged => "StreamChanged",
-            Self::InvalidRow => "InvalidRow",
-            Self::PutFailed => "PutFailed",
-            Self::InvalidHandle => "InvalidHandle",
-            Self::Interrupted => "Interrupted",
-            Self::ExpiredIterator => "ExpiredIterator",
-            Self::InvalidArgument => "InvalidArgument",
-            Self::MalformedRecord => "MalformedRecord",
-            Self::RefusedPosition => "RefusedPosition",
-            Self::InUse => "InUse",
-        }
+        self.into()
     }
 }
 
@@ -213,6 +190,8 @@ pub(crate) fn unstopped(words: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use strum::IntoEnumIterator;
+
     use super::*;
 
     #[test]
@@ -220,6 +199,22 @@ mod tests {
         assert_eq!(ErrorKind::Internal.code(), 1);
         assert_eq!(ErrorKind::ClaimConflict.code(), 11);
         assert_eq!(ErrorKind::InvalidArgument.code(), 20);
+        assert_eq!(ErrorKind::ClaimConflict.name(), "ClaimConflict");
+    }
+
+    #[test]
+    fn the_exception_in_java_has_the_same_numbers() {
+        let java = include_str!("../../../jvm/src/main/java/io/sparkkinesis/KinesisConnectorException.java");
+        let constants: Vec<(String, i32)> = java
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("public static final int "))
+            .filter_map(|rest| rest.strip_suffix(';')?.split_once(" = "))
+            .map(|(name, number)| (name.replace('_', ""), number.parse().unwrap()))
+            .collect();
+        let kinds: Vec<(String, i32)> = ErrorKind::iter()
+            .map(|kind| (kind.name().to_uppercase(), kind.code()))
+            .collect();
+        assert_eq!(constants, kinds);
     }
 
     #[test]

@@ -19,7 +19,6 @@ struct BatchReadHandle {
 }
 
 impl Handled for BatchReadHandle {
-    const TAG: u8 = 4;
     const NAME: &'static str = "plan of a batch read";
 }
 
@@ -36,7 +35,7 @@ export! {
             tasks: OnceLock::new(),
             pending: Pending::default(),
         };
-        Ok(TABLE.insert(handle)?)
+        Ok(TABLE.insert(handle))
     }
 }
 

@@ -4,8 +4,8 @@
 //! bridge what that object says.
 
 use std::future::pending;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{BinaryArray, Int64Array, StringArray, TimestampMicrosecondArray};
 use async_trait::async_trait;
@@ -16,6 +16,7 @@ use kinesis_connector::options::ExtraColumn;
 use kinesis_connector::sink::SinkRow;
 use kinesis_connector::storage::FileSystem;
 use kinesis_connector::{Error, ErrorKind, Result};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::errors::invalid_argument;
@@ -228,10 +229,7 @@ impl Writes for StandInWriter {
         if self.wanted["block"] == true {
             return pending().await;
         }
-        self.written
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(rows);
+        self.written.lock().extend(rows);
         Ok(())
     }
 
@@ -243,7 +241,7 @@ impl Writes for StandInWriter {
     }
 
     fn metrics(&self) -> Result<String> {
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = self.written.lock();
         let shown: Vec<Value> = written
             .iter()
             .take(10)

@@ -5,11 +5,11 @@
 //! connector deals with itself never ask for theirs: the oldest ones are forgotten.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 
 use jni::objects::JThrowable;
 use jni::refs::Global;
 use kinesis_connector::Error;
+use parking_lot::Mutex;
 
 /// The context key under which an error names the exception kept for it.
 const KEY: &str = "javaException";
@@ -30,7 +30,7 @@ static KEPT: Mutex<Kept> = Mutex::new(Kept {
 /// Keeps the exception and notes its number in the error.
 pub(crate) fn attach(error: Error, exception: Global<JThrowable<'static>>) -> Error {
     let (number, forgotten) = {
-        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = KEPT.lock();
         kept.next += 1;
         let number = kept.next;
         kept.entries.push_back((number, exception));
@@ -52,7 +52,7 @@ pub(crate) fn attach(error: Error, exception: Global<JThrowable<'static>>) -> Er
 pub(crate) fn take(error: &Error) -> Option<Global<JThrowable<'static>>> {
     let (_, number) = error.context().iter().find(|(key, _)| *key == KEY)?;
     let number: u64 = number.parse().ok()?;
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = KEPT.lock();
     let index = kept.entries.iter().position(|(known, _)| *known == number)?;
     kept.entries.remove(index).map(|(_, exception)| exception)
 }
@@ -60,7 +60,7 @@ pub(crate) fn take(error: &Error) -> Option<Global<JThrowable<'static>>> {
 /// How many exceptions are kept.
 #[cfg(feature = "boundary-tests")]
 pub(crate) fn kept() -> usize {
-    KEPT.lock().unwrap_or_else(PoisonError::into_inner).entries.len()
+    KEPT.lock().entries.len()
 }
 
 /// The error's context as users see it.

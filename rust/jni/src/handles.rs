@@ -1,120 +1,67 @@
 //! Handles: how Java names objects that live here.
 //!
-//! A handle packs a slot, the slot's generation and the object's type into a positive `i64`. A handle that was
-//! closed, was never given out, or names an object of another type is an error, never a wrong access: the
-//! generation grows when a slot is freed, and a slot whose generations are used up is not used again.
+//! A handle is a key of a slot map, its slot and that slot's generation, as a positive `i64`. A handle that was closed, was
+//! never given out, or names an object of another type is an error, never a wrong access: the generation grows when a slot
+//! is freed, and a slot whose generations are used up is not used again.
 
 use std::any::Any;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 
 use kinesis_connector::{Error, ErrorKind, Result};
-
-use crate::errors::internal;
+use parking_lot::Mutex;
+use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 
 /// An object that Java can hold a handle of.
 pub(crate) trait Handled: Any + Send + Sync {
-    /// Distinguishes the type in a handle: 1 to 127.
-    const TAG: u8;
     /// The type's name in messages.
     const NAME: &'static str;
 }
 
-const GENERATION_BITS: u32 = 24;
-const LAST_GENERATION: u32 = (1 << GENERATION_BITS) - 1;
-
 type Object = Arc<dyn Any + Send + Sync>;
 
-#[derive(Default)]
-struct Slot {
-    generation: u32,
-    object: Option<Object>,
-}
-
-#[derive(Default)]
-struct Slots {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-}
+/// Stands in a slot that is not to be used again.
+struct Retired;
 
 /// A table of objects. The process has one, [`TABLE`].
+#[derive(Default)]
 pub(crate) struct Table {
-    slots: Mutex<Slots>,
+    objects: Mutex<SlotMap<DefaultKey, Object>>,
 }
 
 /// All objects that Java holds handles of.
-pub(crate) static TABLE: Table = Table::new();
+pub(crate) static TABLE: LazyLock<Table> = LazyLock::new(Table::default);
 
-struct Parts {
-    tag: u8,
-    generation: u32,
-    slot: u32,
+/// The handle of a key; none once the generation doesn't fit into a positive number.
+fn handle_of(key: DefaultKey) -> Option<i64> {
+    i64::try_from(key.data().as_ffi()).ok()
 }
 
-impl Parts {
-    fn pack(&self) -> i64 {
-        (i64::from(self.tag) << 56) | (i64::from(self.generation) << 32) | i64::from(self.slot)
-    }
-
-    fn unpack(handle: i64) -> Self {
-        let bits = handle as u64;
-        Self {
-            tag: (bits >> 56) as u8,
-            generation: (bits >> 32) as u32 & LAST_GENERATION,
-            slot: bits as u32,
-        }
-    }
+/// The key of a handle; none for a number that is no key's.
+fn key_of(handle: i64) -> Option<DefaultKey> {
+    let key = KeyData::from_ffi(handle as u64);
+    // An even generation, which no key has, is read as the odd one after it.
+    (key.as_ffi() == handle as u64).then(|| key.into())
 }
 
 impl Table {
-    const fn new() -> Self {
-        Self {
-            slots: Mutex::new(Slots {
-                slots: Vec::new(),
-                free: Vec::new(),
-            }),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Slots> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes the object in and gives its handle.
-    pub(crate) fn insert<T: Handled>(&self, object: T) -> Result<i64> {
+    pub(crate) fn insert<T: Handled>(&self, object: T) -> i64 {
         let object: Object = Arc::new(object);
-        let mut slots = self.lock();
-        let slot = match slots.free.pop() {
-            Some(slot) => slot,
-            None => {
-                let slot = u32::try_from(slots.slots.len())
-                    .map_err(|_| internal("more objects than handles can name are open"))?;
-                slots.slots.push(Slot::default());
-                slot
+        let mut objects = self.objects.lock();
+        loop {
+            let key = objects.insert(Arc::clone(&object));
+            if let Some(handle) = handle_of(key) {
+                return handle;
             }
-        };
-        let entry = slots
-            .slots
-            .get_mut(slot as usize)
-            .ok_or_else(|| internal("a free slot is not in the table"))?;
-        entry.object = Some(object);
-        Ok(Parts {
-            tag: T::TAG,
-            generation: entry.generation,
-            slot,
+            if let Some(slot) = objects.get_mut(key) {
+                *slot = Arc::new(Retired);
+            }
         }
-        .pack())
     }
 
     /// The object of this handle.
     pub(crate) fn get<T: Handled>(&self, handle: i64) -> Result<Arc<T>> {
-        let parts = Parts::unpack(handle);
-        let slots = self.lock();
-        let object = slots
-            .slots
-            .get(parts.slot as usize)
-            .filter(|entry| entry.generation == parts.generation && parts.tag == T::TAG)
-            .and_then(|entry| entry.object.clone());
-        drop(slots);
+        let object = key_of(handle).and_then(|key| self.objects.lock().get(key).cloned());
         object
             .and_then(|object| object.downcast::<T>().ok())
             .ok_or_else(|| invalid::<T>(handle))
@@ -123,34 +70,16 @@ impl Table {
     /// Takes the object out; the handle is stale from now on.
     pub(crate) fn remove<T: Handled>(&self, handle: i64) -> Result<Arc<T>> {
         let object = self.get::<T>(handle)?;
-        let parts = Parts::unpack(handle);
-        let mut slots = self.lock();
-        let Some(entry) = slots
-            .slots
-            .get_mut(parts.slot as usize)
-            .filter(|entry| entry.generation == parts.generation)
-        else {
-            // Another thread closed it in between.
-            return Err(invalid::<T>(handle));
-        };
-        let removed = entry.object.take();
-        if entry.generation < LAST_GENERATION {
-            entry.generation += 1;
-            slots.free.push(parts.slot);
-        }
-        drop(slots);
-        drop(removed);
-        Ok(object)
+        let removed = key_of(handle).and_then(|key| self.objects.lock().remove(key));
+        // Else another thread closed it in between.
+        removed.map(|_| object).ok_or_else(|| invalid::<T>(handle))
     }
 
     /// How many objects are open.
     #[cfg(any(test, feature = "boundary-tests"))]
     pub(crate) fn open(&self) -> usize {
-        self.lock()
-            .slots
-            .iter()
-            .filter(|slot| slot.object.is_some())
-            .count()
+        let objects = self.objects.lock();
+        objects.values().filter(|object| !object.is::<Retired>()).count()
     }
 }
 
@@ -169,14 +98,12 @@ mod tests {
     #[derive(Debug)]
     struct Apple(u32);
     impl Handled for Apple {
-        const TAG: u8 = 1;
         const NAME: &'static str = "apple";
     }
 
     #[derive(Debug)]
     struct Pear;
     impl Handled for Pear {
-        const TAG: u8 = 127;
         const NAME: &'static str = "pear";
     }
 
@@ -186,21 +113,21 @@ mod tests {
 
     #[test]
     fn a_handle_leads_to_its_object() {
-        let table = Table::new();
-        let (one, two) = (table.insert(Apple(1)).unwrap(), table.insert(Apple(2)).unwrap());
+        let table = Table::default();
+        let (one, two) = (table.insert(Apple(1)), table.insert(Apple(2)));
         assert_eq!(table.get::<Apple>(one).unwrap().0, 1);
         assert_eq!(table.get::<Apple>(two).unwrap().0, 2);
-        assert!(one > 0 && two > 0 && table.insert(Pear).unwrap() > 0);
+        assert!(one > 0 && two > 0 && table.insert(Pear) > 0);
         assert_eq!(table.open(), 3);
     }
 
     #[test]
     fn a_stale_handle_is_an_error_also_when_its_slot_is_used_again() {
-        let table = Table::new();
-        let first = table.insert(Apple(1)).unwrap();
+        let table = Table::default();
+        let first = table.insert(Apple(1));
         assert_eq!(table.remove::<Apple>(first).unwrap().0, 1);
-        let second = table.insert(Apple(2)).unwrap();
-        assert_eq!(Parts::unpack(first).slot, Parts::unpack(second).slot);
+        let second = table.insert(Apple(2));
+        assert_eq!(first as u32, second as u32);
         assert_eq!(kind(table.get::<Apple>(first)), Some(ErrorKind::InvalidHandle));
         assert_eq!(kind(table.remove::<Apple>(first)), Some(ErrorKind::InvalidHandle));
         assert_eq!(table.get::<Apple>(second).unwrap().0, 2);
@@ -208,8 +135,8 @@ mod tests {
 
     #[test]
     fn a_handle_of_another_type_is_an_error_and_stays_valid() {
-        let table = Table::new();
-        let pear = table.insert(Pear).unwrap();
+        let table = Table::default();
+        let pear = table.insert(Pear);
         assert_eq!(kind(table.get::<Apple>(pear)), Some(ErrorKind::InvalidHandle));
         assert_eq!(kind(table.remove::<Apple>(pear)), Some(ErrorKind::InvalidHandle));
         assert!(table.get::<Pear>(pear).is_ok());
@@ -217,8 +144,8 @@ mod tests {
 
     #[test]
     fn invented_handles_are_errors() {
-        let table = Table::new();
-        let real = table.insert(Apple(1)).unwrap();
+        let table = Table::default();
+        let real = table.insert(Apple(1));
         for handle in [
             0,
             -1,
@@ -238,26 +165,17 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_out_of_generations_is_retired() {
-        let table = Table::new();
-        let handle = table.insert(Apple(1)).unwrap();
-        table.lock().slots[0].generation = LAST_GENERATION;
-        let last = Parts {
-            tag: Apple::TAG,
-            generation: LAST_GENERATION,
-            slot: 0,
-        }
-        .pack();
-        assert!(last > 0 && last != handle);
-        table.remove::<Apple>(last).unwrap();
-        let next = table.insert(Apple(2)).unwrap();
-        assert_eq!(Parts::unpack(next).slot, 1);
+    fn the_generations_of_a_slot_end_with_the_positive_numbers() {
+        let key = |generation: u64| DefaultKey::from(KeyData::from_ffi((generation << 32) | 1));
+        let last = handle_of(key(0x7fff_ffff)).unwrap();
+        assert!(last > 0 && key_of(last) == Some(key(0x7fff_ffff)));
+        assert_eq!(handle_of(key(0x8000_0001)), None);
     }
 
     #[test]
     fn of_many_threads_that_close_one_handle_exactly_one_succeeds() {
-        let table = Table::new();
-        let handle = table.insert(Apple(1)).unwrap();
+        let table = Table::default();
+        let handle = table.insert(Apple(1));
         let closed = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|_| scope.spawn(|| table.remove::<Apple>(handle).is_ok()))

@@ -9,10 +9,10 @@ use std::cell::Cell;
 use std::fmt::{Debug, Write};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
 
 use kinesis_connector::Result;
 use kinesis_connector::error::{escaped, quotes_request};
+use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -43,7 +43,7 @@ struct Entry {
 /// Sends events to Java from now on. A second call only sets the level.
 pub(crate) fn install(level: i32) -> Result<()> {
     static INSTALLED: Mutex<bool> = Mutex::new(false);
-    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut installed = INSTALLED.lock();
     if !*installed {
         let (sender, receiver) = sync_channel(QUEUE);
         std::thread::Builder::new()

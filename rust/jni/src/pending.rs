@@ -5,10 +5,10 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kinesis_connector::{Error, ErrorKind, Result};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Runtime;
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -59,7 +59,7 @@ impl Pending {
     }
 
     fn lock(&self) -> MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slot.lock()
     }
 
     /// Starts the operation, or goes on waiting for it if it is the one in flight. None: not done yet.

@@ -82,7 +82,6 @@ struct PlannerHandle {
 }
 
 impl Handled for PlannerHandle {
-    const TAG: u8 = 1;
     const NAME: &'static str = "planner";
 }
 
@@ -165,7 +164,7 @@ export! {
             planner: OnceLock::new(),
             pending: Pending::default(),
         };
-        Ok(TABLE.insert(handle)?)
+        Ok(TABLE.insert(handle))
     }
 }
 

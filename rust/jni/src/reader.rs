@@ -1,8 +1,8 @@
 //! The shard reader's native methods: rows cross as the addresses of the columns they already lie in.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jni::Env;
@@ -11,6 +11,7 @@ use jni::sys::{jboolean, jint, jlong};
 use kinesis_connector::batch::RecordBatch;
 use kinesis_connector::read::ShardReader;
 use kinesis_connector::{Error, ErrorKind, Result, SourceConfig};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::columns::Columns;
 use crate::errors::{self, internal};
@@ -77,7 +78,6 @@ struct ReaderHandle {
 }
 
 impl Handled for ReaderHandle {
-    const TAG: u8 = 2;
     const NAME: &'static str = "shard reader";
 }
 
@@ -92,8 +92,8 @@ impl ReaderHandle {
         Ok(())
     }
 
-    fn batches(&self) -> std::sync::MutexGuard<'_, Batches> {
-        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    fn batches(&self) -> MutexGuard<'_, Batches> {
+        self.batches.lock()
     }
 }
 
@@ -146,7 +146,7 @@ export! {
             batches: Mutex::default(),
             pending: Pending::default(),
         };
-        Ok(TABLE.insert(handle)?)
+        Ok(TABLE.insert(handle))
     }
 }
 

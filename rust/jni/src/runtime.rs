@@ -2,12 +2,13 @@
 //! up-calls, which block for as long as a file system takes, are apart from it.
 
 use std::ffi::{CString, c_void};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 use jni::JavaVM;
 use jni::sys::{JNI_OK, JNI_VERSION_1_8, JavaVMAttachArgs};
 use kinesis_connector::{Engine, Error, ErrorKind, Result};
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 use tokio::task::JoinHandle;
 
@@ -33,7 +34,7 @@ fn process() -> Result<&'static Process> {
     if let Some(process) = PROCESS.get() {
         return Ok(process);
     }
-    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _making = MAKING.lock();
     if let Some(process) = PROCESS.get() {
         return Ok(process);
     }

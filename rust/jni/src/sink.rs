@@ -20,7 +20,6 @@ struct FactsHandle {
 }
 
 impl Handled for FactsHandle {
-    const TAG: u8 = 5;
     const NAME: &'static str = "look at a sink's streams";
 }
 
@@ -35,7 +34,7 @@ export! {
             facts: OnceLock::new(),
             pending: Pending::default(),
         };
-        Ok(TABLE.insert(handle)?)
+        Ok(TABLE.insert(handle))
     }
 }
 

@@ -47,7 +47,6 @@ struct WriterHandle {
 }
 
 impl Handled for WriterHandle {
-    const TAG: u8 = 3;
     const NAME: &'static str = "stream writer";
 }
 
@@ -91,7 +90,7 @@ export! {
         let config = values::text(env, &config, "the writer's configuration")?;
         let _runtime = runtime::enter()?;
         let handle = WriterHandle { writer: open(env, &config)?, pending: Pending::default() };
-        Ok(TABLE.insert(handle)?)
+        Ok(TABLE.insert(handle))
     }
 }
 

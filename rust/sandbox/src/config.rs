@@ -1,7 +1,6 @@
 //! How a sandbox is started.
 
-use crate::knobs::ITERATOR_MAX_AGE_MS;
-use crate::store::ShardLimits;
+use crate::knobs::{ITERATOR_MAX_AGE_MS, ShardLimits};
 
 /// How a sandbox is started. The defaults are the service's, on any free port.
 #[derive(Clone, Debug)]

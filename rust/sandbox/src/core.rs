@@ -5,12 +5,11 @@ use std::sync::Arc;
 use crate::config::SandboxConfig;
 use crate::knobs::{
     Aim, Fault, FaultUpdate, ForgetUpdate, KnobError, KnobUpdate, Knobs, LimitsUpdate, ListingUpdate,
-    Settings, StretchUpdate, TrimUpdate, WaitingFault, schedule,
+    Settings, ShardLimits, StretchUpdate, TrimUpdate, WaitingFault, schedule,
 };
-use crate::ops::Operation;
-use crate::protocol::ErrorCode;
+use crate::protocol::{ErrorCode, Operation};
 use crate::stats::{Counters, Stats};
-use crate::store::{ListingUntil, ShardLimits, Stream, Streams, Stretch, now_ms};
+use crate::store::{ListingUntil, Stream, Streams, Stretch, now_ms};
 use crate::wire::Switches;
 
 /// The state shared by all connections.
@@ -36,7 +35,20 @@ impl Core {
     }
 
     pub fn stats(&self) -> Stats {
-        self.counters.read(&self.streams)
+        let shards = |stream: &Stream| {
+            let lineage = stream.read();
+            let shards = lineage.shards.iter();
+            shards
+                .map(|shard| (shard.id.clone(), shard.counters.read()))
+                .collect()
+        };
+        let streams = self.streams.all();
+        self.counters.read(
+            streams
+                .iter()
+                .map(|stream| (stream.name.clone(), shards(stream)))
+                .collect(),
+        )
     }
 
     /// Back to how it was started: no streams, no counts, the knobs of the configuration.

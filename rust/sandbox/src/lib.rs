@@ -81,6 +81,7 @@ mod config;
 mod core;
 mod knobs;
 mod ops;
+mod page;
 mod protocol;
 mod sandbox;
 mod server;
@@ -93,11 +94,9 @@ mod wire;
 pub use config::SandboxConfig;
 pub use knobs::{
     EntryFaultUpdate, Fault, FaultUpdate, ForgetUpdate, KnobError, KnobUpdate, LimitsUpdate, Listing,
-    ListingUpdate, Schedule, StretchUpdate, SubscriptionFault, SubscriptionFaultUpdate, SubscriptionUpdate,
-    TrimUpdate,
+    ListingUpdate, Schedule, ShardLimits, StretchUpdate, SubscriptionFault, SubscriptionFaultUpdate,
+    SubscriptionUpdate, Trim, TrimUpdate,
 };
-pub use ops::Operation;
-pub use protocol::{ErrorCode, ServiceError};
+pub use protocol::{ACCOUNT, ErrorCode, Operation, ServiceError};
 pub use sandbox::Sandbox;
 pub use stats::{OperationStats, ShardStats, Stats};
-pub use store::{ACCOUNT, ShardLimits, Trim};

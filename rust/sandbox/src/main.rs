@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use args::Command;
+use args::Args;
+use clap::Parser;
 use kinesis_sandbox::{Sandbox, SandboxConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -18,17 +19,7 @@ async fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
-    let (config, certificate) = match args::parse(std::env::args().skip(1)) {
-        Ok(Command::Help) => {
-            print!("{}", args::HELP);
-            return ExitCode::SUCCESS;
-        }
-        Ok(Command::Serve { config, certificate }) => (config, certificate),
-        Err(message) => {
-            eprintln!("kinesis-sandbox: {message}\nTry kinesis-sandbox --help.");
-            return ExitCode::from(2);
-        }
-    };
+    let (config, certificate) = Args::parse().into_parts();
     match run(config, certificate).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

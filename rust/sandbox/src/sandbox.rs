@@ -12,14 +12,12 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::SandboxConfig;
 use crate::core::Core;
 use crate::knobs::{
-    Aim, Fault, ForgetUpdate, KnobError, KnobUpdate, Listing, ListingUpdate, Schedule, StretchUpdate,
-    SubscriptionFault, TrimUpdate, WaitingFault,
+    Aim, Fault, ForgetUpdate, KnobError, KnobUpdate, Listing, ListingUpdate, Schedule, ShardLimits,
+    StretchUpdate, SubscriptionFault, Trim, TrimUpdate, WaitingFault,
 };
-use crate::ops::Operation;
-use crate::protocol::ErrorCode;
+use crate::protocol::{ErrorCode, Operation};
 use crate::server;
 use crate::stats::Stats;
-use crate::store::{ShardLimits, Trim};
 use crate::tls;
 
 /// A running sandbox. Dropping it closes its ports and all connections.

@@ -24,8 +24,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::admin;
 use crate::core::Core;
 use crate::knobs::{Fault, Target};
-use crate::ops::{self, Answer, Operation};
-use crate::protocol::{CBOR, EVENT_STREAM, ErrorCode, ServiceError, cbor_to_json, json_to_cbor};
+use crate::ops::{self, Answer};
+use crate::protocol::{CBOR, EVENT_STREAM, ErrorCode, Operation, ServiceError, cbor_to_json, json_to_cbor};
 use crate::subscription::{Push, Subscription};
 use crate::wire::{Switch, Wire};
 

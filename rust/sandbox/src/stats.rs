@@ -1,14 +1,12 @@
 //! Counters, for tests that ask how often something was called.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::Operation;
-use crate::protocol::ErrorCode;
-use crate::store::{Streams, lock};
+use crate::protocol::{ErrorCode, Operation};
 
 /// What was counted since the start or the last reset. A deleted stream takes its counters along.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +113,7 @@ pub(crate) fn add(counter: &AtomicU64, n: usize) {
 }
 
 impl ShardCounters {
-    fn read(&self) -> ShardStats {
+    pub fn read(&self) -> ShardStats {
         ShardStats {
             get_records: self.get_records.load(Relaxed),
             get_records_throttled: self.get_records_throttled.load(Relaxed),
@@ -162,13 +160,13 @@ impl Counters {
     }
 
     pub fn called(&self, operation: Operation) {
-        lock(&self.operations).entry(operation).or_default().calls += 1;
+        self.operations.lock().entry(operation).or_default().calls += 1;
     }
 
     /// Counts a failed call; `None` is a connection dropped without an answer.
     pub fn failed(&self, operation: Operation, code: Option<ErrorCode>) {
         let name = code.map_or("DroppedConnection", ErrorCode::name);
-        let mut operations = lock(&self.operations);
+        let mut operations = self.operations.lock();
         *operations
             .entry(operation)
             .or_default()
@@ -179,31 +177,19 @@ impl Counters {
 
     pub fn clear(&self) {
         self.connections.store(0, Relaxed);
-        lock(&self.operations).clear();
+        self.operations.lock().clear();
     }
 
-    pub fn read(&self, streams: &Streams) -> Stats {
-        let operations = lock(&self.operations)
-            .iter()
-            .map(|(op, stats)| (op.name().to_owned(), stats.clone()))
-            .collect();
-        let streams = streams
-            .all()
-            .iter()
-            .map(|stream| {
-                let shards = stream
-                    .read()
-                    .shards
-                    .iter()
-                    .map(|s| (s.id.clone(), s.counters.read()))
-                    .collect();
-                (stream.name.clone(), shards)
-            })
-            .collect();
+    /// The counts, with those of the shards: by stream, then by shard id.
+    pub fn read(&self, streams: BTreeMap<String, BTreeMap<String, ShardStats>>) -> Stats {
+        let operations = self.operations.lock();
         Stats {
             connections: self.connections.load(Relaxed),
             connections_open: self.connections_open.load(Relaxed),
-            operations,
+            operations: operations
+                .iter()
+                .map(|(operation, stats)| (operation.name().to_owned(), stats.clone()))
+                .collect(),
             streams,
         }
     }

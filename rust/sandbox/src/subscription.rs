@@ -11,10 +11,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::core::Core;
 use crate::knobs::{SubscriptionFault, SubscriptionSettings};
-use crate::ops::Page;
-use crate::protocol::{self, ServiceError};
+use crate::page::Page;
+use crate::protocol::{self, ACCOUNT, ServiceError};
 use crate::stats::add;
-use crate::store::{ACCOUNT, Consumer, Control, Ending, Shard, Stream, now_ms};
+use crate::store::{Consumer, Control, Ending, Shard, Stream, now_ms};
 
 /// What an event carries at most, in bytes of payload and partition keys, beside one larger record.
 const MAX_EVENT: usize = 1024 * 1024;

@@ -3,12 +3,11 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::store::lock;
 
 /// The switch of a connection.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +32,7 @@ impl Switches {
     /// The switch of a new connection.
     pub fn add(&self) -> Switch {
         let switch = Switch::default();
-        let mut switches = lock(&self.0);
+        let mut switches = self.0.lock();
         switches.retain(|other| other.strong_count() > 0);
         switches.push(Arc::downgrade(&switch.0));
         switch
@@ -41,7 +40,7 @@ impl Switches {
 
     /// Makes all connections of this moment half-open.
     pub fn all_off(&self) {
-        for switch in lock(&self.0).iter().filter_map(Weak::upgrade) {
+        for switch in self.0.lock().iter().filter_map(Weak::upgrade) {
             Switch(switch).off();
         }
     }

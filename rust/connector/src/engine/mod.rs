@@ -4,9 +4,10 @@
 mod open;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
 use crate::claims::{self, ClaimStore, StoreClients};
@@ -36,7 +37,7 @@ struct Inner {
     stores: StoreClients,
     feeds: FeedRegistry,
     /// The sources, and their queries' starts, whose driver's mark was seen from this process.
-    marks_seen: std::sync::Mutex<BTreeSet<(String, String)>>,
+    marks_seen: parking_lot::Mutex<BTreeSet<(String, String)>>,
     sinks: SinkStreams,
     properties: RwLock<SystemProperties>,
 }
@@ -66,11 +67,7 @@ impl Engine {
 
     /// Sets what the JVM's system properties say. Clients that are there already stay as they are.
     pub fn set_system_properties(&self, properties: SystemProperties) {
-        *self
-            .inner
-            .properties
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = properties;
+        *self.inner.properties.write() = properties;
     }
 
     /// What earlier readers of this process left for the next.
@@ -81,12 +78,7 @@ impl Engine {
     /// Makes sure, once in this process, that it sees in the store what the driver of the source wrote at this start.
     async fn see_mark(&self, store: &dyn ClaimStore, source: &str, start: &str) -> Result<()> {
         let mark = (source.to_owned(), start.to_owned());
-        let seen = || {
-            self.inner
-                .marks_seen
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
+        let seen = || self.inner.marks_seen.lock();
         if seen().contains(&mark) {
             return Ok(());
         }
@@ -131,11 +123,7 @@ impl Engine {
     }
 
     fn properties(&self) -> SystemProperties {
-        self.inner
-            .properties
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.inner.properties.read().clone()
     }
 
     /// The client of a source, made when first asked for.

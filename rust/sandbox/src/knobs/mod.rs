@@ -2,21 +2,21 @@
 
 mod aimed;
 mod oddities;
+mod shards;
 mod subscription_faults;
 mod subscriptions;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::ops::Operation;
-use crate::protocol::ErrorCode;
-use crate::store::{ShardLimits, Trim, lock};
+use crate::protocol::{ErrorCode, Operation};
 
 pub(crate) use aimed::{Aim, Target};
 pub use oddities::{Listing, ListingUpdate, StretchUpdate};
+pub use shards::{ShardLimits, Trim};
 pub(crate) use subscription_faults::{PlannedFault, WaitingFault};
 pub use subscription_faults::{SubscriptionFault, SubscriptionFaultUpdate};
 pub(crate) use subscriptions::SubscriptionSettings;
@@ -296,16 +296,16 @@ impl Knobs {
     }
 
     pub fn settings(&self) -> Settings {
-        lock(&self.state).settings.clone()
+        self.state.lock().settings.clone()
     }
 
     pub fn change(&self, change: impl FnOnce(&mut Settings)) {
-        change(&mut lock(&self.state).settings);
+        change(&mut self.state.lock().settings);
     }
 
     /// Back to `settings`, without faults. Iterators given before stay expired if they were.
     pub fn reset(&self, settings: Settings, seed: u64) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let epoch = state.settings.iterator_epoch;
         *state = State {
             settings: Settings {
@@ -320,7 +320,7 @@ impl Knobs {
     }
 
     pub fn seed(&self, seed: u64) {
-        lock(&self.state).random = seed;
+        self.state.lock().random = seed;
     }
 
     pub fn add_fault(&self, operation: Operation, aim: Aim, fault: Fault, schedule: Schedule) {
@@ -330,15 +330,15 @@ impl Knobs {
             fault,
             schedule,
         };
-        lock(&self.state).faults.push(waiting);
+        self.state.lock().faults.push(waiting);
     }
 
     pub fn add_entry_fault(&self, code: ErrorCode, schedule: Schedule) {
-        lock(&self.state).entry_faults.push((code, schedule));
+        self.state.lock().entry_faults.push((code, schedule));
     }
 
     pub fn clear_faults(&self) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.faults.clear();
         state.entry_faults.clear();
         state.subscription_faults.clear();
@@ -346,14 +346,14 @@ impl Knobs {
 
     /// Whether a fault waits for some of this operation's calls, so that it matters what a call concerns.
     pub fn aims_at(&self, operation: Operation) -> bool {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         let mut faults = state.faults.iter();
         faults.any(|waiting| waiting.operation == operation && waiting.aim != Aim::default())
     }
 
     /// The fault that meets this call, if any; uses it up.
     pub fn fault(&self, operation: Operation, target: &Target) -> Option<Fault> {
-        let State { faults, random, .. } = &mut *lock(&self.state);
+        let State { faults, random, .. } = &mut *self.state.lock();
         faults.retain(|waiting| waiting.schedule != Schedule::Next(0));
         faults
             .iter_mut()
@@ -365,7 +365,7 @@ impl Knobs {
     pub fn entry_faults(&self, count: usize) -> Vec<Option<ErrorCode>> {
         let State {
             entry_faults, random, ..
-        } = &mut *lock(&self.state);
+        } = &mut *self.state.lock();
         entry_faults.retain(|(_, schedule)| *schedule != Schedule::Next(0));
         if entry_faults.is_empty() {
             return Vec::new();
@@ -379,7 +379,7 @@ impl Knobs {
     }
 
     pub fn add_subscription_fault(&self, fault: WaitingFault) {
-        lock(&self.state).subscription_faults.push(fault);
+        self.state.lock().subscription_faults.push(fault);
     }
 
     /// The fault that meets a new subscription of this shard, if any; uses it up.
@@ -388,7 +388,7 @@ impl Knobs {
             subscription_faults,
             random,
             ..
-        } = &mut *lock(&self.state);
+        } = &mut *self.state.lock();
         subscription_faults.retain(|waiting| waiting.schedule != Schedule::Next(0));
         subscription_faults
             .iter_mut()
@@ -398,19 +398,20 @@ impl Knobs {
 
     /// Whether a schedule meets now, beside those that wait here.
     pub fn meets(&self, schedule: &mut Schedule) -> bool {
-        State::meets(&mut lock(&self.state).random, schedule)
+        State::meets(&mut self.state.lock().random, schedule)
     }
 
     /// Whether this GetRecords answer is to be empty; uses it up.
     pub fn take_empty_answer(&self) -> bool {
-        let settings = &mut lock(&self.state).settings;
+        let settings = &mut self.state.lock().settings;
         let taken = settings.empty_answers > 0;
         settings.empty_answers -= u64::from(taken);
         taken
     }
 
     pub fn delay(&self, operation: Operation) -> Option<Duration> {
-        lock(&self.state)
+        self.state
+            .lock()
             .settings
             .delays
             .get(&operation)

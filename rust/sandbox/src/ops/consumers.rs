@@ -8,9 +8,9 @@ use super::token::Page;
 use super::{bounded, millis, name_in_arn, stream_of, streams};
 use crate::core::Core;
 use crate::protocol::{
-    ConsumerRequest, ListConsumersRequest, RegisterConsumerRequest, ServiceError, parse, seconds,
+    ACCOUNT, ConsumerRequest, ListConsumersRequest, RegisterConsumerRequest, ServiceError, parse, seconds,
 };
-use crate::store::{ACCOUNT, Consumer, Stream, now_ms};
+use crate::store::{Consumer, Stream, now_ms};
 
 /// What the service's list holds at most.
 const MOST_LISTED: usize = 100;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::page::Page;
 use super::token::Iterator;
 use super::{bounded, name_in_arn};
 use crate::core::Core;
+use crate::page::Page;
 use crate::protocol::{ErrorCode, GetRecordsRequest, ServiceError, parse};
 use crate::stats::add;
 use crate::store::{Shard, ShardState, Stream, now_ms, shard_id};

@@ -8,6 +8,7 @@ use super::token::Page;
 use super::{bounded, millis, stream_of, streams};
 use crate::core::Core;
 use crate::knobs::Listing;
+use crate::page::range_json;
 use crate::protocol::{ListShardsRequest, ServiceError, ShardFilter, parse};
 use crate::store::{Shard, Stream, StreamState, now_ms};
 
@@ -209,12 +210,4 @@ fn open_json(shard: &Shard) -> Value {
         out["AdjacentParentShardId"] = crate::store::shard_id(parent).into();
     }
     out
-}
-
-/// A shard's part of the key space, in decimal.
-pub(super) fn range_json(shard: &Shard) -> Value {
-    json!({
-        "StartingHashKey": shard.range.start.to_string(),
-        "EndingHashKey": shard.range.end.to_string(),
-    })
 }

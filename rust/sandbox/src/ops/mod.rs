@@ -4,7 +4,6 @@ mod consumers;
 mod get_records;
 mod iterator;
 mod list_shards;
-mod page;
 mod position;
 mod put_records;
 mod resharding;
@@ -18,44 +17,9 @@ use serde_json::Value;
 
 use crate::core::Core;
 use crate::knobs::Target;
-use crate::protocol::ServiceError;
-use crate::store::{ACCOUNT, Stream, shard_id};
+use crate::protocol::{ACCOUNT, Operation, ServiceError};
+use crate::store::{Stream, shard_id};
 use crate::subscription::Subscription;
-
-pub(crate) use page::Page;
-
-macro_rules! operations {
-    ($($name:ident),* $(,)?) => {
-        /// An operation of the service that the sandbox knows.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[allow(missing_docs)]
-        pub enum Operation { $($name),* }
-
-        impl Operation {
-            /// All of them.
-            pub const ALL: &'static [Operation] = &[$(Operation::$name),*];
-
-            /// The name in `X-Amz-Target`.
-            pub fn name(self) -> &'static str {
-                match self { $(Operation::$name => stringify!($name)),* }
-            }
-        }
-    };
-}
-
-operations! {
-    CreateStream, DecreaseStreamRetentionPeriod, DeleteStream, DeregisterStreamConsumer, DescribeStream,
-    DescribeStreamConsumer, DescribeStreamSummary, GetRecords, GetShardIterator, IncreaseStreamRetentionPeriod,
-    ListShards, ListStreamConsumers, ListStreams, MergeShards, PutRecord, PutRecords, RegisterStreamConsumer,
-    SplitShard, SubscribeToShard, UpdateMaxRecordSize, UpdateShardCount,
-}
-
-impl Operation {
-    /// Finds an operation by its name.
-    pub fn parse(name: &str) -> Option<Operation> {
-        Operation::ALL.iter().copied().find(|op| op.name() == name)
-    }
-}
 
 /// What an operation answers.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! Where a reader starts: what GetShardIterator and SubscribeToShard have in common.
 
 use super::millis;
-use crate::protocol::ServiceError;
-use crate::store::{ACCOUNT, Shard, ShardState, Stream, now_ms};
+use crate::protocol::{ACCOUNT, ServiceError};
+use crate::store::{Shard, ShardState, Stream, now_ms};
 
 /// A starting position as a request gives it.
 pub(super) struct Position<'a> {

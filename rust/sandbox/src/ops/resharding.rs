@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::{check_shard_id, stream_of};
 use crate::core::Core;
 use crate::protocol::{
-    ErrorCode, MergeShardsRequest, ServiceError, SplitShardRequest, UpdateShardCountRequest, parse,
+    ACCOUNT, ErrorCode, MergeShardsRequest, ServiceError, SplitShardRequest, UpdateShardCountRequest, parse,
 };
-use crate::store::{ACCOUNT, Shard, Stream, StreamState, check_shard_limit, parse_hash_key};
+use crate::store::{Shard, Stream, StreamState, check_shard_limit, parse_hash_key};
 
 /// A shard that may still be split or merged.
 fn open(stream: &Stream, state: &StreamState, id: &str) -> Result<Arc<Shard>, ServiceError> {

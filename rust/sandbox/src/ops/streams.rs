@@ -6,10 +6,10 @@ use super::token::Page;
 use super::{bounded, check_name, list_shards, stream_of};
 use crate::core::Core;
 use crate::protocol::{
-    CreateStreamRequest, DeleteStreamRequest, DescribeStreamRequest, ErrorCode, ListStreamsRequest,
+    ACCOUNT, CreateStreamRequest, DeleteStreamRequest, DescribeStreamRequest, ErrorCode, ListStreamsRequest,
     MaxRecordSizeRequest, RetentionRequest, ServiceError, StreamRequest, parse, seconds,
 };
-use crate::store::{ACCOUNT, NewStream, Stream, StreamState, now_ms};
+use crate::store::{NewStream, Stream, StreamState, now_ms};
 
 /// How many shards an on-demand stream has at first.
 const ON_DEMAND_SHARDS: i64 = 4;

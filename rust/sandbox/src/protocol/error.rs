@@ -135,7 +135,7 @@ impl ServiceError {
             ErrorCode::ProvisionedThroughputExceededException,
             format!(
                 "Rate exceeded for shard {shard} in stream {stream} under account {}.",
-                crate::store::ACCOUNT
+                super::ACCOUNT
             ),
         )
     }

@@ -1,13 +1,18 @@
-//! What goes over the wire: request members, errors, and the hand-written JSON of the hot answers.
+//! What goes over the wire: operations, request members, errors, and the hand-written JSON of the hot answers.
 
 mod cbor;
 mod error;
 mod event_stream;
 mod json;
+mod operation;
 mod request;
 
 pub(crate) use cbor::{CBOR, cbor_to_json, json_to_cbor};
 pub use error::{ErrorCode, ServiceError};
 pub(crate) use event_stream::{EVENT_STREAM, event, exception, initial_response};
 pub(crate) use json::{push_json_string, push_seconds, seconds};
+pub use operation::Operation;
 pub(crate) use request::*;
+
+/// The account that owns everything here.
+pub const ACCOUNT: &str = "000000000000";

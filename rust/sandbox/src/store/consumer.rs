@@ -1,15 +1,16 @@
 //! Consumers of a stream by enhanced fan-out, and who of them is subscribed to which shard.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use super::{ACCOUNT, Shard, Stream, lock, now_ms};
+use super::{Shard, Stream, now_ms};
 use crate::knobs::{PlannedFault, SubscriptionFault};
-use crate::protocol::{ErrorCode, ServiceError};
+use crate::protocol::{ACCOUNT, ErrorCode, ServiceError};
 use crate::stats::add;
 
 /// How many consumers of a stream may be CREATING at a time.
@@ -88,7 +89,7 @@ impl Control {
 
     /// Why the subscription has to end, if it has to.
     pub fn ending(&self) -> Option<Ending> {
-        lock(&self.state).ending
+        self.state.lock().ending
     }
 
     /// Resolves at a change after it was enabled.
@@ -98,30 +99,30 @@ impl Control {
 
     /// Makes this befall the subscription, instead of what was planned before.
     pub fn plan(&self, fault: PlannedFault) {
-        lock(&self.state).fault = Some(fault);
+        self.state.lock().fault = Some(fault);
         self.changed.notify_waiters();
     }
 
     /// The fault that befalls the subscription now; uses it up.
     pub fn fault(&self) -> Option<SubscriptionFault> {
-        let due = lock(&self.state).fault.take_if(|fault| fault.after_events == 0);
+        let due = self.state.lock().fault.take_if(|fault| fault.after_events == 0);
         due.map(|due| due.fault)
     }
 
     /// Counts an event, towards a fault.
     pub fn count_event(&self) {
-        if let Some(fault) = &mut lock(&self.state).fault {
+        if let Some(fault) = &mut self.state.lock().fault {
             fault.after_events = fault.after_events.saturating_sub(1);
         }
     }
 
     fn is_open(&self) -> bool {
-        !lock(&self.state).finished
+        !self.state.lock().finished
     }
 
     /// Counts the subscription as ended, once.
     pub fn finish(&self) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if !state.finished {
             state.finished = true;
             add(&self.shard.counters.subscriptions_ended, 1);
@@ -130,7 +131,7 @@ impl Control {
 
     /// Tells the subscription to end. It counts as ended from here on, though its client may be slow to see it.
     fn end(&self, ending: Ending) {
-        lock(&self.state).ending.get_or_insert(ending);
+        self.state.lock().ending.get_or_insert(ending);
         self.finish();
         self.changed.notify_waiters();
     }
@@ -138,7 +139,7 @@ impl Control {
 
 impl Consumer {
     pub fn status(&self) -> &'static str {
-        if lock(&self.gone_at_ms).is_some() {
+        if self.gone_at_ms.lock().is_some() {
             "DELETING"
         } else if now_ms() < self.active_from_ms {
             "CREATING"
@@ -166,7 +167,7 @@ impl Consumer {
         limits: SubscribeLimits,
         dry: bool,
     ) -> Result<Arc<Control>, ServiceError> {
-        let mut subscribed = lock(&self.subscribed);
+        let mut subscribed = self.subscribed.lock();
         // Under the lock, so that nothing is opened behind a deregistration.
         self.require_active(&stream.name)?;
         let now = Instant::now();
@@ -209,7 +210,7 @@ impl Consumer {
     }
 
     pub fn open_subscriptions(&self) -> Vec<Arc<Control>> {
-        let subscribed = lock(&self.subscribed);
+        let subscribed = self.subscribed.lock();
         let controls = subscribed.values().filter_map(|latest| latest.control.clone());
         controls.filter(|control| control.is_open()).collect()
     }
@@ -224,8 +225,8 @@ impl Consumer {
 
     /// Takes no more subscriptions, ends those there are, and is gone after so long.
     pub fn end(&self, ending: Ending, gone_after_ms: u64) {
-        *lock(&self.gone_at_ms) = Some(now_ms() + gone_after_ms as i64);
-        for latest in lock(&self.subscribed).values_mut() {
+        *self.gone_at_ms.lock() = Some(now_ms() + gone_after_ms as i64);
+        for latest in self.subscribed.lock().values_mut() {
             if let Some(control) = latest.control.take() {
                 control.end(ending);
             }
@@ -238,7 +239,7 @@ impl Consumers {
     pub fn forget_deleted(&mut self) {
         let now = now_ms();
         self.by_name
-            .retain(|_, consumer| lock(&consumer.gone_at_ms).is_none_or(|at| now < at));
+            .retain(|_, consumer| consumer.gone_at_ms.lock().is_none_or(|at| now < at));
     }
 
     /// All of them, by name.

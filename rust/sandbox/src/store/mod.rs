@@ -15,31 +15,20 @@ mod stream;
 mod streams;
 mod stretch;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) use consumer::{Consumer, Control, Ending, SubscribeLimits};
 pub(crate) use hash_key::{HashRange, hash_of, parse_hash_key};
-pub use limits::ShardLimits;
 pub(crate) use record::Record;
 pub(crate) use sequence::SequenceNumber;
-pub use shard::Trim;
 pub(crate) use shard::{Shard, ShardState, shard_id};
 pub(crate) use stream::{ListingUntil, Stream, StreamState};
 pub(crate) use streams::{NewStream, Streams, check_shard_limit};
 pub(crate) use stretch::Stretch;
-
-/// The account that owns everything here.
-pub const ACCOUNT: &str = "000000000000";
 
 /// Milliseconds since 1970 by the real clock.
 pub(crate) fn now_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_millis() as i64)
-}
-
-/// Locks; a panic elsewhere while holding the lock does not make the data unusable here.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,27 +1,15 @@
 //! A shard: its place in the stream's history, and its records.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 
-use serde::Deserialize;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::limits::Allowance;
 use super::news::News;
 use super::stretch::Stretches;
-use super::{HashRange, Record, SequenceNumber, lock, now_ms};
+use super::{HashRange, Record, SequenceNumber, now_ms};
+use crate::knobs::Trim;
 use crate::stats::ShardCounters;
-
-/// Which records a trim removes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Trim {
-    /// All up to and including this sequence number.
-    UpTo(String),
-    /// All that arrived more than this many milliseconds ago.
-    OlderThanMs(i64),
-    /// Everything.
-    All,
-}
 
 /// One shard. What never changes is public here, the rest behind a lock of its own.
 #[derive(Debug)]
@@ -96,8 +84,8 @@ impl Shard {
         }
     }
 
-    pub fn state(&self) -> std::sync::MutexGuard<'_, ShardState> {
-        lock(&self.state)
+    pub fn state(&self) -> MutexGuard<'_, ShardState> {
+        self.state.lock()
     }
 
     pub fn parents(&self) -> impl Iterator<Item = u32> {

@@ -1,11 +1,13 @@
 //! A stream: its settings, its shards, and who takes a hash key.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::consumer::{Consumers, Ending};
-use super::{HashRange, Shard, lock, now_ms};
+use super::{HashRange, Shard, now_ms};
 use crate::knobs::Listing;
-use crate::protocol::ServiceError;
+use crate::protocol::{ACCOUNT, ServiceError};
 
 /// One stream. A put holds the read lock and a reshard the write lock, so no record reaches a closed shard.
 #[derive(Debug)]
@@ -108,12 +110,12 @@ impl Stream {
 
     /// Makes lists show the stream so until then.
     pub fn show(&self, show: Listing, until: ListingUntil) {
-        *lock(&self.listing) = Some(OddListing { show, until });
+        *self.listing.lock() = Some(OddListing { show, until });
     }
 
     /// How a list that begins now shows the stream, if not as it is; counts it.
     pub fn take_listing(&self) -> Option<Listing> {
-        let mut listing = lock(&self.listing);
+        let mut listing = self.listing.lock();
         let OddListing { show, until } = listing.as_mut()?;
         let show = *show;
         let over = match until {
@@ -132,7 +134,7 @@ impl Stream {
 
     /// The consumers that are registered now.
     pub fn consumers(&self) -> MutexGuard<'_, Consumers> {
-        let mut consumers = lock(&self.consumers);
+        let mut consumers = self.consumers.lock();
         consumers.forget_deleted();
         consumers
     }
@@ -145,11 +147,11 @@ impl Stream {
     }
 
     pub fn read(&self) -> RwLockReadGuard<'_, StreamState> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read()
     }
 
     pub fn write(&self) -> RwLockWriteGuard<'_, StreamState> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.write()
     }
 
     /// The shard of this id, unless it was forgotten.
@@ -161,9 +163,8 @@ impl Stream {
             .cloned()
             .ok_or_else(|| {
                 ServiceError::not_found(format!(
-                    "Shard {id} in stream {} under account {} does not exist",
-                    self.name,
-                    super::ACCOUNT
+                    "Shard {id} in stream {} under account {ACCOUNT} does not exist",
+                    self.name
                 ))
             })
     }
@@ -173,9 +174,8 @@ impl Stream {
         match state.status() {
             "ACTIVE" => Ok(()),
             status => Err(ServiceError::in_use(format!(
-                "Stream {} under account {} not ACTIVE, instead in state {status}",
-                self.name,
-                super::ACCOUNT
+                "Stream {} under account {ACCOUNT} not ACTIVE, instead in state {status}",
+                self.name
             ))),
         }
     }

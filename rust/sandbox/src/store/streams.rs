@@ -1,12 +1,14 @@
 //! All streams, by name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::Stream;
 use super::stream::Earlier;
-use super::{ACCOUNT, Stream, lock};
-use crate::protocol::{ErrorCode, ServiceError};
+use crate::protocol::{ACCOUNT, ErrorCode, ServiceError};
 
 /// The streams of all regions: one name space, whichever region a request is signed for.
 #[derive(Debug, Default)]
@@ -32,12 +34,12 @@ pub(crate) fn no_stream(name: &str) -> ServiceError {
 }
 
 impl Streams {
-    fn map(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Stream>>> {
-        self.by_name.read().unwrap_or_else(PoisonError::into_inner)
+    fn map(&self) -> RwLockReadGuard<'_, BTreeMap<String, Arc<Stream>>> {
+        self.by_name.read()
     }
 
-    fn map_mut(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Arc<Stream>>> {
-        self.by_name.write().unwrap_or_else(PoisonError::into_inner)
+    fn map_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Arc<Stream>>> {
+        self.by_name.write()
     }
 
     pub fn get(&self, name: &str) -> Result<Arc<Stream>, ServiceError> {
@@ -65,7 +67,7 @@ impl Streams {
         check_shard_limit(open + new.shard_count as usize, shard_limit)?;
         let uid = self.next_uid.fetch_add(1, Ordering::Relaxed);
         let arn = format!("arn:aws:kinesis:{}:{ACCOUNT}:stream/{}", new.region, new.name);
-        let earlier = lock(&self.deleted).get(new.name).copied().unwrap_or_default();
+        let earlier = self.deleted.lock().get(new.name).copied().unwrap_or_default();
         let stream = Stream::new(uid, new.name, arn, new.shard_count, new.on_demand, earlier);
         {
             let mut state = stream.write();
@@ -78,14 +80,14 @@ impl Streams {
 
     pub fn delete(&self, name: &str) -> Result<(), ServiceError> {
         let stream = self.map_mut().remove(name).ok_or_else(|| no_stream(name))?;
-        lock(&self.deleted).insert(name.to_owned(), stream.latest());
+        self.deleted.lock().insert(name.to_owned(), stream.latest());
         stream.end();
         Ok(())
     }
 
     pub fn clear(&self) {
         for (name, stream) in std::mem::take(&mut *self.map_mut()) {
-            lock(&self.deleted).insert(name, stream.latest());
+            self.deleted.lock().insert(name, stream.latest());
             stream.end();
         }
     }

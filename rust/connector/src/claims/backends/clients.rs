@@ -1,13 +1,14 @@
 //! The clients of stores that are AWS services, shared by all who reach the same store alike in this process: a reader
 //! opens its store for every shard and batch, and must not connect anew each time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::dynamodb::Table;
 use super::s3::Bucket;
 use crate::error::Result;
 use crate::options::{MetadataOptions, RetryOptions, S3Puts, StoreAccess};
 use crate::recent::Recent;
+use parking_lot::Mutex;
 
 /// Tables and buckets in use.
 #[derive(Debug, Default)]
@@ -38,7 +39,7 @@ impl StoreClients {
             retry: metadata.retry,
             puts: None,
         };
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = self.tables.lock();
         if let Some(table) = tables.get(&key) {
             return Ok(table);
         }
@@ -56,7 +57,7 @@ impl StoreClients {
             retry: metadata.retry,
             puts: Some(metadata.s3_puts.clone()),
         };
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.buckets.lock();
         buckets.get(&key).unwrap_or_else(|| {
             let bucket = Arc::new(Bucket::new(access, metadata, name));
             buckets.put(key, bucket.clone());

@@ -1,9 +1,9 @@
 //! A store in this process's memory, for tests.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::claims::{Claim, ClaimKey, ClaimStore, PutResult};
 use crate::error::Result;
@@ -17,7 +17,7 @@ pub struct MemoryStore {
 
 impl MemoryStore {
     fn claims(&self) -> MutexGuard<'_, BTreeMap<ClaimKey, Claim>> {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+        self.claims.lock()
     }
 }
 

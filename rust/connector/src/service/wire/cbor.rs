@@ -171,7 +171,7 @@ fn record(decoder: &mut Decoder<'_>, records: &mut RecordColumns) -> Result<(), 
             "SequenceNumber" => 2,
             "ApproximateArrivalTimestamp" => 3,
             "EncryptionType" => 4,
-            _ => return value.skip(),
+            _ => return any(value, DEPTH).map(drop),
         };
         if std::mem::replace(&mut seen[member], true) {
             return Err(Error::message("a member of a record comes twice"));
@@ -258,6 +258,12 @@ fn any(decoder: &mut Decoder<'_>, depth: u8) -> Result<Value, Error> {
         Type::Tag => {
             decoder.tag()?;
             any(decoder, depth)?
+        }
+        Type::U64 => decoder.u64()?.into(),
+        // Below what any number here can be.
+        Type::Int => {
+            decoder.skip()?;
+            Value::Null
         }
         _ => decoder.i64()?.into(),
     })

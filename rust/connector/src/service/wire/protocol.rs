@@ -69,6 +69,9 @@ impl ColumnsProtocol {
     /// Of an answer in CBOR. Its records go where they are wanted.
     fn decoded_cbor(&self, response: &Response, records: Option<&DecodedRecords>) -> FromCbor {
         let body = response.body().bytes().unwrap_or_default();
+        if let Some(records) = records {
+            records.set(None);
+        }
         let json = match records {
             // Without a body there is nothing in it, as in JSON.
             _ if body.is_empty() => Ok(Vec::new()),
@@ -125,6 +128,10 @@ impl ClientProtocolInner for ColumnsProtocol {
         let records = cfg.load::<DecodedRecords>();
         if is_cbor(response) {
             let records = records.filter(|_| has_records(schema));
+            if records.is_none() {
+                // Nothing else is asked for in CBOR: the SDK's own records would have no payloads.
+                return Err(SerdeError::unsupported("an answer in CBOR to a request in JSON"));
+            }
             return Ok(Box::new(self.decoded_cbor(response, records)));
         }
         let whole = self.stock.deserialize_response(response, schema, cfg)?;
@@ -222,9 +229,11 @@ impl Codec for EventCodec {
 
 const CONTENT_TYPE: &str = "content-type";
 
+/// True for an answer in CBOR. JSON that says it were begins as nothing in CBOR does that is read here.
 fn is_cbor(response: &Response) -> bool {
     let content_type = response.headers().get(CONTENT_TYPE);
     content_type.is_some_and(|content_type| content_type.starts_with(cbor::CONTENT_TYPE))
+        && !response.body().bytes().unwrap_or_default().starts_with(b"{")
 }
 
 /// True for what has records that can be decoded apart.

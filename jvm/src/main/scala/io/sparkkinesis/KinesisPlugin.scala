@@ -55,7 +55,9 @@ private final class KinesisExecutorPlugin extends ExecutorPlugin {
         } catch {
           // The driver or the native library, which may be missing for a while only. Meanwhile the driver asks itself.
           case NonFatal(e) =>
-            log.warn(s"enhanced fan-out subscriptions could not be reported to the driver; trying again in $retryMs ms", e)
+            log.warn(
+              s"enhanced fan-out subscriptions could not be reported to the driver; trying again in $retryMs ms",
+              e)
             Thread.sleep(retryMs)
             retryMs = math.min(retryMs * 2, MaxRetryMs)
         }

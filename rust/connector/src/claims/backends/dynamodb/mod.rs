@@ -8,8 +8,8 @@
 mod table;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
@@ -22,6 +22,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, DeleteRequest, ReturnValuesOnConditionCheckFailure, WriteRequest,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
+use parking_lot::Mutex;
 
 pub(crate) use table::Table;
 
@@ -233,7 +234,7 @@ impl DynamoDbStore {
             requests.push(WriteRequest::builder().delete_request(delete).build());
         }
         let pending = Mutex::new(requests);
-        let pending = || pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let pending = || pending.lock();
         self.retried(|| {
             let requests = pending().clone();
             async move {

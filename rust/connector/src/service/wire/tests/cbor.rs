@@ -280,8 +280,12 @@ fn errors_of_the_service_are_the_same_in_cbor() {
         let body = body(code);
         let json = both.answer(&both.stock, status, JSON, body.json().as_bytes());
         let cbor = both.answer(&both.columns, status, CBOR, &style.write(&body));
-        let (json, cbor) = (json.expect_err(code), cbor.expect_err(code));
-        assert_eq!((cbor.to_string(), cbor.kind()), (json.to_string(), json.kind()));
+        let mislabelled = both.answer(&both.columns, status, CBOR, body.json().as_bytes());
+        let json = json.expect_err(code);
+        for other in [cbor, mislabelled] {
+            let other = other.expect_err(code);
+            assert_eq!((other.to_string(), other.kind()), (json.to_string(), json.kind()));
+        }
     }
     let unreadable = both
         .answer(&both.columns, 500, CBOR, b"<html>")
@@ -291,6 +295,19 @@ fn errors_of_the_service_are_the_same_in_cbor() {
         (unreadable.kind(), unreadable.is_retryable()),
         (json.kind(), json.is_retryable())
     );
+}
+
+#[test]
+fn numbers_that_nothing_here_has_are_passed_over_and_breaks_are_not() {
+    let with = |other: &[u8]| [&b"\xa2\x67Records\x80\x65Other"[..], other].concat();
+    for number in [b"\x1b\xff\xff\xff\xff\xff\xff\xff\xff", b"\x3b\xff\xff\xff\xff\xff\xff\xff\xff"] {
+        assert!(crate::service::wire::cbor::take_apart(&with(number)).is_ok());
+    }
+    let of_record = |other: &[u8]| [&b"\xa1\x67Records\x81\xa1\x65Other"[..], other].concat();
+    for broken in [&b"\xff"[..], b"\x81\xff", b"\xc1\xff", b"\xbf\x61\x6b\xff"] {
+        assert!(crate::service::wire::cbor::take_apart(&with(broken)).is_err());
+        assert!(crate::service::wire::cbor::take_apart(&of_record(broken)).is_err());
+    }
 }
 
 #[test]

@@ -25,24 +25,26 @@ trait CheckpointFilesBehavior { this: AnyFunSuite =>
   /** Sixteen threads put one path, ten times over. */
   protected def assertOneWinner(path: String)(put: (String, Array[Byte]) => Boolean): Unit = {
     val pool = Executors.newFixedThreadPool(16)
-    try for (round <- 1 to 10) {
-      val name = s"round $round"
-      val start = new CountDownLatch(1)
-      val attempts = (1 to 16).map { n =>
-        pool.submit(new Callable[Option[Int]] {
-          override def call(): Option[Int] = {
-            start.await()
-            val won = put(name, bytes(s"attempt $n"))
-            // Whoever lost finds a whole file at once.
-            assert(text(files.read(s"$path/$name")).matches("attempt \\d+"))
-            if (won) Some(n) else None
-          }
-        })
+    try {
+      for (round <- 1 to 10) {
+        val name = s"round $round"
+        val start = new CountDownLatch(1)
+        val attempts = (1 to 16).map { n =>
+          pool.submit(new Callable[Option[Int]] {
+            override def call(): Option[Int] = {
+              start.await()
+              val won = put(name, bytes(s"attempt $n"))
+              // Whoever lost finds a whole file at once.
+              assert(text(files.read(s"$path/$name")).matches("attempt \\d+"))
+              if (won) Some(n) else None
+            }
+          })
+        }
+        start.countDown()
+        val winners = attempts.flatMap(_.get())
+        assert(winners.size === 1)
+        assert(text(files.read(s"$path/$name")) === s"attempt ${winners.head}")
       }
-      start.countDown()
-      val winners = attempts.flatMap(_.get())
-      assert(winners.size === 1)
-      assert(text(files.read(s"$path/$name")) === s"attempt ${winners.head}")
     } finally pool.shutdownNow()
     assert(files.list(path).length === 10)
   }
@@ -78,7 +80,8 @@ trait CheckpointFilesBehavior { this: AnyFunSuite =>
 
     test("names with spaces and odd characters are ordinary names") {
       withFolder { path =>
-        val names = Set("with space", "ümläut", "per%20cent", "plus+", "hash#1", "question?", "{brace}[0]", "a=b&c", "日本")
+        val names =
+          Set("with space", "ümläut", "per%20cent", "plus+", "hash#1", "question?", "{brace}[0]", "a=b&c", "日本")
         val folder = s"$path/odd % folder #?"
         names.foreach(name => assert(files.putIfAbsent(s"$folder/$name", bytes(name)), name))
         assert(files.list(folder).toSet === names)

@@ -76,8 +76,10 @@ class HandleBoundarySuite extends BoundarySuite {
 
   test("result arrays that are too short are refused") {
     val reader = NativeBridge.readerOpen(config(""""batches":1""", """"rows":1"""), "{}", NoFiles, false)
-    try failure {
-      while (NativeBridge.readerNext(reader, 100, new Array[Long](2)) == NativeBridge.AGAIN) {}
+    try {
+      failure {
+        while (NativeBridge.readerNext(reader, 100, new Array[Long](2)) == NativeBridge.AGAIN) {}
+      }
     } finally NativeBridge.readerClose(reader)
   }
 }

@@ -85,7 +85,8 @@ class NativeLibrarySuite extends BoundarySuite {
 
   test("nothing is left in the temporary folder") {
     def copies: Set[Path] = {
-      val all = Files.newDirectoryStream(java.nio.file.Paths.get(System.getProperty("java.io.tmpdir")), "libsparkkinesis-*")
+      val all =
+        Files.newDirectoryStream(java.nio.file.Paths.get(System.getProperty("java.io.tmpdir")), "libsparkkinesis-*")
       try {
         val paths = Set.newBuilder[Path]
         all.forEach(path => paths += path)

@@ -95,7 +95,8 @@ class PlannerBoundarySuite extends BoundarySuite with Eventually {
       try {
         NativeBridge.plannerCommit(handle, "file:/x", 0)
         eventually(assert(calls.get === round))
-      } catch { case e: KinesisConnectorException => assert(e.getCause != null) } finally NativeBridge.plannerClose(handle)
+      } catch { case e: KinesisConnectorException => assert(e.getCause != null) }
+      finally NativeBridge.plannerClose(handle)
     }
     eventually(assert(BoundaryTests.keptExceptions() <= 64))
     assert(BoundaryTests.keptExceptions() > before, "some were never taken")

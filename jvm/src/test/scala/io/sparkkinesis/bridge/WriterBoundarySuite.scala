@@ -41,7 +41,8 @@ class WriterBoundarySuite extends BoundarySuite {
       val metrics = writer.metrics()
       assert(metrics.contains(""""records":2"""))
       assert(metrics.contains("""{"bytes":3,"hash":null,"key":"schlüssel","stream":null,"sum":6}"""))
-      assert(metrics.contains("""{"bytes":0,"hash":"340282366920938463463374607431768211455","key":"b","stream":"orders","sum":0}"""))
+      assert(metrics.contains(
+        """{"bytes":0,"hash":"340282366920938463463374607431768211455","key":"b","stream":"orders","sum":0}"""))
     }
   }
 

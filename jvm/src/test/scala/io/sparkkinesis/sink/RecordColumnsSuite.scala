@@ -9,7 +9,8 @@ class RecordColumnsSuite extends AnyFunSuite {
 
   private val minimal = new StructType().add("data", BinaryType).add("partitionKey", StringType)
 
-  private def refusal(schema: StructType): String = intercept[IllegalArgumentException](RecordColumns.of(schema)).getMessage
+  private def refusal(schema: StructType): String =
+    intercept[IllegalArgumentException](RecordColumns.of(schema)).getMessage
 
   test("columns are found by name, in any order, and others are ignored") {
     val schema = new StructType()
@@ -17,8 +18,16 @@ class RecordColumnsSuite extends AnyFunSuite {
       .add("explicitHashKey", StringType)
       .add("partitionKey", StringType)
       .add("data", StringType)
-    assert(RecordColumns.of(schema) == RecordColumns(data = 3, dataIsString = true, partitionKey = 2, explicitHashKey = 1))
-    assert(RecordColumns.of(minimal) == RecordColumns(data = 0, dataIsString = false, partitionKey = 1, explicitHashKey = -1))
+    assert(RecordColumns.of(schema) == RecordColumns(
+      data = 3,
+      dataIsString = true,
+      partitionKey = 2,
+      explicitHashKey = 1))
+    assert(RecordColumns.of(minimal) == RecordColumns(
+      data = 0,
+      dataIsString = false,
+      partitionKey = 1,
+      explicitHashKey = -1))
   }
 
   test("a stream that takes rows without a key needs no column of keys") {
@@ -53,11 +62,16 @@ class RecordColumnsSuite extends AnyFunSuite {
 
   test("an exact name is preferred to one that differs in case") {
     val schema = new StructType().add("DATA", LongType).add("data", BinaryType).add("PartitionKey", StringType)
-    assert(RecordColumns.of(schema) == RecordColumns(data = 1, dataIsString = false, partitionKey = 2, explicitHashKey = -1))
+    assert(RecordColumns.of(schema) == RecordColumns(
+      data = 1,
+      dataIsString = false,
+      partitionKey = 2,
+      explicitHashKey = -1))
   }
 
   test("several names that differ in case only are ambiguous") {
-    val message = refusal(new StructType().add("DATA", BinaryType).add("Data", BinaryType).add("partitionKey", StringType))
+    val message =
+      refusal(new StructType().add("DATA", BinaryType).add("Data", BinaryType).add("partitionKey", StringType))
     assert(message.contains("DATA, Data"))
   }
 
@@ -105,7 +119,8 @@ class RecordColumnsSuite extends AnyFunSuite {
     val columns = RecordColumns.of(minimal)
     def key(value: UTF8String): String =
       intercept[InvalidRowException](columns.partitionKeyOf(InternalRow(null, value))).getMessage
-    assert(intercept[InvalidRowException](columns.dataOf(InternalRow(null, utf8("k")))).getMessage.contains("data is null"))
+    assert(
+      intercept[InvalidRowException](columns.dataOf(InternalRow(null, utf8("k")))).getMessage.contains("data is null"))
     assert(key(null).contains("partitionKey is null"))
     assert(key(utf8("")).contains("partitionKey is empty"))
     assert(key(utf8("ß" * 257)).contains("257 characters"))

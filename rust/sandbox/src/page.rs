@@ -1,9 +1,8 @@
 //! A page of a shard's records: what GetRecords answers, and what an event of SubscribeToShard carries.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::list_shards::range_json;
-use crate::store::{ShardState, StreamState, shard_id};
+use crate::store::{Shard, ShardState, StreamState, shard_id};
 
 /// Records that follow on a place in a shard.
 #[derive(Debug)]
@@ -109,5 +108,13 @@ fn children(lineage: &StreamState, state: &ShardState) -> String {
             "HashKeyRange": range_json(child),
         })
     });
-    serde_json::Value::Array(children.collect()).to_string()
+    Value::Array(children.collect()).to_string()
+}
+
+/// A shard's part of the key space, in decimal.
+pub(crate) fn range_json(shard: &Shard) -> Value {
+    json!({
+        "StartingHashKey": shard.range.start.to_string(),
+        "EndingHashKey": shard.range.end.to_string(),
+    })
 }
