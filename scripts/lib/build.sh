@@ -80,6 +80,12 @@ build_jars() {
   run_gradle jars
 }
 
+# build_jar LINE - the JAR for a Spark line (such as 3.5) alone, with the release library for this machine's processor.
+build_jar() {
+  say "building the JAR for Spark $1"
+  run_gradle "jar_${SCALA_BINARY[$1]/./_}"
+}
+
 # build_jars_for PLATFORM... - both JARs with a release library for each of these.
 build_jars_for() {
   say "building the JARs for $*"

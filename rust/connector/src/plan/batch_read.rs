@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::clock::ServiceClock;
-use super::given;
-use super::start::await_past;
+use super::start::{await_past, given};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{EndingPosition, SourceOptions, StartingPosition, table};
 use crate::read::{ReadTask, TaskPlan};

@@ -1,35 +1,27 @@
 //! The driver's side: which shards there are, where the last batch ended, what the next one reads.
 
-mod available;
+mod availability;
+mod available_now;
 mod batch_read;
 mod clock;
-mod consumer;
-#[cfg(test)]
-mod consumer_tests;
 mod ends;
 mod fan_out;
-mod foreign;
-mod given;
-mod import;
-mod look;
-mod news;
-mod next;
-mod pinned;
+mod mark;
+mod next_batch;
 mod shards;
 mod start;
-mod tips;
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::claims::ClaimStore;
 use crate::config::SourceConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{OutsideShard, table};
+use crate::options::OutsideShard;
 use crate::read::{FeedRegistry, PeerCallRate, ReadTask, ShardReport, TaskPlan};
 use crate::service::{FanOutApi, KinesisApi, RequestCounters, stream_changed};
 use crate::storage::FileSystem;
@@ -37,21 +29,17 @@ use crate::stream::{HashRange, Offset, Position, ShardId, offset_home};
 
 pub use batch_read::batch_read_tasks;
 
-use available::AvailableNow;
+use availability::{Prober, QUIET_INTERVAL, Stream};
+use available_now::AvailableNow;
 use clock::ServiceClock;
-use ends::{Ends, Reports};
+use ends::Reports;
 use fan_out::FanOut;
-use look::Stream;
-use news::{News, QUIET_INTERVAL};
 use shards::{HashRanges, Shards};
+use start::initial_offset::INITIAL_OFFSET;
+use state::{NextBatch, State};
 
-/// The file in the checkpoint location that keeps where the query started.
-const INITIAL_OFFSET: &str = "initial-offset";
-/// Of so many questions that a shard allows the driver leaves one to the shard's reader, which has to fetch what the
-/// driver found.
+/// The driver probes four times a second: the shard's fifth call (AWS limit) belongs to its reader.
 const READERS_SHARE: u32 = 4;
-/// The driver's mark is put again with a batch after this time: something may have cleaned it away.
-const MARK_AGAIN: Duration = Duration::from_secs(60);
 /// Old claims are removed once in so many batches: each removal lists a folder.
 const PURGE_EVERY: u64 = 10;
 
@@ -91,37 +79,6 @@ pub struct Planner {
     marked: Mutex<BTreeMap<String, Instant>>,
 }
 
-/// What the planner remembers from one call to the next. All of it can be found again after a restart.
-#[derive(Debug)]
-struct State {
-    shards: Shards,
-    news: News,
-    /// The last batch's number.
-    batch: Option<u64>,
-    /// Where it ended, as its claims keep it.
-    ends: BTreeMap<ShardId, Position>,
-    /// Where the next one starts: what looks and listings found since is not kept yet.
-    positions: BTreeMap<ShardId, Position>,
-    /// Batches in a row that delivered records, without a look in between that found nothing.
-    busy: u32,
-    next_batch: NextBatch,
-    /// Shards in which the last batch left records. Its readers fetch them, so nobody else asks.
-    left: BTreeSet<ShardId>,
-    purged: u64,
-}
-
-/// What comes before the next batch is planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum NextBatch {
-    /// The last batch left records behind: the next follows at once.
-    Backlog,
-    /// The stream goes on delivering: the next follows without a question, as soon as its shards may be asked.
-    Busy,
-    /// Nothing may be there: the driver asks. After a single burst too, since a question is cheaper than an empty
-    /// batch.
-    Probe,
-}
-
 struct Files(Arc<dyn FileSystem>);
 
 impl std::fmt::Debug for Files {
@@ -131,43 +88,6 @@ impl std::fmt::Debug for Files {
 }
 
 impl Planner {
-    /// Says so, if the options give a start that doesn't count any more.
-    pub(crate) async fn warn_of_unused_start(&self) {
-        let options = &self.config.options;
-        let unused = match (&options.import_checkpoint, options.starting_positions.is_empty()) {
-            (Some(_), _) => Some(&table::IMPORT_CHECKPOINT),
-            (None, false) => Some(&table::STARTING_POSITIONS),
-            (None, true) => None,
-        };
-        if !options.starting_position_given && unused.is_none() {
-            return;
-        }
-        // A file that can't be read is an error where it is needed.
-        let kept = self
-            .files
-            .0
-            .read(&self.initial_offset_path())
-            .await
-            .ok()
-            .flatten();
-        let pinned = kept
-            .and_then(|json| Offset::from_json(&String::from_utf8(json).ok()?).ok())
-            .and_then(|offset| offset.initial);
-        let Some(pinned) = pinned else { return };
-        let told = match unused {
-            Some(spec) => Some(pinned::unused_option(spec.key, &pinned)),
-            None => pinned::unused(options.starting_position, &pinned),
-        };
-        if let Some(told) = told {
-            tracing::warn!(stream = %options.stream.name, "{told}");
-        }
-    }
-
-    fn initial_offset_path(&self) -> String {
-        let folder = self.config.checkpoint_location.as_deref().unwrap_or_default();
-        format!("{folder}/{INITIAL_OFFSET}")
-    }
-
     /// A planner on these parts.
     #[doc(hidden)]
     pub async fn on(
@@ -192,7 +112,7 @@ impl Planner {
         let folder = config.checkpoint_location.as_deref().unwrap_or_default();
         let is_new = files.read(&format!("{folder}/{INITIAL_OFFSET}")).await?.is_none();
         if is_new {
-            foreign::refuse(&*files, folder).await?;
+            start::foreign::refuse(&*files, folder).await?;
         }
         store.prepare().await?;
         let (clock, summary) = ServiceClock::asked(&*api, &config.options.stream.name).await?;
@@ -223,7 +143,7 @@ impl Planner {
         });
         let state = State {
             shards,
-            news: News::new(stream.clone(), interval, config.options.check_new_record_threads),
+            prober: Prober::new(stream.clone(), interval, config.options.check_new_record_threads),
             batch: None,
             ends: BTreeMap::new(),
             positions: BTreeMap::new(),
@@ -257,52 +177,14 @@ impl Planner {
         })
     }
 
-    /// The offset a new query starts from, as JSON. Made once and kept in the checkpoint location, so that LATEST
-    /// means the same moment however often the query is started before its first batch.
-    pub async fn initial_offset(&self) -> Result<String> {
-        let path = self.initial_offset_path();
-        if let Some(kept) = self.files.0.read(&path).await? {
-            return kept_offset(&path, kept);
-        }
-        let source = uuid::Uuid::new_v4().to_string();
-        let (stream, created) = (
-            self.config.options.stream.name.clone(),
-            self.stream.created_millis,
-        );
-        let json = match &self.given {
-            Some(shards) => Offset::given(source, stream, created, shards.clone(), self.home()),
-            None => {
-                let at = start::of_query(&self.config.options, self.clock).await?;
-                Offset::initial(source, stream, created, at, self.home())
-            }
-        }
-        .to_json()?;
-        if self
-            .files
-            .0
-            .put_if_absent(&path, json.clone().into_bytes())
-            .await?
-        {
-            return Ok(json);
-        }
-        match self.files.0.read(&path).await? {
-            Some(kept) => kept_offset(&path, kept),
-            None => Err(Error::new(
-                ErrorKind::Store,
-                format!("{path} exists but can't be read: was the checkpoint location cleaned just now?"),
-            )
-            .retryable(true)),
-        }
-    }
-
     /// The tasks of a batch, one JSON for each group of as many shards as the offset says.
     pub fn partitions(&self, offset: &str) -> Result<Vec<String>> {
         let offset = self.own_offset(offset)?;
         let at_tip = self.at_tip();
-        let all_news = self.is_available_now();
+        let read_to_tip = self.is_available_now();
         let seen = |shard: &ShardId| {
             let fan_out = self.fan_out.as_ref();
-            fan_out.is_some_and(|fan_out| all_news || fan_out.has_seen(shard))
+            fan_out.is_some_and(|fan_out| read_to_tip || fan_out.has_seen(shard))
         };
         let mut reports = self.reports();
         reports.plan(Some(offset.batch));
@@ -391,60 +273,6 @@ impl Planner {
         metrics
     }
 
-    /// Finds where the batch of `start` ended, from the readers' reports, and from the store what they miss.
-    async fn resolve(&self, start: &Offset, state: &mut State) -> Result<()> {
-        if let Some(initial) = &start.initial {
-            state.positions = state.shards.roots(&*self.api, initial).await?;
-            state.ends.clone_from(&state.positions);
-            state.batch = Some(start.batch);
-            return Ok(());
-        }
-        if start.batch == 0 {
-            // It was never read: these positions were given.
-            state.positions.clone_from(&start.shards);
-            state.ends.clone_from(&start.shards);
-            state.batch = Some(start.batch);
-            return Ok(());
-        }
-        let restarted = state.batch.is_none();
-        let reports = self.reports().of(start);
-        let Ends {
-            positions,
-            claims,
-            delivered,
-            left,
-        } = ends::resolve(start, &reports, &*self.store).await?;
-        if restarted && claims == 0 && reports.is_empty() {
-            tracing::warn!(
-                stream = %start.stream,
-                batch = start.batch,
-                "no claim of the last batch was found: its records may be delivered again. That is so when \
-                 kinesis.metadataPath was cleaned or changed, or when nothing read the batch"
-            );
-        }
-        if let Some(left) = &mut *self.available() {
-            let done = reports.iter().filter(|(_, report)| self.is_done(report, left));
-            let done: Vec<ShardId> = done.map(|(shard, _)| shard.clone()).collect();
-            left.done.extend(done);
-        }
-        for (shard, report) in reports.iter().filter(|(_, report)| report.tip) {
-            state.news.tip_seen_in_batch(shard, &report.end);
-        }
-        state.busy = if delivered > 0 { state.busy + 1 } else { 0 };
-        state.next_batch = match (delivered > 0, left) {
-            (true, true) => NextBatch::Backlog,
-            (true, false) if state.busy > 1 => NextBatch::Busy,
-            _ => NextBatch::Probe,
-        };
-        state.news.batch_ended(!reports.is_empty(), delivered > 0);
-        let left_in = reports.into_iter().filter(|(_, report)| report.left);
-        state.left = left_in.map(|(shard, _)| shard).collect();
-        state.ends.clone_from(&positions);
-        state.positions = positions;
-        state.batch = Some(start.batch);
-        Ok(())
-    }
-
     /// Shards went away with records that were not read: an error or a counted warning, as `kinesis.failOnDataLoss` says.
     fn lost_shards(&self, lost: &[(ShardId, Position)]) -> Result<()> {
         let Some((shard, position)) = lost.first() else {
@@ -495,50 +323,6 @@ impl Planner {
         }
     }
 
-    /// Leaves the mark of this start of the driver beside the claims of a source, once, in the place of earlier ones'.
-    async fn mark(&self, source: &str) -> Result<()> {
-        let before = self.marked().get(source).copied();
-        if before.is_some_and(|at| at.elapsed() < MARK_AGAIN) {
-            return Ok(());
-        }
-        match (self.store.leave_mark(source, &self.start).await, before) {
-            (Err(error), None) => return Err(error),
-            (Ok(()), None) => {
-                let (store, source, start) = (self.store.clone(), source.to_owned(), self.start.clone());
-                tokio::spawn(async move {
-                    // What stays does no harm, and the next start removes it.
-                    if let Err(error) = store.remove_other_marks(&source, &start).await {
-                        tracing::debug!("marks of earlier starts beside the claims stay: {error}");
-                    }
-                });
-            }
-            // The one that was left before is there still, most likely.
-            (Err(error), Some(_)) => {
-                tracing::warn!(
-                    stream = %self.config.options.stream.name,
-                    "the mark beside the claims could not be written again: {error}"
-                );
-            }
-            (Ok(()), Some(_)) => {}
-        }
-        self.marked().insert(source.to_owned(), Instant::now());
-        Ok(())
-    }
-
-    /// Sees to the mark where [`Self::mark`] didn't yet: a batch that Spark runs again after a restart comes before a next
-    /// one is asked for. Its executors look for the mark for a while.
-    fn mark_soon(&self, source: &str) {
-        if self.marked().contains_key(source) {
-            return;
-        }
-        let (store, source, start) = (self.store.clone(), source.to_owned(), self.start.clone());
-        self.runtime.spawn(async move {
-            if let Err(error) = store.leave_mark(&source, &start).await {
-                tracing::warn!("the mark beside the claims could not be written: {error}");
-            }
-        });
-    }
-
     /// Tells this checkpoint location from others: see [`Offset::home`].
     fn home(&self) -> String {
         offset_home(self.config.checkpoint_location.as_deref().unwrap_or_default())
@@ -581,10 +365,6 @@ impl Planner {
         }
     }
 
-    fn marked(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
-        self.marked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn sources(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -602,16 +382,4 @@ impl Drop for Planner {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// The offset that an earlier start of the query kept.
-fn kept_offset(path: &str, kept: Vec<u8>) -> Result<String> {
-    let json = String::from_utf8(kept).map_err(|_| {
-        Error::new(
-            ErrorKind::CorruptCheckpoint,
-            format!("{path} is not text: it is none of this source's files"),
-        )
-    })?;
-    Offset::from_json(&json).map_err(|error| error.with("file", path))?;
-    Ok(json)
 }

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::look::Stream;
-use super::news::WARN_EVERY;
+use super::availability::{Stream, WARN_EVERY};
 use crate::error::{Error, ErrorKind, Result};
 use crate::service::{KinesisApi, ShardFilter, same_stream};
 use crate::stream::{HashRange, Lineage, Position, Shard, ShardId};
@@ -90,7 +89,7 @@ impl HashRanges {
     }
 }
 
-/// What a look at the listing changed.
+/// What a listing changed.
 #[derive(Debug, Default)]
 pub(super) struct Followed {
     /// The new positions, if the shards were listed.

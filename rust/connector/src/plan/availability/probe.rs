@@ -10,20 +10,20 @@ use crate::service::{
 };
 use crate::stream::{Position, ShardId};
 
-/// Records asked for: one is news enough.
+/// Records asked for: one is enough.
 const LIMIT: u32 = 1;
 /// Answers without records that a question follows towards the tip. A longer stretch is a reader's to walk through.
 const MOST_FOLLOWED: u32 = 100;
-/// Answers that end an open shard until it is left for the next look.
+/// Answers that end an open shard until it is left for the next probe.
 const MOST_DOUBTED: u32 = 3;
-/// Expired iterators in a row until the shard is left for the next look.
+/// Expired iterators in a row until the shard is left for the next probe.
 const MOST_EXPIRED: u32 = 5;
 /// Between two questions of which the first was answered oddly.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The stream that is asked.
 #[derive(Clone, Debug)]
-pub(super) struct Stream {
+pub(in crate::plan) struct Stream {
     pub name: String,
     /// When it was created, milliseconds since the epoch.
     pub created_millis: i64,
@@ -31,22 +31,22 @@ pub(super) struct Stream {
 
 /// What is found in a shard.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(in crate::plan) enum Found {
     /// Records, the first of which arrived at this time (milliseconds since the epoch), or something else that a reader
     /// has to see to.
-    News(Option<i64>),
+    HasRecords(Option<i64>),
     /// The tip, without a record before it.
-    Nothing(ShardIterator),
+    Idle(ShardIterator),
     /// No records yet, in a part of the shard that is behind its tip: the service leads through it answer by answer.
     Behind(ShardIterator),
     /// The shard is closed and was read to its end.
-    End,
+    Closed,
     /// Nothing: the question failed in a way that may pass.
     Unknown(Error),
 }
 
 /// A question to a shard.
-pub(super) struct Question {
+pub(in crate::plan) struct ShardProbe {
     pub api: Arc<dyn KinesisApi>,
     pub stream: Arc<Stream>,
     pub shard: ShardId,
@@ -58,17 +58,17 @@ pub(super) struct Question {
     pub counters: Arc<RequestCounters>,
 }
 
-impl Question {
+impl ShardProbe {
     /// Asks. An error is one that doesn't pass.
-    pub(super) async fn ask(&self) -> Result<Found> {
+    pub(in crate::plan) async fn ask(&self) -> Result<Found> {
         match self.search().await {
             // A reader sees to a position that the service doesn't take, and to a shard that is gone from its stream.
             Err(error) if error.kind() == ErrorKind::RefusedPosition => match self.same_stream().await {
-                Ok(()) => Ok(Found::News(None)),
+                Ok(()) => Ok(Found::HasRecords(None)),
                 Err(error) => unknown_if_it_passes(error),
             },
             Err(error) if error.kind() == ErrorKind::NotFound => match self.presence().await {
-                Ok(Presence::Gone) => Ok(Found::News(None)),
+                Ok(Presence::Gone) => Ok(Found::HasRecords(None)),
                 Ok(Presence::Open | Presence::Closed) => Ok(Found::Unknown(error)),
                 Err(error) => unknown_if_it_passes(error),
             },
@@ -110,13 +110,13 @@ impl Question {
             let behind = page.millis_behind_latest.is_some_and(|millis| millis > 0);
             match page.next {
                 _ if !page.records.is_empty() => {
-                    return Ok(Found::News(Some(page.records.arrival_millis(0))));
+                    return Ok(Found::HasRecords(Some(page.records.arrival_millis(0))));
                 }
                 None => {
                     let stream = &self.stream.name;
                     let doubt = ends.doubt(&*self.api, stream, self.created(), &self.shard, &page);
                     match doubt.await? {
-                        None => return Ok(Found::End),
+                        None => return Ok(Found::Closed),
                         Some(wrong) if doubted == MOST_DOUBTED => return Ok(Found::Unknown(wrong)),
                         Some(_) => {
                             doubted += 1;
@@ -124,7 +124,7 @@ impl Question {
                         }
                     }
                 }
-                Some(next) if !behind => return Ok(Found::Nothing(next)),
+                Some(next) if !behind => return Ok(Found::Idle(next)),
                 Some(next) if !self.follow || followed >= MOST_FOLLOWED => return Ok(Found::Behind(next)),
                 Some(next) => iterator = Some(next),
             }

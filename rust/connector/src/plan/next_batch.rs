@@ -1,20 +1,21 @@
 //! The next batch: whether there is anything to read, and where its shards start.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Planner;
+use super::availability::Extent;
 use super::fan_out::FanOut;
-use super::news::Extent;
-use super::{NextBatch, Planner, State};
+use super::state::{NextBatch, State};
 use crate::error::Result;
 use crate::stream::{Position, ShardId};
 
 /// How long a call waits for subscriptions to push something before it answers that nothing is new.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
-/// How long after a batch its executors may take to tell of their subscriptions.
-const TELLING: Duration = Duration::from_millis(100);
+/// How long after a batch its executors may take to report on their subscriptions.
+const REPORTED_WITHIN: Duration = Duration::from_millis(100);
 
 impl Planner {
     /// The next batch's offset after `start`, or none when nothing is new: every shard was asked since the call began,
@@ -27,7 +28,7 @@ impl Planner {
         if state.batch != Some(start.batch) {
             self.resolve(&start, state).await?;
         }
-        state.news.forget_unknown();
+        state.prober.forget_unknown();
         self.follow(state).await?;
         if let Some(fan_out) = &self.fan_out {
             fan_out.saw([]);
@@ -36,7 +37,7 @@ impl Planner {
             (true, ..) => self.anything_left(state).await?,
             (_, NextBatch::Backlog, _) => true,
             (_, NextBatch::Busy, None) => {
-                state.news.wait_until_readers_may_ask().await;
+                state.prober.wait_until_readers_may_ask().await;
                 true
             }
             (_, NextBatch::Probe, None) => self.anything_new(state).await?,
@@ -50,8 +51,8 @@ impl Planner {
             self.reports().plan(None);
             return Ok(None);
         }
-        state.news.batch_planned();
-        *self.at_tip() = (start.batch + 1, state.news.tips.seen_at(&state.positions));
+        state.prober.batch_planned();
+        *self.at_tip() = (start.batch + 1, state.prober.tips.seen_at(&state.positions));
         let skipped = self
             .available()
             .as_ref()
@@ -76,22 +77,22 @@ impl Planner {
         let mut pause = true;
         loop {
             if std::mem::replace(&mut pause, true) {
-                state.news.wait_until_due().await;
+                state.prober.wait_until_due().await;
             }
-            let looked = state
-                .news
-                .look(
+            let probed = state
+                .prober
+                .probe(
                     &self.api,
                     &mut state.positions,
                     &none,
                     &self.counters,
-                    Extent::FirstNews,
+                    Extent::FirstRecords,
                 )
                 .await?;
-            if !looked.news.is_empty() {
+            if !probed.available.is_empty() {
                 return Ok(true);
             }
-            let left = looked.still_unknown(unknown);
+            let left = probed.still_unknown(unknown);
             if self.follow(state).await? {
                 // The new shards were not asked yet.
                 (unknown, pause) = (None, false);
@@ -105,8 +106,8 @@ impl Planner {
         }
     }
 
-    /// Waits until a subscription has something to read, in this process or in one that tells it. Shards of which
-    /// nothing is told are asked for; while the stream is busy, their next batch follows without a question.
+    /// Waits until a subscription has something to read, in this process or in one that reports on it. Shards without a
+    /// report are probed; while the stream is busy, their next batch follows without a probe.
     async fn anything_pushed(
         &self,
         fan_out: &FanOut,
@@ -116,7 +117,7 @@ impl Planner {
     ) -> Result<bool> {
         let deadline = Instant::now() + LONGEST_WAIT;
         let pushed = fan_out.arrivals(source);
-        // The shards of which nothing is told, and nothing could be learnt in this call either; none before a look.
+        // Shards without a report whose probes in this call failed; none before the first probe.
         let mut unknown: Option<BTreeSet<ShardId>> = None;
         loop {
             let known = fan_out.known(source, &state.positions);
@@ -124,40 +125,40 @@ impl Planner {
                 fan_out.end(source, &shard);
                 state.positions.insert(shard, Position::ShardEnd);
             }
-            let untold = |(shard, at): (&ShardId, &Position)| {
+            let unreported = |(shard, at): (&ShardId, &Position)| {
                 *at != Position::ShardEnd && !known.standing.contains(shard)
             };
-            let elsewhere = state.positions.iter().any(untold);
+            let elsewhere = state.positions.iter().any(unreported);
             let now = Instant::now();
-            // What is to happen of which nothing is told: in a busy stream the next batch, else a look.
+            // No executor reports on these shards: start a batch if the stream is busy, otherwise probe them.
             let due = match busy {
-                false => state.news.due(),
-                // Just after a batch its executors are about to tell.
+                false => state.prober.due(),
+                // Just after a batch its executors are about to report.
                 true if fan_out.has_reports_on(source) => {
-                    state.news.asked_last().map(|asked| asked + TELLING)
+                    state.prober.asked_last().map(|asked| asked + REPORTED_WITHIN)
                 }
                 true => None,
             };
             let due = due.unwrap_or(now);
-            if known.news || (busy && elsewhere && due <= now) {
+            if known.has_records || (busy && elsewhere && due <= now) {
                 return Ok(true);
             }
             if elsewhere && due <= now {
-                let looked = state
-                    .news
-                    .look(
+                let probed = state
+                    .prober
+                    .probe(
                         &self.api,
                         &mut state.positions,
                         &known.standing,
                         &self.counters,
-                        Extent::FirstNews,
+                        Extent::FirstRecords,
                     )
                     .await?;
-                if !looked.news.is_empty() {
-                    fan_out.saw(state.news.hit());
+                if !probed.available.is_empty() {
+                    fan_out.saw(state.prober.hit());
                     return Ok(true);
                 }
-                unknown = Some(looked.still_unknown(unknown.take()));
+                unknown = Some(probed.still_unknown(unknown.take()));
             }
             if self.follow(state).await? {
                 // The batch's readers subscribe to the new shards.
@@ -170,7 +171,7 @@ impl Planner {
                 return Ok(state.shards_changed());
             }
             let wake = match (elsewhere && !asked, now < deadline) {
-                (true, _) => state.news.due().unwrap_or(now),
+                (true, _) => state.prober.due().unwrap_or(now),
                 (false, true) => deadline,
                 (false, false) => now + LONGEST_WAIT,
             };
@@ -194,16 +195,5 @@ impl Planner {
         let grown = positions.keys().any(|shard| !state.positions.contains_key(shard));
         state.positions = positions;
         Ok(grown)
-    }
-}
-
-impl State {
-    /// True if the shards to be read are others than after the last batch. Only a batch keeps that.
-    pub(super) fn shards_changed(&self) -> bool {
-        let unread = |positions: &BTreeMap<ShardId, Position>| {
-            let unended = positions.iter().filter(|(_, at)| **at != Position::ShardEnd);
-            unended.map(|(shard, _)| shard.clone()).collect::<BTreeSet<_>>()
-        };
-        unread(&self.positions) != unread(&self.ends)
     }
 }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
-use super::clock::ServiceClock;
-use super::shards::{CHILDREN_WITHIN, Shards};
-use super::start::{await_past, of_query};
+use super::{await_past, of_query};
 use crate::error::{Error, ErrorKind, Result, unstopped};
 use crate::options::{OptionSpec, SourceOptions, table};
+use crate::plan::clock::ServiceClock;
+use crate::plan::shards::{CHILDREN_WITHIN, Shards};
 use crate::service::{KinesisApi, Page, Patience, RequestCounters, ShardFilter, ShardIterator};
 use crate::stream::{GivenPosition, Lineage, Position, SequenceNumber, ShardId};
 
@@ -28,7 +28,7 @@ const MOST_FOLLOWED: u32 = 100;
 const AROUND: u32 = 1_000;
 
 /// What turns given positions into those of a query.
-pub(super) struct Givens<'a> {
+pub(in crate::plan) struct Givens<'a> {
     pub api: &'a dyn KinesisApi,
     pub options: &'a SourceOptions,
     pub clock: ServiceClock,
@@ -39,7 +39,7 @@ pub(super) struct Givens<'a> {
 impl Givens<'_> {
     /// The shards that a new query starts with: those that `kinesis.startingPositions` names, and the others at
     /// `kinesis.startingPosition`.
-    pub(super) async fn starts(&self, shards: &mut Shards) -> Result<BTreeMap<ShardId, Position>> {
+    pub(in crate::plan) async fn starts(&self, shards: &mut Shards) -> Result<BTreeMap<ShardId, Position>> {
         let given = &self.options.starting_positions;
         self.check_lineage(&self.lineage_with(given, shards).await?, given)?;
         let at = of_query(self.options, self.clock).await?;
@@ -62,7 +62,7 @@ impl Givens<'_> {
     }
 
     /// A listing with all of these shards, which are refused if the stream doesn't list them.
-    pub(super) async fn lineage_with(
+    pub(in crate::plan) async fn lineage_with(
         &self,
         given: &BTreeMap<ShardId, GivenPosition>,
         shards: &mut Shards,
@@ -76,7 +76,7 @@ impl Givens<'_> {
 
     /// A listing of the stream that these positions were given for, some of whose shards may be gone by now. A shard
     /// that it never had, and the end of one that takes records, are refused: the stream is another one of that name.
-    pub(super) async fn lineage_of(
+    pub(in crate::plan) async fn lineage_of(
         &self,
         given: &BTreeMap<ShardId, GivenPosition>,
         shards: &mut Shards,
@@ -164,7 +164,7 @@ impl Givens<'_> {
 
     /// What a query keeps of these positions. A sequence number that isn't one of its shard, and a time in the
     /// future, are refused.
-    pub(super) async fn positions(
+    pub(in crate::plan) async fn positions(
         &self,
         given: &BTreeMap<ShardId, GivenPosition>,
     ) -> Result<BTreeMap<ShardId, Position>> {
@@ -224,7 +224,7 @@ impl Givens<'_> {
 }
 
 /// The positions that are given for single shards of a batch read, each of which is read for itself.
-pub(super) async fn of_batch_read(
+pub(in crate::plan) async fn of_batch_read(
     api: &dyn KinesisApi,
     options: &SourceOptions,
     clock: ServiceClock,
@@ -247,7 +247,10 @@ pub(super) async fn of_batch_read(
 }
 
 /// The shards that can have something from this position on; none where all can.
-pub(super) async fn recent_shards(api: &dyn KinesisApi, at: &Position) -> Result<Option<BTreeSet<ShardId>>> {
+pub(in crate::plan) async fn recent_shards(
+    api: &dyn KinesisApi,
+    at: &Position,
+) -> Result<Option<BTreeSet<ShardId>>> {
     let Position::AtTimestamp(millis) = at else {
         return Ok(None);
     };

@@ -7,26 +7,29 @@ use tokio::time::Instant;
 
 use crate::stream::{Position, ShardId};
 
-/// The tips that this query's readers and looks saw since it started, and when that was (milliseconds since the epoch).
+/// The tips that this query's readers and probes saw since it started, and when that was (milliseconds since the epoch).
 #[derive(Debug, Default)]
-pub(super) struct Tips(HashMap<ShardId, (Position, i64)>);
+pub(in crate::plan) struct Tips(HashMap<ShardId, (Position, i64)>);
 
 impl Tips {
     /// At this time nothing came after the position.
-    pub(super) fn saw(&mut self, shard: &ShardId, position: &Position, at: Instant) {
+    pub(in crate::plan) fn saw(&mut self, shard: &ShardId, position: &Position, at: Instant) {
         let ago = i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX);
         let millis = chrono::Utc::now().timestamp_millis().saturating_sub(ago);
         self.0.insert(shard.clone(), (position.clone(), millis));
     }
 
     /// True if the tip was seen at this position, however long ago.
-    pub(super) fn was_seen_at(&self, shard: &ShardId, position: &Position) -> bool {
+    pub(in crate::plan) fn was_seen_at(&self, shard: &ShardId, position: &Position) -> bool {
         self.0.get(shard).is_some_and(|(seen, _)| seen == position)
     }
 
     /// The shards whose tip was seen at these positions, and when. Others are forgotten. Who reads there decides whether
     /// that was lately enough, since nobody knows here when that will be.
-    pub(super) fn seen_at(&mut self, positions: &BTreeMap<ShardId, Position>) -> BTreeMap<ShardId, i64> {
+    pub(in crate::plan) fn seen_at(
+        &mut self,
+        positions: &BTreeMap<ShardId, Position>,
+    ) -> BTreeMap<ShardId, i64> {
         self.0
             .retain(|shard, (position, _)| positions.get(shard).is_some_and(|stands| stands == position));
         let seen = self.0.iter();

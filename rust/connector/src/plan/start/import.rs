@@ -11,10 +11,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::foreign::{LoggedBatch, SparkCheckpoint};
 use super::given::Givens;
-use super::shards::Shards;
 use crate::claims::ClaimStore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{Committer, MetadataOptions, SourceOptions, table};
+use crate::plan::shards::Shards;
 use crate::storage::FileSystem;
 use crate::stream::awslabs::{self, AwslabsOffset};
 use crate::stream::{GivenPosition, Lineage, Offset, Position, ShardId};
@@ -25,7 +25,7 @@ const ENDS: &str = "shard-source";
 const READS_AT_ONCE: usize = 16;
 
 /// Another connector's checkpoint, and how to reach what belongs to it.
-pub(super) struct Import<'a> {
+pub(in crate::plan) struct Import<'a> {
     /// The old query's checkpoint location.
     pub path: &'a str,
     pub files: &'a dyn FileSystem,
@@ -56,7 +56,7 @@ struct OldBatch {
 
 impl Import<'_> {
     /// The shards that the new query starts with.
-    pub(super) async fn starts(
+    pub(in crate::plan) async fn starts(
         &self,
         givens: &Givens<'_>,
         shards: &mut Shards,

@@ -1,5 +1,9 @@
-//! What the planner of a query with enhanced fan-out has beside: its consumer, and the subscriptions that stand in
-//! this process, or in one that tells it, so that news come without a question.
+//! Fan-out state of a planner: its registered consumer, and what the subscriptions of this process and the reports of
+//! others say of the shards.
+
+mod consumer;
+#[cfg(test)]
+mod consumer_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,13 +12,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::consumer::RegisteredConsumer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{ConsumerChoice, table};
 use crate::read::{Availability, Busy, InUseByQuery, SubscriptionRegistry};
 use crate::service::FanOutApi;
 use crate::storage::FileSystem;
 use crate::stream::{Position, ShardId};
+use consumer::RegisteredConsumer;
 
 /// How long a query that ends just now may take to leave its consumer to the next.
 const OTHER_ENDS: Duration = Duration::from_secs(5);
@@ -24,7 +28,7 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// The fan-out part of a planner.
 #[derive(Debug)]
-pub(super) struct FanOut {
+pub(in crate::plan) struct FanOut {
     api: Arc<dyn FanOutApi>,
     subscriptions: SubscriptionRegistry,
     consumer: RegisteredConsumer,
@@ -35,9 +39,9 @@ pub(super) struct FanOut {
 
 /// What the subscriptions know of the shards.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(in crate::plan) struct Known {
     /// One of them has something to read.
-    pub news: bool,
+    pub has_records: bool,
     /// Shards whose subscription stands at the position.
     pub standing: BTreeSet<ShardId>,
     /// Shards that ended at the position.
@@ -46,7 +50,7 @@ pub(super) struct Known {
 
 impl FanOut {
     /// Finds or registers the consumer and takes it for this query.
-    pub(super) async fn prepare(
+    pub(in crate::plan) async fn prepare(
         api: Arc<dyn FanOutApi>,
         subscriptions: SubscriptionRegistry,
         stream_arn: &str,
@@ -71,32 +75,32 @@ impl FanOut {
     }
 
     /// The consumer's ARN.
-    pub(super) fn consumer(&self) -> String {
+    pub(in crate::plan) fn consumer(&self) -> String {
         self.consumer.arn.clone()
     }
 
-    /// From now on news of this source, the query's, are heard.
-    pub(super) fn serve(&self, source: &str) {
+    /// From now on reports on this source, the query's, count.
+    pub(in crate::plan) fn serve(&self, source: &str) {
         self.subscriptions.serve(source, &self.consumer.arn);
     }
 
-    /// Told when something arrived for the source.
-    pub(super) fn arrivals(&self, source: &str) -> Arc<Notify> {
+    /// Notified when something arrived for the source.
+    pub(in crate::plan) fn arrivals(&self, source: &str) -> Arc<Notify> {
         self.subscriptions.arrivals(source)
     }
 
-    /// True if executors tell of the source's subscriptions.
-    pub(super) fn has_reports_on(&self, source: &str) -> bool {
+    /// True if executors report on the source's subscriptions.
+    pub(in crate::plan) fn has_reports_on(&self, source: &str) -> bool {
         self.subscriptions.has_reports_on(source)
     }
 
     /// What is known of these positions without a question.
-    pub(super) fn known(&self, source: &str, positions: &BTreeMap<ShardId, Position>) -> Known {
+    pub(in crate::plan) fn known(&self, source: &str, positions: &BTreeMap<ShardId, Position>) -> Known {
         let mut known = Known::default();
         for (shard, position) in positions {
             match self.subscriptions.standing(source, shard, position) {
                 Some(Availability::Idle) => {}
-                Some(Availability::HasRecords) => known.news = true,
+                Some(Availability::HasRecords) => known.has_records = true,
                 Some(Availability::Closed) => known.ended.push(shard.clone()),
                 None => continue,
             }
@@ -106,27 +110,27 @@ impl FanOut {
     }
 
     /// The subscription of a shard is done.
-    pub(super) fn end(&self, source: &str, shard: &ShardId) {
+    pub(in crate::plan) fn end(&self, source: &str, shard: &ShardId) {
         self.subscriptions.end(source, shard);
     }
 
     /// The driver saw something new in these shards; forgets what it saw before.
-    pub(super) fn saw(&self, shards: impl IntoIterator<Item = ShardId>) {
+    pub(in crate::plan) fn saw(&self, shards: impl IntoIterator<Item = ShardId>) {
         *self.seen() = shards.into_iter().collect();
     }
 
     /// Whether the driver saw something new in the shard.
-    pub(super) fn has_seen(&self, shard: &ShardId) -> bool {
+    pub(in crate::plan) fn has_seen(&self, shard: &ShardId) -> bool {
         self.seen().contains(shard)
     }
 
     /// The query stopped: the consumer may be another one's, or this query's again.
-    pub(super) fn stop(&self) {
+    pub(in crate::plan) fn stop(&self) {
         self.in_use.leave(self.consumer.to_deregister());
     }
 
     /// The query ended for good: deregisters the consumer if the query registered it, and nobody has taken it since.
-    pub(super) async fn release(&self, files: &dyn FileSystem, folder: &str) -> Result<()> {
+    pub(in crate::plan) async fn release(&self, files: &dyn FileSystem, folder: &str) -> Result<()> {
         let Some(arn) = self.consumer.to_deregister() else {
             return Ok(());
         };

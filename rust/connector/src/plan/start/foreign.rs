@@ -15,14 +15,14 @@ const FORM: &str = "v1";
 const READS_AT_ONCE: usize = 16;
 
 /// A query's checkpoint location as Spark lays it out.
-pub(super) struct SparkCheckpoint<'a> {
+pub(in crate::plan) struct SparkCheckpoint<'a> {
     files: &'a dyn FileSystem,
     root: &'a str,
 }
 
 /// A batch in Spark's offset log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LoggedBatch {
+pub(in crate::plan) struct LoggedBatch {
     /// Spark's number of it.
     pub number: u64,
     /// Its file.
@@ -34,19 +34,19 @@ pub(super) struct LoggedBatch {
 }
 
 impl<'a> SparkCheckpoint<'a> {
-    pub(super) fn new(files: &'a dyn FileSystem, root: &'a str) -> Self {
+    pub(in crate::plan) fn new(files: &'a dyn FileSystem, root: &'a str) -> Self {
         Self { files, root }
     }
 
     /// The query's folder, and the source's number in it, of the folder that Spark gives to a source.
-    pub(super) fn of_source(files: &'a dyn FileSystem, folder: &'a str) -> Option<(Self, usize)> {
+    pub(in crate::plan) fn of_source(files: &'a dyn FileSystem, folder: &'a str) -> Option<(Self, usize)> {
         let (sources, number) = folder.rsplit_once('/')?;
         let root = sources.strip_suffix("/sources")?;
         Some((Self::new(files, root), number.parse().ok()?))
     }
 
     /// The batches of the offset log, the newest last; those in another form than the usual one are left out.
-    pub(super) async fn batches(&self) -> Result<Vec<LoggedBatch>> {
+    pub(in crate::plan) async fn batches(&self) -> Result<Vec<LoggedBatch>> {
         let numbers = self.numbers("offsets").await?;
         stream::iter(numbers)
             .map(|number| self.batch(number))
@@ -65,7 +65,7 @@ impl<'a> SparkCheckpoint<'a> {
     }
 
     /// The numbers of the batches that were committed.
-    pub(super) async fn committed(&self) -> Result<Vec<u64>> {
+    pub(in crate::plan) async fn committed(&self) -> Result<Vec<u64>> {
         self.numbers("commits").await
     }
 
@@ -96,7 +96,7 @@ impl<'a> SparkCheckpoint<'a> {
 
 /// Refuses the folder of a source whose offsets are another connector's. For a query that hasn't started yet as far as
 /// this connector knows.
-pub(super) async fn refuse(files: &dyn FileSystem, folder: &str) -> Result<()> {
+pub(in crate::plan) async fn refuse(files: &dyn FileSystem, folder: &str) -> Result<()> {
     let Some((checkpoint, source)) = SparkCheckpoint::of_source(files, folder) else {
         return Ok(());
     };

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{MutexGuard, PoisonError};
 
-use super::news::Extent;
-use super::{Planner, State};
+use super::Planner;
+use super::availability::Extent;
+use super::state::State;
 use crate::error::Result;
 use crate::read::ShardReport;
 use crate::stream::{Position, ShardId};
@@ -59,9 +60,9 @@ impl Planner {
                 .filter(|shard| !known.contains(*shard))
                 .cloned()
                 .collect();
-            let looked = state
-                .news
-                .look(
+            let probed = state
+                .prober
+                .probe(
                     &self.api,
                     &mut state.positions,
                     &known,
@@ -71,8 +72,8 @@ impl Planner {
                 .await?;
             let quiet = asked
                 .into_iter()
-                .filter(|shard| !looked.unknown.contains(shard))
-                .filter(|shard| match looked.news.get(shard) {
+                .filter(|shard| !probed.unknown.contains(shard))
+                .filter(|shard| match probed.available.get(shard) {
                     Some(arrival) => arrival.is_some_and(|arrival| arrival > surely_later),
                     None => true,
                 });

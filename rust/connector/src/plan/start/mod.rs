@@ -1,13 +1,20 @@
 //! Positions by time that users give. None may be in the service's future: it takes no start there, and what a read
 //! delivers that ends there depends on when it is read.
 
+pub(super) mod foreign;
+pub(super) mod given;
+mod import;
+pub(super) mod initial_offset;
+mod pinned;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use foreign::SparkCheckpoint;
+use given::Givens;
+use import::Import;
+
 use super::clock::ServiceClock;
-use super::foreign::SparkCheckpoint;
-use super::given::Givens;
-use super::import::Import;
 use super::shards::Shards;
 use crate::claims::ClaimStore;
 use crate::config::SourceConfig;
@@ -21,7 +28,7 @@ use crate::stream::{Position, ShardId};
 const MARGIN_MILLIS: i64 = 5_000;
 
 /// Where a new query starts.
-pub(super) async fn of_query(options: &SourceOptions, clock: ServiceClock) -> Result<Position> {
+pub(in crate::plan) async fn of_query(options: &SourceOptions, clock: ServiceClock) -> Result<Position> {
     Ok(match options.starting_position {
         // Not in the service's future: what comes until then would be left out.
         StartingPosition::Latest => Position::AtTimestamp(clock.bounds().0),
@@ -35,7 +42,7 @@ pub(super) async fn of_query(options: &SourceOptions, clock: ServiceClock) -> Re
 }
 
 /// The shards that a new query starts with, where the options give their positions one by one.
-pub(super) async fn given(
+pub(in crate::plan) async fn given(
     api: &dyn KinesisApi,
     config: &SourceConfig,
     clock: ServiceClock,
@@ -70,7 +77,7 @@ pub(super) async fn given(
 
 /// Waits until this time, an option's, is past by the service's clock. Refuses it if that takes longer than clocks may
 /// differ; `again` says how to come back with another one.
-pub(super) async fn await_past(
+pub(in crate::plan) async fn await_past(
     option: &OptionSpec,
     millis: i64,
     clock: ServiceClock,
@@ -105,7 +112,7 @@ fn iso_8601(millis: i64) -> String {
 
 impl ServiceClock {
     /// Waits until the service's clock certainly shows this time.
-    pub(super) async fn wait_for(self, millis: i64) {
+    pub(in crate::plan) async fn wait_for(self, millis: i64) {
         let (earliest, _) = self.bounds();
         if let Ok(wait @ 1..) = u64::try_from(millis - earliest) {
             tokio::time::sleep(Duration::from_millis(wait)).await;

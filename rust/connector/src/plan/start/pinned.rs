@@ -7,7 +7,7 @@ use crate::stream::Position;
 
 /// What to say where the options give another start than the one that the query had. LATEST was pinned as a time, so
 /// it can't be told from a time that was given.
-pub(super) fn unused(given: StartingPosition, pinned: &Position) -> Option<String> {
+pub(in crate::plan) fn unused(given: StartingPosition, pinned: &Position) -> Option<String> {
     match (given, pinned) {
         (StartingPosition::TrimHorizon, Position::TrimHorizon)
         | (StartingPosition::Latest, Position::AtTimestamp(_)) => return None,
@@ -29,7 +29,7 @@ pub(super) fn unused(given: StartingPosition, pinned: &Position) -> Option<Strin
 }
 
 /// What to say where an option gives the positions of single shards to a query that started with one for all.
-pub(super) fn unused_option(key: &str, pinned: &Position) -> String {
+pub(in crate::plan) fn unused_option(key: &str, pinned: &Position) -> String {
     format!(
         "{key} has no effect: the query of this checkpointLocation started at {} once, and goes on from there. The option \
          is for a new query: to start anew, give it a new checkpointLocation",
