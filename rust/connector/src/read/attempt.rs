@@ -8,9 +8,10 @@ use futures_util::future::try_join_all;
 use tokio::sync::watch;
 
 use super::cursor::Cursor;
+use super::end_rule::EndRule;
 use super::polling::Fetcher;
 use super::turns::{Turn, Waiters};
-use super::{FeedRegistry, PeerCallRate, Shared, TaskPlan};
+use super::{FeedRegistry, PeerCallRate, ReadKind, Shared, TaskPlan};
 use crate::claims::{Claim, ClaimStore, PutResult};
 use crate::error::Result;
 use crate::options::SourceOptions;
@@ -103,11 +104,12 @@ impl<'a> Attempt<'a> {
             );
         }
         let work = async {
-            let mut cursor = fetcher.cursor(earlier.is_some())?;
-            match earlier {
-                Some(claim) => fetcher.read_to(&end_of(claim, shard), &mut cursor).await?,
-                None => fetcher.read_until_stop(&mut cursor).await?,
-            }
+            let (kind, rule) = match earlier {
+                Some(claim) => (ReadKind::Replay, EndRule::Claim(end_of(claim, shard))),
+                None => (ReadKind::Live, EndRule::open(self.options, &shard.task)),
+            };
+            let mut cursor = fetcher.cursor(kind)?;
+            fetcher.read(&rule, &mut cursor).await?;
             Ok(cursor)
         };
         let cursor = work.await.map_err(|error| shard.named(error))?;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::fanout::{BatchEnd, FanOutCursor, Next};
+use super::ReadKind;
+use super::fanout::{Deadline, FanOutCursor, Next};
 use super::polling::{Fetcher, PollingCursor};
 use crate::error::{Error, ErrorKind, Result};
 use crate::service::{Page, RecordColumns, ShardIterator};
@@ -27,12 +28,11 @@ pub(super) enum Cursor {
 }
 
 impl Cursor {
-    /// A cursor at the batch's start. What a batch with a claim has to deliver is known, so a task that comes to it
-    /// later (a retry, a second action) asks for just that and leaves the subscription where it is: opening one
-    /// would take up to five seconds (AWS limit).
-    pub(super) fn open(fetcher: &Fetcher<'_>, claimed: bool) -> Result<Self> {
+    /// A cursor at the batch's start. What a replay has to deliver is known, so it asks for just that and leaves the
+    /// subscription where it is: opening one would take up to five seconds (AWS limit).
+    pub(super) fn open(fetcher: &Fetcher<'_>, kind: ReadKind) -> Result<Self> {
         let task = &fetcher.shared.task;
-        let polling = || Self::Polling(PollingCursor::new(fetcher, claimed));
+        let polling = || Self::Polling(PollingCursor::new(fetcher, kind));
         let (Some(consumer), Some(api)) = (&task.consumer, &fetcher.fan_out) else {
             return Ok(polling());
         };
@@ -42,7 +42,7 @@ impl Cursor {
                 fetcher.shared.progress().prefetch_hit = true;
                 kept
             }
-            None if claimed => return Ok(polling()),
+            None if kind == ReadKind::Replay => return Ok(polling()),
             None => subscriptions.open(task, consumer, fetcher.options, fetcher.feeds.pool(), api)?,
         };
         fetcher.shared.progress().subscribed = true;
@@ -54,22 +54,21 @@ impl Cursor {
         );
         Ok(Self::FanOut(
             Box::new(cursor),
-            Some(PollingCursor::new(fetcher, claimed)),
+            Some(PollingCursor::new(fetcher, kind)),
         ))
     }
 
-    /// Sets how far the batch goes. A request is waited for even when its time is over, an event is not.
-    pub(super) fn until(&mut self, end: BatchEnd) {
-        if let Self::FanOut(cursor, _) = self {
-            cursor.until(end);
-        }
-    }
-
     /// The next records. The cursor moves on only with [`Self::advance_to`].
-    /// `interval` is the least time between two requests where that matters.
-    pub(super) async fn next_page(&mut self, limit: u32, interval: Duration) -> Result<Answer> {
+    /// `interval` is the least time between two requests where that matters. A request is waited for even when the
+    /// deadline has passed, an event is not.
+    pub(super) async fn next_page(
+        &mut self,
+        limit: u32,
+        interval: Duration,
+        deadline: Deadline,
+    ) -> Result<Answer> {
         if let Self::FanOut(cursor, polling) = self {
-            let refusal = match cursor.next_page().await {
+            let refusal = match cursor.next_page(deadline).await {
                 Ok(Next::Page(page)) => return Ok(Answer::Page(page)),
                 Ok(Next::TimeIsOver) => return Ok(Answer::TimeIsOver),
                 Ok(Next::Silent) => None,

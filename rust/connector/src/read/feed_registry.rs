@@ -24,6 +24,17 @@ const SWEEP: Duration = Duration::from_secs(20);
 
 type Key = (String, ShardId);
 
+/// What a feed is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadKind {
+    /// To read a batch as far as it goes. No batch of the shard follows it yet, so what is parked elsewhere in the shard
+    /// is of an earlier batch, or of another process's, and makes room.
+    Live,
+    /// To read a batch again to the end that it was claimed to have: a retry, a second action, a restart. It comes late,
+    /// and touches nothing that is parked, for that is the next batch's, unless it fits exactly.
+    Replay,
+}
+
 /// What was left by source and shard. Only a short cut: nothing depends on finding it. And the bytes that all readers may
 /// fetch ahead together, and the turns of attempts at the same part of a batch. Cloning shares it.
 #[derive(Clone, Debug, Default)]
@@ -100,20 +111,19 @@ impl FeedRegistry {
         }
     }
 
-    /// Hands out what goes on at the task's start. What stands elsewhere is dropped: its reader's batch was not the last
-    /// one. But a task whose batch is `claimed` comes late, and leaves that for the batch after it. `counters` get what
-    /// was asked of the service meanwhile.
+    /// Takes the entry that continues at the task's start, and drops one that stands elsewhere unless this is a replay.
+    /// `counters` get what was asked of the service meanwhile.
     pub(super) fn take(
         &self,
         task: &ReadTask,
-        claimed: bool,
+        kind: ReadKind,
         counters: &RequestCounters,
     ) -> Option<Prefetched> {
         let mut left = self.left();
         let key = key(&task.source, &task.shard);
         let kept = left.kept.get(&key)?;
         let fits = kept.position == task.start && kept.is_fresh();
-        if claimed && !fits {
+        if kind == ReadKind::Replay && !fits {
             return None;
         }
         let kept = left.kept.remove(&key)?;

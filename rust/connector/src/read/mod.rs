@@ -2,6 +2,7 @@
 
 mod attempt;
 mod cursor;
+mod end_rule;
 mod fanout;
 mod feed_registry;
 mod lag;
@@ -33,9 +34,10 @@ use crate::stream::Position;
 
 pub(crate) use fanout::{Availability, Busy, InUseByQuery, SubscriptionRegistry};
 pub use feed_registry::FeedRegistry;
-pub use task::{PeerCallRate, ReadTask, ShardReport, TaskPlan};
+pub use task::{Backlog, PeerCallRate, ReadTask, ShardReport, TaskPlan};
 
 use attempt::Attempt;
+use feed_registry::ReadKind;
 use lag::Lag;
 use memory_pool::MemoryLimits;
 use polling::Progress;
@@ -115,8 +117,7 @@ impl Shared {
             shard: self.task.shard.clone(),
             buffered_bytes: self.buffered_bytes(&progress),
             end,
-            tip: progress.tip,
-            left: progress.left,
+            backlog: progress.backlog,
             lost: progress.lost,
             records: progress.rows,
             bytes: progress.bytes,

@@ -14,5 +14,5 @@ mod subscriber;
 mod tests;
 
 pub(crate) use consumers::{Busy, InUseByQuery};
-pub(super) use cursor::{BatchEnd, FanOutCursor, Next};
+pub(super) use cursor::{Deadline, FanOutCursor, Next};
 pub(crate) use registry::{Availability, SubscriptionRegistry};

@@ -9,8 +9,8 @@ use super::prefetched::{Answer, Prefetched, is_young, leads_on};
 use super::retention::{Retention, expired_after};
 use super::{Fetcher, MAX_RECORDS, rest_of};
 use crate::error::{Error, ErrorKind, Result};
-use crate::read::Shared;
 use crate::read::memory_pool::MemoryLimits;
+use crate::read::{Backlog, ReadKind, Shared};
 use crate::service::{Ends, KinesisApi, Page, Presence, RecordColumns, ShardIterator, presence, same_stream};
 use crate::stream::{Position, SequenceNumber};
 
@@ -57,14 +57,13 @@ struct ResumePoint {
 }
 
 impl PollingCursor {
-    /// A cursor at the batch's start, with what the last batch's reader left there, if it did. A batch that is
-    /// `claimed` already leaves alone what is for the batch after it.
-    pub(in crate::read) fn new(fetcher: &Fetcher<'_>, claimed: bool) -> Self {
+    /// A cursor at the batch's start, with what the last batch's reader left there, if it did.
+    pub(in crate::read) fn new(fetcher: &Fetcher<'_>, kind: ReadKind) -> Self {
         let (shared, feeds) = (&fetcher.shared, fetcher.feeds);
         let task = &shared.task;
         let position = task.start.clone();
         let before = position_before(&position, task.is_tip_seen());
-        let left = feeds.take(task, claimed, &shared.counters);
+        let left = feeds.take(task, kind, &shared.counters);
         let ahead =
             left.unwrap_or_else(|| Prefetched::nothing(MemoryLimits::new(fetcher.options, feeds.pool())));
         Self {
@@ -89,7 +88,7 @@ impl PollingCursor {
 
     /// A cursor that goes on from where another one has read to in this batch.
     pub(in crate::read) fn going_on(fetcher: &Fetcher<'_>, position: Position) -> Self {
-        let start = Self::new(fetcher, true);
+        let start = Self::new(fetcher, ReadKind::Replay);
         match start.stands_at(&position) {
             true => start,
             false => Self {
@@ -392,7 +391,7 @@ impl PollingCursor {
         }
         let goes_on = {
             let progress = shared.progress();
-            progress.left && progress.rows > 0
+            progress.backlog == Backlog::Remaining && progress.rows > 0
         };
         if fetch && goes_on {
             self.ahead.fetch(&self.api, &task.shard, end, fetcher.options);

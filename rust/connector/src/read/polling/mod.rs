@@ -14,13 +14,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::cursor::{Answer, Cursor};
-use super::fanout::BatchEnd;
+use super::end_rule::{EndRule, SoFar, Step, Verdict};
 use super::lag::{Ending, Lag};
-use super::rows::{Bounds, Cut, SkippedAggregates, Taken, Taking};
+use super::rows::{Bounds, SkippedAggregates, Taken, Taking};
 use super::stretch::Stretch;
 use super::task::PeerCallRate;
 use super::turns::Waiters;
-use super::{FeedRegistry, Shared};
+use super::{Backlog, FeedRegistry, ReadKind, Shared};
 use crate::claims::protocol::{Reconcile, reconcile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
@@ -48,10 +48,8 @@ pub(crate) struct Progress {
     pub bytes: u64,
     /// Aggregates passed over. After a step back to a nearer claim, those after it too.
     pub skipped: SkippedAggregates,
-    /// Nothing more was there to be read.
-    pub tip: bool,
-    /// More is known to be there.
-    pub left: bool,
+    /// What is known to follow the position.
+    pub backlog: Backlog,
     /// Records expired before they were read, and the query goes on without them.
     pub lost: bool,
     /// When the last record taken arrived, milliseconds since the epoch.
@@ -82,8 +80,7 @@ impl Progress {
             rows: 0,
             bytes: 0,
             skipped: SkippedAggregates::default(),
-            tip: false,
-            left: false,
+            backlog: Backlog::Unknown,
             lost: false,
             last_arrival: None,
             subscribed: false,
@@ -120,64 +117,50 @@ pub(super) struct Fetcher<'a> {
     pub patience: Patience,
 }
 
-/// What becomes of a shard's part of a batch while others use up the shard's limits.
-#[derive(Clone, Copy)]
-enum Throttled {
-    /// It waits.
-    Waits,
-    /// It ends, if it has got somewhere.
-    Ends,
-}
-
 impl Fetcher<'_> {
     pub(super) fn retention(&self) -> Retention {
         Retention::new(self.options, &self.shared)
     }
 
     /// A cursor at the start of the shard's part of the batch.
-    pub(super) fn cursor(&self, claimed: bool) -> Result<Cursor> {
-        Cursor::open(self, claimed)
+    pub(super) fn cursor(&self, kind: ReadKind) -> Result<Cursor> {
+        Cursor::open(self, kind)
     }
 
-    /// Reads until the batch's limits, the tip or the shard's end, or until told to stop.
-    pub(super) async fn read_until_stop(&mut self, cursor: &mut Cursor) -> Result<()> {
-        let deadline = self
-            .options
-            .max_fetch_time_per_shard
-            .filter(|_| self.shared.task.until.is_none())
-            .map(|time| Instant::now() + time);
-        cursor.until(BatchEnd::Open(deadline));
-        let throttled = match self.shared.task.until {
-            Some(_) => Throttled::Waits,
-            None => Throttled::Ends,
-        };
-        loop {
-            let bounds = self.bounds();
-            // A batch's last answer need not be a small one, where there is room for what is beyond the batch.
-            let by_bytes = bounds.bytes.and_then(|bytes| cursor.records_with(bytes));
-            let limit = bounds
-                .rows
-                .into_iter()
-                .chain(by_bytes)
-                .min()
-                .map_or(MAX_RECORDS, |rows| {
-                    let rows = rows.saturating_add(cursor.room_for_leftover() as u64);
-                    u32::try_from(rows).unwrap_or(MAX_RECORDS)
-                });
-            let limit = limit.clamp(1, self.options.records_per_fetch);
-            let asked = self.next_page(cursor, limit, throttled).await?;
+    /// Reads to where the rule ends the shard's part of the batch, or until told to stop: what is left of a claimed
+    /// batch then needs nobody, since the claim stands already.
+    pub(super) async fn read(&mut self, rule: &EndRule, cursor: &mut Cursor) -> Result<()> {
+        if rule.is_empty() {
+            return Ok(());
+        }
+        let mut tips = 0;
+        while !rule.is_at(&self.position()) {
+            let bounds = rule.bounds(self.so_far());
+            let limit = self.limit(rule, &bounds, cursor);
+            let asked = self.next_page(cursor, limit, rule).await?;
             let Some(answer) = asked else { return Ok(()) };
             let Some(page) = answer else {
                 // The shard's part ends here for every attempt, rows or none.
                 self.shared.progress().fetched = true;
                 return Ok(());
             };
-            let step = self.take_page(page, &bounds, cursor).await?;
-            if step.stopped || step.cut.is_some() || step.shard_end {
+            let Some(step) = self.take_page(page, &bounds, cursor).await? else {
                 return Ok(());
-            }
-            if step.tip || step.hurried || self.is_full() || self.is_over(deadline) {
-                return Ok(());
+            };
+            match rule.after(&step, self.so_far(), &self.position(), Instant::now()) {
+                Verdict::End => break,
+                Verdict::Missed => return self.claim_out_of_reach(rule),
+                Verdict::NotThereYet => {
+                    tips += 1;
+                    if tips > PATIENCE_FOR_CLAIM {
+                        // A subscription that is being opened again knows nothing of what came meanwhile.
+                        if !cursor.poll_from(self.position(), self) {
+                            return self.claim_out_of_reach(rule);
+                        }
+                        tips = 0;
+                    }
+                }
+                Verdict::GoOn => {}
             }
             // An empty answer behind the tip is a stretch without records, to be walked through at the pace that
             // five requests a second and shard allow (AWS limit).
@@ -190,6 +173,27 @@ impl Fetcher<'_> {
                 return Ok(());
             }
         }
+        self.stand_at_claim(rule);
+        Ok(())
+    }
+
+    /// How many records to ask for. A batch's last answer need not be a small one, where there is room for what is beyond
+    /// the batch.
+    fn limit(&self, rule: &EndRule, bounds: &Bounds, cursor: &Cursor) -> u32 {
+        if rule.claimed().is_some() {
+            return MAX_RECORDS;
+        }
+        let by_bytes = bounds.bytes.and_then(|bytes| cursor.records_with(bytes));
+        let limit = bounds
+            .rows
+            .into_iter()
+            .chain(by_bytes)
+            .min()
+            .map_or(MAX_RECORDS, |rows| {
+                let rows = rows.saturating_add(cursor.room_for_leftover() as u64);
+                u32::try_from(rows).unwrap_or(MAX_RECORDS)
+            });
+        limit.clamp(1, self.options.records_per_fetch)
     }
 
     /// The next answer, or none where the shard's part of the batch ends before it; nothing at all if told to stop.
@@ -198,10 +202,10 @@ impl Fetcher<'_> {
         &mut self,
         cursor: &mut Cursor,
         limit: u32,
-        throttled: Throttled,
+        rule: &EndRule,
     ) -> Result<Option<Option<Page>>> {
         loop {
-            let asked = cursor.next_page(limit, self.options.fetch_interval);
+            let asked = cursor.next_page(limit, self.options.fetch_interval, rule.deadline());
             let error = match self.or_stop(asked).await {
                 Ok(None) => return Ok(None),
                 Ok(Some(Answer::Page(page))) => {
@@ -212,23 +216,15 @@ impl Fetcher<'_> {
                 Ok(Some(Answer::Throttled(error))) => error,
                 Err(error) => {
                     // A subscription inside the batch that can't be opened again: GetRecords tells what that means.
-                    let position = self.shared.progress().position.clone();
-                    if error.kind() == ErrorKind::RefusedPosition && cursor.poll_from(position, self) {
+                    if error.kind() == ErrorKind::RefusedPosition && cursor.poll_from(self.position(), self) {
                         continue;
                     }
                     return Err(error);
                 }
             };
             let again = Instant::now() + self.patience.wait_after(error)?;
-            if matches!(throttled, Throttled::Ends) {
-                let got_somewhere = !self
-                    .shared
-                    .progress()
-                    .position
-                    .is_same_place(&self.shared.task.start);
-                if got_somewhere {
-                    return Ok(Some(None));
-                }
+            if rule.ends_when_throttled(self.so_far()) {
+                return Ok(Some(None));
             }
             let wait = async {
                 tokio::time::sleep_until(again).await;
@@ -241,67 +237,28 @@ impl Fetcher<'_> {
         }
     }
 
-    /// Reads exactly to a claim's end, whatever the limits say now. A reader told to stop leaves the rest: the
-    /// claim stands already.
-    pub(super) async fn read_to(&mut self, end: &Position, cursor: &mut Cursor) -> Result<()> {
-        let mut tips = 0;
-        cursor.until(BatchEnd::Claimed);
-        if end.record().is_none() && *end != Position::ShardEnd {
-            // Nothing belongs to the batch, and nothing was taken: the start is the end.
-            return Ok(());
-        }
-        while !self.shared.progress().position.is_same_place(end) {
-            let bounds = Bounds {
-                through: end.record().cloned(),
-                ..Bounds::default()
-            };
-            let asked = self.next_page(cursor, MAX_RECORDS, Throttled::Waits).await?;
-            let Some(page) = asked.flatten() else {
-                return Ok(());
-            };
-            let step = self.take_page(page, &bounds, cursor).await?;
-            if step.stopped {
-                return Ok(());
-            }
-            let passed = step.cut == Some(Cut::Claim) || step.shard_end;
-            tips += u32::from(step.tip);
-            let position = self.shared.progress().position.clone();
-            if !position.is_same_place(end) && (passed || tips > PATIENCE_FOR_CLAIM) {
-                // A subscription that is being opened again knows nothing of what came meanwhile.
-                if passed || !cursor.poll_from(position, self) {
-                    return self.claim_out_of_reach(end);
-                }
-                tips = 0;
-            }
-            if step.empty
-                && self
-                    .or_stop(cursor.pause(self.options.fetch_interval))
-                    .await?
-                    .is_none()
-            {
-                return Ok(());
-            }
-        }
-        self.shared.progress().position = end.clone();
-        Ok(())
-    }
-
     /// The records up to a claim's end are not all there any more: retention took them.
-    fn claim_out_of_reach(&self, end: &Position) -> Result<()> {
+    fn claim_out_of_reach(&self, rule: &EndRule) -> Result<()> {
+        let Some(end) = rule.claimed() else { return Ok(()) };
         self.retention().lost(&format!(
             "the batch was claimed to end at {end}, but the shard has no such record any more: it is older than the \
              stream's retention, as others of the batch may be"
         ))?;
-        self.shared.progress().position = end.clone();
+        self.stand_at_claim(rule);
         Ok(())
+    }
+
+    fn stand_at_claim(&self, rule: &EndRule) {
+        if let Some(end) = rule.claimed() {
+            self.shared.progress().position = end.clone();
+        }
     }
 
     /// Follows the claim of another attempt, after this one has read as far as it would.
     pub(super) async fn follow(&mut self, first: &Position, cursor: &mut Cursor) -> Result<()> {
-        let own = self.shared.progress().position.clone();
-        match reconcile(&own, first) {
+        match reconcile(&self.position(), first) {
             Reconcile::Accept => Ok(()),
-            Reconcile::ReadOn => self.read_to(first, cursor).await,
+            Reconcile::ReadOn => self.read(&EndRule::Claim(first.clone()), cursor).await,
             Reconcile::CutBack => self.fall_back_to(first),
         }
     }
@@ -325,13 +282,12 @@ impl Fetcher<'_> {
         // The attempt that was first knows.
         progress.lag = None;
         progress.last_arrival = None;
-        progress.tip = false;
-        progress.left = true;
+        progress.backlog = Backlog::Remaining;
         Ok(())
     }
 
-    /// Moves an answer's records into the queue, part by part.
-    async fn take_page(&mut self, page: Page, bounds: &Bounds, cursor: &mut Cursor) -> Result<Step> {
+    /// Moves an answer's records into the queue, part by part; none if told to stop meanwhile.
+    async fn take_page(&mut self, page: Page, bounds: &Bounds, cursor: &mut Cursor) -> Result<Option<Step>> {
         let empty = page.records.is_empty();
         self.shared.progress().stretch.saw(&page);
         let (newest, received) = (page.records.last_arrival_millis(), page.records.received());
@@ -353,16 +309,22 @@ impl Fetcher<'_> {
             // A shard that was closed since the batch was claimed may end where the claim does: the batch stays as it was.
             let at_claim = last.is_some() && last == bounds.through;
             let shard_end = page.next.is_none() && cut.is_none() && !at_claim && !more;
-            let left = !shard_end && (more || cut.is_some() || !is_tip(page.millis_behind_latest, empty));
-            let tip = shard_end || !(left || cursor.tip_unconfirmed() || page.next.is_none());
+            let backlog = if shard_end {
+                Backlog::Empty
+            } else if more || cut.is_some() || !is_tip(page.millis_behind_latest, empty) {
+                Backlog::Remaining
+            } else if cursor.tip_unconfirmed() || page.next.is_none() {
+                Backlog::Unknown
+            } else {
+                Backlog::Empty
+            };
             {
                 let mut progress = self.shared.progress();
                 progress.fetched = true;
                 progress.rows += rows;
                 progress.bytes += bytes;
                 progress.skipped.add(skipped);
-                progress.tip = tip;
-                progress.left = left;
+                progress.backlog = backlog;
                 progress.last_arrival = last_arrival.or(progress.last_arrival);
                 progress.fetched_behind = page.millis_behind_latest.or(progress.fetched_behind);
                 progress.lag = Lag::of(Ending {
@@ -384,11 +346,10 @@ impl Fetcher<'_> {
                 }
             }
             let mut step = Step {
-                stopped: false,
                 hurried,
                 cut,
                 shard_end,
-                tip,
+                tip: backlog == Backlog::Empty,
                 empty,
             };
             for batch in batches {
@@ -396,57 +357,32 @@ impl Fetcher<'_> {
                 let push = async { Ok(queue.push(lane, batch, &self.waiters).await) };
                 let Some(had_room) = self.or_stop(push).await? else {
                     if more {
-                        let position = self.shared.progress().position.clone();
-                        cursor.advance_to(position, None, taking.rest()?);
+                        cursor.advance_to(self.position(), None, taking.rest()?);
                     }
-                    return Ok(Step {
-                        stopped: true,
-                        ..step
-                    });
+                    return Ok(None);
                 };
                 step.hurried |= !had_room;
             }
             hurried = step.hurried;
             if !more {
-                return Ok(step);
+                return Ok(Some(step));
             }
             // Taking records apart is work for the processor alone, and others wait for it too.
             tokio::task::yield_now().await;
         }
     }
 
-    /// What the batch may still take.
-    fn bounds(&self) -> Bounds {
+    fn so_far(&self) -> SoFar {
         let progress = self.shared.progress();
-        let options = self.options;
-        if let Some(until) = self.shared.task.until {
-            return Bounds {
-                until: Some(until),
-                ..Bounds::default()
-            };
-        }
-        Bounds {
-            rows: Some(options.max_fetch_records_per_shard.saturating_sub(progress.rows)),
-            bytes: options
-                .max_fetch_bytes_per_shard
-                .map(|most| most.saturating_sub(progress.bytes)),
-            through: None,
-            until: None,
-            first: progress.rows == 0,
+        SoFar {
+            rows: progress.rows,
+            bytes: progress.bytes,
+            advanced: !progress.position.is_same_place(&self.shared.task.start),
         }
     }
 
-    /// True if the batch's time is over. It doesn't end before a record was read, or the tip: the next batch would begin
-    /// where this one did, and get no farther.
-    fn is_over(&self, deadline: Option<Instant>) -> bool {
-        let start = &self.shared.task.start;
-        deadline.is_some_and(|deadline| Instant::now() >= deadline)
-            && !self.shared.progress().position.is_same_place(start)
-    }
-
-    fn is_full(&self) -> bool {
-        let bounds = self.bounds();
-        bounds.rows == Some(0) || bounds.bytes == Some(0)
+    fn position(&self) -> Position {
+        self.shared.progress().position.clone()
     }
 
     /// Runs `work` unless the reader is told to stop first; none then.
@@ -459,18 +395,6 @@ impl Fetcher<'_> {
             done = work => done.map(Some),
         }
     }
-}
-
-/// What one answer meant for the batch.
-struct Step {
-    stopped: bool,
-    /// Others wait for this attempt, and there was no room for the records: the batch ends here, wherever its consumer
-    /// is.
-    hurried: bool,
-    cut: Option<Cut>,
-    shard_end: bool,
-    tip: bool,
-    empty: bool,
 }
 
 /// Where the service doesn't tell how far behind an answer is, an empty one counts as the tip.
