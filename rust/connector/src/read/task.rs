@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::polling::is_young;
+use super::feed::is_young;
 use crate::claims::{Claim, ClaimKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::service::KinesisApi;

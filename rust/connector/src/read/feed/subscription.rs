@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::buffer::Found;
-use super::registry::{KeptSubscription, SubscriptionRegistry};
+use super::page_buffer::Found;
+use super::retention::Retention;
+use super::subscriptions::{KeptSubscription, SubscriptionRegistry};
 use crate::error::Result;
-use crate::read::polling::Retention;
 use crate::read::{ReadTask, Shared};
 use crate::service::{Page, RecordColumns, ShardIterator};
 use crate::stream::Position;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ReadTask;
-use super::fanout::SubscriptionRegistry;
-use super::memory_pool::MemoryPool;
-use super::polling::Prefetched;
-use super::turns::Turns;
+use super::prefetched::Prefetched;
+use super::subscriptions::SubscriptionRegistry;
+use crate::read::ReadTask;
+use crate::read::memory_pool::MemoryPool;
+use crate::read::turns::Turns;
 use crate::service::RequestCounters;
 use crate::stream::{Position, ShardId};
 
@@ -26,7 +26,7 @@ type Key = (String, ShardId);
 
 /// What a feed is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReadKind {
+pub(in crate::read) enum ReadKind {
     /// To read a batch as far as it goes. No batch of the shard follows it yet, so what is parked elsewhere in the shard
     /// is of an earlier batch, or of another process's, and makes room.
     Live,
@@ -75,18 +75,18 @@ impl FeedRegistry {
     }
 
     /// The bytes that all readers may fetch ahead.
-    pub(super) fn pool(&self) -> &MemoryPool {
+    pub(in crate::read) fn pool(&self) -> &MemoryPool {
         &self.pool
     }
 
     /// Lets one attempt at a time decide where a part of a batch ends.
-    pub(super) fn turns(&self) -> &Turns {
+    pub(in crate::read) fn turns(&self) -> &Turns {
         &self.turns
     }
 
     /// Keeps what goes on at this position, where a task ended. What stands there already stays if it has records, or if
     /// this doesn't lead on.
-    pub(super) fn keep(&self, task: &ReadTask, position: Position, ahead: Prefetched) {
+    pub(in crate::read) fn keep(&self, task: &ReadTask, position: Position, ahead: Prefetched) {
         let mut left = self.left();
         let key = key(&task.source, &task.shard);
         let stays = |there: &Kept| {
@@ -113,7 +113,7 @@ impl FeedRegistry {
 
     /// Takes the entry that continues at the task's start, and drops one that stands elsewhere unless this is a replay.
     /// `counters` get what was asked of the service meanwhile.
-    pub(super) fn take(
+    pub(in crate::read) fn take(
         &self,
         task: &ReadTask,
         kind: ReadKind,
@@ -133,7 +133,7 @@ impl FeedRegistry {
     }
 
     /// The bytes that wait for the batch that starts at this position.
-    pub(super) fn bytes(&self, task: &ReadTask, position: &Position) -> usize {
+    pub(in crate::read) fn bytes(&self, task: &ReadTask, position: &Position) -> usize {
         let left = self.left();
         let kept = left.kept.get(&key(&task.source, &task.shard));
         kept.filter(|kept| kept.position == *position)

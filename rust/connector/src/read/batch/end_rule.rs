@@ -2,10 +2,10 @@
 
 use tokio::time::Instant;
 
-use super::ReadTask;
-use super::fanout::Deadline;
-use super::rows::{Bounds, Cut};
 use crate::options::SourceOptions;
+use crate::read::ReadTask;
+use crate::read::feed::Deadline;
+use crate::read::rows::{Bounds, Cut};
 use crate::stream::Position;
 
 /// Decides where a shard's part of a batch ends.
