@@ -65,6 +65,23 @@ def test_explicit_hash_key_decides_the_shard(spark, sandbox, new_stream):
     assert {r["Data"].decode(): r["ShardId"] for r in stream.read()} == {d: shard for d, (_, shard) in wanted.items()}
 
 
+def test_rows_name_their_streams(spark, sandbox, new_stream):
+    own, other = new_stream(1), new_stream(2)
+    frame = spark.range(0, 400, 1, 2).selectExpr(
+        "'k' AS partitionKey", "concat('row-', id) AS data", f"if(id % 4 = 0, '{other.name}', null) AS streamName"
+    )
+    with pytest.raises(Exception, match="kinesis.sink.allowedStreams"):
+        write(frame, sink_options(sandbox, own))
+    options = sink_options(sandbox, own, **{"sink.allowedStreams": other.name})
+    write(frame, options)
+    assert rows_written(other) == Counter(f"row-{n}" for n in range(0, 400, 4))
+    assert rows_written(own) == Counter(f"row-{n}" for n in range(400) if n % 4)
+
+    elsewhere = frame.where("data = 'row-1'").withColumn("streamName", expr("'elsewhere'"))
+    with pytest.raises(Exception, match="streamName names a stream that it may not"):
+        write(elsewhere, options)
+
+
 def test_order_of_a_partition_is_kept_within_a_key(spark, sandbox, new_stream):
     stream = new_stream(2)
     frame = spark.range(0, 3000, 1, 1).selectExpr("concat('key-', id % 7) AS partitionKey", "lpad(cast(id AS STRING), 6, '0') AS data")

@@ -42,7 +42,7 @@ batch = spark.read.format("aws-kinesis").options(**options["source"]).load()
 explain("batch", batch)
 keep("count", str(batch.count()))
 try:
-    batch.write.format("aws-kinesis").options(**options["sealed"]).mode("append").save()
+    batch.drop("streamName").write.format("aws-kinesis").options(**options["sealed"]).mode("append").save()
 except Exception as failure:
     keep("failure", f"{failure!r}\n{failure}\n{traceback.format_exc()}")
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{self, ProviderClass, SinkOptions, SourceOptions};
-use crate::sink::StreamFacts;
+use crate::options::{self, ProviderClass, SinkOptions, SourceOptions, StreamId};
+use crate::sink::SinkFacts;
 
 /// The version of the configuration that this library reads.
 const VERSION: u32 = 1;
@@ -67,27 +67,51 @@ impl SourceConfig {
 pub struct SinkConfig {
     /// The user's options.
     pub options: SinkOptions,
-    /// What the driver found out of the stream.
-    pub stream: StreamFacts,
+    /// What the driver found out of the streams.
+    pub facts: SinkFacts,
 }
 
 impl SinkConfig {
-    /// Reads `{"version":1,"options":{…},"stream":{…}}`; without a stream nothing is known of it.
+    /// Reads `{"version":1,"options":{…},"facts":{…}}`; without facts nothing is known of the streams.
     pub fn parse(json: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct SinkJson {
             version: u32,
             options: BTreeMap<String, String>,
             #[serde(default)]
-            stream: StreamFacts,
+            facts: SinkFacts,
         }
         let parsed: SinkJson = serde_json::from_str(json).map_err(|error| malformed(&error))?;
         check_version(parsed.version)?;
         let options = options::sink(&parsed.options)?.options;
         Ok(Self {
             options,
-            stream: parsed.stream,
+            facts: parsed.facts,
         })
+    }
+
+    /// The sink of a single stream, of this name.
+    pub(crate) fn of_stream(&self, name: &str) -> Self {
+        let mut options = self.options.clone();
+        options.row_streams = None;
+        if name == options.stream.name {
+            return Self {
+                options,
+                facts: self.facts.clone(),
+            };
+        }
+        options.stream = StreamId {
+            name: name.to_owned(),
+            arn: None,
+        };
+        let stream = self.facts.named.get(name).cloned().unwrap_or_default();
+        Self {
+            options,
+            facts: SinkFacts {
+                stream,
+                ..SinkFacts::default()
+            },
+        }
     }
 
     /// The class of the job that gives credentials, if the options name one.

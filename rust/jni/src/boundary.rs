@@ -13,7 +13,7 @@ use jni::objects::{JClass, JString};
 use jni::sys::{jint, jlong};
 use kinesis_connector::batch::{ExtraValues, RecordBatch};
 use kinesis_connector::options::ExtraColumn;
-use kinesis_connector::sink::SinkRecord;
+use kinesis_connector::sink::SinkRow;
 use kinesis_connector::storage::FileSystem;
 use kinesis_connector::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
@@ -210,7 +210,7 @@ impl Reads for StandInReader {
 /// Keeps what it was given and shows it in its metrics.
 struct StandInWriter {
     wanted: Value,
-    written: Mutex<Vec<SinkRecord>>,
+    written: Mutex<Vec<SinkRow>>,
 }
 
 pub(crate) fn writer(config: &str) -> Result<Option<Arc<dyn Writes>>> {
@@ -224,14 +224,14 @@ pub(crate) fn writer(config: &str) -> Result<Option<Arc<dyn Writes>>> {
 
 #[async_trait]
 impl Writes for StandInWriter {
-    async fn write(&self, records: Vec<SinkRecord>) -> Result<()> {
+    async fn write(&self, rows: Vec<SinkRow>) -> Result<()> {
         if self.wanted["block"] == true {
             return pending().await;
         }
         self.written
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .extend(records);
+            .extend(rows);
         Ok(())
     }
 
@@ -247,16 +247,17 @@ impl Writes for StandInWriter {
         let shown: Vec<Value> = written
             .iter()
             .take(10)
-            .map(|record| {
+            .map(|SinkRow { stream, record }| {
                 json!({
                     "key": record.partition_key,
                     "bytes": record.data.len(),
                     "sum": record.data.iter().map(|byte| u64::from(*byte)).sum::<u64>(),
                     "hash": record.explicit_hash_key,
+                    "stream": stream,
                 })
             })
             .collect();
-        let bytes: usize = written.iter().map(|record| record.data.len()).sum();
+        let bytes: usize = written.iter().map(|row| row.record.data.len()).sum();
         Ok(json!({ "records": written.len(), "bytes": bytes, "first": shown }).to_string())
     }
 

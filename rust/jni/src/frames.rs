@@ -1,18 +1,18 @@
 //! The rows that Java collects for the sink: frames one after another, every length checked before it is used.
 //!
-//! A frame is three little-endian `i32` (lengths of partition key, data and explicit hash key; -1 for no
-//! partition key or explicit hash key) and then the bytes in this order.
+//! A frame is four little-endian `i32` (lengths of partition key, data, explicit hash key and the stream's name; -1 for
+//! none, of all but the data) and then the bytes in this order.
 
 use bytes::Bytes;
-use kinesis_connector::sink::SinkRecord;
+use kinesis_connector::sink::{SinkRecord, SinkRow};
 use kinesis_connector::{Error, ErrorKind, Result};
 
 use crate::errors::invalid_argument;
 
 /// Reads exactly `rows` frames that fill the buffer exactly.
-pub(crate) fn parse(buffer: &Bytes, rows: usize) -> Result<Vec<SinkRecord>> {
-    // A frame has three lengths at least: a wrong count must not reserve memory without limit.
-    let mut records = Vec::with_capacity(rows.min(buffer.len() / 12 + 1));
+pub(crate) fn parse(buffer: &Bytes, rows: usize) -> Result<Vec<SinkRow>> {
+    // A frame has four lengths at least: a wrong count must not reserve memory without limit.
+    let mut records = Vec::with_capacity(rows.min(buffer.len() / 16 + 1));
     let mut cursor = Cursor {
         buffer,
         position: 0,
@@ -20,7 +20,7 @@ pub(crate) fn parse(buffer: &Bytes, rows: usize) -> Result<Vec<SinkRecord>> {
     };
     for row in 0..rows {
         cursor.row = row;
-        records.push(cursor.record()?);
+        records.push(cursor.sink_row()?);
     }
     match buffer.len() - cursor.position {
         0 => Ok(records),
@@ -37,17 +37,20 @@ struct Cursor<'b> {
 }
 
 impl Cursor<'_> {
-    fn record(&mut self) -> Result<SinkRecord> {
+    fn sink_row(&mut self) -> Result<SinkRow> {
         let key = self.optional_length("partition key")?;
         let data = self.length("data")?;
         let hash = self.optional_length("explicit hash key")?;
-        Ok(SinkRecord {
+        let stream = self.optional_length("stream name")?;
+        let record = SinkRecord {
             partition_key: key.map(|length| self.text(length, "partitionKey")).transpose()?,
             data: self.bytes(data, "data")?,
             explicit_hash_key: hash
                 .map(|length| self.text(length, "explicitHashKey"))
                 .transpose()?,
-        })
+        };
+        let stream = stream.map(|length| self.text(length, "streamName")).transpose()?;
+        Ok(SinkRow { stream, record })
     }
 
     fn malformed(&self, what: &str, why: &str) -> Error {
@@ -114,14 +117,20 @@ mod tests {
     use super::*;
 
     fn frame(key: &[u8], data: &[u8], hash: Option<&[u8]>) -> Vec<u8> {
+        frame_for(key, data, hash, None)
+    }
+
+    fn frame_for(key: &[u8], data: &[u8], hash: Option<&[u8]>, stream: Option<&[u8]>) -> Vec<u8> {
         let length = |bytes: &[u8]| (bytes.len() as i32).to_le_bytes();
         let mut frame = Vec::new();
         frame.extend(length(key));
         frame.extend(length(data));
         frame.extend(hash.map_or((-1i32).to_le_bytes(), length));
+        frame.extend(stream.map_or((-1i32).to_le_bytes(), length));
         frame.extend(key);
         frame.extend(data);
         frame.extend(hash.unwrap_or_default());
+        frame.extend(stream.unwrap_or_default());
         frame
     }
 
@@ -136,7 +145,11 @@ mod tests {
         let mut keyless = frame(b"", b"three", None);
         keyless[..4].copy_from_slice(&(-1i32).to_le_bytes());
         buffer.extend(keyless);
-        let records = parse(&Bytes::from(buffer), 3).unwrap();
+        buffer.extend(frame_for(b"k", b"four", None, Some(b"orders")));
+        let rows = parse(&Bytes::from(buffer), 4).unwrap();
+        let streams: Vec<_> = rows.iter().map(|row| row.stream.as_deref()).collect();
+        assert_eq!(streams, [None, None, None, Some("orders")]);
+        let records: Vec<_> = rows.into_iter().map(|row| row.record).collect();
         assert_eq!(
             (&records[2].partition_key, &*records[2].data),
             (&None, &b"three"[..])
@@ -151,7 +164,7 @@ mod tests {
 
     #[test]
     fn every_cut_of_a_buffer_is_refused() {
-        let buffer = frame(b"key", b"data", Some(b"42"));
+        let buffer = frame_for(b"key", b"data", Some(b"42"), Some(b"orders"));
         for length in 0..buffer.len() {
             assert_eq!(
                 kind(buffer[..length].to_vec(), 1),
@@ -175,6 +188,8 @@ mod tests {
             (4, 5),
             (8, -2),
             (8, 1),
+            (12, -2),
+            (12, 1),
         ] {
             let mut bad = good.clone();
             bad[at..at + 4].copy_from_slice(&i32::to_le_bytes(length));
@@ -186,5 +201,9 @@ mod tests {
     fn text_must_be_utf8() {
         assert_eq!(kind(frame(b"\xff", b"", None), 1), ErrorKind::InvalidRow);
         assert_eq!(kind(frame(b"k", b"", Some(b"\xc3")), 1), ErrorKind::InvalidRow);
+        assert_eq!(
+            kind(frame_for(b"k", b"", None, Some(b"\xc3")), 1),
+            ErrorKind::InvalidRow
+        );
     }
 }

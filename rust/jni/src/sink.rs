@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use jni::objects::{JClass, JObjectArray, JString};
 use jni::sys::{jint, jlong};
 use kinesis_connector::SinkConfig;
-use kinesis_connector::sink::{metrics_together, stream_facts};
+use kinesis_connector::sink::{metrics_together, sink_facts};
 
 use crate::errors::{internal, invalid_argument};
 use crate::guard::export;
@@ -21,11 +21,11 @@ struct FactsHandle {
 
 impl Handled for FactsHandle {
     const TAG: u8 = 5;
-    const NAME: &'static str = "look at a sink's stream";
+    const NAME: &'static str = "look at a sink's streams";
 }
 
 export! {
-    /// A handle for what `factsAwait` finds out of a sink's stream.
+    /// A handle for what `factsAwait` finds out of a sink's streams.
     fn Java_io_sparkkinesis_bridge_NativeBridge_factsOpen<'l>(
         env, _class: JClass<'l>, config: JString<'l>,
     ) -> jlong {
@@ -45,9 +45,9 @@ export! {
         _env, _class: JClass<'l>, handle: jlong, wait: jint,
     ) -> jint {
         let handle = TABLE.get::<FactsHandle>(handle)?;
-        let facts = handle.pending.drive(runtime::get()?, "the look at the stream", wait_of(wait), || {
+        let facts = handle.pending.drive(runtime::get()?, "the look at the streams", wait_of(wait), || {
             let (engine, config) = (runtime::engine()?, handle.config.clone());
-            Ok(async move { stream_facts(engine, &config).await })
+            Ok(async move { sink_facts(engine, &config).await })
         })?;
         let Some(facts) = facts else { return Ok(status::AGAIN) };
         let facts = serde_json::to_string(&facts).map_err(|error| internal(format!("facts: {error}")))?;

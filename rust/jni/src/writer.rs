@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jni::Env;
 use jni::objects::{JByteBuffer, JClass, JString};
 use jni::sys::{jint, jlong};
-use kinesis_connector::sink::{SinkRecord, StreamWriter};
+use kinesis_connector::sink::{SinkRow, TaskWriter};
 use kinesis_connector::{Result, SinkConfig};
 
 use crate::errors::{self, invalid_argument};
@@ -19,25 +19,25 @@ use crate::{credentials, frames, runtime, status, values};
 /// What this module asks of a writer. The tests of the boundary have one of their own.
 #[async_trait]
 pub(crate) trait Writes: Send + Sync {
-    async fn write(&self, records: Vec<SinkRecord>) -> Result<()>;
+    async fn write(&self, rows: Vec<SinkRow>) -> Result<()>;
     async fn flush(&self) -> Result<()>;
     fn metrics(&self) -> Result<String>;
     fn told(&self) -> Result<String>;
 }
 
 #[async_trait]
-impl Writes for StreamWriter {
-    async fn write(&self, records: Vec<SinkRecord>) -> Result<()> {
-        StreamWriter::write(self, records).await
+impl Writes for TaskWriter {
+    async fn write(&self, rows: Vec<SinkRow>) -> Result<()> {
+        TaskWriter::write(self, rows).await
     }
     async fn flush(&self) -> Result<()> {
-        StreamWriter::flush(self).await
+        TaskWriter::flush(self).await
     }
     fn metrics(&self) -> Result<String> {
-        StreamWriter::metrics(self).shown()
+        TaskWriter::metrics(self).shown()
     }
     fn told(&self) -> Result<String> {
-        StreamWriter::metrics(self).told()
+        TaskWriter::metrics(self).told()
     }
 }
 
@@ -58,7 +58,7 @@ fn open(env: &mut Env<'_>, config: &str) -> errors::Result<Arc<dyn Writes>> {
     }
     let mut config = SinkConfig::parse(config)?;
     credentials::bind(env, config.provider())?;
-    Ok(Arc::new(StreamWriter::open(runtime::engine()?, config)?))
+    Ok(Arc::new(TaskWriter::open(runtime::engine()?, config)))
 }
 
 /// Copies the filled part of a direct buffer: Java goes on writing to it while the records wait here.

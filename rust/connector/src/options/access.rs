@@ -7,10 +7,11 @@ use super::table::{self as t, User};
 use super::types::{AccessOptions, ProviderClass, RetryOptions, Secret, StaticKeys, StreamId};
 use crate::error::Result;
 
-/// The stream, and the access to it.
+/// The stream, and the access to it. Where no stream is given it is `instead`, if there is such.
 pub(super) fn stream_and_access(
     raw: &RawOptions,
     user: User,
+    instead: Option<&str>,
     warnings: &mut Vec<String>,
 ) -> Result<(StreamId, AccessOptions)> {
     let name = raw.get(&t::STREAM_NAME, parse::resource_name)?;
@@ -35,7 +36,7 @@ pub(super) fn stream_and_access(
     let provider_param = raw.text(&t::CREDENTIAL_PROVIDER_PARAM)?.map(Secret::new);
     let proxy = proxy::parse(raw, user)?;
 
-    let stream = stream(name, arn.as_ref())?;
+    let stream = stream(name, arn.as_ref(), instead)?;
     let region = stream_region(kinesis_region, region, endpoint.as_ref(), arn.as_ref(), warnings)?;
     let static_keys = static_keys(access_key_id, secret, session_token)?;
     let provider = provider_class(provider, provider_param, static_keys.is_some())?;
@@ -80,8 +81,9 @@ pub(super) fn client_retry(raw: &RawOptions, warnings: &mut Vec<String>) -> Resu
     raw.retry(rows, warnings)
 }
 
-fn stream(name: Option<String>, arn: Option<&StreamArn>) -> Result<StreamId> {
-    match (name, arn) {
+fn stream(name: Option<String>, arn: Option<&StreamArn>, instead: Option<&str>) -> Result<StreamId> {
+    let instead = instead.filter(|_| arn.is_none()).map(str::to_owned);
+    match (name.or(instead), arn) {
         (None, None) => Err(conflict(
             &t::STREAM_NAME,
             format!(

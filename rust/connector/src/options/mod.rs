@@ -27,8 +27,8 @@ pub use table::{OptionSpec, User, markdown, table};
 pub use types::{
     AccessOptions, AggregationOptions, BrokenAggregate, Committer, ConsumerChoice, ConsumerType,
     EndingPosition, ExtraColumn, MetadataOptions, OutsideShard, Parsed, ProviderClass, ProxyKeys, ProxyLogin,
-    ProxyOptions, RetryOptions, S3Puts, Secret, SinkOptions, SinkOrdering, SourceOptions, StartingPosition,
-    StaticKeys, StoreAccess, StreamId,
+    ProxyOptions, RetryOptions, RowStreams, S3Puts, Secret, SinkOptions, SinkOrdering, SourceOptions,
+    StartingPosition, StaticKeys, StoreAccess, StreamId,
 };
 
 use crate::error::Result;

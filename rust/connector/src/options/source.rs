@@ -19,7 +19,7 @@ use crate::stream::{GivenPosition, ShardId};
 /// The options of a streaming or a batch read.
 pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions>> {
     let mut warnings = raw.check_keys(user)?;
-    let (stream, access) = access::stream_and_access(raw, user, &mut warnings)?;
+    let (stream, access) = access::stream_and_access(raw, user, None, &mut warnings)?;
     let client_retry = access::client_retry(raw, &mut warnings)?;
     let metadata = metadata(raw, &access, &mut warnings)?;
     let starting_position = match user {

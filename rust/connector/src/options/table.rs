@@ -482,6 +482,10 @@ rows! {
     MAX_RETRY_TIME = ("kinesis.sink.maxRetryTimeSec", Group::Sink, Users::Sink, Kind::Whole { min: 1, max: 86_400 },
         "new: how long, in seconds, the stream may take nothing from an executor's tasks before they fail")
         .default("600");
+    ALLOWED_STREAMS = ("kinesis.sink.allowedStreams", Group::Sink, Users::Sink,
+        Kind::Text("a comma-separated list of up to 32 stream names"),
+        "new: the streams that rows may name in their column streamName, beside kinesis.streamName, which takes the rows \
+         that name none (writing.md)");
     FLUSH_WAIT_TIME = ("kinesis.sink.flushWaitTimeMs", Group::Sink, Users::Sink,
         Kind::Whole { min: 0, max: NO_LIMIT }, "accepted; flushing waits for the answers, not for a clock")
         .default("100")

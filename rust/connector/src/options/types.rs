@@ -458,11 +458,22 @@ pub enum SinkOrdering {
     Key,
 }
 
+/// The streams that rows may name in their column `streamName`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowStreams {
+    /// Their names, beside the options' own stream.
+    pub names: Vec<String>,
+    /// True if rows may name none.
+    pub optional: bool,
+}
+
 /// Options of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkOptions {
-    /// Which stream.
+    /// The stream of rows that name none. Where all rows must name one, the first that they may name.
     pub stream: StreamId,
+    /// The streams that rows may name. `None`: rows name no stream.
+    pub row_streams: Option<RowStreams>,
     /// Where, and as whom.
     pub access: AccessOptions,
     /// Whether records are aggregated in the KPL format.

@@ -1,8 +1,10 @@
 //! What a sink has to know of its stream before the first row.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::{try_join, try_join_all};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -28,6 +30,18 @@ pub struct StreamFacts {
     pub max_record_bytes: Option<usize>,
 }
 
+/// The same of all streams of a sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SinkFacts {
+    /// Of the options' own stream.
+    pub stream: StreamFacts,
+    /// Of the others that rows may name, by name.
+    pub named: BTreeMap<String, StreamFacts>,
+    /// True if any of them takes rows without a partition key.
+    pub keyless: bool,
+}
+
 impl From<StreamSummary> for StreamFacts {
     fn from(summary: StreamSummary) -> Self {
         Self {
@@ -51,6 +65,27 @@ impl Remembered {
     fn set(&self, facts: StreamFacts) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), facts));
     }
+}
+
+/// Asks the service for all streams of a sink, each as [`stream_facts`] does.
+pub async fn sink_facts(engine: &Engine, config: &SinkConfig) -> Result<SinkFacts> {
+    let options = &config.options;
+    let others = options.row_streams.iter().flat_map(|streams| &streams.names);
+    let others = others.filter(|name| **name != options.stream.name);
+    let others = others.map(|name| async move {
+        let facts = stream_facts(engine, &config.of_stream(name)).await?;
+        Ok((name.clone(), facts))
+    });
+    let (stream, named) = try_join(stream_facts(engine, config), try_join_all(others)).await?;
+    let named = BTreeMap::from_iter(named);
+    let keyless = std::iter::once(&stream)
+        .chain(named.values())
+        .any(|facts| facts.auto_distribution);
+    Ok(SinkFacts {
+        stream,
+        named,
+        keyless,
+    })
 }
 
 /// Asks the service for a sink's stream, on the driver, before any task.

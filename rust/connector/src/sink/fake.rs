@@ -44,11 +44,32 @@ struct Limit {
     left: f64,
     start: Instant,
     filled: Duration,
+    /// What becomes of it at some time.
+    change: Option<Change>,
 }
 
+/// A shard's limit becomes another, and maybe the shard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change {
+    pub(super) after: Duration,
+    pub(super) per_second: u32,
+    pub(super) shard: &'static str,
+}
+
+/// The shard of a limited stream.
+pub(super) const SHARD: &str = "shardId-000000000000";
+
 impl Limit {
+    fn shard(&self) -> &'static str {
+        let change = self.change.filter(|change| change.after <= self.start.elapsed());
+        change.map_or(SHARD, |change| change.shard)
+    }
+
     fn takes_one(&mut self) -> bool {
         let now = self.start.elapsed();
+        if let Some(change) = self.change.filter(|change| change.after <= now) {
+            self.per_second = f64::from(change.per_second);
+        }
         match self.model {
             Model::Windows if now.as_secs() == self.filled.as_secs() => {}
             Model::Windows => self.left = self.per_second,
@@ -66,6 +87,17 @@ impl Limit {
     }
 }
 
+/// What a limited stream answered to one request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Round {
+    /// Since the stream is there.
+    pub(super) at: Duration,
+    /// Entries.
+    pub(super) sent: usize,
+    /// Those that were not accepted.
+    pub(super) refused: usize,
+}
+
 /// How long a limited stream takes to answer.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 
@@ -76,6 +108,7 @@ pub(super) struct FakeStream {
     script: Mutex<VecDeque<Answer>>,
     calls: Mutex<Vec<Vec<PutEntry>>>,
     accepted: Mutex<Vec<PutEntry>>,
+    rounds: Mutex<Vec<Round>>,
     gate: Semaphore,
     called: watch::Sender<usize>,
 }
@@ -95,11 +128,21 @@ impl FakeStream {
             left: per_second,
             start: Instant::now(),
             filled: Duration::ZERO,
+            change: None,
         });
         Arc::new(Self {
             limit: Some(limit),
             ..Self::fake([], Semaphore::MAX_PERMITS)
         })
+    }
+
+    /// The same, until it changes.
+    pub(super) fn changing(model: Model, per_second: u32, change: Change) -> Arc<Self> {
+        let stream = Self::limited(model, per_second);
+        if let Some(limit) = &stream.limit {
+            limit.lock().unwrap().change = Some(change);
+        }
+        stream
     }
 
     /// Answers a call only when [`Self::let_through`] allows it.
@@ -117,6 +160,7 @@ impl FakeStream {
             script: Mutex::new(script.into_iter().collect()),
             calls: Mutex::default(),
             accepted: Mutex::default(),
+            rounds: Mutex::default(),
             gate: Semaphore::new(permits),
             called: watch::Sender::new(0),
         }
@@ -156,30 +200,53 @@ impl FakeStream {
         self.accepted.lock().unwrap().clone()
     }
 
+    /// What a limited stream answered, in the order of the answers.
+    pub(super) fn rounds(&self) -> Vec<Round> {
+        self.rounds.lock().unwrap().clone()
+    }
+
     async fn take_what_fits(&self, limit: &Mutex<Limit>, entries: &[PutEntry]) -> Vec<PutOutcome> {
         tokio::time::sleep(ROUND_TRIP).await;
-        entries
+        let outcomes: Vec<_> = entries
             .iter()
-            .map(|entry| match limit.lock().unwrap().takes_one() {
-                true => self.accept(entry),
-                false => throttled(),
+            .map(|entry| {
+                let mut limit = limit.lock().unwrap();
+                match limit.takes_one() {
+                    true => self.accept_in(limit.shard(), entry),
+                    false => throttled_by(limit.shard()),
+                }
             })
-            .collect()
+            .collect();
+        let refused = |outcome: &&PutOutcome| matches!(outcome, PutOutcome::Throttled { .. });
+        self.rounds.lock().unwrap().push(Round {
+            at: limit.lock().unwrap().start.elapsed(),
+            sent: outcomes.len(),
+            refused: outcomes.iter().filter(refused).count(),
+        });
+        outcomes
     }
 
     fn accept(&self, entry: &PutEntry) -> PutOutcome {
+        self.accept_in(SHARD, entry)
+    }
+
+    fn accept_in(&self, shard: &str, entry: &PutEntry) -> PutOutcome {
         let mut accepted = self.accepted.lock().unwrap();
         accepted.push(entry.clone());
         PutOutcome::Accepted {
-            shard: ShardId::from("shardId-000000000000"),
+            shard: ShardId::from(shard),
             sequence_number: accepted.len().to_string(),
         }
     }
 }
 
 fn throttled() -> PutOutcome {
+    throttled_by(SHARD)
+}
+
+fn throttled_by(shard: &str) -> PutOutcome {
     PutOutcome::Throttled {
-        message: "Rate exceeded for shard shardId-000000000000".into(),
+        message: format!("Rate exceeded for shard {shard}"),
     }
 }
 

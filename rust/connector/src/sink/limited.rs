@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::fake::{FakeStream, Model};
+use super::fake::{Change, FakeStream, Model, SHARD};
 use super::tests::records;
-use super::{StreamFacts, StreamWriter, WriterSettings};
+use super::{SinkFacts, SinkStream, StreamWriter, WriterSettings};
 use crate::config::SinkConfig;
 use crate::options;
 
@@ -19,56 +20,137 @@ fn defaults() -> WriterSettings {
     ]);
     WriterSettings::of(&SinkConfig {
         options: options::sink(&given).unwrap().options,
-        stream: StreamFacts::default(),
+        facts: SinkFacts::default(),
     })
 }
 
-/// Writes so many rows in each of so many tasks and answers how often the records were sent: on average, and most.
-async fn sent(model: Model, per_second: u32, tasks: usize, rows: usize) -> (f64, usize) {
-    let stream = FakeStream::limited(model, per_second);
+/// How writing went.
+#[derive(Debug)]
+struct Outcome {
+    /// Of the least that the limit allows.
+    time: f64,
+    /// How often a record was sent on average.
+    sends: f64,
+    /// The part of the entries sent after the first five seconds that was refused.
+    refused: f64,
+}
+
+/// Writes so many rows in each of so many tasks of each of so many processes, which takes so long at least.
+async fn written(
+    stream: Arc<FakeStream>,
+    processes: usize,
+    tasks: usize,
+    rows: usize,
+    least: f64,
+) -> Outcome {
     let start = Instant::now();
-    let writing: Vec<_> = (0..tasks)
-        .map(|task| {
-            let stream: Arc<FakeStream> = Arc::clone(&stream);
-            tokio::spawn(async move {
-                let writer = StreamWriter::new(stream, defaults()).unwrap();
-                for chunk in records(task * rows..(task + 1) * rows).chunks(100) {
+    let mut writing = Vec::new();
+    for process in 0..processes {
+        let shared = Arc::<SinkStream>::default();
+        for task in 0..tasks {
+            let (stream, shared) = (Arc::<FakeStream>::clone(&stream), Arc::clone(&shared));
+            let first = (process * tasks + task) * rows;
+            writing.push(tokio::spawn(async move {
+                let writer = StreamWriter::sharing(stream, defaults(), shared).unwrap();
+                for chunk in records(first..first + rows).chunks(100) {
                     writer.write(chunk.to_vec()).await?;
                 }
                 writer.flush().await
-            })
-        })
-        .collect();
-    let mut failures = Vec::new();
+            }));
+        }
+    }
     for task in writing {
-        failures.extend(task.await.unwrap().err());
+        task.await.unwrap().unwrap();
     }
-    let mut times = BTreeMap::<String, usize>::new();
-    for key in stream.calls().into_iter().flatten() {
-        *times.entry(key).or_default() += 1;
-    }
-    let (all, most) = (times.values().sum::<usize>(), times.values().max().copied());
-    let (mean, most) = (all as f64 / times.len() as f64, most.unwrap_or_default());
+    let took = start.elapsed().as_secs_f64();
+    let count = processes * tasks * rows;
+    let mut accepted: Vec<_> = stream
+        .accepted()
+        .into_iter()
+        .map(|entry| entry.partition_key)
+        .collect();
+    accepted.sort_unstable();
+    accepted.dedup();
+    assert_eq!((accepted.len(), stream.accepted().len()), (count, count));
+    let late: Vec<_> = stream
+        .rounds()
+        .into_iter()
+        .filter(|round| round.at.as_secs() >= 5)
+        .collect();
+    let late_sent: usize = late.iter().map(|round| round.sent).sum();
+    let late_refused: usize = late.iter().map(|round| round.refused).sum();
+    let sent: usize = stream.call_sizes().iter().sum();
+    let outcome = Outcome {
+        time: took / least,
+        sends: sent as f64 / count as f64,
+        refused: late_refused as f64 / late_sent.max(1) as f64,
+    };
     println!(
-        "{tasks} tasks of {rows} rows, {per_second} records/s ({model:?}): {} failures, {} of {} records accepted in \
-         {:.0} s, sent {mean:.1} times on average, {most} times at most",
-        failures.len(),
-        stream.accepted().len(),
-        tasks * rows,
-        start.elapsed().as_secs_f64(),
+        "{processes} processes of {tasks} tasks of {rows} rows: {took:.0} s, {} requests, {outcome:.2?}",
+        stream.call_sizes().len()
     );
-    assert!(failures.is_empty(), "{}", failures[0]);
-    assert_eq!(stream.accepted().len(), tasks * rows);
-    (mean, most)
+    outcome
 }
 
 #[tokio::test(start_paused = true)]
-async fn tasks_at_the_limit_of_a_shard_wait_and_do_not_fail() {
+async fn a_shard_is_driven_at_its_limit_whoever_writes() {
     for model in [Model::Windows, Model::Bucket] {
-        for (per_second, tasks, rows) in [(1_000, 4, 5_000), (1_000, 16, 5_000), (20, 4, 600), (20, 16, 150)]
-        {
-            let (mean, most) = sent(model, per_second, tasks, rows).await;
-            assert!(mean < 10.0 && most < 50, "{mean} {most}");
+        for (per_second, processes, tasks, rows) in [
+            (20, 1, 16, 150),
+            (20, 2, 16, 150),
+            (20, 8, 16, 50),
+            (20, 16, 16, 25),
+            (20, 8, 1, 300),
+            (20, 16, 1, 150),
+            (20, 1, 4, 600),
+            (20, 1, 1, 2_400),
+            (150, 1, 16, 150),
+            (1_000, 1, 4, 5_000),
+            (1_000, 1, 16, 5_000),
+            (1_000, 8, 16, 500),
+        ] {
+            let stream = FakeStream::limited(model, per_second);
+            // A second's worth is taken at once.
+            let least = (processes * tasks * rows) as f64 / f64::from(per_second) - 1.0;
+            print!("{model:?} {per_second}/s, ");
+            let Outcome { time, sends, refused } = written(stream, processes, tasks, rows, least).await;
+            let (most_sends, most_refused) = match processes {
+                1 => (2.5, 0.35),
+                _ => (4.5, 0.75),
+            };
+            assert!(
+                time < 1.2 && sends < most_sends && refused < most_refused,
+                "{time} {sends} {refused}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_changes_is_driven_at_what_it_takes_then() {
+    for (per_second, then, shard) in [
+        (20, 100, "shardId-000000000001"),
+        (20, 100, SHARD),
+        (100, 20, SHARD),
+    ] {
+        for (model, processes, tasks) in [
+            (Model::Windows, 1, 16),
+            (Model::Bucket, 1, 16),
+            (Model::Windows, 4, 4),
+            (Model::Bucket, 4, 4),
+        ] {
+            let change = Change {
+                after: Duration::from_secs(20),
+                per_second: then,
+                shard,
+            };
+            let rows = 300;
+            let before = f64::from(per_second * 21);
+            let least = 20.0 + ((tasks * processes * rows) as f64 - before) / f64::from(then);
+            print!("{model:?} {per_second}/s, then {then}/s of {shard}, ");
+            let stream = FakeStream::changing(model, per_second, change);
+            let Outcome { time, .. } = written(stream, processes, tasks, rows, least).await;
+            assert!(time < 1.2, "{time}");
         }
     }
 }

@@ -50,7 +50,7 @@ struct Shown {
 
 impl WriterMetrics {
     /// Adds what another writer did.
-    fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         self.records += other.records;
         self.kinesis_records += other.kinesis_records;
         self.bytes += other.bytes;

@@ -4,14 +4,18 @@ mod astray;
 mod batch;
 mod connect;
 mod facts;
+mod gate;
 mod metrics;
 mod ordered;
 mod outgoing;
 mod pack;
 mod progress;
 mod put;
+mod round;
 mod shard_map;
+mod shared_waits;
 mod spans;
+mod task;
 mod validate;
 mod waiting;
 mod waits;
@@ -30,8 +34,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use batch::{MAX_ENTRIES, MAX_REQUEST_BYTES, counted_bytes};
-pub use facts::{StreamFacts, stream_facts};
+pub use facts::{SinkFacts, StreamFacts, sink_facts, stream_facts};
 pub use metrics::{WriterMetrics, metrics_together};
+pub use task::{SinkRow, TaskWriter};
 pub use writer::WriterSettings;
 
 use connect::Connection;
@@ -95,7 +100,7 @@ impl StreamWriter {
         let shared = engine.sink_stream(&config);
         let connection = Connection::on_demand(engine.clone(), config);
         Ok(Self {
-            writer: writer::Writer::start(connection, settings, shared)?,
+            writer: writer::Writer::start(connection, settings, shared, Arc::default())?,
         })
     }
 
@@ -106,7 +111,7 @@ impl StreamWriter {
 
     fn sharing(api: Arc<dyn KinesisApi>, settings: WriterSettings, shared: Arc<SinkStream>) -> Result<Self> {
         Ok(Self {
-            writer: writer::Writer::start(Connection::Made(api), settings, shared)?,
+            writer: writer::Writer::start(Connection::Made(api), settings, shared, Arc::default())?,
         })
     }
 

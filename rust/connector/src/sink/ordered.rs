@@ -111,16 +111,16 @@ impl Sequence {
     }
 }
 
-/// Takes from entries in their order those that may go together in one request, at most so many and no more bytes than it
-/// may have, and leaves the others.
-pub(super) fn apart(entries: &mut Vec<Outgoing>, most: usize) -> Vec<Outgoing> {
+/// Takes from entries in their order those that may go together in one request and that `admit` lets go, no more bytes
+/// than it may have, and leaves the others.
+pub(super) fn apart(entries: &mut Vec<Outgoing>, mut admit: impl FnMut(&Outgoing) -> bool) -> Vec<Outgoing> {
     let (mut taken, mut kept) = (Vec::new(), Vec::new());
     let mut before = Spans::default();
     let mut bytes = 0;
     for entry in entries.drain(..) {
         let (span, size) = (span_of(&entry), entry.bytes());
-        let fits = taken.is_empty() || (taken.len() < most && bytes + size <= MAX_REQUEST_BYTES);
-        let goes = fits && !before.touch(span);
+        let fits = taken.is_empty() || (taken.len() < MAX_ENTRIES && bytes + size <= MAX_REQUEST_BYTES);
+        let goes = fits && !before.touch(span) && admit(&entry);
         before.add(span);
         bytes += if goes { size } else { 0 };
         if goes { &mut taken } else { &mut kept }.push(entry);
@@ -246,9 +246,14 @@ mod tests {
     #[test]
     fn a_round_has_each_key_once_in_order() {
         let mut waiting = entries(&["a", "b", "a", "c", "d"]);
-        assert_eq!(places(&apart(&mut waiting, 3)), [0, 1, 3]);
+        let mut left = 3;
+        let three = |_: &Outgoing| {
+            left -= 1;
+            left >= 0
+        };
+        assert_eq!(places(&apart(&mut waiting, three)), [0, 1, 3]);
         assert_eq!(places(&waiting), [2, 4]);
-        assert_eq!(places(&apart(&mut waiting, 3)), [2, 4]);
+        assert_eq!(places(&apart(&mut waiting, |_| true)), [2, 4]);
     }
 
     #[test]

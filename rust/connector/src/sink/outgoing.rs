@@ -1,9 +1,12 @@
 //! An entry on its way to the stream, and what it stands for.
 
+use std::sync::Arc;
+
 use kinesis_aggregation::hash_key;
 
 use super::SinkRecord;
 use super::batch::counted_bytes;
+use super::gate::Gate;
 use crate::service::PutEntry;
 use crate::stream::HashRange;
 
@@ -18,6 +21,8 @@ pub(super) struct Outgoing {
     pub(super) span: Option<HashRange>,
     /// True if its rows were put before, in an aggregate that went astray.
     pub(super) again: bool,
+    /// Of the shard that refused it last.
+    pub(super) gate: Option<Arc<Gate>>,
 }
 
 impl Outgoing {
@@ -37,6 +42,7 @@ impl Outgoing {
                 end: hash,
             }),
             again: false,
+            gate: None,
         }
     }
 

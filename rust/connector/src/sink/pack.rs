@@ -60,6 +60,7 @@ impl Open {
             rows,
             span: Some(self.span),
             again: self.again,
+            gate: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::facts::Remembered;
+use super::gate::Gates;
 use super::shard_map::Shards;
 use crate::options::AccessOptions;
 use crate::recent::Recent;
@@ -70,6 +71,7 @@ pub(crate) type SinkKey = (AccessOptions, String);
 pub(crate) struct SinkStream {
     pub(super) progress: Progress,
     pub(super) shards: Shards,
+    pub(super) gates: Gates,
     pub(super) facts: Remembered,
 }
 

@@ -9,12 +9,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::astray::{Astray, rows_of};
-use super::batch::MAX_REQUEST_BYTES;
 use super::connect::Connection;
+use super::gate::Tally;
 use super::metrics::Latencies;
 use super::ordered;
 use super::outgoing::Outgoing;
 use super::progress::SinkStream;
+use super::round::{Round, limited};
 use super::shard_map::ShardMap;
 use super::waits::Waits;
 use super::writer::{Phase, reached};
@@ -101,11 +102,30 @@ impl Putter {
         let api = self.connection.get().await?;
         let total = pending.len();
         let mut waits = Waits::new(&self.retry);
-        let mut failing_since = None;
+        let mut failing = None::<(Instant, Failure)>;
+        let mut in_line = false;
         let mut put_apart = Vec::new();
         loop {
-            let mut sent = self.next_round(&mut pending, waits.most());
+            let round = tokio::select! {
+                biased;
+                () = reached(phase, Phase::Broken) => return Err(self.stopped(pending.len(), total)),
+                round = Round::when_ready(&pending, waits.most(), in_line) => Some(round),
+                () = self.out_of_patience(failing.as_ref().map(|(since, _)| *since)) => None,
+            };
+            let sent = round.map(|round| round.take(&mut pending, self.ordering));
+            let (mut sent, failure) = match (sent, failing.take()) {
+                (Some(sent), failure) => (sent, failure),
+                (None, Some((_, failure))) => return Err(self.give_up(pending.len(), total, failure)),
+                (None, None) => continue,
+            };
+            failing = failure;
+            in_line = sent.is_empty();
+            if in_line {
+                // Where order counts, all that may go at once can have to wait for what has to wait at a gate.
+                continue;
+            }
             let count = sent.len();
+            let paced = sent.iter().filter(|entry| limited(entry).is_some()).count();
             let entries: Vec<PutEntry> = sent.iter().map(|outgoing| outgoing.entry.clone()).collect();
             let start = Instant::now();
             let answer = api.put_records(&entries, &self.requests).await;
@@ -134,19 +154,28 @@ impl Putter {
                 settled(&put_apart);
                 return Ok(());
             }
-            let mut wait = waits.after(count, count - failed);
-            let again = match &failure {
-                Some(Failure::Entry { .. }) => failed,
-                Some(Failure::Request(_)) | None => 0,
+            let (again, unanswered) = match &failure {
+                Some(Failure::Entry { .. }) => (failed, false),
+                Some(Failure::Request(_)) => (0, true),
+                None => (0, false),
             };
+            let mut wait = match unanswered || paced < count {
+                true => waits.after(count, count - failed),
+                false => Duration::ZERO,
+            };
+            if !unanswered && pending.iter().all(|entry| limited(entry).is_some()) {
+                // They wait at their gates.
+                wait = Duration::ZERO;
+            }
             if let Some(failure) = failure {
-                let since = *failing_since.get_or_insert_with(Instant::now);
+                let since = failing.take().map_or_else(Instant::now, |(since, _)| since);
                 let patience = self.shared.progress.patience(since, self.max_retry_time);
                 let Some(patience) = patience.filter(|_| self.retry.retries > 0) else {
                     return Err(self.give_up(pending.len(), total, failure));
                 };
                 wait = wait.min(patience);
                 self.report(&failure, pending.len(), count - failed, wait);
+                failing = Some((since, failure));
             }
             tokio::select! {
                 biased;
@@ -158,23 +187,13 @@ impl Putter {
         }
     }
 
-    /// Takes what goes into one request: at most so many entries, and no more bytes than it may have.
-    fn next_round(&self, pending: &mut Vec<Outgoing>, most: usize) -> Vec<Outgoing> {
-        match self.ordering {
-            SinkOrdering::None => {
-                let mut bytes = 0usize;
-                let fit = pending
-                    .iter()
-                    .take(most)
-                    .enumerate()
-                    .take_while(|(place, entry)| {
-                        bytes += entry.bytes();
-                        *place == 0 || bytes <= MAX_REQUEST_BYTES
-                    });
-                let rest = pending.split_off(fit.count());
-                std::mem::replace(pending, rest)
-            }
-            SinkOrdering::Key => ordered::apart(pending, most),
+    /// Returns when the stream took nothing from this process for so long that what fails since then is given up.
+    async fn out_of_patience(&self, since: Option<Instant>) {
+        let Some(since) = since else {
+            return std::future::pending().await;
+        };
+        while let Some(left) = self.shared.progress.patience(since, self.max_retry_time) {
+            tokio::time::sleep(left).await;
         }
     }
 
@@ -255,9 +274,15 @@ impl Putter {
         let (mut failed, mut spans) = (Vec::new(), Vec::new());
         let mut last = None;
         let mut astray = Astray::of(map);
-        for (outgoing, outcome) in sent.drain(..).zip(outcomes) {
+        let mut tally = Tally::default();
+        for (mut outgoing, outcome) in sent.drain(..).zip(outcomes) {
+            let gate = outgoing.gate.take();
             last = Some(match outcome {
                 PutOutcome::Accepted { shard, .. } => {
+                    tally.accepted(&shard);
+                    if let Some(gate) = gate {
+                        gate.answered_by(&shard);
+                    }
                     if let Some(kept) = astray.unless_right(outgoing, shard) {
                         self.count(&kept);
                         spans.extend(kept.span.filter(|_| !kept.again));
@@ -266,6 +291,11 @@ impl Putter {
                 }
                 PutOutcome::Throttled { message } => {
                     self.requests.count_throttle();
+                    let shard = tally.throttled(&message);
+                    if let Some(gate) = gate {
+                        gate.answered_by(&shard);
+                    }
+                    outgoing.gate = Some(self.shared.gates.of(&shard));
                     Failure::Entry {
                         throttled: true,
                         code: THROTTLED.to_owned(),
@@ -281,6 +311,7 @@ impl Putter {
             failed.push(outgoing);
         }
         *sent = failed;
+        self.shared.gates.learn(&tally);
         settled(&spans);
         (last, astray)
     }

@@ -1,6 +1,5 @@
 //! The writer's inside: takes records, sends batches as connections are free, and keeps the first failure.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::outgoing::Outgoing;
 use super::progress::SinkStream;
 use super::put::{EntryCounters, Putter};
 use super::shard_map::ShardMap;
+use super::shared_waits::SharedWaits;
 use super::validate::validate;
 use super::waiting::Waiting;
 use super::{SinkRecord, WriterMetrics};
@@ -52,7 +52,8 @@ pub struct WriterSettings {
 impl WriterSettings {
     /// What the options say, and where they don't, what is known of the stream.
     pub(super) fn of(config: &SinkConfig) -> Self {
-        let SinkConfig { options, stream } = config;
+        let SinkConfig { options, facts } = config;
+        let stream = &facts.stream;
         let max_record_bytes = options.max_record_bytes.or(stream.max_record_bytes);
         Self {
             stream: options.stream.name.clone(),
@@ -92,12 +93,11 @@ pub(super) struct Writer {
     max_record_bytes: usize,
     ordering: SinkOrdering,
     keyless: bool,
-    waited: AtomicU64,
     runtime: Handle,
     state: Mutex<State>,
     phase: watch::Sender<Phase>,
-    /// Told to all who wait: a batch found a connection, a request ended, something failed.
-    changed: Notify,
+    /// Of all who wait here, and perhaps for the task's other writers.
+    waits: Arc<SharedWaits>,
     /// Told to the timer: there is another open batch to wait for, or a connection for one.
     timer_news: Notify,
 }
@@ -128,6 +128,7 @@ impl Writer {
         connection: Connection,
         settings: WriterSettings,
         shared: Arc<SinkStream>,
+        waits: Arc<SharedWaits>,
     ) -> Result<Arc<Self>> {
         let runtime = Handle::try_current().map_err(|_| {
             Error::new(
@@ -165,7 +166,6 @@ impl Writer {
             max_record_bytes,
             ordering,
             keyless: auto_distribution,
-            waited: AtomicU64::new(0),
             runtime,
             state: Mutex::new(State {
                 queue: Waiting::new(max_buffered_time, max_record_bytes, ordering),
@@ -176,7 +176,7 @@ impl Writer {
                 refusal: None,
             }),
             phase: watch::Sender::new(Phase::Running),
-            changed: Notify::new(),
+            waits,
             timer_news: Notify::new(),
         });
         writer.runtime.spawn(Arc::clone(&writer).send_when_due());
@@ -184,11 +184,22 @@ impl Writer {
     }
 
     pub(super) async fn write(self: &Arc<Self>, records: Vec<SinkRecord>) -> Result<()> {
+        self.check(&records)?;
+        self.take_over(records).await
+    }
+
+    /// Whether these records may be taken over. One that may not is the answer to all later calls too.
+    pub(super) fn check(&self, records: &[SinkRecord]) -> Result<()> {
         self.lock().may_take()?;
-        if let Err(refusal) = validate(&records, self.max_record_bytes, self.keyless) {
+        validate(records, self.max_record_bytes, self.keyless).map_err(|refusal| {
+            let refusal = refusal.with("stream", self.putter.stream.clone());
             self.lock().refusal.get_or_insert_with(|| refusal.clone());
-            return Err(refusal);
-        }
+            refusal
+        })
+    }
+
+    /// Takes checked records over when there is room.
+    pub(super) async fn take_over(self: &Arc<Self>, records: Vec<SinkRecord>) -> Result<()> {
         let map = self.putter.shards_to_pack_for().await;
         let hashed = map.is_some() || self.ordering == SinkOrdering::Key;
         let mut rows: Vec<_> = records
@@ -196,12 +207,11 @@ impl Writer {
             .map(|record| Outgoing::of(record, hashed))
             .collect();
         loop {
-            // Made before the look, so that no news is missed in between.
-            let changed = self.changed.notified();
+            let changed = self.waits.changed();
             if self.take(&mut rows, map.as_ref())? {
                 break;
             }
-            self.waiting(changed).await;
+            changed.await;
         }
         self.dispatch();
         Ok(())
@@ -232,25 +242,39 @@ impl Writer {
 
     pub(super) async fn flush(self: &Arc<Self>) -> Result<()> {
         loop {
-            let changed = self.changed.notified();
-            self.lock().queue.seal(Instant::now());
-            self.dispatch();
+            let changed = self.waits.changed();
+            self.send();
             {
                 let state = self.lock();
                 if state.in_flight == 0 && state.queue.is_empty() {
                     return state.failure.clone().map_or(Ok(()), Err);
                 }
             }
-            self.waiting(changed).await;
+            changed.await;
         }
     }
 
-    /// Waits, and counts how long.
-    async fn waiting(&self, changed: impl Future<Output = ()>) {
-        let start = Instant::now();
-        changed.await;
-        let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.waited.fetch_add(micros, Ordering::Relaxed);
+    /// Sends what waits as connections are free, without waiting for company.
+    pub(super) fn send(self: &Arc<Self>) {
+        self.lock().queue.seal(Instant::now());
+        self.dispatch();
+    }
+
+    /// The bytes of all that was taken and not yet accepted.
+    pub(super) fn bytes(&self) -> usize {
+        let state = self.lock();
+        state.queue.bytes() + state.bytes_in_flight
+    }
+
+    /// The first put that failed for good.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.lock().failure.clone()
+    }
+
+    /// Nothing more is sent or taken, as after a put that failed for good.
+    pub(super) fn fail(&self, error: &Error) {
+        self.broken(&mut self.lock(), error.clone());
+        self.waits.notify();
     }
 
     pub(super) fn metrics(&self) -> WriterMetrics {
@@ -264,7 +288,7 @@ impl Writer {
             requests: requests.requests(),
             retries: entries.retries() + requests.retries(),
             throttles: requests.throttles(),
-            wait_millis: self.waited.load(Ordering::Relaxed) / 1_000,
+            wait_millis: self.waits.millis(),
             max_buffered_bytes: self.lock().most_bytes as u64,
             put_latencies: self.putter.latencies.counts(),
         }
@@ -274,7 +298,7 @@ impl Writer {
     pub(super) fn close(&self) {
         self.lock().queue.clear();
         self.phase.send_replace(Phase::Closed);
-        self.changed.notify_waiters();
+        self.waits.notify();
     }
 
     /// Starts requests while there are batches to send and connections to send them with.
@@ -282,7 +306,7 @@ impl Writer {
         // The lock is not held while a task starts: a runtime that shuts down drops the task, and with it its
         // `InFlight`, at once.
         while let Some((entries, bytes)) = self.next_batch() {
-            self.changed.notify_waiters();
+            self.waits.notify();
             let in_flight = InFlight {
                 writer: Arc::clone(self),
                 bytes,
@@ -318,20 +342,24 @@ impl Writer {
             state.in_flight -= 1;
             state.bytes_in_flight -= bytes;
             if let Err(error) = outcome {
-                state.failure.get_or_insert(error);
-                state.queue.clear();
-                self.phase.send_if_modified(|phase| {
-                    let running = *phase == Phase::Running;
-                    if running {
-                        *phase = Phase::Broken;
-                    }
-                    running
-                });
+                self.broken(&mut state, error);
             }
         }
         self.dispatch();
-        self.changed.notify_waiters();
+        self.waits.notify();
         self.timer_news.notify_one();
+    }
+
+    fn broken(&self, state: &mut State, error: Error) {
+        state.failure.get_or_insert(error);
+        state.queue.clear();
+        self.phase.send_if_modified(|phase| {
+            let running = *phase == Phase::Running;
+            if running {
+                *phase = Phase::Broken;
+            }
+            running
+        });
     }
 
     /// Sends the open batch once its first record has waited long enough, over and over until the writer closes.

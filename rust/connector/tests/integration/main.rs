@@ -30,6 +30,7 @@ mod sink;
 mod sink_aggregation;
 mod sink_order;
 mod sink_stream;
+mod sink_streams;
 mod store_suite;
 mod stores;
 mod support;

@@ -21,7 +21,7 @@ fn config(world: &World, stream: &str, options: Value, facts: &StreamFacts) -> S
     });
     let (into, from) = (all.as_object_mut().expect("an object"), options);
     into.extend(from.as_object().expect("an object").clone());
-    SinkConfig::parse(&json!({ "version": 1, "options": all, "stream": facts }).to_string())
+    SinkConfig::parse(&json!({ "version": 1, "options": all, "facts": { "stream": facts } }).to_string())
         .expect("a configuration")
 }
 

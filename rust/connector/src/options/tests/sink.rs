@@ -14,6 +14,7 @@ fn defaults() {
                 name: "orders".to_owned(),
                 arn: None
             },
+            row_streams: None,
             access: read(&[]).access,
             aggregation: false,
             ordering: SinkOrdering::None,
@@ -51,6 +52,43 @@ fn every_key_is_read() {
     assert_eq!(options.max_retry_time, Duration::from_secs(30));
     assert_eq!(options.client_retry.retries, 3);
     assert_eq!(options.access.region.as_deref(), Some("us-east-1"));
+}
+
+#[test]
+fn rows_may_name_the_streams_of_a_list() {
+    let names = |options: &SinkOptions| options.row_streams.as_ref().unwrap().names.join(" ");
+    let allowed = ("kinesis.sink.allowedStreams", " clicks,orders , a.b_c-1");
+    let options = write(&[allowed]);
+    assert_eq!(names(&options), "clicks orders a.b_c-1");
+    assert!(options.row_streams.unwrap().optional);
+    assert_eq!(options.stream.name, "orders");
+
+    let nameless = super::super::sink(&map(&[allowed])).unwrap().options;
+    assert!(!nameless.row_streams.unwrap().optional);
+    assert_eq!(
+        nameless.stream.name, "clicks",
+        "a stream for what is said of the sink"
+    );
+    let arn = "arn:aws:kinesis:us-east-1:123456789012:stream/events";
+    let by_arn = super::super::sink(&map(&[allowed, ("kinesis.streamArn", arn)])).unwrap();
+    assert_eq!(by_arn.options.stream.name, "events");
+    assert!(by_arn.options.row_streams.unwrap().optional);
+
+    let many = (0..33)
+        .map(|number| format!("s{number}"))
+        .collect::<Vec<_>>()
+        .join(",");
+    for (value, why) in [
+        ("a,,b", "\"\" is not the name of a stream: it has 0 characters"),
+        ("a,b c", "\"b c\" is not the name of a stream: it contains ' '"),
+        (arn, "is not the name of a stream: it contains ':'"),
+        ("a,b,a", "\"a\" is named twice"),
+        (many.as_str(), "it has 33 names"),
+    ] {
+        let error = write_error(&[("kinesis.sink.allowedStreams", value)]);
+        assert!(error.message().contains(why), "{error}");
+        assert!(error.message().contains("up to 32 stream names"), "{error}");
+    }
 }
 
 #[test]

@@ -75,14 +75,19 @@ impl World {
 
     /// All records of the stream, shard by shard, closed ones too.
     pub async fn written(&self) -> Vec<Written> {
-        let listing = self.client.list_shards().stream_name(STREAM).send();
+        self.written_to(STREAM).await
+    }
+
+    /// The same of this stream.
+    pub async fn written_to(&self, stream: &str) -> Vec<Written> {
+        let listing = self.client.list_shards().stream_name(stream).send();
         let mut all = Vec::new();
         for shard in listing.await.expect("listed").shards() {
             let range = range_of(shard.hash_key_range().expect("a range"));
             let iterator = self
                 .client
                 .get_shard_iterator()
-                .stream_name(STREAM)
+                .stream_name(stream)
                 .shard_id(shard.shard_id())
                 .shard_iterator_type(ShardIteratorType::TrimHorizon)
                 .send()

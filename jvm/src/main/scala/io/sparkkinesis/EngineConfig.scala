@@ -26,9 +26,9 @@ private[sparkkinesis] object EngineConfig {
   /** For a sink. */
   def sink(options: KinesisOptions): EngineConfig = build(options)
 
-  /** For the tasks of a sink, with what the driver found out of the stream. */
-  def sink(options: KinesisOptions, streamFacts: String): EngineConfig =
-    build(options, "stream" -> Json.read(streamFacts))
+  /** For the tasks of a sink, with what the driver found out of its streams. */
+  def sink(options: KinesisOptions, facts: String): EngineConfig =
+    build(options, "facts" -> Json.read(facts))
 
   private def build(options: KinesisOptions, more: (String, AnyRef)*): EngineConfig = {
     val fields = new ju.LinkedHashMap[String, AnyRef]()

@@ -20,11 +20,15 @@ private[sparkkinesis] final class KinesisOptions private (
     extends Serializable {
   import KinesisOptions._
 
-  /** The stream's name, for plans and progress. */
+  /** The stream's name, for plans and progress; where only rows name streams, those that they may name. */
   def stream: String =
     get("kinesis.streamName")
       .orElse(get("kinesis.streamArn").map(arn => arn.substring(arn.lastIndexOf('/') + 1)))
+      .orElse(get(AllowedStreams))
       .getOrElse("?")
+
+  /** Whether the stream is given. A sink may do without, where its rows name theirs. */
+  def namesStream: Boolean = has("kinesis.streamName") || has("kinesis.streamArn")
 
   /** How records are read, for plans and progress. */
   def consumerType: String =
@@ -122,6 +126,9 @@ private[sparkkinesis] object KinesisOptions {
 
   /** The consumer type of enhanced fan-out. */
   val SubscribeToShard = "SubscribeToShard"
+
+  /** The streams that rows of a write may name. */
+  val AllowedStreams = "kinesis.sink.allowedStreams"
 
   private val log = LoggerFactory.getLogger(classOf[KinesisOptions])
   private val warned = ConcurrentHashMap.newKeySet[String]()

@@ -7,15 +7,15 @@ public final class SinkDriver {
   private SinkDriver() {}
 
   /**
-   * What has to be known of the stream before the first row, found out of the service where that is allowed.
+   * What has to be known of the sink's streams before the first row, found out of the service where that is allowed.
    *
    * @param configJson {@code {"version":1,"options":{…}}}
    * @param interrupt asked during every wait; null for the thread's own interrupt
-   * @return an object for the configuration's {@code stream}; its {@code autoDistribution} tells whether rows need no
-   *     partition key
-   * @throws io.sparkkinesis.KinesisConnectorException if there is no such stream, or it makes an option impossible
+   * @return an object for the configuration's {@code facts}; its {@code keyless} tells whether any stream takes rows
+   *     without a partition key
+   * @throws io.sparkkinesis.KinesisConnectorException if one doesn't exist, or makes an option impossible
    */
-  public static String streamFacts(String configJson, Interrupt interrupt) throws InterruptedException {
+  public static String facts(String configJson, Interrupt interrupt) throws InterruptedException {
     NativeLibrary.loadAndFollow();
     Objects.requireNonNull(configJson, "configJson");
     long handle = NativeBridge.factsOpen(configJson);

@@ -8,7 +8,7 @@ import java.util.concurrent.atomic.AtomicLong;
 import org.apache.spark.unsafe.types.UTF8String;
 
 /**
- * Writes the rows of one task to a stream, on an executor. Rows are collected in memory outside the heap and
+ * Writes the rows of one task to their streams, on an executor. Rows are collected in memory outside the heap and
  * handed over when it is full. One thread at a time.
  */
 public final class StreamWriter implements AutoCloseable {
@@ -17,7 +17,7 @@ public final class StreamWriter implements AutoCloseable {
   /** Kinesis takes records of 10 MiB at most; what is larger with its keys can't be one. */
   static final int LARGEST_ROW_BYTES = 16 << 20;
 
-  private static final int FRAME_HEAD_BYTES = 12;
+  private static final int FRAME_HEAD_BYTES = 16;
   private static final byte[] NONE = new byte[0];
 
   private final AtomicLong handle;
@@ -51,15 +51,17 @@ public final class StreamWriter implements AutoCloseable {
    *
    * @param partitionKey null for none, which only some streams take
    * @param explicitHashKey null for none
+   * @param streamName null for the options' own stream
    */
-  public void write(UTF8String partitionKey, byte[] data, UTF8String explicitHashKey)
+  public void write(UTF8String partitionKey, byte[] data, UTF8String explicitHashKey, UTF8String streamName)
       throws InterruptedException {
     if (data == null) {
       throw invalidRow("a row has no data: Kinesis records need it, so filter such rows out or give them a value");
     }
-    byte[] hashKey = explicitHashKey == null ? NONE : explicitHashKey.getBytes();
-    byte[] key = partitionKey == null ? NONE : partitionKey.getBytes();
-    long needed = (long) FRAME_HEAD_BYTES + key.length + data.length + hashKey.length;
+    byte[] hashKey = bytes(explicitHashKey);
+    byte[] key = bytes(partitionKey);
+    byte[] stream = bytes(streamName);
+    long needed = (long) FRAME_HEAD_BYTES + key.length + data.length + hashKey.length + stream.length;
     if (needed > LARGEST_ROW_BYTES) {
       throw invalidRow("a row of " + data.length + " bytes of data is too large: Kinesis takes records of 10 MiB at"
           + " most");
@@ -68,7 +70,8 @@ public final class StreamWriter implements AutoCloseable {
     buffer.putInt(partitionKey == null ? -1 : key.length);
     buffer.putInt(data.length);
     buffer.putInt(explicitHashKey == null ? -1 : hashKey.length);
-    buffer.put(key).put(data).put(hashKey);
+    buffer.putInt(streamName == null ? -1 : stream.length);
+    buffer.put(key).put(data).put(hashKey).put(stream);
     rows++;
   }
 
@@ -160,6 +163,10 @@ public final class StreamWriter implements AutoCloseable {
     if (dropped != null && !handingOver) {
       DirectMemory.free(dropped);
     }
+  }
+
+  private static byte[] bytes(UTF8String text) {
+    return text == null ? NONE : text.getBytes();
   }
 
   private static KinesisConnectorException invalidRow(String message) {

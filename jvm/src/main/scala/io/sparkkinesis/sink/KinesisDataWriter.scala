@@ -38,7 +38,7 @@ private[sink] final class KinesisDataWriter(
     try {
       val partitionKey = columns.partitionKeyOf(row)
       val data = columns.dataOf(row)
-      writer.write(partitionKey, data, columns.explicitHashKeyOf(row))
+      writer.write(partitionKey, data, columns.explicitHashKeyOf(row), columns.streamNameOf(row))
     } catch {
       case e: InvalidRowException =>
         val message = s"Row $rows of partition $partitionId can't be written to Kinesis: ${e.getMessage}."

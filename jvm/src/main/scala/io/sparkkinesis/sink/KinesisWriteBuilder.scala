@@ -20,17 +20,22 @@ private[sparkkinesis] class KinesisWriteBuilder(options: KinesisOptions, schema:
 
   override def truncate(): WriteBuilder = this
 
-  /** Asks the service for the stream, which may not exist, and may take rows without a key. */
+  /** Asks the service for the streams, which may not exist, and may take rows without a key. */
   override def build(): Write = {
+    val streams =
+      if (options.has(KinesisOptions.AllowedStreams)) StreamColumn.Read(needed = !options.namesStream)
+      else StreamColumn.Refused
+    // A schema that no stream could make right is refused before any is asked for.
+    RecordColumns.of(schema, keyless = true, streams)
     val facts =
-      try SinkDriver.streamFacts(EngineConfig.sink(options).json, null)
+      try SinkDriver.facts(EngineConfig.sink(options).json, null)
       catch { case e: KinesisConnectorException => throw KinesisOptions.refusal(e) }
-    val columns = RecordColumns.of(schema, keyless = Json.flag(facts, "autoDistribution"))
+    val columns = RecordColumns.of(schema, keyless = Json.flag(facts, "keyless"), streams)
     new KinesisWrite(options, EngineConfig.sink(options, facts), columns, written)
   }
 }
 
-/** A write to one stream. */
+/** A write to a stream, or to several. */
 private[sink] class KinesisWrite(
     options: KinesisOptions,
     config: EngineConfig,

@@ -1,5 +1,6 @@
 package io.sparkkinesis.sink
 
+import io.sparkkinesis.KinesisOptions
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.types._
 import org.apache.spark.unsafe.types.UTF8String
@@ -13,14 +14,16 @@ private[sink] final class InvalidRowException(message: String) extends RuntimeEx
  *
  * @param partitionKey -1 if there is no such column
  * @param explicitHashKey -1 if there is no such column
- * @param keyless whether the stream takes rows without a partition key
+ * @param keyless whether a stream takes rows without a partition key
+ * @param streamName -1 if there is no such column
  */
 private[sink] final case class RecordColumns(
     data: Int,
     dataIsString: Boolean,
     partitionKey: Int,
     explicitHashKey: Int,
-    keyless: Boolean = false) {
+    keyless: Boolean = false,
+    streamName: Int = -1) {
 
   /** The record's payload. */
   def dataOf(row: InternalRow): Array[Byte] = {
@@ -59,20 +62,41 @@ private[sink] final case class RecordColumns(
   }
 
   /** The record's explicit hash key, or null. */
-  def explicitHashKeyOf(row: InternalRow): UTF8String =
-    if (explicitHashKey < 0 || row.isNullAt(explicitHashKey)) null else row.getUTF8String(explicitHashKey)
+  def explicitHashKeyOf(row: InternalRow): UTF8String = textOf(row, explicitHashKey)
+
+  /** The name of the record's stream, or null. */
+  def streamNameOf(row: InternalRow): UTF8String = textOf(row, streamName)
+
+  private def textOf(row: InternalRow, column: Int): UTF8String =
+    if (column < 0 || row.isNullAt(column)) null else row.getUTF8String(column)
+}
+
+/** What a sink makes of a column that names streams. */
+private[sink] sealed trait StreamColumn
+
+private[sink] object StreamColumn {
+
+  /** Nobody said that rows may name their streams, and to put them elsewhere is wrong if they do. */
+  case object Refused extends StreamColumn
+
+  /** Rows name their streams. `needed` if nothing else does. */
+  final case class Read(needed: Boolean) extends StreamColumn
 }
 
 private[sink] object RecordColumns {
   val Data = "data"
   val PartitionKey = "partitionKey"
   val ExplicitHashKey = "explicitHashKey"
+  val StreamName = "streamName"
 
   /** The service's limit. */
   val MaxKeyChars = 256
 
   /** Finds the columns, or refuses the schema before any row is read. */
-  def of(schema: StructType, keyless: Boolean = false): RecordColumns = {
+  def of(
+      schema: StructType,
+      keyless: Boolean = false,
+      streams: StreamColumn = StreamColumn.Refused): RecordColumns = {
     val data = required(schema, Data, "string or binary")
     val partitionKey =
       if (keyless) find(schema, PartitionKey) else Some(required(schema, PartitionKey, "string"))
@@ -85,7 +109,36 @@ private[sink] object RecordColumns {
     }
     partitionKey.foreach(index => requireString(schema(index), PartitionKey))
     explicitHashKey.foreach(index => requireString(schema(index), ExplicitHashKey))
-    RecordColumns(data, dataIsString, partitionKey.getOrElse(-1), explicitHashKey.getOrElse(-1), keyless)
+    RecordColumns(
+      data,
+      dataIsString,
+      partitionKey.getOrElse(-1),
+      explicitHashKey.getOrElse(-1),
+      keyless,
+      streamName(schema, streams).getOrElse(-1))
+  }
+
+  private def streamName(schema: StructType, streams: StreamColumn): Option[Int] = {
+    val column = streams match {
+      case StreamColumn.Refused =>
+        schema.fieldNames.find(_.equalsIgnoreCase(StreamName)).foreach { name =>
+          throw new IllegalArgumentException(
+            s"The rows to be written to Kinesis have a column $name, which names the stream of each row. Say with " +
+              s"${KinesisOptions.AllowedStreams} which streams they may name, or drop the column: all rows then go to " +
+              "the stream of kinesis.streamName.")
+        }
+        None
+      case StreamColumn.Read(needed) =>
+        val column = find(schema, StreamName)
+        if (column.isEmpty && needed) {
+          throw new IllegalArgumentException(
+            s"The rows to be written to Kinesis have no column $StreamName (string), and kinesis.streamName is missing: " +
+              "give the option, or the column.")
+        }
+        column
+    }
+    column.foreach(index => requireString(schema(index), StreamName))
+    column
   }
 
   private def requireString(field: StructField, column: String): Unit = field.dataType match {

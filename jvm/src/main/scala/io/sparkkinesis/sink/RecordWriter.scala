@@ -3,11 +3,11 @@ package io.sparkkinesis.sink
 import io.sparkkinesis.bridge.StreamWriter
 import org.apache.spark.unsafe.types.UTF8String
 
-/** Puts records into a stream. The engine's writer, or a test's. */
+/** Puts records into streams. The engine's writer, or a test's. */
 private[sink] trait RecordWriter {
 
   /** Takes a record; it may be sent at any time from now on. */
-  def write(partitionKey: UTF8String, data: Array[Byte], explicitHashKey: UTF8String): Unit
+  def write(partitionKey: UTF8String, data: Array[Byte], explicitHashKey: UTF8String, streamName: UTF8String): Unit
 
   /** Returns when every record was accepted. */
   def flush(): Unit
@@ -26,8 +26,12 @@ private[sink] trait RecordWriter {
 
 /** The engine's. */
 private[sink] final class EngineRecordWriter(writer: StreamWriter) extends RecordWriter {
-  override def write(partitionKey: UTF8String, data: Array[Byte], explicitHashKey: UTF8String): Unit =
-    writer.write(partitionKey, data, explicitHashKey)
+  override def write(
+      partitionKey: UTF8String,
+      data: Array[Byte],
+      explicitHashKey: UTF8String,
+      streamName: UTF8String): Unit =
+    writer.write(partitionKey, data, explicitHashKey, streamName)
   override def flush(): Unit = writer.flush()
   override def settle(): Unit = writer.settle()
   override def metrics(): String = writer.metrics()

@@ -28,7 +28,11 @@ class KinesisDataWriterSuite extends AnyFunSuite {
     var settles = 0
     var closes = 0
 
-    override def write(partitionKey: UTF8String, data: Array[Byte], explicitHashKey: UTF8String): Unit = {
+    override def write(
+        partitionKey: UTF8String,
+        data: Array[Byte],
+        explicitHashKey: UTF8String,
+        streamName: UTF8String): Unit = {
       onWrite.foreach(throw _)
       written += s"$partitionKey=${new String(data, "UTF-8")}"
     }

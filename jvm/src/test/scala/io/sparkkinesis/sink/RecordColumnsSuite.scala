@@ -30,6 +30,28 @@ class RecordColumnsSuite extends AnyFunSuite {
     intercept[InvalidRowException](some.partitionKeyOf(InternalRow(Array[Byte](1), UTF8String.fromString(""))))
   }
 
+  test("a column that names streams is refused unless an option says which") {
+    val naming = minimal.add("StreamName", StringType)
+    val message = refusal(naming)
+    assert(message.contains("a column StreamName") && message.contains("kinesis.sink.allowedStreams"))
+    assert(refusal(minimal.add("streamName", LongType)).contains("kinesis.sink.allowedStreams"))
+
+    val columns = RecordColumns.of(naming, streams = StreamColumn.Read(needed = true))
+    assert(columns.streamNameOf(InternalRow(null, null, UTF8String.fromString("orders"))).toString == "orders")
+    assert(columns.streamNameOf(InternalRow(null, null, null)) == null)
+    val wrong = intercept[IllegalArgumentException](
+      RecordColumns.of(minimal.add("streamName", LongType), streams = StreamColumn.Read(needed = false)))
+    assert(wrong.getMessage.contains("bigint"))
+  }
+
+  test("a column that names streams may be missing where an option names one") {
+    val columns = RecordColumns.of(minimal, streams = StreamColumn.Read(needed = false))
+    assert(columns.streamNameOf(InternalRow(null, null)) == null)
+    val message = intercept[IllegalArgumentException](
+      RecordColumns.of(minimal, streams = StreamColumn.Read(needed = true))).getMessage
+    assert(message.contains("no column streamName") && message.contains("kinesis.streamName is missing"))
+  }
+
   test("an exact name is preferred to one that differs in case") {
     val schema = new StructType().add("DATA", LongType).add("data", BinaryType).add("PartitionKey", StringType)
     assert(RecordColumns.of(schema) == RecordColumns(data = 1, dataIsString = false, partitionKey = 2, explicitHashKey = -1))

@@ -1,0 +1,253 @@
+//! The writer of a task whose rows may name their streams.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::StreamExt;
+use futures_util::future::try_join_all;
+use futures_util::stream::FuturesUnordered;
+
+use super::batch::MAX_REQUEST_BYTES;
+use super::connect::Connection;
+use super::shared_waits::SharedWaits;
+use super::writer::Writer;
+use super::{SinkRecord, WriterMetrics, WriterSettings};
+use crate::config::SinkConfig;
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A row to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkRow {
+    /// The stream to put it in; `None`: the options' own.
+    pub stream: Option<String>,
+    /// What to put there.
+    pub record: SinkRecord,
+}
+
+/// Writes the rows of one task, each to the stream that it names. At least once; never a silent drop.
+///
+/// A stream has a [`StreamWriter`](super::StreamWriter) from its first row on, with requests of its own; what that
+/// promises holds for each stream. Together they hold no more than one of them may, and what one call brings: the task
+/// waits while they do.
+///
+/// The first failure, of whatever stream, ends the writing to all of them. Dropping the writer ends everything at once.
+pub struct TaskWriter {
+    engine: Engine,
+    config: SinkConfig,
+    writers: Mutex<BTreeMap<String, Arc<Writer>>>,
+    waits: Arc<SharedWaits>,
+    most_bytes: AtomicUsize,
+    /// The first row that was refused before it was taken.
+    refusal: Mutex<Option<Error>>,
+}
+
+impl TaskWriter {
+    /// Opens a writer, without I/O: the first row of a stream makes its client, and fails the writer if it can't.
+    pub fn open(engine: &Engine, config: SinkConfig) -> Self {
+        Self {
+            engine: engine.clone(),
+            config,
+            writers: Mutex::default(),
+            waits: Arc::default(),
+            most_bytes: AtomicUsize::new(0),
+            refusal: Mutex::default(),
+        }
+    }
+
+    /// Takes rows over, waiting while their streams' writers have no room. Must run in the runtime. After the future was
+    /// dropped before it was ready, any of the rows may have been taken.
+    ///
+    /// All rows are checked before the first is taken: one that can't be put is
+    /// [`InvalidRow`](crate::ErrorKind::InvalidRow), and none of this call's rows are sent. Later calls are answered alike.
+    /// What was taken before is still sent, and [`flush`](Self::flush) waits for it.
+    ///
+    /// A put that failed for good, in whatever call's time, is this and every later call's error.
+    pub async fn write(&self, rows: Vec<SinkRow>) -> Result<()> {
+        self.failure()?;
+        let refusal = lock(&self.refusal).clone();
+        refusal.map_or(Ok(()), Err)?;
+        let by_stream = self.checked(rows).inspect_err(|error| {
+            lock(&self.refusal).get_or_insert_with(|| error.clone());
+        })?;
+        self.room().await?;
+        let taking = by_stream
+            .into_iter()
+            .map(|(writer, records)| async move { writer.take_over(records).await });
+        tokio::select! {
+            biased;
+            taken = try_join_all(taking) => drop(taken?),
+            // Of a stream whose writer doesn't wait, or of one whose rows are not among these.
+            error = self.failed() => return Err(error),
+        }
+        let held = self.writers().iter().map(|writer| writer.bytes()).sum();
+        self.most_bytes.fetch_max(held, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Sends what waits and returns when every row that was taken was accepted. A row that [`write`](Self::write) refused
+    /// was not taken.
+    ///
+    /// After a put that failed for good it lets the requests under way end first, to whatever stream, without further
+    /// retries; then it answers the first failure.
+    pub async fn flush(&self) -> Result<()> {
+        let writers = self.writers();
+        let mut flushing: FuturesUnordered<_> = writers.iter().map(Writer::flush).collect();
+        let mut outcome = Ok(());
+        while let Some(flushed) = flushing.next().await {
+            if let Err(error) = flushed
+                && outcome.is_ok()
+            {
+                writers.iter().for_each(|writer| writer.fail(&error));
+                outcome = Err(error);
+            }
+        }
+        outcome
+    }
+
+    /// What the writer did so far, in all streams.
+    pub fn metrics(&self) -> WriterMetrics {
+        let mut all = WriterMetrics::default();
+        for writer in self.writers() {
+            all.add(&writer.metrics());
+        }
+        let together = self.most_bytes.load(Ordering::Relaxed) as u64;
+        WriterMetrics {
+            // The streams' writers wait at the same time.
+            wait_millis: self.waits.millis(),
+            max_buffered_bytes: all.max_buffered_bytes.max(together),
+            ..all
+        }
+    }
+
+    /// The rows for each stream, in their order, if all of them can be put.
+    fn checked(&self, rows: Vec<SinkRow>) -> Result<Vec<(Arc<Writer>, Vec<SinkRecord>)>> {
+        let mut by_stream = BTreeMap::<String, Vec<SinkRecord>>::new();
+        for SinkRow { stream, record } in rows {
+            let name = self.stream_of(stream.as_deref())?;
+            match by_stream.get_mut(name) {
+                Some(records) => records.push(record),
+                None => drop(by_stream.insert(name.to_owned(), vec![record])),
+            }
+        }
+        let mut checked = Vec::with_capacity(by_stream.len());
+        for (name, records) in by_stream {
+            let writer = self.writer(&name)?;
+            writer.check(&records)?;
+            checked.push((writer, records));
+        }
+        Ok(checked)
+    }
+
+    /// The stream of a row that names this one.
+    fn stream_of<'n>(&'n self, named: Option<&'n str>) -> Result<&'n str> {
+        let options = &self.config.options;
+        let own = options.stream.name.as_str();
+        let refused = |why: &str| {
+            Error::new(ErrorKind::InvalidRow, why.to_owned())
+                .with("column", "streamName")
+                .with("option", "kinesis.sink.allowedStreams")
+        };
+        match (named, &options.row_streams) {
+            (None, None) => Ok(own),
+            (None, Some(streams)) if streams.optional => Ok(own),
+            (None, Some(_)) => Err(refused(
+                "A row's streamName is null, and no option says where such rows go: give them a stream, filter them \
+                 out, or set kinesis.streamName, which takes them.",
+            )),
+            (Some(name), Some(streams))
+                if name == own || streams.names.iter().any(|allowed| allowed == name) =>
+            {
+                Ok(name)
+            }
+            // Not what it names: that may be anything.
+            (Some(_), Some(streams)) => Err(refused(&format!(
+                "A row's streamName names a stream that it may not. kinesis.sink.allowedStreams is {}: add the stream \
+                 there, correct the column, or set it to null for the stream of kinesis.streamName.",
+                streams.names.join(",")
+            ))),
+            (Some(_), None) => Err(refused(
+                "A row names its stream, and kinesis.sink.allowedStreams does not say which streams rows may name.",
+            )),
+        }
+    }
+
+    fn writer(&self, stream: &str) -> Result<Arc<Writer>> {
+        Ok(match lock(&self.writers).entry(stream.to_owned()) {
+            Entry::Occupied(known) => Arc::clone(known.get()),
+            Entry::Vacant(place) => {
+                let config = self.config.of_stream(stream);
+                let settings = WriterSettings::of(&config);
+                let shared = self.engine.sink_stream(&config);
+                let connection = Connection::on_demand(self.engine.clone(), config);
+                let writer = Writer::start(connection, settings, shared, Arc::clone(&self.waits))?;
+                Arc::clone(place.insert(writer))
+            }
+        })
+    }
+
+    /// Waits while the writers of several streams hold more than one alone may. Each of them sends what it holds.
+    async fn room(&self) -> Result<()> {
+        let most = (self.config.options.max_connections + 1) * MAX_REQUEST_BYTES;
+        loop {
+            let changed = self.waits.changed();
+            self.failure()?;
+            let writers = self.writers();
+            let held: usize = writers.iter().map(|writer| writer.bytes()).sum();
+            if writers.len() < 2 || held <= most {
+                return Ok(());
+            }
+            writers.iter().for_each(Writer::send);
+            changed.await;
+        }
+    }
+
+    /// The first failure, as soon as there is one.
+    async fn failed(&self) -> Error {
+        loop {
+            let changed = self.waits.changed();
+            if let Err(error) = self.failure() {
+                return error;
+            }
+            changed.await;
+        }
+    }
+
+    /// The first failure of a put, which ends the others.
+    fn failure(&self) -> Result<()> {
+        let writers = self.writers();
+        let Some(error) = writers.iter().find_map(|writer| writer.failure()) else {
+            return Ok(());
+        };
+        writers.iter().for_each(|writer| writer.fail(&error));
+        Err(error)
+    }
+
+    fn writers(&self) -> Vec<Arc<Writer>> {
+        lock(&self.writers).values().cloned().collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What they guard is whole between any two statements.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for TaskWriter {
+    fn drop(&mut self) {
+        for writer in self.writers() {
+            writer.close();
+        }
+    }
+}
+
+impl fmt::Debug for TaskWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskWriter")
+            .field("metrics", &self.metrics())
+            .finish_non_exhaustive()
+    }
+}
