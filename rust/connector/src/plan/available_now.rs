@@ -7,7 +7,7 @@ use super::Planner;
 use super::availability::Extent;
 use super::state::State;
 use crate::error::Result;
-use crate::read::ShardReport;
+use crate::read::{Backlog, ShardReport};
 use crate::stream::{Position, ShardId};
 
 /// What a query with `Trigger.AvailableNow` has left: every shard is read until its tip was seen once,
@@ -53,7 +53,7 @@ impl Planner {
                 return Ok(false);
             };
             // The shards in which the last batch left records are known to have some.
-            let known = &done | &state.left;
+            let known = &done | &state.with_backlog;
             let asked: BTreeSet<ShardId> = state
                 .positions
                 .keys()
@@ -111,8 +111,8 @@ impl Planner {
     /// there; a subscription pushes it a moment later, so its last record tells, or that it waited for one in vain.
     pub(super) fn is_done(&self, report: &ShardReport, available: &AvailableNow) -> bool {
         let arrived_since = |time: i64| report.last_arrival.is_some_and(|arrival| arrival >= time);
-        let at_tip =
-            report.tip && (self.fan_out.is_none() || report.records == 0 || arrived_since(available.since));
+        let at_tip = report.backlog == Backlog::Empty
+            && (self.fan_out.is_none() || report.records == 0 || arrived_since(available.since));
         at_tip || arrived_since(available.surely_later)
     }
 

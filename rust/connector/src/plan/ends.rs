@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::claims::protocol::{Reconcile, reconcile, stands_at};
 use crate::claims::{ClaimStore, not_shared};
 use crate::error::Result;
-use crate::read::ShardReport;
+use crate::read::{Backlog, ShardReport};
 use crate::stream::{Offset, Position, ShardId};
 
 /// The reports of the newest batch.
@@ -48,8 +48,7 @@ impl Reports {
                 }
                 self.lost_positions += u64::from(report.lost && !known.lost);
                 known.lost |= report.lost;
-                known.tip |= report.tip;
-                known.left |= report.left;
+                known.backlog = known.backlog.merge(report.backlog);
                 known.records = known.records.max(report.records);
                 known.bytes = known.bytes.max(report.bytes);
                 known.skipped_aggregates = known.skipped_aggregates.max(report.skipped_aggregates);
@@ -156,7 +155,7 @@ pub(super) struct Ends {
     /// Rows that were reported.
     pub delivered: u64,
     /// True if records are known to be left, or nobody said that none are.
-    pub left: bool,
+    pub has_backlog: bool,
 }
 
 /// Finds the ends of this offset's batch.
@@ -185,7 +184,10 @@ pub(super) async fn resolve(
         positions,
         claims: claims.len(),
         delivered: reports.values().map(|report| report.records).sum(),
-        left: unreported || reports.values().any(|report| report.left),
+        has_backlog: unreported
+            || reports
+                .values()
+                .any(|report| report.backlog == Backlog::Remaining),
     })
 }
 
@@ -196,7 +198,7 @@ mod tests {
 
     fn report(end: &str) -> ShardReport {
         let json = serde_json::json!({
-            "source": "q", "batch": 3, "shard": "s", "end": end, "tip": true, "left": false, "lost": false,
+            "source": "q", "batch": 3, "shard": "s", "end": end, "backlog": "empty", "lost": false,
             "records": 1, "bytes": 1, "requests": 1, "retries": 0, "throttles": 0, "millisBehindLatest": 0,
         });
         ShardReport::from_json(&json.to_string()).expect("a report")

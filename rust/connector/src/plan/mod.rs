@@ -149,7 +149,7 @@ impl Planner {
             positions: BTreeMap::new(),
             busy: 0,
             next_batch: NextBatch::Probe,
-            left: BTreeSet::new(),
+            with_backlog: BTreeSet::new(),
             purged: 0,
         };
         Ok(Self {

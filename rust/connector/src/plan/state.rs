@@ -7,6 +7,7 @@ use super::availability::Prober;
 use super::ends::{self, Ends};
 use super::shards::Shards;
 use crate::error::Result;
+use crate::read::Backlog;
 use crate::stream::{Offset, Position, ShardId};
 
 /// What the planner remembers from one call to the next. All of it can be found again after a restart.
@@ -24,7 +25,7 @@ pub(super) struct State {
     pub busy: u32,
     pub next_batch: NextBatch,
     /// Shards in which the last batch left records. Its readers fetch them, so nobody else asks.
-    pub left: BTreeSet<ShardId>,
+    pub with_backlog: BTreeSet<ShardId>,
     pub purged: u64,
 }
 
@@ -73,7 +74,7 @@ impl Planner {
             positions,
             claims,
             delivered,
-            left,
+            has_backlog,
         } = ends::resolve(start, &reports, &*self.store).await?;
         if restarted && claims == 0 && reports.is_empty() {
             tracing::warn!(
@@ -88,18 +89,23 @@ impl Planner {
             let done: Vec<ShardId> = done.map(|(shard, _)| shard.clone()).collect();
             left.done.extend(done);
         }
-        for (shard, report) in reports.iter().filter(|(_, report)| report.tip) {
+        for (shard, report) in reports
+            .iter()
+            .filter(|(_, report)| report.backlog == Backlog::Empty)
+        {
             state.prober.tip_seen_in_batch(shard, &report.end);
         }
         state.busy = if delivered > 0 { state.busy + 1 } else { 0 };
-        state.next_batch = match (delivered > 0, left) {
+        state.next_batch = match (delivered > 0, has_backlog) {
             (true, true) => NextBatch::Backlog,
             (true, false) if state.busy > 1 => NextBatch::Busy,
             _ => NextBatch::Probe,
         };
         state.prober.batch_ended(!reports.is_empty(), delivered > 0);
-        let left_in = reports.into_iter().filter(|(_, report)| report.left);
-        state.left = left_in.map(|(shard, _)| shard).collect();
+        let remaining = reports
+            .into_iter()
+            .filter(|(_, report)| report.backlog == Backlog::Remaining);
+        state.with_backlog = remaining.map(|(shard, _)| shard).collect();
         state.ends.clone_from(&positions);
         state.positions = positions;
         state.batch = Some(start.batch);

@@ -1,12 +1,10 @@
 //! The executors' side: a task's records of one batch, and where the batch ends.
 
-mod attempt;
-mod cursor;
-mod fanout;
-mod feed_registry;
+mod batch;
+mod feed;
 mod lag;
 mod memory_pool;
-pub(crate) mod polling;
+mod progress;
 mod queue;
 mod rows;
 mod stretch;
@@ -31,15 +29,14 @@ use crate::options::SourceOptions;
 use crate::service::{FanOutApi, KinesisApi, RequestCounters};
 use crate::stream::Position;
 
-pub(crate) use fanout::{Availability, Busy, InUseByQuery, SubscriptionRegistry};
-pub use feed_registry::FeedRegistry;
-pub use task::{PeerCallRate, ReadTask, ShardReport, TaskPlan};
+pub use feed::FeedRegistry;
+pub(crate) use feed::{Availability, Busy, InUseByQuery, SubscriptionRegistry, remove_read};
+pub use task::{Backlog, PeerCallRate, ReadTask, ShardReport, TaskPlan};
 
-use attempt::Attempt;
+use batch::Attempt;
 use lag::Lag;
 use memory_pool::MemoryLimits;
-use polling::Progress;
-pub(crate) use polling::remove_read;
+use progress::Progress;
 use queue::Queue;
 use rows::RowRules;
 
@@ -115,8 +112,7 @@ impl Shared {
             shard: self.task.shard.clone(),
             buffered_bytes: self.buffered_bytes(&progress),
             end,
-            tip: progress.tip,
-            left: progress.left,
+            backlog: progress.backlog,
             lost: progress.lost,
             records: progress.rows,
             bytes: progress.bytes,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::polling::is_young;
+use super::feed::is_young;
 use crate::claims::{Claim, ClaimKey};
 use crate::error::{Error, ErrorKind, Result};
 use crate::service::KinesisApi;
@@ -236,6 +236,30 @@ impl ReadTask {
     }
 }
 
+/// What is known to follow a batch's end in its shard, when a task ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Backlog {
+    /// Nothing: the shard's tip was there, or its end.
+    Empty,
+    /// Records.
+    Remaining,
+    /// Nothing is known, since the last answer was as large as was asked for, or was asked for before the task began.
+    Unknown,
+}
+
+impl Backlog {
+    /// What two attempts that ended at the same place know together. Records that one of them saw are there, though the
+    /// other one was at the tip before they arrived.
+    pub(crate) fn merge(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Remaining, _) | (_, Self::Remaining) => Self::Remaining,
+            (Self::Empty, _) | (_, Self::Empty) => Self::Empty,
+            (Self::Unknown, Self::Unknown) => Self::Unknown,
+        }
+    }
+}
+
 /// What a task that succeeded tells the planner. All attempts at a batch report the same end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -248,10 +272,8 @@ pub struct ShardReport {
     pub shard: ShardId,
     /// The claimed end.
     pub end: Position,
-    /// True if nothing more was there to be read when the task ended.
-    pub tip: bool,
-    /// True if more is known to be there. Neither is true where the last answer was as large as was asked for.
-    pub left: bool,
+    /// What is known to follow the end.
+    pub backlog: Backlog,
     /// True if records expired before they were read, with `kinesis.failOnDataLoss` false.
     pub lost: bool,
     /// Rows in the batch.
@@ -367,6 +389,20 @@ mod tests {
         assert!(seen(0) && seen(11));
         assert!(!seen(12) && !seen(25));
         assert!(!task("s-1").is_tip_seen());
+    }
+
+    #[test]
+    fn attempts_know_together_of_records_first_and_of_the_tip_then() {
+        use Backlog::{Empty, Remaining, Unknown};
+        for (left, right, together) in [
+            (Empty, Remaining, Remaining),
+            (Unknown, Remaining, Remaining),
+            (Empty, Unknown, Empty),
+            (Unknown, Unknown, Unknown),
+        ] {
+            assert_eq!(left.merge(right), together);
+            assert_eq!(right.merge(left), together);
+        }
     }
 
     #[test]

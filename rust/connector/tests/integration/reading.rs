@@ -16,7 +16,7 @@ use kinesis_aggregation::UserRecord;
 use kinesis_connector::ErrorKind;
 use kinesis_connector::claims::backends::memory::MemoryStore;
 use kinesis_connector::claims::{Claim, ClaimStore};
-use kinesis_connector::read::{FeedRegistry, ReadTask, ShardReader, ShardReport};
+use kinesis_connector::read::{Backlog, FeedRegistry, ReadTask, ShardReader, ShardReport};
 use kinesis_connector::service::{AwsKinesis, KinesisApi};
 use kinesis_connector::stream::Position;
 use kinesis_sandbox::{ErrorCode, Fault, Operation, Schedule};
@@ -115,8 +115,8 @@ async fn an_empty_batch_is_claimed_too() {
     assert_eq!(read_all(&first).await.expect("rows"), Vec::<Row>::new());
     let ended = report(&first).await;
     assert_eq!(
-        (ended.end, ended.tip, ended.millis_behind_latest),
-        (Position::TrimHorizon, true, Some(0))
+        (ended.end, ended.backlog, ended.millis_behind_latest),
+        (Position::TrimHorizon, Backlog::Empty, Some(0))
     );
     world.put("r", 0..10).await;
     assert_eq!(
@@ -241,14 +241,14 @@ async fn an_answer_as_large_as_was_asked_for_is_not_the_tip_whatever_it_says() {
         let reading = ShardReader::on(Arc::new(api), store, &config.options, task());
         let rows = read_all(&reading).await.expect("rows");
         let ended = report(&reading).await;
-        (rows, ended.tip, ended.left)
+        (rows, ended.backlog)
     };
-    let (rows, tip, left) = read(("kinesis.getRecords.numberOfRecordsPerFetch", "10"), memory()).await;
+    let (rows, backlog) = read(("kinesis.getRecords.numberOfRecordsPerFetch", "10"), memory()).await;
     assert_exact(&rows, "r", 0..25);
-    assert_eq!((tip, left), (true, false));
-    let (rows, tip, left) = read(("kinesis.maxFetchRecordsPerShard", "10"), memory()).await;
+    assert_eq!(backlog, Backlog::Empty);
+    let (rows, backlog) = read(("kinesis.maxFetchRecordsPerShard", "10"), memory()).await;
     assert_exact(&rows, "r", 0..10);
-    assert_eq!((tip, left), (false, false), "the driver has to ask");
+    assert_eq!(backlog, Backlog::Unknown, "the driver has to ask");
 }
 
 #[tokio::test]

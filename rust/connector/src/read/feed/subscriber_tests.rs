@@ -11,7 +11,7 @@ use futures_util::stream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::buffer::{Bell, Buffer, Found};
+use super::page_buffer::{Bell, Buffer, Found};
 use super::subscriber::Subscriber;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::RetryOptions;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::buffer::Found;
-use super::registry::{KeptSubscription, SubscriptionRegistry};
+use super::page_buffer::Found;
+use super::retention::Retention;
+use super::subscriptions::{KeptSubscription, SubscriptionRegistry};
 use crate::error::Result;
-use crate::read::polling::Retention;
 use crate::read::{ReadTask, Shared};
 use crate::service::{Page, RecordColumns, ShardIterator};
 use crate::stream::Position;
@@ -31,12 +31,12 @@ pub(in crate::read) enum Next {
     Silent,
 }
 
-/// Where a shard's part of a batch ends.
-#[derive(Clone, Copy)]
-pub(in crate::read) enum BatchEnd {
-    /// Where an earlier claim says.
-    Claimed,
-    /// Where this reader says, by that time if there is one.
+/// How long a batch waits for what comes next.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::read) enum Deadline {
+    /// Until it comes, for the batch is known to have it.
+    Never,
+    /// By that time, if there is one; the batch may end without it.
     Open(Option<Instant>),
 }
 
@@ -47,7 +47,6 @@ pub(in crate::read) struct FanOutCursor {
     retention: Retention,
     /// The driver has seen records that must come by then.
     news_until: Option<Instant>,
-    end: BatchEnd,
     /// The page handed out last, without its records.
     last: Option<Page>,
 }
@@ -66,23 +65,17 @@ impl FanOutCursor {
             shared,
             retention,
             news_until,
-            end: BatchEnd::Claimed,
             last: None,
         }
     }
 
-    /// Sets how far the batch goes.
-    pub(in crate::read) fn until(&mut self, end: BatchEnd) {
-        self.end = end;
-    }
-
     /// What comes next. Dropping the future loses nothing.
-    pub(in crate::read) async fn next_page(&mut self) -> Result<Next> {
+    pub(in crate::read) async fn next_page(&mut self, waits: Deadline) -> Result<Next> {
         loop {
             let now = Instant::now();
-            let mut deadline = match self.end {
-                BatchEnd::Claimed => None,
-                BatchEnd::Open(deadline) => deadline,
+            let mut deadline = match waits {
+                Deadline::Never => None,
+                Deadline::Open(deadline) => deadline,
             };
             match self.kept.buffer.take()? {
                 Found::Page(page) => {
@@ -97,7 +90,7 @@ impl FanOutCursor {
                 Found::Tip | Found::Blind(_) if self.news_until.is_some_and(|until| now >= until) => {
                     return Ok(Next::Silent);
                 }
-                Found::Blind(since) if self.goes_on_without_the_shard() => {
+                Found::Blind(since) if self.goes_on_without_the_shard(waits) => {
                     let renewed = since + AWAIT_RENEWAL;
                     deadline = Some(deadline.map_or(renewed, |deadline| deadline.min(renewed)));
                 }
@@ -119,10 +112,8 @@ impl FanOutCursor {
     /// True if the shard's part of the batch may end before its subscription is opened again: nobody has seen records
     /// there. Whatever comes, the next batch has it. A subscription of this batch's own is waited for: it may have been
     /// opened here for what another process received.
-    fn goes_on_without_the_shard(&self) -> bool {
-        matches!(self.end, BatchEnd::Open(_))
-            && self.news_until.is_none()
-            && self.shared.progress().prefetch_hit
+    fn goes_on_without_the_shard(&self, waits: Deadline) -> bool {
+        matches!(waits, Deadline::Open(_)) && self.news_until.is_none() && self.shared.progress().prefetch_hit
     }
 
     /// Moves to what follows a page; what the batch left of it waits for the next one.

@@ -1,13 +1,50 @@
-//! A place in a shard and the way to what follows: by GetRecords, or by a subscription.
+//! Feeds: what brings a shard's records to a batch, by GetRecords or by a subscription, and stays in the process
+//! between two batches. A feed knows nothing of where a batch ends.
+//!
+//! A subscription lives five minutes and may not be opened again within five seconds (AWS limits), so it belongs to no
+//! micro-batch: it goes on receiving into a bounded buffer between tasks, and the next batch's task takes it over.
 
+mod consumers;
+mod fetch;
+#[cfg(test)]
+mod idle_tests;
+mod page_buffer;
+mod poller;
+mod prefetched;
+mod registry;
+mod reports;
+mod retention;
+mod subscriber;
+#[cfg(test)]
+mod subscriber_tests;
+mod subscription;
+mod subscriptions;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::fanout::{BatchEnd, FanOutCursor, Next};
-use super::polling::{Fetcher, PollingCursor};
+use tokio::time::Instant;
+
+use super::Shared;
 use crate::error::{Error, ErrorKind, Result};
-use crate::service::{Page, RecordColumns, ShardIterator};
+use crate::options::SourceOptions;
+use crate::service::{FanOutApi, KinesisApi, Page, RecordColumns, ShardIterator};
 use crate::stream::Position;
 
+pub(crate) use consumers::{Busy, InUseByQuery};
+pub(crate) use poller::remove_read;
+pub(super) use prefetched::is_young;
+pub use registry::FeedRegistry;
+pub(super) use registry::ReadKind;
+pub(super) use retention::Retention;
+pub(super) use subscription::Deadline;
+pub(crate) use subscriptions::{Availability, SubscriptionRegistry};
+
+use poller::PollingCursor;
+use subscription::{FanOutCursor, Next};
+
+/// Most records in one GetRecords (AWS limit): what is asked for when a claim, not a limit, is the end.
+pub(super) const MAX_RECORDS: u32 = 10_000;
 /// Least wait for a subscription's next event where GetRecords would ask again.
 const EVENT_WAIT: Duration = Duration::from_millis(200);
 
@@ -20,56 +57,65 @@ pub(super) enum Answer {
     Throttled(Error),
 }
 
-pub(super) enum Cursor {
+/// What a feed is opened with.
+pub(super) struct FeedParts<'a> {
+    pub api: Arc<dyn KinesisApi>,
+    /// For a task with a consumer.
+    pub fan_out: Option<Arc<dyn FanOutApi>>,
+    pub feeds: &'a FeedRegistry,
+    pub options: &'a SourceOptions,
+    pub shared: Arc<Shared>,
+}
+
+/// A place in a shard and the way to what follows.
+pub(super) enum Feed {
     Polling(PollingCursor),
     /// With the way that is left if the service refuses the batch's start, or the subscription brings nothing.
     FanOut(Box<FanOutCursor>, Option<PollingCursor>),
 }
 
-impl Cursor {
-    /// A cursor at the batch's start. What a batch with a claim has to deliver is known, so a task that comes to it
-    /// later (a retry, a second action) asks for just that and leaves the subscription where it is: opening one
-    /// would take up to five seconds (AWS limit).
-    pub(super) fn open(fetcher: &Fetcher<'_>, claimed: bool) -> Result<Self> {
-        let task = &fetcher.shared.task;
-        let polling = || Self::Polling(PollingCursor::new(fetcher, claimed));
-        let (Some(consumer), Some(api)) = (&task.consumer, &fetcher.fan_out) else {
+impl Feed {
+    /// A feed at the batch's start. What a replay has to deliver is known, so it asks for just that and leaves the
+    /// subscription where it is: opening one would take up to five seconds (AWS limit).
+    pub(super) fn open(parts: &FeedParts<'_>, kind: ReadKind) -> Result<Self> {
+        let task = &parts.shared.task;
+        let polling = || Self::Polling(PollingCursor::new(parts, kind));
+        let (Some(consumer), Some(api)) = (&task.consumer, &parts.fan_out) else {
             return Ok(polling());
         };
-        let subscriptions = fetcher.feeds.subscriptions();
+        let subscriptions = parts.feeds.subscriptions();
         let kept = match subscriptions.take(task) {
             Some(kept) => {
-                fetcher.shared.progress().prefetch_hit = true;
+                parts.shared.progress().prefetch_hit = true;
                 kept
             }
-            None if claimed => return Ok(polling()),
-            None => subscriptions.open(task, consumer, fetcher.options, fetcher.feeds.pool(), api)?,
+            None if kind == ReadKind::Replay => return Ok(polling()),
+            None => subscriptions.open(task, consumer, parts.options, parts.feeds.pool(), api)?,
         };
-        fetcher.shared.progress().subscribed = true;
+        parts.shared.progress().subscribed = true;
         let cursor = FanOutCursor::new(
             kept,
             subscriptions.clone(),
-            fetcher.shared.clone(),
-            fetcher.retention(),
+            parts.shared.clone(),
+            Retention::new(parts.options, &parts.shared),
         );
         Ok(Self::FanOut(
             Box::new(cursor),
-            Some(PollingCursor::new(fetcher, claimed)),
+            Some(PollingCursor::new(parts, kind)),
         ))
     }
 
-    /// Sets how far the batch goes. A request is waited for even when its time is over, an event is not.
-    pub(super) fn until(&mut self, end: BatchEnd) {
-        if let Self::FanOut(cursor, _) = self {
-            cursor.until(end);
-        }
-    }
-
-    /// The next records. The cursor moves on only with [`Self::advance_to`].
-    /// `interval` is the least time between two requests where that matters.
-    pub(super) async fn next_page(&mut self, limit: u32, interval: Duration) -> Result<Answer> {
+    /// The next records. The feed moves on only with [`Self::advance_to`].
+    /// `interval` is the least time between two requests where that matters. A request is waited for even when the
+    /// deadline has passed, an event is not.
+    pub(super) async fn next_page(
+        &mut self,
+        limit: u32,
+        interval: Duration,
+        deadline: Deadline,
+    ) -> Result<Answer> {
         if let Self::FanOut(cursor, polling) = self {
-            let refusal = match cursor.next_page().await {
+            let refusal = match cursor.next_page(deadline).await {
                 Ok(Next::Page(page)) => return Ok(Answer::Page(page)),
                 Ok(Next::TimeIsOver) => return Ok(Answer::TimeIsOver),
                 Ok(Next::Silent) => None,
@@ -94,10 +140,10 @@ impl Cursor {
     }
 
     /// Goes on with GetRecords from this position; false if it does so already.
-    pub(super) fn poll_from(&mut self, position: Position, fetcher: &Fetcher<'_>) -> bool {
+    pub(super) fn poll_from(&mut self, position: Position, parts: &FeedParts<'_>) -> bool {
         let subscribed = matches!(self, Self::FanOut(..));
         if subscribed {
-            *self = Self::Polling(PollingCursor::going_on(fetcher, position));
+            *self = Self::Polling(PollingCursor::going_on(parts, position));
         }
         subscribed
     }
@@ -161,12 +207,24 @@ impl Cursor {
         }
     }
 
-    /// Leaves the way on to the reader of the next batch, if the cursor stands where that starts. `fetch` lets a polling
+    /// Leaves the way on to the reader of the next batch, if the feed stands where that starts. `fetch` lets a polling
     /// reader fetch ahead; a subscription always does.
-    pub(super) fn hand_off(self, end: &Position, fetch: bool, fetcher: &Fetcher<'_>) {
+    pub(super) fn hand_off(self, end: &Position, fetch: bool, parts: &FeedParts<'_>) {
         match self {
-            Self::Polling(cursor) => cursor.hand_off(end, fetch, fetcher),
+            Self::Polling(cursor) => cursor.hand_off(end, fetch, parts),
             Self::FanOut(cursor, _) => cursor.hand_off(end),
         }
+    }
+}
+
+/// Where the service doesn't tell how far behind an answer is, an empty one counts as the tip.
+pub(super) fn is_tip(millis_behind_latest: Option<i64>, empty: bool) -> bool {
+    millis_behind_latest.map_or(empty, |millis| millis == 0)
+}
+
+/// Waits out the rest of an interval.
+async fn rest_of(interval: Duration, since: Option<Instant>) {
+    if let Some(since) = since {
+        tokio::time::sleep_until(since + interval).await;
     }
 }

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::buffer::{Bell, Buffer};
 use super::consumers::{Busy, Consumers, InUseByQuery};
+use super::page_buffer::{Bell, Buffer};
 use super::reports::{Peers, REPEAT, ReportAck, ShardStatus, SubscriptionReport};
 use super::subscriber::{Subscriber, in_use};
 use crate::error::Result;

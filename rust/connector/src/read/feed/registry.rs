@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ReadTask;
-use super::fanout::SubscriptionRegistry;
-use super::memory_pool::MemoryPool;
-use super::polling::Prefetched;
-use super::turns::Turns;
+use super::prefetched::Prefetched;
+use super::subscriptions::SubscriptionRegistry;
+use crate::read::ReadTask;
+use crate::read::memory_pool::MemoryPool;
+use crate::read::turns::Turns;
 use crate::service::RequestCounters;
 use crate::stream::{Position, ShardId};
 
@@ -23,6 +23,17 @@ const RECORDS_AGE: Duration = Duration::from_secs(120);
 const SWEEP: Duration = Duration::from_secs(20);
 
 type Key = (String, ShardId);
+
+/// What a feed is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::read) enum ReadKind {
+    /// To read a batch as far as it goes. No batch of the shard follows it yet, so what is parked elsewhere in the shard
+    /// is of an earlier batch, or of another process's, and makes room.
+    Live,
+    /// To read a batch again to the end that it was claimed to have: a retry, a second action, a restart. It comes late,
+    /// and touches nothing that is parked, for that is the next batch's, unless it fits exactly.
+    Replay,
+}
 
 /// What was left by source and shard. Only a short cut: nothing depends on finding it. And the bytes that all readers may
 /// fetch ahead together, and the turns of attempts at the same part of a batch. Cloning shares it.
@@ -64,18 +75,18 @@ impl FeedRegistry {
     }
 
     /// The bytes that all readers may fetch ahead.
-    pub(super) fn pool(&self) -> &MemoryPool {
+    pub(in crate::read) fn pool(&self) -> &MemoryPool {
         &self.pool
     }
 
     /// Lets one attempt at a time decide where a part of a batch ends.
-    pub(super) fn turns(&self) -> &Turns {
+    pub(in crate::read) fn turns(&self) -> &Turns {
         &self.turns
     }
 
     /// Keeps what goes on at this position, where a task ended. What stands there already stays if it has records, or if
     /// this doesn't lead on.
-    pub(super) fn keep(&self, task: &ReadTask, position: Position, ahead: Prefetched) {
+    pub(in crate::read) fn keep(&self, task: &ReadTask, position: Position, ahead: Prefetched) {
         let mut left = self.left();
         let key = key(&task.source, &task.shard);
         let stays = |there: &Kept| {
@@ -100,20 +111,19 @@ impl FeedRegistry {
         }
     }
 
-    /// Hands out what goes on at the task's start. What stands elsewhere is dropped: its reader's batch was not the last
-    /// one. But a task whose batch is `claimed` comes late, and leaves that for the batch after it. `counters` get what
-    /// was asked of the service meanwhile.
-    pub(super) fn take(
+    /// Takes the entry that continues at the task's start, and drops one that stands elsewhere unless this is a replay.
+    /// `counters` get what was asked of the service meanwhile.
+    pub(in crate::read) fn take(
         &self,
         task: &ReadTask,
-        claimed: bool,
+        kind: ReadKind,
         counters: &RequestCounters,
     ) -> Option<Prefetched> {
         let mut left = self.left();
         let key = key(&task.source, &task.shard);
         let kept = left.kept.get(&key)?;
         let fits = kept.position == task.start && kept.is_fresh();
-        if claimed && !fits {
+        if kind == ReadKind::Replay && !fits {
             return None;
         }
         let kept = left.kept.remove(&key)?;
@@ -123,7 +133,7 @@ impl FeedRegistry {
     }
 
     /// The bytes that wait for the batch that starts at this position.
-    pub(super) fn bytes(&self, task: &ReadTask, position: &Position) -> usize {
+    pub(in crate::read) fn bytes(&self, task: &ReadTask, position: &Position) -> usize {
         let left = self.left();
         let kept = left.kept.get(&key(&task.source, &task.shard));
         kept.filter(|kept| kept.position == *position)

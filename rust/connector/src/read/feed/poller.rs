@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::prefetched::{Answer, Prefetched, is_young, leads_on};
 use super::retention::{Retention, expired_after};
-use super::{Fetcher, MAX_RECORDS, rest_of};
+use super::{FeedParts, MAX_RECORDS, ReadKind, rest_of};
 use crate::error::{Error, ErrorKind, Result};
-use crate::read::Shared;
 use crate::read::memory_pool::MemoryLimits;
+use crate::read::{Backlog, Shared};
 use crate::service::{Ends, KinesisApi, Page, Presence, RecordColumns, ShardIterator, presence, same_stream};
 use crate::stream::{Position, SequenceNumber};
 
@@ -57,20 +57,19 @@ struct ResumePoint {
 }
 
 impl PollingCursor {
-    /// A cursor at the batch's start, with what the last batch's reader left there, if it did. A batch that is
-    /// `claimed` already leaves alone what is for the batch after it.
-    pub(in crate::read) fn new(fetcher: &Fetcher<'_>, claimed: bool) -> Self {
-        let (shared, feeds) = (&fetcher.shared, fetcher.feeds);
+    /// A cursor at the batch's start, with what the last batch's reader left there, if it did.
+    pub(in crate::read) fn new(parts: &FeedParts<'_>, kind: ReadKind) -> Self {
+        let (shared, feeds) = (&parts.shared, parts.feeds);
         let task = &shared.task;
         let position = task.start.clone();
         let before = position_before(&position, task.is_tip_seen());
-        let left = feeds.take(task, claimed, &shared.counters);
+        let left = feeds.take(task, kind, &shared.counters);
         let ahead =
-            left.unwrap_or_else(|| Prefetched::nothing(MemoryLimits::new(fetcher.options, feeds.pool())));
+            left.unwrap_or_else(|| Prefetched::nothing(MemoryLimits::new(parts.options, feeds.pool())));
         Self {
-            api: fetcher.api.clone(),
+            api: parts.api.clone(),
             shared: shared.clone(),
-            retention: fetcher.retention(),
+            retention: Retention::new(parts.options, &parts.shared),
             position,
             iterator: None,
             resume_point: Some(ResumePoint {
@@ -88,8 +87,8 @@ impl PollingCursor {
     }
 
     /// A cursor that goes on from where another one has read to in this batch.
-    pub(in crate::read) fn going_on(fetcher: &Fetcher<'_>, position: Position) -> Self {
-        let start = Self::new(fetcher, true);
+    pub(in crate::read) fn going_on(parts: &FeedParts<'_>, position: Position) -> Self {
+        let start = Self::new(parts, ReadKind::Replay);
         match start.stands_at(&position) {
             true => start,
             false => Self {
@@ -377,7 +376,7 @@ impl PollingCursor {
     /// Leaves what follows to the reader of the next batch, if the cursor stands where that starts. An iterator of its own
     /// that may still give the record before the position is of no use to it. If `fetch`, more is fetched meanwhile, where more is
     /// known to be there.
-    pub(in crate::read) fn hand_off(mut self, end: &Position, fetch: bool, fetcher: &Fetcher<'_>) {
+    pub(in crate::read) fn hand_off(mut self, end: &Position, fetch: bool, parts: &FeedParts<'_>) {
         let shared = &self.shared;
         let task = &shared.task;
         self.ahead.count(&shared.counters);
@@ -392,12 +391,12 @@ impl PollingCursor {
         }
         let goes_on = {
             let progress = shared.progress();
-            progress.left && progress.rows > 0
+            progress.backlog == Backlog::Remaining && progress.rows > 0
         };
         if fetch && goes_on {
-            self.ahead.fetch(&self.api, &task.shard, end, fetcher.options);
+            self.ahead.fetch(&self.api, &task.shard, end, parts.options);
         }
-        fetcher.feeds.keep(task, end.clone(), self.ahead);
+        parts.feeds.keep(task, end.clone(), self.ahead);
     }
 }
 

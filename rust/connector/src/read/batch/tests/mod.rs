@@ -17,7 +17,7 @@ use crate::claims::backends::memory::MemoryStore;
 use crate::claims::{Claim, ClaimKey, ClaimStore, PutResult};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
-use crate::read::{FeedRegistry, ReadTask, ShardReader, ShardReport, TaskPlan};
+use crate::read::{Backlog, FeedRegistry, ReadTask, ShardReader, ShardReport, TaskPlan};
 use crate::service::{
     KinesisApi, Page, PutEntry, PutOutcome, RecordColumns, RequestCounters, ShardFilter, ShardIterator,
     StreamSummary,

@@ -7,17 +7,18 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use tokio::sync::watch;
 
-use super::cursor::Cursor;
-use super::polling::Fetcher;
-use super::turns::{Turn, Waiters};
-use super::{FeedRegistry, PeerCallRate, Shared, TaskPlan};
+use super::end_rule::EndRule;
+use super::reader::Fetcher;
 use crate::claims::{Claim, ClaimStore, PutResult};
 use crate::error::Result;
 use crate::options::SourceOptions;
+use crate::read::feed::{Feed, FeedParts, ReadKind};
+use crate::read::turns::{Turn, Waiters};
+use crate::read::{FeedRegistry, PeerCallRate, Shared, TaskPlan};
 use crate::service::{FanOutApi, KinesisApi, Patience};
 use crate::stream::Position;
 
-pub(super) struct Attempt<'a> {
+pub(in crate::read) struct Attempt<'a> {
     pub api: Arc<dyn KinesisApi>,
     /// For a task with a consumer.
     pub fan_out: Option<Arc<dyn FanOutApi>>,
@@ -33,12 +34,12 @@ pub(super) struct Attempt<'a> {
 /// A shard of the attempt, and the place it is read at.
 struct Reading<'a> {
     fetcher: Fetcher<'a>,
-    cursor: Cursor,
+    feed: Feed,
 }
 
 impl<'a> Attempt<'a> {
     /// Reads the task's part of the batch into the queue and claims its end.
-    pub(super) async fn run(self) -> Result<()> {
+    pub(in crate::read) async fn run(self) -> Result<()> {
         let Some(turn) = self.take_turn().await else {
             return Ok(());
         };
@@ -86,11 +87,13 @@ impl<'a> Attempt<'a> {
         waiters: &Waiters,
     ) -> Result<Reading<'a>> {
         let mut fetcher = Fetcher {
-            api: self.api.clone(),
-            fan_out: self.fan_out.clone(),
-            feeds: self.feeds,
-            options: self.options,
-            shared: shard.clone(),
+            parts: FeedParts {
+                api: self.api.clone(),
+                fan_out: self.fan_out.clone(),
+                feeds: self.feeds,
+                options: self.options,
+                shared: shard.clone(),
+            },
             stop: self.stop.clone(),
             waiters: waiters.clone(),
             patience: Patience::default(),
@@ -103,16 +106,17 @@ impl<'a> Attempt<'a> {
             );
         }
         let work = async {
-            let mut cursor = fetcher.cursor(earlier.is_some())?;
-            match earlier {
-                Some(claim) => fetcher.read_to(&end_of(claim, shard), &mut cursor).await?,
-                None => fetcher.read_until_stop(&mut cursor).await?,
-            }
-            Ok(cursor)
+            let (kind, rule) = match earlier {
+                Some(claim) => (ReadKind::Replay, EndRule::Claim(end_of(claim, shard))),
+                None => (ReadKind::Live, EndRule::open(self.options, &shard.task)),
+            };
+            let mut feed = Feed::open(&fetcher.parts, kind)?;
+            fetcher.read(&rule, &mut feed).await?;
+            Ok(feed)
         };
-        let cursor = work.await.map_err(|error| shard.named(error))?;
+        let feed = work.await.map_err(|error| shard.named(error))?;
         shard.queue.finish_lane(shard.lane);
-        Ok(Reading { fetcher, cursor })
+        Ok(Reading { fetcher, feed })
     }
 
     /// Puts the claim of what was fetched, and follows an earlier one if there is one. None if nothing was fetched at
@@ -150,9 +154,9 @@ impl Reading<'_> {
     async fn follow(&mut self, first: &Claim) -> Result<()> {
         // They have their turn: this attempt may wait for its consumer again.
         self.fetcher.waiters = Waiters::default();
-        let shard = self.fetcher.shared.clone();
+        let shard = self.fetcher.parts.shared.clone();
         self.fetcher
-            .follow(&end_of(first, &shard), &mut self.cursor)
+            .follow(&end_of(first, &shard), &mut self.feed)
             .await
             .map_err(|error| shard.named(error))
     }
@@ -160,11 +164,14 @@ impl Reading<'_> {
     /// The batch's end is sure: the way on is left to the reader of the next batch. Only the attempt that fixed the end
     /// fetches ahead, so that no two processes ask for the same records.
     fn leave(self, claim: Option<&Claim>, own: bool) {
-        let (shard, api) = (self.fetcher.shared.clone(), self.fetcher.api.clone());
+        let (shard, api) = (self.fetcher.parts.shared.clone(), self.fetcher.parts.api.clone());
         let end = claim.map(|claim| end_of(claim, &shard));
-        self.cursor
-            .hand_off(end.as_ref().unwrap_or(&shard.task.start), own, &self.fetcher);
-        let process = self.fetcher.feeds.subscriptions().process();
+        self.feed.hand_off(
+            end.as_ref().unwrap_or(&shard.task.start),
+            own,
+            &self.fetcher.parts,
+        );
+        let process = self.fetcher.parts.feeds.subscriptions().process();
         let asked = PeerCallRate::lately(&process, &*api, &shard.task.shard);
         let mut progress = shard.progress();
         (progress.claimed, progress.asked) = (end, asked);

@@ -44,19 +44,27 @@ pub(super) struct Buffer {
     limits: MemoryLimits,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     pages: VecDeque<Waiting>,
     bytes: usize,
-    /// How far the last event was behind the tip; none before a subscription's first event.
-    behind: Option<i64>,
-    /// Since when a subscription that had events before is being opened again.
-    blind_since: Option<Instant>,
-    /// Since when no subscription has told of anything, whether one did before or not.
-    unseen_since: Option<Instant>,
+    sight: Sight,
     /// Records before the first page have expired, as this tells.
     loss: Option<String>,
     failed: Option<Error>,
+}
+
+/// What the subscription knows of the shard's tip.
+#[derive(Clone, Copy, Debug)]
+enum Sight {
+    /// There was no event yet, since the buffer was made at this time. A batch waits for the first one: the
+    /// subscription may have been opened here for what another process received.
+    Opening(Instant),
+    /// An event came, which was so many milliseconds behind the tip, and the subscription goes on.
+    Following(Option<i64>),
+    /// A subscription that had events ended at this time, and the next one had none yet. A batch may end without the
+    /// shard soon.
+    Renewing(Instant),
 }
 
 #[derive(Debug)]
@@ -83,8 +91,11 @@ impl Buffer {
     pub(super) fn new(limits: MemoryLimits, news: Bell) -> Self {
         Self {
             state: Mutex::new(State {
-                unseen_since: Some(Instant::now()),
-                ..State::default()
+                pages: VecDeque::new(),
+                bytes: 0,
+                sight: Sight::Opening(Instant::now()),
+                loss: None,
+                failed: None,
             }),
             arrived: Notify::new(),
             drained: Notify::new(),
@@ -104,7 +115,7 @@ impl Buffer {
                 let own_room = state.bytes + bytes <= self.limits.own;
                 // Events without records only say how far the shard was read.
                 if page.records.is_empty() && !ends {
-                    state.see(page.millis_behind_latest);
+                    state.sight = Sight::Following(page.millis_behind_latest);
                     break;
                 }
                 let reserved = match state.pages.is_empty() {
@@ -113,7 +124,7 @@ impl Buffer {
                     false => None,
                 };
                 if let Some(reserved) = reserved {
-                    state.see(page.millis_behind_latest);
+                    state.sight = Sight::Following(page.millis_behind_latest);
                     state.add_last(page, bytes, reserved);
                     self.news.ring();
                     break;
@@ -141,12 +152,14 @@ impl Buffer {
             }
             return Ok(Found::Page(Box::new(page)));
         }
-        match (&state.failed, state.behind, state.blind_since) {
-            (Some(error), ..) => Err(error.clone()),
-            (None, Some(0), _) => Ok(Found::Tip),
-            (None, None, Some(since)) => Ok(Found::Blind(since)),
-            (None, ..) => Ok(Found::Nothing),
+        if let Some(error) = &state.failed {
+            return Err(error.clone());
         }
+        Ok(match state.sight {
+            Sight::Following(Some(0)) => Found::Tip,
+            Sight::Renewing(since) => Found::Blind(since),
+            Sight::Opening(_) | Sight::Following(_) => Found::Nothing,
+        })
     }
 
     /// Puts back what a batch left of the page taken last.
@@ -180,9 +193,8 @@ impl Buffer {
     /// The subscription ended: until the next one's first event nobody knows what comes meanwhile.
     pub(super) fn lose_sight(&self) {
         let mut state = self.state();
-        if state.behind.take().is_some() {
-            state.blind_since = Some(Instant::now());
-            state.unseen_since = state.blind_since;
+        if let Sight::Following(_) = state.sight {
+            state.sight = Sight::Renewing(Instant::now());
             // A reader that waits may not wait for long any more.
             self.arrived.notify_one();
         }
@@ -215,8 +227,10 @@ impl Buffer {
 
     /// True if it has been unknown for long whether the shard has something new.
     pub(super) fn is_blind(&self) -> bool {
-        let since = self.state().unseen_since;
-        since.is_some_and(|since| since.elapsed() >= BLIND)
+        match self.state().sight {
+            Sight::Opening(since) | Sight::Renewing(since) => since.elapsed() >= BLIND,
+            Sight::Following(_) => false,
+        }
     }
 
     /// The bytes that wait.
@@ -239,12 +253,6 @@ impl Buffer {
 }
 
 impl State {
-    fn see(&mut self, behind: Option<i64>) {
-        self.behind = behind;
-        self.blind_since = None;
-        self.unseen_since = None;
-    }
-
     fn add_last(&mut self, page: Page, bytes: usize, reserved: MemoryReservation) {
         self.bytes += bytes;
         self.pages.push_back(Waiting {
@@ -252,5 +260,68 @@ impl State {
             bytes,
             _reserved: reserved,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read::memory_pool::MemoryPool;
+    use crate::service::{RecordColumns, ShardIterator};
+
+    fn buffer() -> Buffer {
+        let limits = MemoryLimits {
+            own: usize::MAX,
+            all: usize::MAX,
+            pool: MemoryPool::default(),
+        };
+        Buffer::new(limits, Bell::default())
+    }
+
+    fn event(millis_behind_latest: i64) -> Page {
+        Page {
+            records: RecordColumns::with_capacity(0, 0),
+            next: Some(ShardIterator("1".into())),
+            millis_behind_latest: Some(millis_behind_latest),
+            child_shards: Vec::new(),
+            request_id: None,
+            service_millis: None,
+        }
+    }
+
+    fn found(buffer: &Buffer) -> Found {
+        buffer.take().expect("no failure")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_buffer_is_blind_until_the_first_event_and_its_readers_wait_for_that() {
+        let buffer = buffer();
+        assert!(!buffer.is_blind(), "it is being opened");
+        tokio::time::advance(BLIND).await;
+        assert!(buffer.is_blind());
+        buffer.lose_sight();
+        assert!(matches!(found(&buffer), Found::Nothing), "it never saw anything");
+        buffer.push(event(7)).await;
+        assert!(!buffer.is_blind());
+        assert!(matches!(found(&buffer), Found::Nothing));
+        buffer.push(event(0)).await;
+        assert!(matches!(found(&buffer), Found::Tip));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sight_is_lost_once_until_the_next_event() {
+        let buffer = buffer();
+        buffer.push(event(0)).await;
+        tokio::time::advance(BLIND).await;
+        assert!(!buffer.is_blind(), "a quiet subscription sees");
+        let ended = Instant::now();
+        buffer.lose_sight();
+        tokio::time::advance(BLIND).await;
+        buffer.lose_sight();
+        assert!(matches!(found(&buffer), Found::Blind(since) if since == ended));
+        assert!(buffer.is_blind());
+        buffer.push(event(0)).await;
+        assert!(!buffer.is_blind());
+        assert!(matches!(found(&buffer), Found::Tip));
     }
 }

@@ -8,7 +8,7 @@ async fn the_rest_of_a_page_is_handed_over_without_a_request() {
     query.options.max_fetch_bytes_per_shard = Some(400);
     let first = query.expect(100..104).await;
     assert_eq!(query.shard.asked(), ["after 100", "get 100"]);
-    assert_eq!((first.left, first.tip), (true, false));
+    assert_eq!(first.backlog, Backlog::Remaining);
     assert_eq!(
         (first.prefetch_hits, first.buffered_bytes),
         (0, 6 * RECORD as u64)
@@ -21,7 +21,10 @@ async fn the_rest_of_a_page_is_handed_over_without_a_request() {
     assert_eq!(second.buffered_bytes, 2 * RECORD as u64);
     let third = query.expect(108..110).await;
     assert_eq!(query.shard.asked(), ["get 110"]);
-    assert_eq!((third.tip, third.requests, third.buffered_bytes), (true, 1, 0));
+    assert_eq!(
+        (third.backlog, third.requests, third.buffered_bytes),
+        (Backlog::Empty, 1, 0)
+    );
     assert_eq!(query.used(), 0);
 }
 
@@ -31,13 +34,19 @@ async fn of_a_rest_above_the_bound_as_much_as_fits_is_kept() {
     query.options.max_fetch_bytes_per_shard = Some(400);
     query.options.prefetch_max_bytes_per_shard = 6 * RECORD as u64 - 1;
     let first = query.expect(100..104).await;
-    assert_eq!((first.left, first.buffered_bytes), (true, 5 * RECORD as u64));
+    assert_eq!(
+        (first.backlog, first.buffered_bytes),
+        (Backlog::Remaining, 5 * RECORD as u64)
+    );
     query.shard.asked();
     let second = query.expect(104..108).await;
-    assert_eq!((second.left, second.buffered_bytes), (true, RECORD as u64));
+    assert_eq!(
+        (second.backlog, second.buffered_bytes),
+        (Backlog::Remaining, RECORD as u64)
+    );
     assert_eq!(query.shard.asked(), [""; 0]);
     let third = query.expect(108..110).await;
-    assert_eq!((third.left, third.tip), (false, true));
+    assert_eq!(third.backlog, Backlog::Empty);
     assert_eq!(query.shard.asked(), ["after 109", "get 109"]);
     assert_eq!(query.used(), 0);
 }
@@ -51,7 +60,7 @@ async fn the_end_of_a_shard_that_follows_a_dropped_rest_is_not_missed_nor_early(
     query.expect(100..104).await;
     assert_eq!(query.expect(104..108).await.end.to_string(), "AFTER 107");
     let last = query.expect(108..110).await;
-    assert_eq!((last.end, last.tip), (Position::ShardEnd, true));
+    assert_eq!((last.end, last.backlog), (Position::ShardEnd, Backlog::Empty));
 }
 
 /// Reads a backlog in batches of four records, and answers how many records the shard gave out for that.
@@ -102,16 +111,12 @@ async fn pages_that_were_fetched_before_are_no_proof_of_the_tip() {
     query.shard.state().records += 5;
     query.options.max_fetch_records_per_shard = 20;
     let limited = query.expect(110..130).await;
-    assert_eq!(
-        (limited.tip, limited.left),
-        (false, false),
-        "the driver has to ask"
-    );
+    assert_eq!(limited.backlog, Backlog::Unknown, "the driver has to ask");
     query.shard.asked();
     query.shard.state().records += 20;
     query.options.max_fetch_records_per_shard = 1_000;
     let last = query.expect(130..155).await;
-    assert!(last.tip);
+    assert_eq!(last.backlog, Backlog::Empty);
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,7 +129,7 @@ async fn the_tip_is_asked_for_once_more_behind_the_pages() {
     query.options.max_fetch_records_per_shard = 1_000;
     let second = query.expect(110..135).await;
     assert_eq!(query.shard.asked(), ["get 130"]);
-    assert!(second.tip);
+    assert_eq!(second.backlog, Backlog::Empty);
 }
 
 #[tokio::test(start_paused = true)]

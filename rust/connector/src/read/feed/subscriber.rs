@@ -7,11 +7,11 @@ use backon::{BackoffBuilder, ConstantBuilder};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
-use super::buffer::Buffer;
+use super::page_buffer::Buffer;
+use super::prefetched::is_young;
+use super::retention::expired_after;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{RetryOptions, SourceOptions};
-use crate::read::polling::expired_after;
-use crate::read::polling::is_young;
 use crate::service::{
     ConsumerId, ConsumerStatus, FanOutApi, Page, RequestCounters, SubscribeAt, SubscriptionConnection,
     backoff,

@@ -24,7 +24,7 @@ async fn a_reader_waits_for_its_turn() {
 async fn a_batch_that_got_somewhere_ends_there() {
     let mut query = query(30, &[true, false]);
     let first = query.expect(100..110).await;
-    assert_eq!((first.left, first.tip, first.throttles), (true, false, 1));
+    assert_eq!((first.backlog, first.throttles), (Backlog::Remaining, 1));
     tokio::time::sleep(A_WHILE).await;
     assert_eq!(
         query.shard.asked(),
@@ -42,7 +42,7 @@ async fn a_time_limit_ends_nothing_before_a_record_was_read() {
     let started = Instant::now();
     let first = query.expect(100..110).await;
     assert!(started.elapsed() > limit);
-    assert_eq!((first.left, first.tip), (true, false));
+    assert_eq!(first.backlog, Backlog::Remaining);
 }
 
 #[tokio::test(start_paused = true)]

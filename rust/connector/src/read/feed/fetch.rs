@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::MAX_RECORDS;
-use super::cursor::remove_read;
+use super::poller::remove_read;
 use super::prefetched::{Answer, Waiting, is_young};
 use super::rest_of;
 use crate::error::{ErrorKind, Result};

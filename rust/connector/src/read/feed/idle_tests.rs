@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::registry::{Availability, SubscriptionRegistry};
-use super::tests::{Fake, Script, broken, event};
+use super::subscriber_tests::{Fake, Script, broken, event};
+use super::subscriptions::{Availability, SubscriptionRegistry};
 use crate::error::{Error, ErrorKind};
 use crate::options::SourceOptions;
 use crate::read::ReadTask;

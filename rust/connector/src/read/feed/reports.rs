@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::registry::Availability;
+use super::subscriptions::Availability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Position, ShardId};
 

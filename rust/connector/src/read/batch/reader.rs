@@ -1,0 +1,307 @@
+//! Reads a shard's part of a batch from its feed into the queue, as far as the [`EndRule`] says.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::end_rule::{EndRule, SoFar, Step, Verdict};
+use crate::claims::protocol::{Reconcile, reconcile};
+use crate::error::{Error, ErrorKind, Result};
+use crate::read::feed::{Answer, Feed, FeedParts, MAX_RECORDS, Retention, is_tip};
+use crate::read::lag::{Ending, Lag};
+use crate::read::rows::{Bounds, Taken, Taking};
+use crate::read::turns::Waiters;
+use crate::read::{Backlog, Shared};
+use crate::service::{Page, Patience};
+use crate::stream::Position;
+
+/// Answers from the tip without the claimed record before a reader gives up on finding it.
+const PATIENCE_FOR_CLAIM: u32 = 25;
+
+/// The fetching side of one shard.
+pub(super) struct Fetcher<'a> {
+    pub parts: FeedParts<'a>,
+    pub stop: watch::Receiver<bool>,
+    /// Other attempts of this process that wait for the batch's end.
+    pub waiters: Waiters,
+    /// With the limits that the shard's readers share.
+    pub patience: Patience,
+}
+
+impl Fetcher<'_> {
+    fn shared(&self) -> &Arc<Shared> {
+        &self.parts.shared
+    }
+
+    /// Reads to where the rule ends the shard's part of the batch, or until told to stop: what is left of a claimed
+    /// batch then needs nobody, since the claim stands already.
+    pub(super) async fn read(&mut self, rule: &EndRule, feed: &mut Feed) -> Result<()> {
+        if rule.is_empty() {
+            return Ok(());
+        }
+        let mut tips = 0;
+        while !rule.is_at(&self.position()) {
+            let bounds = rule.bounds(self.so_far());
+            let limit = self.limit(rule, &bounds, feed);
+            let asked = self.next_page(feed, limit, rule).await?;
+            let Some(answer) = asked else { return Ok(()) };
+            let Some(page) = answer else {
+                // The shard's part ends here for every attempt, rows or none.
+                self.shared().progress().fetched = true;
+                return Ok(());
+            };
+            let Some(step) = self.take_page(page, &bounds, feed).await? else {
+                return Ok(());
+            };
+            match rule.after(&step, self.so_far(), &self.position(), Instant::now()) {
+                Verdict::End => break,
+                Verdict::Missed => return self.claim_out_of_reach(rule),
+                Verdict::NotThereYet => {
+                    tips += 1;
+                    if tips > PATIENCE_FOR_CLAIM {
+                        // A subscription that is being opened again knows nothing of what came meanwhile.
+                        if !feed.poll_from(self.position(), &self.parts) {
+                            return self.claim_out_of_reach(rule);
+                        }
+                        tips = 0;
+                    }
+                }
+                Verdict::GoOn => {}
+            }
+            // An empty answer behind the tip is a stretch without records, to be walked through at the pace that
+            // five requests a second and shard allow (AWS limit).
+            if step.empty
+                && self
+                    .or_stop(feed.pause(self.parts.options.fetch_interval))
+                    .await?
+                    .is_none()
+            {
+                return Ok(());
+            }
+        }
+        self.stand_at_claim(rule);
+        Ok(())
+    }
+
+    /// How many records to ask for. A batch's last answer need not be a small one, where there is room for what is beyond
+    /// the batch.
+    fn limit(&self, rule: &EndRule, bounds: &Bounds, feed: &Feed) -> u32 {
+        if rule.claimed().is_some() {
+            return MAX_RECORDS;
+        }
+        let by_bytes = bounds.bytes.and_then(|bytes| feed.records_with(bytes));
+        let limit = bounds
+            .rows
+            .into_iter()
+            .chain(by_bytes)
+            .min()
+            .map_or(MAX_RECORDS, |rows| {
+                let rows = rows.saturating_add(feed.room_for_leftover() as u64);
+                u32::try_from(rows).unwrap_or(MAX_RECORDS)
+            });
+        limit.clamp(1, self.parts.options.records_per_fetch)
+    }
+
+    /// The next answer, or none where the shard's part of the batch ends before it; nothing at all if told to stop.
+    /// Throttling is no failure: it asks again until its turn comes.
+    async fn next_page(
+        &mut self,
+        feed: &mut Feed,
+        limit: u32,
+        rule: &EndRule,
+    ) -> Result<Option<Option<Page>>> {
+        loop {
+            let asked = feed.next_page(limit, self.parts.options.fetch_interval, rule.deadline());
+            let error = match self.or_stop(asked).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(Answer::Page(page))) => {
+                    self.patience.answered();
+                    return Ok(Some(Some(*page)));
+                }
+                Ok(Some(Answer::TimeIsOver)) => return Ok(Some(None)),
+                Ok(Some(Answer::Throttled(error))) => error,
+                Err(error) => {
+                    // A subscription inside the batch that can't be opened again: GetRecords tells what that means.
+                    if error.kind() == ErrorKind::RefusedPosition
+                        && feed.poll_from(self.position(), &self.parts)
+                    {
+                        continue;
+                    }
+                    return Err(error);
+                }
+            };
+            let again = Instant::now() + self.patience.wait_after(error)?;
+            if rule.ends_when_throttled(self.so_far()) {
+                return Ok(Some(None));
+            }
+            let wait = async {
+                tokio::time::sleep_until(again).await;
+                Ok(())
+            };
+            if self.or_stop(wait).await?.is_none() {
+                return Ok(None);
+            }
+            self.shared().counters.count_retry();
+        }
+    }
+
+    /// The records up to a claim's end are not all there any more: retention took them.
+    fn claim_out_of_reach(&self, rule: &EndRule) -> Result<()> {
+        let Some(end) = rule.claimed() else { return Ok(()) };
+        Retention::new(self.parts.options, self.shared()).lost(&format!(
+            "the batch was claimed to end at {end}, but the shard has no such record any more: it is older than the \
+             stream's retention, as others of the batch may be"
+        ))?;
+        self.stand_at_claim(rule);
+        Ok(())
+    }
+
+    fn stand_at_claim(&self, rule: &EndRule) {
+        if let Some(end) = rule.claimed() {
+            self.shared().progress().position = end.clone();
+        }
+    }
+
+    /// Follows the claim of another attempt, after this one has read as far as it would.
+    pub(super) async fn follow(&mut self, first: &Position, feed: &mut Feed) -> Result<()> {
+        match reconcile(&self.position(), first) {
+            Reconcile::Accept => Ok(()),
+            Reconcile::ReadOn => self.read(&EndRule::Claim(first.clone()), feed).await,
+            Reconcile::CutBack => self.fall_back_to(first),
+        }
+    }
+
+    /// Gives up what was fetched after a nearer claim, if none of it was delivered yet.
+    fn fall_back_to(&self, first: &Position) -> Result<()> {
+        let Some(dropped) = self.shared().queue.truncate(self.shared().lane, first) else {
+            return Err(Error::new(
+                ErrorKind::ClaimConflict,
+                format!(
+                    "another attempt at this batch ended at {first}, and this one has delivered records after it. \
+                     The next attempt reads exactly to that end"
+                ),
+            )
+            .retryable(true));
+        };
+        let mut progress = self.shared().progress();
+        progress.rows -= dropped.rows;
+        progress.bytes -= dropped.bytes;
+        progress.position = first.clone();
+        // The attempt that was first knows.
+        progress.lag = None;
+        progress.last_arrival = None;
+        progress.backlog = Backlog::Remaining;
+        Ok(())
+    }
+
+    /// Moves an answer's records into the queue, part by part; none if told to stop meanwhile.
+    async fn take_page(&mut self, page: Page, bounds: &Bounds, feed: &mut Feed) -> Result<Option<Step>> {
+        let empty = page.records.is_empty();
+        self.shared().progress().stretch.saw(&page);
+        let (newest, received) = (page.records.last_arrival_millis(), page.records.received());
+        let shared = Arc::clone(self.shared());
+        let mut hurried = false;
+        let mut taking = Taking::new(page.records, bounds, &shared.rules, feed.retains_leftover());
+        loop {
+            let Taken {
+                batches,
+                rows,
+                bytes,
+                last,
+                last_arrival,
+                more,
+                cut,
+                skipped,
+                rest,
+            } = taking.part()?;
+            // A shard that was closed since the batch was claimed may end where the claim does: the batch stays as it was.
+            let at_claim = last.is_some() && last == bounds.through;
+            let shard_end = page.next.is_none() && cut.is_none() && !at_claim && !more;
+            let backlog = if shard_end {
+                Backlog::Empty
+            } else if more || cut.is_some() || !is_tip(page.millis_behind_latest, empty) {
+                Backlog::Remaining
+            } else if feed.tip_unconfirmed() || page.next.is_none() {
+                Backlog::Unknown
+            } else {
+                Backlog::Empty
+            };
+            {
+                let mut progress = self.shared().progress();
+                progress.fetched = true;
+                progress.rows += rows;
+                progress.bytes += bytes;
+                progress.skipped.add(skipped);
+                progress.backlog = backlog;
+                progress.last_arrival = last_arrival.or(progress.last_arrival);
+                progress.fetched_behind = page.millis_behind_latest.or(progress.fetched_behind);
+                progress.lag = Lag::of(Ending {
+                    millis_behind_latest: page.millis_behind_latest,
+                    received,
+                    last_arrival: newest,
+                    delivered: progress.last_arrival,
+                    left: more || cut.is_some(),
+                })
+                .or(progress.lag);
+                match last {
+                    _ if shard_end => progress.position = Position::ShardEnd,
+                    Some(number) => progress.position = Position::After(number),
+                    None => progress.get_through_stretch(),
+                }
+                if !more {
+                    let next = page.next.clone().filter(|_| cut.is_none());
+                    feed.advance_to(progress.position.clone(), next, rest);
+                }
+            }
+            let mut step = Step {
+                hurried,
+                cut,
+                shard_end,
+                tip: backlog == Backlog::Empty,
+                empty,
+            };
+            for batch in batches {
+                let (queue, lane) = (&self.shared().queue, self.shared().lane);
+                let push = async { Ok(queue.push(lane, batch, &self.waiters).await) };
+                let Some(had_room) = self.or_stop(push).await? else {
+                    if more {
+                        feed.advance_to(self.position(), None, taking.rest()?);
+                    }
+                    return Ok(None);
+                };
+                step.hurried |= !had_room;
+            }
+            hurried = step.hurried;
+            if !more {
+                return Ok(Some(step));
+            }
+            // Taking records apart is work for the processor alone, and others wait for it too.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn so_far(&self) -> SoFar {
+        let progress = self.shared().progress();
+        SoFar {
+            rows: progress.rows,
+            bytes: progress.bytes,
+            advanced: !progress.position.is_same_place(&self.shared().task.start),
+        }
+    }
+
+    fn position(&self) -> Position {
+        self.shared().progress().position.clone()
+    }
+
+    /// Runs `work` unless the reader is told to stop first; none then.
+    async fn or_stop<T>(&self, work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            // The sender goes only with the reader, which aborts this task.
+            Ok(_) = stop.wait_for(|stop| *stop) => Ok(None),
+            done = work => done.map(Some),
+        }
+    }
+}
