@@ -300,7 +300,10 @@ fn errors_of_the_service_are_the_same_in_cbor() {
 #[test]
 fn numbers_that_nothing_here_has_are_passed_over_and_breaks_are_not() {
     let with = |other: &[u8]| [&b"\xa2\x67Records\x80\x65Other"[..], other].concat();
-    for number in [b"\x1b\xff\xff\xff\xff\xff\xff\xff\xff", b"\x3b\xff\xff\xff\xff\xff\xff\xff\xff"] {
+    for number in [
+        b"\x1b\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"\x3b\xff\xff\xff\xff\xff\xff\xff\xff",
+    ] {
         assert!(crate::service::wire::cbor::take_apart(&with(number)).is_ok());
     }
     let of_record = |other: &[u8]| [&b"\xa1\x67Records\x81\xa1\x65Other"[..], other].concat();
