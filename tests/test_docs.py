@@ -39,10 +39,11 @@ def check_quick_start(names, streams):
 
 
 def check_monitoring(names, streams):
-    assert names["gauges"].newest["listened"]["records"] == EVENTS
+    [(source, metrics)] = [(key[1], found) for key, found in names["gauges"].newest.items() if key[0] == "listened"]
+    assert metrics["records"] == EVENTS
     server = names["server"]
     with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics", timeout=10) as answer:
-        assert f'kinesis_records{{query="listened"}} {EVENTS}.0\n' in answer.read().decode()
+        assert f'kinesis_records{{query="listened",source="{source}"}} {EVENTS}.0\n' in answer.read().decode()
     server.shutdown()
     server.server_close()
 

@@ -341,7 +341,7 @@ rows! {
     STARTING_POSITION = ("kinesis.startingPosition", Group::Source, Users::Reads,
         Kind::Text("LATEST, TRIM_HORIZON, EARLIEST, or AT_TIMESTAMP with a time and its offset \
                     as in AT_TIMESTAMP 2026-08-30T19:00:05Z or AT_TIMESTAMP 2026-08-30T21:00:05+02:00"),
-        "where a new query starts; a query that goes on does so where it was. A batch read starts at TRIM_HORIZON unless \
+        "where a new query starts; a restarted query resumes from its checkpoint. A batch read starts at TRIM_HORIZON unless \
          this says otherwise, and never at LATEST. No time in the future")
         .default("LATEST");
     STARTING_POSITIONS = ("kinesis.startingPositions", Group::Source, Users::Reads,
@@ -373,7 +373,7 @@ rows! {
     MAX_FETCH_BYTES_PER_SHARD = ("kinesis.maxFetchBytesPerShard", Group::Source, Users::Streaming,
         Kind::Bytes { min: 1, max: NO_LIMIT }, "new: the same in bytes of data");
     MAX_FETCH_TIME_PER_SHARD = ("kinesis.maxFetchTimePerShardSec", Group::Source, Users::Streaming,
-        Kind::Whole { min: 1, max: INT_MAX }, "most seconds a shard is read in a micro-batch; its part ends in no case before a record or the tip was reached");
+        Kind::Whole { min: 1, max: INT_MAX }, "most seconds a shard is read in a micro-batch; at least one record is read, or the shard's newest is reached");
     RECORDS_PER_FETCH = ("kinesis.getRecords.numberOfRecordsPerFetch", Group::Source, Users::Reads,
         Kind::Whole { min: 1, max: 10_000 }, "the limit of a GetRecords request")
         .default("10000");
@@ -437,12 +437,12 @@ rows! {
         "new: the canned ACL of claims kept in S3, where a bucket's policy demands one, as that of another account's bucket may")
         .default_note("none");
     CHECK_NEW_RECORD_THREADS = ("kinesis.checkNewRecordThreads", Group::Source, Users::Streaming,
-        Kind::Whole { min: 1, max: 1_000 }, "most shards that the driver asks for news at once")
+        Kind::Whole { min: 1, max: 1_000 }, "most shards that the driver checks for new records in parallel")
         .default("8");
     SHARDS_PER_TASK = ("kinesis.shardsPerTask", Group::Source, Users::Reads,
         Kind::Whole { min: 1, max: 1_000 },
-        "new: how many shards a Spark task reads, all at once and with one claim: for streams with many quiet shards \
-         (reading.md)")
+        "new: how many shards a Spark task reads, all at once and with one claim: for streams with more shards than \
+         cores (reading.md)")
         .default("1");
     PREFETCH_BYTES_PER_SHARD = ("kinesis.prefetch.maxBytesPerShard", Group::Source, Users::Reads,
         Kind::Bytes { min: 1, max: 2 * GIB }, "new: most bytes a shard's reader fetches ahead, and between batches for the next one (reading.md)")
@@ -473,7 +473,7 @@ rows! {
         "new: key: the records of one key arrive in the order of a task's rows, through retries too (writing.md)")
         .default("none");
     MAX_BUFFERED_TIME = ("kinesis.sink.recordMaxBufferedTimeMs", Group::Sink, Users::Sink,
-        Kind::Whole { min: 0, max: HOUR_MS }, "longest a record waits for company, in milliseconds")
+        Kind::Whole { min: 0, max: HOUR_MS }, "longest a record waits to be batched with others, in milliseconds")
         .default("1000");
     MAX_CONNECTIONS = ("kinesis.sink.maxConnections", Group::Sink, Users::Sink,
         Kind::Whole { min: 1, max: 256 }, "most PutRecords requests in flight in a task")
