@@ -169,7 +169,7 @@ fn own(target: &str) -> Option<(&'static str, &str)> {
     })
 }
 
-/// The logger's name for a module: `io.sparkkinesis.native.read.polling`.
+/// The logger's name for a module: `io.sparkkinesis.native.read.feed`.
 fn logger(target: &str) -> String {
     match own(target) {
         Some((part, modules)) => format!("{LOGGER}{part}{}", modules.replace("::", ".")),
@@ -232,8 +232,8 @@ mod tests {
     #[test]
     fn loggers_are_named_after_modules() {
         assert_eq!(
-            logger("kinesis_connector::read::polling"),
-            "io.sparkkinesis.native.read.polling"
+            logger("kinesis_connector::read::feed"),
+            "io.sparkkinesis.native.read.feed"
         );
         assert_eq!(logger("kinesis_connector"), "io.sparkkinesis.native");
         assert_eq!(logger("sparkkinesis::log"), "io.sparkkinesis.native.jni.log");
