@@ -16,8 +16,8 @@ class PluginBoundarySuite extends BoundarySuite with Eventually {
 
   override implicit val patienceConfig: PatienceConfig = PatienceConfig(Span(60, Seconds))
 
-  private def tellers: Set[Thread] =
-    Thread.getAllStackTraces.keySet().asScala.filter(_.getName == "kinesis-news").toSet
+  private def reporters: Set[Thread] =
+    Thread.getAllStackTraces.keySet().asScala.filter(_.getName == "kinesis-subscription-reports").toSet
 
   test("an executor that could not unpack the library at first tries again") {
     val place = Files.createTempDirectory("unpacked").resolve("folder")
@@ -35,15 +35,15 @@ class PluginBoundarySuite extends BoundarySuite with Eventually {
         Array[Class[_]](classOf[PluginContext]),
         (_, method, _) => if (method.getName == "executorID") "7" else null)
       .asInstanceOf[PluginContext]
-    val others = tellers
+    val others = reporters
     try {
       plugin.init(context, Collections.emptyMap[String, String]())
-      val teller = eventually((tellers -- others).head)
+      val reporter = eventually((reporters -- others).head)
       // Its first try has failed: it waits for the next one.
-      eventually(assert(Set(Thread.State.TIMED_WAITING, Thread.State.TERMINATED)(teller.getState)))
+      eventually(assert(Set(Thread.State.TIMED_WAITING, Thread.State.TERMINATED)(reporter.getState)))
       Files.delete(place)
       eventually(assert(Files.isDirectory(place), "the library was not unpacked again"))
-      assert(teller.isAlive)
+      assert(reporter.isAlive)
     } finally {
       plugin.shutdown()
       if (before == null) System.clearProperty(NativeLibrary.TEMP_DIR)
