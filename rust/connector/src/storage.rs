@@ -1,4 +1,5 @@
-//! The checkpoint location, as the engine reaches it: claims on a file system, and the files that a query keeps beside them.
+//! The checkpoint location, as the engine reaches it: claims on a file system, and the files that a query keeps beside
+//! them.
 
 use async_trait::async_trait;
 

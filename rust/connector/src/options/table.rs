@@ -373,7 +373,8 @@ rows! {
     MAX_FETCH_BYTES_PER_SHARD = ("kinesis.maxFetchBytesPerShard", Group::Source, Users::Streaming,
         Kind::Bytes { min: 1, max: NO_LIMIT }, "new: the same in bytes of data");
     MAX_FETCH_TIME_PER_SHARD = ("kinesis.maxFetchTimePerShardSec", Group::Source, Users::Streaming,
-        Kind::Whole { min: 1, max: INT_MAX }, "most seconds a shard is read in a micro-batch; at least one record is read, or the shard's newest is reached");
+        Kind::Whole { min: 1, max: INT_MAX }, "most seconds a shard is read in a micro-batch; at least one \
+         record is read, or the shard's newest is reached");
     RECORDS_PER_FETCH = ("kinesis.getRecords.numberOfRecordsPerFetch", Group::Source, Users::Reads,
         Kind::Whole { min: 1, max: 10_000 }, "the limit of a GetRecords request")
         .default("10000");

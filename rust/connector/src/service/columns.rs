@@ -25,11 +25,6 @@ impl ByteColumn {
         }
     }
 
-    fn push(&mut self, value: &[u8]) -> Result<()> {
-        self.values.extend_from_slice(value);
-        self.end_value()
-    }
-
     fn remove_first(&mut self, rows: usize) {
         let cut = self.offsets[rows];
         self.values.drain(..cut as usize);
@@ -144,14 +139,12 @@ impl RecordColumns {
         sequence_number: &str,
         arrival_millis: i64,
     ) -> Result<()> {
-        let row = self.len();
-        let key = partition_key.unwrap_or_default();
-        self.push(data, key, sequence_number, arrival_millis)?;
-        if partition_key.is_none() {
-            self.keyless.resize(row, false);
-            self.keyless.push(true);
-        }
-        Ok(())
+        let row = self.open_row();
+        row.data.extend_from_slice(data);
+        row.partition_key
+            .extend_from_slice(partition_key.unwrap_or_default().as_bytes());
+        row.sequence_number.extend_from_slice(sequence_number.as_bytes());
+        self.end_row(partition_key.is_some(), arrival_millis, None)
     }
 
     /// Appends a record.
@@ -162,11 +155,7 @@ impl RecordColumns {
         sequence_number: &str,
         arrival_millis: i64,
     ) -> Result<()> {
-        self.data.push(data)?;
-        self.partition_keys.push(partition_key.as_bytes())?;
-        self.sequence_numbers.push(sequence_number.as_bytes())?;
-        self.arrival_millis.push(arrival_millis);
-        Ok(())
+        self.push_with(data, Some(partition_key), sequence_number, arrival_millis)
     }
 
     /// Where the values go of a record that is appended member by member; [`Self::end_row`] ends it.

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use crate::stream::ShardId;
 
-/// So much more is sent than was accepted lately: what the shard could take beside that shows in it, and what it refuses
-/// stays bounded.
+/// So much more is sent than was accepted lately: what the shard could take beside that shows in it, and what it
+/// refuses stays bounded.
 const HEADROOM: f64 = 1.25;
 
 /// Entries a second that are sent however few are accepted. With less, a process among many would get no share.
@@ -21,8 +21,8 @@ const LATELY: Duration = Duration::from_secs(4);
 /// Answers within this time are remembered as one.
 const GRAIN: Duration = Duration::from_millis(100);
 
-/// Of a second's worth: what goes at once, and what may be saved up. A shard of large records takes one or two a second:
-/// what waited for more would miss its share of some of them.
+/// Of a second's worth: what goes at once, and what may be saved up. A shard of large records takes one or two a
+/// second: what waited for more would miss its share of some of them.
 const PORTION: f64 = 0.25;
 const SAVED: f64 = 0.5;
 const FEWEST: f64 = 1.0;
@@ -97,21 +97,17 @@ impl Gates {
     /// Takes in what became of an answer's entries.
     pub(super) fn learn(&self, tally: &Tally) {
         let now = Instant::now();
-        let nameless = ShardId::from("");
-        if !tally.shards.contains_key(&nameless) {
-            // What an entry that is accepted says of refusals that name no shard.
-            let known = self.lock().get(&nameless).cloned();
-            if let Some(gate) = known {
-                gate.lock().learn(tally.accepted, 0, now);
+        for (shard, counts) in &tally.shards {
+            if is_named(shard) {
+                self.of(shard).lock().learn(counts.accepted, counts.refused, now);
             }
         }
-        for (shard, counts) in &tally.shards {
-            // Entries of a shard that isn't named are accepted by any.
-            let accepted = match is_named(shard) {
-                true => counts.accepted,
-                false => tally.accepted,
-            };
-            self.of(shard).lock().learn(accepted, counts.refused, now);
+        // Entries whose shard isn't named are accepted by any.
+        let nameless = ShardId::from("");
+        let refused = tally.shards.get(&nameless).map_or(0, |counts| counts.refused);
+        let known = self.lock().contains_key(&nameless);
+        if known || refused > 0 {
+            self.of(&nameless).lock().learn(tally.accepted, refused, now);
         }
     }
 

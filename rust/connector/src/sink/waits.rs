@@ -10,7 +10,8 @@ use crate::service::jittered;
 /// another.
 const FEWEST: usize = 10;
 
-/// The pace of one request's rounds, for entries that don't wait at the gate of a shard. It falls while the stream takes little, and rises only with what it takes: the
+/// The pace of one request's rounds, for entries that don't wait at the gate of a shard. It falls while the stream
+/// takes little, and rises only with what it takes: the
 /// rounds of many tasks at one shard's limit settle where the shard takes about half of what they bring.
 #[derive(Debug)]
 pub(super) struct Waits {

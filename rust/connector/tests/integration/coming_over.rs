@@ -9,7 +9,6 @@ use crate::support::altered::{Altered, service};
 use crate::support::{BOTH_CONSUMERS, FAN_OUT, LocalFiles, NAMED, Query, Row, STREAM, World};
 use async_trait::async_trait;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::ShardIteratorType;
 use kinesis_connector::claims::backends::memory::MemoryStore;
 use kinesis_connector::claims::{Claim, ClaimKey, ClaimStore, PutResult};
 use kinesis_connector::plan::Planner;
@@ -35,30 +34,9 @@ async fn put(world: &World, numbers: std::ops::Range<usize>) {
 
 /// The sequence numbers of a shard's records, with their payloads.
 async fn records(world: &World, shard: &str) -> Vec<(String, usize)> {
-    let iterator = world
-        .client
-        .get_shard_iterator()
-        .stream_name(STREAM)
-        .shard_id(shard);
-    let iterator = iterator
-        .shard_iterator_type(ShardIteratorType::TrimHorizon)
-        .send()
-        .await;
-    let iterator = iterator
-        .expect("an iterator")
-        .shard_iterator
-        .expect("an iterator");
-    let page = world
-        .client
-        .get_records()
-        .shard_iterator(iterator)
-        .send()
-        .await
-        .expect("records");
-    let number = |data: &Blob| String::from_utf8_lossy(data.as_ref()).parse().expect("our data");
-    page.records()
-        .iter()
-        .map(|record| (record.sequence_number().to_owned(), number(record.data())))
+    let records = world.records(shard).await.into_iter();
+    records
+        .map(|(data, sequence_number)| (sequence_number, data.parse().expect("our data")))
         .collect()
 }
 

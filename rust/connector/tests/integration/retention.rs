@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::support::{BOTH_CONSUMERS, LocalFiles, Query, Row, STREAM, World, assert_exact, read_all};
-use aws_sdk_kinesis::types::{Record, ShardIteratorType};
 use kinesis_connector::{Engine, Error, ErrorKind};
 use kinesis_sandbox::Trim;
 
@@ -36,37 +35,13 @@ fn trim(world: &World, records: Trim) {
 /// Retention takes the records up to the number of this one.
 async fn trim_through(world: &World, number: usize) {
     let wanted = format!("r{number}");
-    let (_, sequence_number) = records(world, SHARD_0)
+    let (_, sequence_number) = world
+        .records(SHARD_0)
         .await
         .into_iter()
         .find(|(data, _)| *data == wanted)
         .expect("the record");
     trim(world, Trim::UpTo(sequence_number));
-}
-
-/// What a shard has, as (data, sequence number).
-async fn records(world: &World, shard: &str) -> Vec<(String, String)> {
-    let iterator = world
-        .client
-        .get_shard_iterator()
-        .stream_name(STREAM)
-        .shard_id(shard);
-    let iterator = iterator
-        .shard_iterator_type(ShardIteratorType::TrimHorizon)
-        .send()
-        .await;
-    let iterator = iterator.expect("an iterator").shard_iterator;
-    let page = world
-        .client
-        .get_records()
-        .set_shard_iterator(iterator)
-        .send()
-        .await;
-    let text = |record: &Record| {
-        let data = String::from_utf8(record.data().as_ref().to_vec());
-        (data.expect("text"), record.sequence_number().to_owned())
-    };
-    page.expect("records").records().iter().map(text).collect()
 }
 
 fn lost_positions(query: &Query) -> String {
@@ -256,7 +231,7 @@ async fn a_batch_that_runs_again_counts_a_loss_once_and_keeps_its_end() {
 async fn misplaced(world: &World, query: &Query) -> String {
     world.split(SHARD_0).await;
     world.put("child", 0..16).await;
-    let (_, foreign) = records(world, SHARD_1).await.remove(0);
+    let (_, foreign) = world.records(SHARD_1).await.remove(0);
     let mut offset: serde_json::Value = serde_json::from_str(&next(query).await).expect("json");
     offset["shards"][SHARD_0] = format!("AFTER {foreign}").into();
     offset.to_string()

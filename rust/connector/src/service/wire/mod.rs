@@ -24,8 +24,8 @@ use super::columns::RecordColumns;
 use crate::options::WireProtocol;
 
 /// The protocol of a call, and the records of its answer, for whoever made the call: an interceptor of GetRecords,
-/// and for all events of a subscription given to [`ColumnsProtocol::of_events`]. A call without it gets the records in
-/// the SDK's output.
+/// and for all events of a subscription given to [`ColumnsProtocol::of_events`]. A call without it is
+/// answered in JSON, and gets the records in the SDK's output.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DecodedRecords {
     /// What GetRecords asks in, and wants to be answered in. Answers are read by their own content type.

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Record, ShardIteratorType};
 use kinesis_connector::options::{self, SourceOptions};
 use kinesis_connector::plan::Planner;
 use kinesis_connector::read::ShardReader;
@@ -183,6 +183,30 @@ impl World {
     /// A subscription may be opened again after a tenth of the service's five seconds.
     pub fn hasten_subscriptions(&self) {
         self.knobs(serde_json::json!({"subscriptions": {"idle_event_ms": 50, "exclusive_ms": 500}}));
+    }
+
+    /// What a shard has, as (data, sequence number), as far as one answer goes.
+    pub async fn records(&self, shard: &str) -> Vec<(String, String)> {
+        let iterator = self
+            .client
+            .get_shard_iterator()
+            .stream_name(STREAM)
+            .shard_id(shard)
+            .shard_iterator_type(ShardIteratorType::TrimHorizon)
+            .send()
+            .await;
+        let iterator = iterator.expect("an iterator").shard_iterator;
+        let page = self
+            .client
+            .get_records()
+            .set_shard_iterator(iterator)
+            .send()
+            .await;
+        let text = |record: &Record| {
+            let data = String::from_utf8(record.data().as_ref().to_vec());
+            (data.expect("text"), record.sequence_number().to_owned())
+        };
+        page.expect("records").records().iter().map(text).collect()
     }
 
     /// Puts `<prefix><number>` for each number; the key is the number modulo 16.
