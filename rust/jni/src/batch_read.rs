@@ -9,8 +9,9 @@ use kinesis_connector::SourceConfig;
 use crate::errors::invalid_argument;
 use crate::guard::export;
 use crate::handles::{Handled, TABLE};
+use crate::layout::Status;
 use crate::pending::{Pending, wait_of};
-use crate::{credentials, runtime, status, values};
+use crate::{credentials, runtime, values};
 
 struct BatchReadHandle {
     config: SourceConfig,
@@ -43,15 +44,15 @@ export! {
     /// Makes the plan; AGAIN or DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_batchReadAwait<'l>(
         _env, _class: JClass<'l>, handle: jlong, wait: jint,
-    ) -> jint {
+    ) -> Status {
         let handle = TABLE.get::<BatchReadHandle>(handle)?;
         let planned = handle.pending.drive(runtime::get()?, "planning", wait_of(wait), || {
             let (engine, config) = (runtime::engine()?, handle.config.clone());
             Ok(async move { engine.batch_read_tasks(&config).await })
         })?;
-        let Some(tasks) = planned else { return Ok(status::AGAIN) };
+        let Some(tasks) = planned else { return Ok(Status::Again) };
         handle.tasks.get_or_init(|| tasks);
-        Ok(status::DONE)
+        Ok(Status::Done)
     }
 }
 

@@ -7,6 +7,7 @@ use kinesis_connector::Result;
 use kinesis_connector::batch::{ExtraValues, RecordBatch};
 
 use crate::errors::internal;
+use crate::layout::{NativeBatch, NativeColumn};
 
 /// What freed memory is overwritten with in poison mode.
 const POISON: u8 = 0xDD;
@@ -74,15 +75,8 @@ impl Columns {
         })))
     }
 
-    /// What Java needs to read the batch: the number of rows, and four numbers for each column. First the columns that
-    /// every batch has, without the stream's name, then the extra ones. The four are
-    ///
-    /// - the address of the validity bitmap, 0 where no row is null,
-    /// - the first row's bit in it,
-    /// - the address of the offsets or numbers, 0 where every row is null,
-    /// - the address of the bytes.
-    ///
-    /// Java trusts these numbers, so they are checked here.
+    /// What Java needs to read the batch: a [`NativeBatch`], and a [`NativeColumn`] for each extra column. Java trusts
+    /// these numbers, so they are checked here.
     pub(crate) fn addresses(&self) -> Result<Vec<jlong>> {
         let (rows, columns) = match self {
             Self::Shared(batch) => (batch.rows(), buffers(batch)?),
@@ -91,12 +85,24 @@ impl Columns {
         if i32::try_from(rows).is_err() {
             return Err(internal("a batch has too many rows"));
         }
-        let mut all = vec![rows as jlong];
+        let mut native = Vec::with_capacity(columns.len());
         for column in columns {
             column.check(rows)?;
-            all.extend(column.addresses());
+            native.push(column.native());
         }
-        Ok(all)
+        let [data, partition_key, sequence_number, arrival, extra @ ..] = native.as_slice() else {
+            return Err(internal("a batch lacks a column"));
+        };
+        let batch = NativeBatch {
+            rows: rows as jlong,
+            data: *data,
+            partition_key: *partition_key,
+            sequence_number: *sequence_number,
+            arrival: *arrival,
+        };
+        let mut numbers = batch.numbers().to_vec();
+        numbers.extend(extra.iter().flat_map(|column| column.numbers()));
+        Ok(numbers)
     }
 
     /// Overwrites the memory, if it is our own.
@@ -187,7 +193,7 @@ impl<'b> Buffers<'b> {
         }
     }
 
-    fn addresses(&self) -> [jlong; 4] {
+    fn native(&self) -> NativeColumn {
         let validity = if self.validity.is_empty() {
             0
         } else {
@@ -198,7 +204,12 @@ impl<'b> Buffers<'b> {
             Kind::Numbers => (address(self.numbers), 0),
             Kind::Nulls => (0, 0),
         };
-        [validity, self.first_bit as jlong, values, bytes]
+        NativeColumn {
+            validity,
+            first_bit: self.first_bit as jlong,
+            values,
+            bytes,
+        }
     }
 }
 

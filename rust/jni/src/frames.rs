@@ -1,18 +1,20 @@
 //! The rows that Java collects for the sink: frames one after another, every length checked before it is used.
 //!
-//! A frame is four little-endian `i32` (lengths of partition key, data, explicit hash key and the stream's name; -1 for
-//! none, of all but the data) and then the bytes in this order.
+//! A frame begins with its [`RowLengths`].
+
+use std::mem::offset_of;
 
 use bytes::Bytes;
 use kinesis_connector::sink::{SinkRecord, SinkRow};
 use kinesis_connector::{Error, ErrorKind, Result};
 
 use crate::errors::invalid_argument;
+use crate::layout::{NO_VALUE, RowLengths};
 
 /// Reads exactly `rows` frames that fill the buffer exactly.
 pub(crate) fn parse(buffer: &Bytes, rows: usize) -> Result<Vec<SinkRow>> {
-    // A frame has four lengths at least: a wrong count must not reserve memory without limit.
-    let mut records = Vec::with_capacity(rows.min(buffer.len() / 16 + 1));
+    // A frame has its lengths at least: a wrong count must not reserve memory without limit.
+    let mut records = Vec::with_capacity(rows.min(buffer.len() / size_of::<RowLengths>() + 1));
     let mut cursor = Cursor {
         buffer,
         position: 0,
@@ -38,10 +40,11 @@ struct Cursor<'b> {
 
 impl Cursor<'_> {
     fn sink_row(&mut self) -> Result<SinkRow> {
-        let key = self.optional_length("partition key")?;
-        let data = self.length("data")?;
-        let hash = self.optional_length("explicit hash key")?;
-        let stream = self.optional_length("stream name")?;
+        let key = self.optional_length(offset_of!(RowLengths, partition_key), "partition key")?;
+        let data = self.length(offset_of!(RowLengths, data), "data")?;
+        let hash = self.optional_length(offset_of!(RowLengths, explicit_hash_key), "explicit hash key")?;
+        let stream = self.optional_length(offset_of!(RowLengths, stream_name), "stream name")?;
+        self.position += size_of::<RowLengths>();
         let record = SinkRecord {
             partition_key: key.map(|length| self.text(length, "partitionKey")).transpose()?,
             data: self.bytes(data, "data")?,
@@ -61,16 +64,16 @@ impl Cursor<'_> {
         ))
     }
 
-    fn optional_length(&mut self, what: &str) -> Result<Option<usize>> {
-        let end = self.position + 4;
+    /// The length that the row has so many bytes from its start.
+    fn optional_length(&self, offset: usize, what: &str) -> Result<Option<usize>> {
+        let start = self.position + offset;
         let field = self
             .buffer
-            .get(self.position..end)
+            .get(start..start + size_of::<i32>())
             .and_then(|field| <[u8; 4]>::try_from(field).ok());
         let field = field.ok_or_else(|| self.malformed(what, "has no length any more"))?;
-        self.position = end;
         match i32::from_le_bytes(field) {
-            -1 => Ok(None),
+            NO_VALUE => Ok(None),
             length => match usize::try_from(length) {
                 Ok(length) => Ok(Some(length)),
                 Err(_) => Err(self.malformed(what, &format!("has the length {length}"))),
@@ -78,8 +81,8 @@ impl Cursor<'_> {
         }
     }
 
-    fn length(&mut self, what: &str) -> Result<usize> {
-        self.optional_length(what)?
+    fn length(&self, offset: usize, what: &str) -> Result<usize> {
+        self.optional_length(offset, what)?
             .ok_or_else(|| self.malformed(what, "is missing"))
     }
 

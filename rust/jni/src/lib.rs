@@ -3,7 +3,7 @@
 //! The crate turns calls of the JVM into calls of `kinesis_connector` and back. It is the only crate with
 //! `unsafe`. Every export runs in [`guard`], so that neither an error nor a panic ever unwinds into the JVM;
 //! Java sees one exception class. Objects live in a table of typed [`handles`]. A call that may take long
-//! waits a bounded time and answers [`AGAIN`](status::AGAIN), so that a killed task can leave.
+//! waits a bounded time and answers [`Again`](layout::Status::Again), so that a killed task can leave.
 
 mod batch_read;
 #[cfg(feature = "boundary-tests")]
@@ -16,6 +16,7 @@ mod errors;
 mod frames;
 mod guard;
 mod handles;
+mod layout;
 mod log;
 mod options;
 mod panics;
@@ -24,7 +25,6 @@ mod planner;
 mod reader;
 mod runtime;
 mod sink;
-mod status;
 mod subscription_reports;
 mod upcall;
 mod values;
@@ -38,11 +38,7 @@ use jni::sys::{JNI_ERR, JNI_VERSION_1_8, jint};
 use kinesis_connector::service::SystemProperties;
 
 use crate::guard::export;
-
-/// Changes with every change of the native methods or of what they mean. The Java side has the same number,
-/// and refuses a library with another one.
-const ABI_VERSION: jint = 8;
-// [`sparkkinesis_abi_8`] is named after it.
+use crate::layout::ABI_VERSION;
 
 /// Called by the JVM when it loads the library, with the class loader of the class that loads it: the one
 /// moment at which the connector's own classes can be found from here. A failure is kept, and reported by

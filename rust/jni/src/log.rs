@@ -19,6 +19,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::errors::internal;
+use crate::layout::{LOG_DEBUG, LOG_ERROR, LOG_INFO, LOG_OFF, LOG_TRACE, LOG_WARN};
 use crate::{runtime, upcall};
 
 const QUEUE: usize = 1_024;
@@ -31,8 +32,8 @@ const OWN_CRATES: [(&str, &str); 3] = [
 ];
 const LOGGER: &str = "io.sparkkinesis.native";
 
-/// The most detailed level that passes, as Java counts: 0 off, 1 error … 5 trace.
-static LEVEL: AtomicI32 = AtomicI32::new(0);
+/// The most detailed level that passes.
+static LEVEL: AtomicI32 = AtomicI32::new(LOG_OFF);
 
 struct Entry {
     level: i32,
@@ -105,11 +106,11 @@ impl Subscriber for Forward {
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
         Some(match LEVEL.load(Ordering::Relaxed) {
-            ..=0 => LevelFilter::OFF,
-            1 => LevelFilter::ERROR,
-            2 => LevelFilter::WARN,
-            3 => LevelFilter::INFO,
-            4 => LevelFilter::DEBUG,
+            ..=LOG_OFF => LevelFilter::OFF,
+            LOG_ERROR => LevelFilter::ERROR,
+            LOG_WARN => LevelFilter::WARN,
+            LOG_INFO => LevelFilter::INFO,
+            LOG_DEBUG => LevelFilter::DEBUG,
             _ => LevelFilter::TRACE,
         })
     }
@@ -148,16 +149,16 @@ impl Subscriber for Forward {
 
 fn passes(metadata: &Metadata<'_>) -> bool {
     let level = number(metadata.level());
-    level <= LEVEL.load(Ordering::Relaxed) && (level <= 2 || own(metadata.target()).is_some())
+    level <= LEVEL.load(Ordering::Relaxed) && (level <= LOG_WARN || own(metadata.target()).is_some())
 }
 
 fn number(level: &Level) -> i32 {
     match *level {
-        Level::ERROR => 1,
-        Level::WARN => 2,
-        Level::INFO => 3,
-        Level::DEBUG => 4,
-        Level::TRACE => 5,
+        Level::ERROR => LOG_ERROR,
+        Level::WARN => LOG_WARN,
+        Level::INFO => LOG_INFO,
+        Level::DEBUG => LOG_DEBUG,
+        Level::TRACE => LOG_TRACE,
     }
 }
 
@@ -267,7 +268,7 @@ mod tests {
             queue: sender,
             lost: AtomicU64::new(0),
         };
-        LEVEL.store(5, Ordering::Relaxed);
+        LEVEL.store(LOG_TRACE, Ordering::Relaxed);
         tracing::subscriber::with_default(forward, || {
             let panicked = std::panic::catch_unwind(|| tracing::warn!("odd: {Unshowable:?}"));
             assert!(panicked.is_err());

@@ -13,9 +13,10 @@ use kinesis_connector::{Result, SourceConfig};
 use crate::errors::{self, internal, invalid_argument};
 use crate::guard::export;
 use crate::handles::{Handled, TABLE};
+use crate::layout::Status;
 use crate::pending::{Pending, wait_of};
 use crate::upcall::{Files, JavaFiles};
-use crate::{credentials, runtime, status, values};
+use crate::{credentials, runtime, values};
 
 /// What this module asks of a planner. The tests of the boundary have one of their own.
 #[async_trait]
@@ -120,26 +121,17 @@ async fn open(config: Configuration, files: Files) -> Result<Shared> {
     Ok(Arc::new(planner))
 }
 
-/// AGAIN, or DONE.
-fn done<T>(answer: &Option<T>) -> jint {
-    if answer.is_some() {
-        status::DONE
-    } else {
-        status::AGAIN
-    }
-}
-
 fn deliver<'l>(
     env: &mut Env<'l>,
     out: &JObjectArray<'l, JString<'l>>,
     answer: Option<Option<String>>,
-) -> errors::Result<jint> {
+) -> errors::Result<Status> {
     match answer {
-        None => Ok(status::AGAIN),
-        Some(None) => Ok(status::NONE),
+        None => Ok(Status::Again),
+        Some(None) => Ok(Status::None),
         Some(Some(text)) => {
             values::answer(env, out, &text)?;
-            Ok(status::DONE)
+            Ok(Status::Done)
         }
     }
 }
@@ -172,15 +164,15 @@ export! {
     /// Opens the planner; AGAIN or DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerAwaitOpen<'l>(
         _env, _class: JClass<'l>, handle: jlong, wait: jint,
-    ) -> jint {
+    ) -> Status {
         let handle = TABLE.get::<PlannerHandle>(handle)?;
         if handle.planner.get().is_some() {
-            return Ok(status::DONE);
+            return Ok(Status::Done);
         }
         let opened = handle.pending.drive(runtime::get()?, "opening the planner", wait_of(wait), || {
             Ok(open(handle.config.clone(), handle.files.clone()))
         })?;
-        let answer = done(&opened);
+        let answer = Status::of(&opened);
         if let Some(planner) = opened {
             handle.planner.get_or_init(|| planner);
         }
@@ -192,7 +184,7 @@ export! {
     /// The initial offset into `out[0]`; AGAIN or DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerInitialOffset<'l>(
         env, _class: JClass<'l>, handle: jlong, wait: jint, out: JObjectArray<'l, JString<'l>>,
-    ) -> jint {
+    ) -> Status {
         let handle = TABLE.get::<PlannerHandle>(handle)?;
         let answer = handle.drive("initialOffset", wait_of(wait), |planner| async move {
             planner.initial_offset().await
@@ -205,7 +197,7 @@ export! {
     /// The next offset into `out[0]`; AGAIN, DONE, or NONE when nothing is new.
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerLatestOffset<'l>(
         env, _class: JClass<'l>, handle: jlong, start: JString<'l>, wait: jint, out: JObjectArray<'l, JString<'l>>,
-    ) -> jint {
+    ) -> Status {
         let start = values::text(env, &start, "the start offset")?;
         let handle = TABLE.get::<PlannerHandle>(handle)?;
         let answer = handle.drive("latestOffset", wait_of(wait), |planner| async move {
@@ -246,13 +238,13 @@ export! {
     /// A batch is done; AGAIN or DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerCommit<'l>(
         env, _class: JClass<'l>, handle: jlong, offset: JString<'l>, wait: jint,
-    ) -> jint {
+    ) -> Status {
         let offset = values::text(env, &offset, "the offset")?;
         let handle = TABLE.get::<PlannerHandle>(handle)?;
         let answer = handle.drive("commit", wait_of(wait), |planner| async move {
             planner.commit(&offset).await
         })?;
-        Ok(done(&answer))
+        Ok(Status::of(&answer))
     }
 }
 
@@ -260,12 +252,12 @@ export! {
     /// Fixes the end for `Trigger.AvailableNow`; AGAIN or DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerPrepareForAvailableNow<'l>(
         _env, _class: JClass<'l>, handle: jlong, wait: jint,
-    ) -> jint {
+    ) -> Status {
         let handle = TABLE.get::<PlannerHandle>(handle)?;
         let answer = handle.drive("prepareForAvailableNow", wait_of(wait), |planner| async move {
             planner.prepare_for_available_now().await
         })?;
-        Ok(done(&answer))
+        Ok(Status::of(&answer))
     }
 }
 
@@ -284,14 +276,14 @@ export! {
     /// The query ended for good: gives back what it registered; AGAIN or DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerRelease<'l>(
         _env, _class: JClass<'l>, handle: jlong, wait: jint,
-    ) -> jint {
+    ) -> Status {
         let handle = TABLE.get::<PlannerHandle>(handle)?;
         let planner = Arc::clone(handle.planner()?);
         // What the stop interrupted may be in flight still.
         let answer = handle.pending.drive_instead(runtime::get()?, "release", wait_of(wait), || {
             Ok(async move { planner.release().await })
         })?;
-        Ok(done(&answer))
+        Ok(Status::of(&answer))
     }
 }
 

@@ -17,9 +17,10 @@ use crate::columns::Columns;
 use crate::errors::{self, internal};
 use crate::guard::export;
 use crate::handles::{Handled, TABLE};
+use crate::layout::Status;
 use crate::pending::{Pending, wait_of};
 use crate::upcall::{Files, JavaFiles};
-use crate::{credentials, runtime, status, values};
+use crate::{credentials, runtime, values};
 
 /// What this module asks of a reader. The tests of the boundary have one of their own.
 #[async_trait]
@@ -175,7 +176,7 @@ export! {
     /// following `readerNext` or `readerClose`; AGAIN, DONE, or NONE at the end.
     fn Java_io_sparkkinesis_bridge_NativeBridge_readerNext<'l>(
         env, _class: JClass<'l>, handle: jlong, wait: jint, out: JLongArray<'l>,
-    ) -> jint {
+    ) -> Status {
         let handle = TABLE.get::<ReaderHandle>(handle)?;
         let next = handle.pending.drive(runtime::get()?, "next", wait_of(wait), || {
             handle.check_unfinished()?;
@@ -189,8 +190,8 @@ export! {
         }
         let answer = next?;
         let batch = match answer {
-            None => return Ok(status::AGAIN),
-            Some(None) => return Ok(status::NONE),
+            None => return Ok(Status::Again),
+            Some(None) => return Ok(Status::None),
             Some(Some(batch)) => batch,
         };
         if batch.extra.len() != handle.extra_columns.len() {
@@ -200,7 +201,7 @@ export! {
         let addresses = columns.addresses()?;
         handle.batches().current = Some(columns);
         out.set_region(env, 0, &addresses)?;
-        Ok(status::DONE)
+        Ok(Status::Done)
     }
 }
 
@@ -208,7 +209,7 @@ export! {
     /// Ends the reading, with the report into `out[0]`; AGAIN, DONE, or NONE without a report.
     fn Java_io_sparkkinesis_bridge_NativeBridge_readerFinish<'l>(
         env, _class: JClass<'l>, handle: jlong, succeeded: jboolean, wait: jint, out: JObjectArray<'l, JString<'l>>,
-    ) -> jint {
+    ) -> Status {
         let handle = TABLE.get::<ReaderHandle>(handle)?;
         // Python functions are fed by a thread of their own, which may still wait for rows that nobody needs.
         handle.finished.store(true, Ordering::SeqCst);
@@ -217,11 +218,11 @@ export! {
             Ok(async move { reader.finish(succeeded).await })
         })?;
         match answer {
-            None => Ok(status::AGAIN),
-            Some(None) => Ok(status::NONE),
+            None => Ok(Status::Again),
+            Some(None) => Ok(Status::None),
             Some(Some(report)) => {
                 values::answer(env, &out, &report)?;
-                Ok(status::DONE)
+                Ok(Status::Done)
             }
         }
     }

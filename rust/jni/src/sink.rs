@@ -10,8 +10,9 @@ use kinesis_connector::sink::metrics_together;
 use crate::errors::{internal, invalid_argument};
 use crate::guard::export;
 use crate::handles::{Handled, TABLE};
+use crate::layout::Status;
 use crate::pending::{Pending, wait_of};
-use crate::{runtime, status, values};
+use crate::{runtime, values};
 
 struct FactsHandle {
     config: SinkConfig,
@@ -42,16 +43,16 @@ export! {
     /// Asks the service; AGAIN or DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_factsAwait<'l>(
         _env, _class: JClass<'l>, handle: jlong, wait: jint,
-    ) -> jint {
+    ) -> Status {
         let handle = TABLE.get::<FactsHandle>(handle)?;
         let facts = handle.pending.drive(runtime::get()?, "the look at the streams", wait_of(wait), || {
             let (engine, config) = (runtime::engine()?, handle.config.clone());
             Ok(async move { engine.sink_facts(&config).await })
         })?;
-        let Some(facts) = facts else { return Ok(status::AGAIN) };
+        let Some(facts) = facts else { return Ok(Status::Again) };
         let facts = serde_json::to_string(&facts).map_err(|error| internal(format!("facts: {error}")))?;
         handle.facts.get_or_init(|| facts);
-        Ok(status::DONE)
+        Ok(Status::Done)
     }
 }
 

@@ -4,8 +4,9 @@ use jni::objects::{JClass, JObjectArray, JString};
 use jni::sys::jint;
 
 use crate::guard::export;
+use crate::layout::Status;
 use crate::pending::{Pending, wait_of};
-use crate::{runtime, status, values};
+use crate::{runtime, values};
 
 /// The next report of this process; one thread of it asks.
 static REPORTING: Pending = Pending::new();
@@ -14,14 +15,14 @@ export! {
     /// The next report on this executor's subscriptions into `out[0]`; AGAIN or DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_nextSubscriptionReport<'l>(
         env, _class: JClass<'l>, wait: jint, out: JObjectArray<'l, JString<'l>>,
-    ) -> jint {
+    ) -> Status {
         let report = REPORTING.drive(runtime::get()?, "waiting for a report", wait_of(wait), || {
             let engine = runtime::engine()?;
             Ok(engine.next_subscription_report())
         })?;
-        let Some(report) = report else { return Ok(status::AGAIN) };
+        let Some(report) = report else { return Ok(Status::Again) };
         values::answer(env, &out, &report)?;
-        Ok(status::DONE)
+        Ok(Status::Done)
     }
 }
 

@@ -13,8 +13,9 @@ use kinesis_connector::{Result, SinkConfig};
 use crate::errors::{self, invalid_argument};
 use crate::guard::export;
 use crate::handles::{Handled, TABLE};
+use crate::layout::Status;
 use crate::pending::{Pending, wait_of};
-use crate::{credentials, frames, runtime, status, values};
+use crate::{credentials, frames, runtime, values};
 
 /// What this module asks of a writer. The tests of the boundary have one of their own.
 #[async_trait]
@@ -99,7 +100,7 @@ export! {
     /// answer; AGAIN while the writer has no room, or DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_writerWrite<'l>(
         env, _class: JClass<'l>, handle: jlong, buffer: JByteBuffer<'l>, length: jint, rows: jint, wait: jint,
-    ) -> jint {
+    ) -> Status {
         let handle = TABLE.get::<WriterHandle>(handle)?;
         let mut records = None;
         if handle.pending.is_idle() {
@@ -112,7 +113,7 @@ export! {
             let writer = Arc::clone(&handle.writer);
             Ok(async move { writer.write(records).await })
         })?;
-        Ok(if answer.is_some() { status::DONE } else { status::AGAIN })
+        Ok(Status::of(&answer))
     }
 }
 
@@ -120,13 +121,13 @@ export! {
     /// Waits until every record was accepted; AGAIN or DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_writerFlush<'l>(
         _env, _class: JClass<'l>, handle: jlong, wait: jint,
-    ) -> jint {
+    ) -> Status {
         let handle = TABLE.get::<WriterHandle>(handle)?;
         let answer = handle.pending.drive(runtime::get()?, "flush", wait_of(wait), || {
             let writer = Arc::clone(&handle.writer);
             Ok(async move { writer.flush().await })
         })?;
-        Ok(if answer.is_some() { status::DONE } else { status::AGAIN })
+        Ok(Status::of(&answer))
     }
 }
 

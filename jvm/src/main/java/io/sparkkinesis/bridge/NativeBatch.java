@@ -1,5 +1,6 @@
 package io.sparkkinesis.bridge;
 
+import java.util.Arrays;
 import org.apache.spark.sql.types.DataTypes;
 import org.apache.spark.sql.vectorized.ColumnVector;
 import org.apache.spark.sql.vectorized.ColumnarBatch;
@@ -8,11 +9,22 @@ import org.apache.spark.unsafe.types.UTF8String;
 /** The columns of a shard reader, made once and pointed at one native batch after another. */
 final class NativeBatch {
 
-  /** The columns that every batch has on the native side. */
-  private static final int USUAL = 4;
+  // Where a batch's numbers lie, as rust/jni/include/sparkkinesis.h says.
+  /** The number of rows. */
+  private static final int ROWS = 0;
+  /** The columns that every batch has. */
+  private static final int DATA = 1;
+  private static final int PARTITION_KEY = 5;
+  private static final int SEQUENCE_NUMBER = 9;
+  private static final int ARRIVAL = 13;
+  /** The extra columns, one after another. */
+  private static final int EXTRA = 17;
 
-  /** The native columns in the order of their numbers. */
-  private final NativeColumn[] nativeColumns;
+  private final NativeColumn data = new BytesColumn(DataTypes.BinaryType);
+  private final NativeColumn partitionKey = new BytesColumn(DataTypes.StringType);
+  private final NativeColumn sequenceNumber = new BytesColumn(DataTypes.StringType);
+  private final NativeColumn arrival = new LongsColumn(DataTypes.TimestampType);
+  private final NativeColumn[] extra;
   private final ColumnarBatch columns;
 
   /**
@@ -20,26 +32,13 @@ final class NativeBatch {
    * @param extraColumns the names of the columns that were asked for beyond the usual ones
    */
   NativeBatch(UTF8String streamName, String[] extraColumns) {
-    NativeColumn data = new BytesColumn(DataTypes.BinaryType);
-    NativeColumn partitionKey = new BytesColumn(DataTypes.StringType);
-    NativeColumn sequenceNumber = new BytesColumn(DataTypes.StringType);
-    NativeColumn arrival = new LongsColumn(DataTypes.TimestampType);
-    nativeColumns = new NativeColumn[USUAL + extraColumns.length];
-    nativeColumns[0] = data;
-    nativeColumns[1] = partitionKey;
-    nativeColumns[2] = sequenceNumber;
-    nativeColumns[3] = arrival;
-    ColumnVector[] all = new ColumnVector[USUAL + 1 + extraColumns.length];
-    all[0] = data;
-    all[1] = new ConstantColumn(streamName);
-    all[2] = partitionKey;
-    all[3] = sequenceNumber;
-    all[4] = arrival;
-    for (int i = 0; i < extraColumns.length; i++) {
-      NativeColumn extra = extraColumn(extraColumns[i]);
-      nativeColumns[USUAL + i] = extra;
-      all[USUAL + 1 + i] = extra;
+    extra = new NativeColumn[extraColumns.length];
+    for (int i = 0; i < extra.length; i++) {
+      extra[i] = extraColumn(extraColumns[i]);
     }
+    ColumnVector[] usual = {data, new ConstantColumn(streamName), partitionKey, sequenceNumber, arrival};
+    ColumnVector[] all = Arrays.copyOf(usual, usual.length + extra.length);
+    System.arraycopy(extra, 0, all, usual.length, extra.length);
     columns = new ColumnarBatch(all);
   }
 
@@ -63,14 +62,18 @@ final class NativeBatch {
 
   /** As many numbers as the native side fills. */
   long[] newNumbers() {
-    return new long[1 + NativeColumn.NUMBERS * nativeColumns.length];
+    return new long[EXTRA + NativeColumn.NUMBERS * extra.length];
   }
 
-  /** Points the columns at a native batch: its number of rows, then the numbers of each column. */
+  /** Points the columns at a native batch. */
   void set(long[] numbers) {
-    int rows = Math.toIntExact(numbers[0]);
-    for (int i = 0; i < nativeColumns.length; i++) {
-      nativeColumns[i].set(rows, numbers, 1 + NativeColumn.NUMBERS * i);
+    int rows = Math.toIntExact(numbers[ROWS]);
+    data.set(rows, numbers, DATA);
+    partitionKey.set(rows, numbers, PARTITION_KEY);
+    sequenceNumber.set(rows, numbers, SEQUENCE_NUMBER);
+    arrival.set(rows, numbers, ARRIVAL);
+    for (int i = 0; i < extra.length; i++) {
+      extra[i].set(rows, numbers, EXTRA + NativeColumn.NUMBERS * i);
     }
     columns.setNumRows(rows);
   }

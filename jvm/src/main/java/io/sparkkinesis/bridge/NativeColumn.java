@@ -6,11 +6,16 @@ import org.apache.spark.unsafe.Platform;
 /** A column of a native batch, in Arrow's layout. */
 abstract class NativeColumn extends ReadOnlyColumn {
 
-  /**
-   * What the native side tells of a column: the address of the validity bitmap or 0 without nulls, the first row's
-   * bit in it, the address of the numbers or of the texts' offsets or 0 if every row is null, and the address of the
-   * texts' bytes.
-   */
+  // Where a column's numbers lie, as rust/jni/include/sparkkinesis.h says.
+  /** The address of the validity bitmap, 0 where no row is null. */
+  static final int VALIDITY = 0;
+  /** The first row's bit in it. */
+  static final int FIRST_BIT = 1;
+  /** The address of the numbers or of the texts' offsets, 0 where every row is null. */
+  static final int VALUES = 2;
+  /** The address of the texts' bytes. */
+  static final int BYTES = 3;
+  /** How many numbers a column has. */
   static final int NUMBERS = 4;
 
   private int rows;
@@ -28,10 +33,10 @@ abstract class NativeColumn extends ReadOnlyColumn {
   /** Points the column at a batch with so many rows, by the numbers from {@code at} on. */
   final void set(int rows, long[] numbers, int at) {
     this.rows = rows;
-    validity = numbers[at];
-    firstBit = numbers[at + 1];
-    values = numbers[at + 2];
-    bytes = numbers[at + 3];
+    validity = numbers[at + VALIDITY];
+    firstBit = numbers[at + FIRST_BIT];
+    values = numbers[at + VALUES];
+    bytes = numbers[at + BYTES];
   }
 
   @Override

@@ -17,7 +17,16 @@ public final class StreamWriter implements AutoCloseable {
   /** Kinesis takes records of 10 MiB at most; what is larger with its keys can't be one. */
   static final int LARGEST_ROW_BYTES = 16 << 20;
 
-  private static final int FRAME_HEAD_BYTES = 16;
+  // How a row begins in the buffer, as rust/jni/include/sparkkinesis.h says: where the length of each value lies.
+  private static final int PARTITION_KEY_LENGTH = 0;
+  private static final int DATA_LENGTH = 4;
+  private static final int HASH_KEY_LENGTH = 8;
+  private static final int STREAM_NAME_LENGTH = 12;
+  /** All of the lengths; the values follow. */
+  private static final int LENGTHS_BYTES = 16;
+  /** The length of a value that a row doesn't have. */
+  private static final int NO_VALUE = -1;
+
   private static final byte[] NONE = new byte[0];
 
   private final AtomicLong handle;
@@ -61,16 +70,19 @@ public final class StreamWriter implements AutoCloseable {
     byte[] hashKey = bytes(explicitHashKey);
     byte[] key = bytes(partitionKey);
     byte[] stream = bytes(streamName);
-    long needed = (long) FRAME_HEAD_BYTES + key.length + data.length + hashKey.length + stream.length;
+    long needed = (long) LENGTHS_BYTES + key.length + data.length + hashKey.length + stream.length;
     if (needed > LARGEST_ROW_BYTES) {
       throw invalidRow("a row of " + data.length + " bytes of data is too large: Kinesis takes records of 10 MiB at"
           + " most");
     }
     makeRoom((int) needed);
-    buffer.putInt(partitionKey == null ? -1 : key.length);
-    buffer.putInt(data.length);
-    buffer.putInt(explicitHashKey == null ? -1 : hashKey.length);
-    buffer.putInt(streamName == null ? -1 : stream.length);
+    int at = buffer.position();
+    buffer.putInt(at + PARTITION_KEY_LENGTH, partitionKey == null ? NO_VALUE : key.length);
+    buffer.putInt(at + DATA_LENGTH, data.length);
+    buffer.putInt(at + HASH_KEY_LENGTH, explicitHashKey == null ? NO_VALUE : hashKey.length);
+    buffer.putInt(at + STREAM_NAME_LENGTH, streamName == null ? NO_VALUE : stream.length);
+    // Through the superclass: the method's signature differs between Java 8 and later ones.
+    ((java.nio.Buffer) buffer).position(at + LENGTHS_BYTES);
     buffer.put(key).put(data).put(hashKey).put(stream);
     rows++;
   }
@@ -151,7 +163,7 @@ public final class StreamWriter implements AutoCloseable {
       // One large row is no reason to keep so much memory.
       dropBuffer();
     } else {
-      // Through the superclass: the method's signature differs between Java 8 and later ones.
+      // Through the superclass, as above.
       ((java.nio.Buffer) full).clear();
     }
   }

@@ -17,19 +17,27 @@ final class UpCalls {
 
   private static final String ROOT_LOGGER = "io.sparkkinesis.native";
 
-  /** The most detailed level of the JVM's log for native code: 0 off, 1 error … 5 trace. */
+  // The levels of the log, as rust/jni/include/sparkkinesis.h has them.
+  private static final int OFF = 0;
+  private static final int ERROR = 1;
+  private static final int WARN = 2;
+  private static final int INFO = 3;
+  private static final int DEBUG = 4;
+  private static final int TRACE = 5;
+
+  /** The most detailed level of the JVM's log for native code. */
   static int logLevel() {
     Logger log = LoggerFactory.getLogger(ROOT_LOGGER);
     if (log.isTraceEnabled()) {
-      return 5;
+      return TRACE;
     } else if (log.isDebugEnabled()) {
-      return 4;
+      return DEBUG;
     } else if (log.isInfoEnabled()) {
-      return 3;
+      return INFO;
     } else if (log.isWarnEnabled()) {
-      return 2;
+      return WARN;
     }
-    return log.isErrorEnabled() ? 1 : 0;
+    return log.isErrorEnabled() ? ERROR : OFF;
   }
 
   /** Writes one event of native code. */
@@ -37,16 +45,16 @@ final class UpCalls {
     // The binding keeps its loggers, so no cache here.
     Logger log = LoggerFactory.getLogger(logger);
     switch (level) {
-      case 1:
+      case ERROR:
         log.error(message);
         break;
-      case 2:
+      case WARN:
         log.warn(message);
         break;
-      case 3:
+      case INFO:
         log.info(message);
         break;
-      case 4:
+      case DEBUG:
         log.debug(message);
         break;
       default:
