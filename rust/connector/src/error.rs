@@ -1,6 +1,8 @@
 //! The connector's one error type: what failed, why, and what to do about it.
 
+use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 /// What kind of failure it was. The numbers cross the JNI boundary and never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
@@ -80,6 +82,7 @@ pub struct Error {
     message: String,
     context: Vec<(&'static str, String)>,
     retryable: bool,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// A result with the connector's error.
@@ -93,7 +96,22 @@ impl Error {
             message: escaped(message.into()),
             context: Vec::new(),
             retryable: false,
+            source: None,
         }
+    }
+
+    /// Keeps what caused the failure, for [`source`](StdError::source). The message says what users need of it.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// The same failure in other words.
+    #[must_use]
+    pub(crate) fn reworded(mut self, message: impl Into<String>) -> Self {
+        self.message = escaped(message.into());
+        self
     }
 
     /// Marks whether the same attempt, made again later, may succeed.
@@ -181,7 +199,13 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
 
 /// Somebody else's words as part of a sentence that goes on: without the full stop at their end.
 pub(crate) fn unstopped(words: &str) -> &str {
@@ -245,5 +269,24 @@ mod tests {
             .with("stream", "a")
             .with("stream", "b");
         assert_eq!(error.to_string(), "no such stream [stream=a]");
+    }
+
+    #[test]
+    fn the_cause_survives_copies_and_other_words() {
+        let cause = std::io::Error::other("disk full");
+        let error = Error::new(ErrorKind::Store, "storing /a")
+            .caused_by(cause)
+            .retryable(true);
+        let error = error
+            .with("shard", "b")
+            .clone()
+            .reworded("the claim could not be stored\n");
+        assert_eq!(error.to_string(), r"the claim could not be stored\n [shard=b]");
+        assert!(error.is_retryable());
+        let source = error
+            .source()
+            .and_then(|source| source.downcast_ref::<std::io::Error>());
+        assert_eq!(source.map(ToString::to_string).as_deref(), Some("disk full"));
+        assert!(Error::new(ErrorKind::Store, "no").source().is_none());
     }
 }

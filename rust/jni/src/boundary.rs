@@ -322,10 +322,3 @@ export! {
         Ok(TABLE.open() as jlong)
     }
 }
-
-export! {
-    /// How many Java exceptions wait for the error they caused.
-    fn Java_io_sparkkinesis_bridge_BoundaryTests_keptExceptions<'l>(_env, _class: JClass<'l>) -> jlong {
-        Ok(crate::causes::kept() as jlong)
-    }
-}

@@ -1,73 +1,50 @@
-//! Java exceptions caught in up-calls, kept until the error they caused goes back to Java.
+//! A Java exception as the cause of the connector's error.
 //!
-//! The connector's error is plain data and crosses its layers without knowing of a JVM. So the exception waits
-//! here, and the error carries its number in its context; the guard joins them again. Errors that the
-//! connector deals with itself never ask for theirs: the oldest ones are forgotten.
+//! The connector's layers pass errors on without knowing of a JVM. The exception travels as the error's source, and the
+//! guard gives it to the exception that Java gets. It is freed with the error.
 
-use std::collections::VecDeque;
+use std::error::Error as StdError;
+use std::fmt;
 
 use jni::objects::JThrowable;
 use jni::refs::Global;
 use kinesis_connector::Error;
-use parking_lot::Mutex;
 
-/// The context key under which an error names the exception kept for it.
-const KEY: &str = "javaException";
+/// An exception that an up-call threw.
+#[derive(Debug)]
+struct JavaException(Global<JThrowable<'static>>);
 
-/// More exceptions than this are not kept; each holds a stack trace.
-const LIMIT: usize = 64;
-
-struct Kept {
-    next: u64,
-    entries: VecDeque<(u64, Global<JThrowable<'static>>)>,
+impl fmt::Display for JavaException {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a Java exception")
+    }
 }
 
-static KEPT: Mutex<Kept> = Mutex::new(Kept {
-    next: 0,
-    entries: VecDeque::new(),
-});
+impl StdError for JavaException {}
 
-/// Keeps the exception and notes its number in the error.
+/// The error with this exception as its cause.
 pub(crate) fn attach(error: Error, exception: Global<JThrowable<'static>>) -> Error {
-    let (number, forgotten) = {
-        let mut kept = KEPT.lock();
-        kept.next += 1;
-        let number = kept.next;
-        kept.entries.push_back((number, exception));
-        (
-            number,
-            if kept.entries.len() > LIMIT {
-                kept.entries.pop_front()
-            } else {
-                None
-            },
-        )
-    };
-    // Freed outside the lock: it calls into the JVM.
-    drop(forgotten);
-    error.with(KEY, number.to_string())
+    error.caused_by(JavaException(exception))
 }
 
-/// The exception kept for this error, if it is still there.
-pub(crate) fn take(error: &Error) -> Option<Global<JThrowable<'static>>> {
-    let (_, number) = error.context().iter().find(|(key, _)| *key == KEY)?;
-    let number: u64 = number.parse().ok()?;
-    let mut kept = KEPT.lock();
-    let index = kept.entries.iter().position(|(known, _)| *known == number)?;
-    kept.entries.remove(index).map(|(_, exception)| exception)
+/// The exception that caused this error, if one did.
+pub(crate) fn of(error: &Error) -> Option<&Global<JThrowable<'static>>> {
+    let source = error.source()?.downcast_ref::<JavaException>()?;
+    Some(&source.0)
 }
 
-/// How many exceptions are kept.
-#[cfg(feature = "boundary-tests")]
-pub(crate) fn kept() -> usize {
-    KEPT.lock().entries.len()
-}
+#[cfg(test)]
+mod tests {
+    use kinesis_connector::ErrorKind;
 
-/// The error's context as users see it.
-pub(crate) fn shown_context(error: &Error) -> impl Iterator<Item = (&str, &str)> {
-    error
-        .context()
-        .iter()
-        .filter(|(key, _)| *key != KEY)
-        .map(|(key, value)| (*key, value.as_str()))
+    use super::*;
+
+    #[test]
+    fn the_exception_goes_with_the_error_and_is_not_shown() {
+        let error = attach(Error::new(ErrorKind::Store, "no"), Global::null());
+        let error = error.with("path", "/a").with("shard", "b").clone();
+        assert!(of(&error).is_some());
+        assert_eq!(error.to_string(), "no [path=/a, shard=b]");
+        assert!(of(&Error::new(ErrorKind::Store, "no")).is_none());
+    }
 }

@@ -82,10 +82,9 @@ fn throw(env: &mut Env<'_>, error: BoundaryError) {
         env.exception_clear();
     }
     let error = error.into_connector();
-    let kept = causes::take(&error);
     let none = JObject::null();
-    let cause: &JObject<'_> = match (&kept, &pending) {
-        (Some(kept), _) => kept.as_ref(),
+    let cause: &JObject<'_> = match (causes::of(&error), &pending) {
+        (Some(thrown), _) => thrown.as_ref(),
         (None, Some(pending)) => pending.as_ref(),
         (None, None) => &none,
     };
@@ -98,11 +97,13 @@ fn throw(env: &mut Env<'_>, error: BoundaryError) {
 /// Makes a `KinesisConnectorException` and throws it.
 fn new_exception(env: &mut Env<'_>, error: &Error, cause: &JObject<'_>) -> Result<()> {
     let classes = classes::get()?;
-    let context: Vec<&str> = causes::shown_context(error)
-        .flat_map(|(key, value)| [key, value])
+    let context: Vec<&str> = error
+        .context()
+        .iter()
+        .flat_map(|(key, value)| [*key, value])
         .collect();
     let kind_name = env.new_string(error.kind().name())?;
-    let message = env.new_string(full_message(error))?;
+    let message = env.new_string(error.to_string())?;
     let pairs = env.new_object_type_array::<JString<'_>>(context.len(), JString::null())?;
     for (index, text) in (0..).zip(&context) {
         let text = env.new_string(text)?;
@@ -130,23 +131,6 @@ fn new_exception(env: &mut Env<'_>, error: &Error, cause: &JObject<'_>) -> Resul
     }
 }
 
-/// The message with the context, as `Display` shows it, but without the number of a kept exception.
-fn full_message(error: &Error) -> String {
-    let mut message = error.message().to_owned();
-    let mut separator = " [";
-    for (key, value) in causes::shown_context(error) {
-        message.push_str(separator);
-        message.push_str(key);
-        message.push('=');
-        message.push_str(value);
-        separator = ", ";
-    }
-    if separator == ", " {
-        message.push(']');
-    }
-    message
-}
-
 fn throw_plain(env: &mut Env<'_>, message: &str) -> jni::errors::Result<()> {
     const CLASS: &JNIStr = jni_str!("java/lang/IllegalStateException");
     env.throw_new(CLASS, jni::strings::JNIString::from(message))
@@ -155,21 +139,4 @@ fn throw_plain(env: &mut Env<'_>, message: &str) -> jni::errors::Result<()> {
 /// A length as JNI counts.
 pub(crate) fn jsize_of(length: usize) -> Result<jsize> {
     jsize::try_from(length).map_err(|_| crate::errors::internal("an array is too long for Java").into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kinesis_connector::ErrorKind;
-
-    #[test]
-    fn the_message_has_the_context_but_no_internal_number() {
-        let plain = Error::new(ErrorKind::Store, "no");
-        assert_eq!(full_message(&plain), "no");
-        let error = plain
-            .with("javaException", "7")
-            .with("path", "/a")
-            .with("shard", "b");
-        assert_eq!(full_message(&error), "no [path=/a, shard=b]");
-    }
 }

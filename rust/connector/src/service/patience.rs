@@ -42,10 +42,7 @@ impl Patience {
             LONGEST.as_secs() / 60,
             error.message()
         );
-        let gives_up = Error::new(ErrorKind::Throttled, told).retryable(true);
-        Err(error.context().iter().fold(gives_up, |gives_up, (key, value)| {
-            gives_up.with(key, value.clone())
-        }))
+        Err(error.reworded(told).retryable(true))
     }
 
     /// An answer came.

@@ -239,9 +239,8 @@ fn no_turn(listed: Option<(usize, usize)>, refusal: Error) -> Error {
 
 /// The error with what the service said.
 fn refused(message: String, refusal: Error) -> Error {
-    let error = Error::new(refusal.kind(), format!("{message}. Told: {}", refusal.message()));
-    let context = refusal.context().iter();
-    context.fold(error, |error, (key, value)| error.with(key, value.clone()))
+    let message = format!("{message}. Told: {}", refusal.message());
+    refusal.reworded(message).retryable(false)
 }
 
 fn no_such(choice: &ConsumerChoice) -> Error {

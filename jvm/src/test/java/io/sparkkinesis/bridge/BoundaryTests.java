@@ -15,7 +15,4 @@ final class BoundaryTests {
 
   /** How many native objects are open. */
   static native long openHandles();
-
-  /** How many Java exceptions wait for the error they caused. */
-  static native long keptExceptions();
 }
