@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use kinesis_connector::Result;
 use kinesis_connector::error::{escaped, quotes_request};
-use parking_lot::Mutex;
+use once_cell::sync::OnceCell;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -43,25 +43,24 @@ struct Entry {
 
 /// Sends events to Java from now on. A second call only sets the level.
 pub(crate) fn install(level: i32) -> Result<()> {
-    static INSTALLED: Mutex<bool> = Mutex::new(false);
-    let mut installed = INSTALLED.lock();
-    if !*installed {
-        let (sender, receiver) = sync_channel(QUEUE);
-        std::thread::Builder::new()
-            .name("kinesis-log".to_owned())
-            .spawn(move || deliver(&receiver))
-            .map_err(|error| internal(format!("the log's thread could not be started: {error}")))?;
-        let forward = Forward {
-            queue: sender,
-            lost: AtomicU64::new(0),
-        };
-        tracing::subscriber::set_global_default(forward)
-            .map_err(|error| internal(format!("the log could not be connected: {error}")))?;
-        *installed = true;
-    }
-    drop(installed);
+    static CONNECTED: OnceCell<()> = OnceCell::new();
+    CONNECTED.get_or_try_init(connect)?;
     set_level(level);
     Ok(())
+}
+
+fn connect() -> Result<()> {
+    let (sender, receiver) = sync_channel(QUEUE);
+    std::thread::Builder::new()
+        .name("kinesis-log".to_owned())
+        .spawn(move || deliver(&receiver))
+        .map_err(|error| internal(format!("the log's thread could not be started: {error}")))?;
+    let forward = Forward {
+        queue: sender,
+        lost: AtomicU64::new(0),
+    };
+    tracing::subscriber::set_global_default(forward)
+        .map_err(|error| internal(format!("the log could not be connected: {error}")))
 }
 
 /// Sets the most detailed level that passes. What is off costs one comparison where it is written.

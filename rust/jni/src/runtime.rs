@@ -2,13 +2,12 @@
 //! up-calls, which block for as long as a file system takes, are apart from it.
 
 use std::ffi::{CString, c_void};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jni::JavaVM;
 use jni::sys::{JNI_OK, JNI_VERSION_1_8, JavaVMAttachArgs};
 use kinesis_connector::{Engine, Error, ErrorKind, Result};
-use parking_lot::Mutex;
+use once_cell::sync::OnceCell;
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 use tokio::task::JoinHandle;
 
@@ -24,27 +23,17 @@ struct Process {
     engine: Engine,
 }
 
-static PROCESS: OnceLock<Process> = OnceLock::new();
-/// Held by who makes it, so that there is never a second one.
-static MAKING: Mutex<()> = Mutex::new(());
+static PROCESS: OnceCell<Process> = OnceCell::new();
 
 /// The process's, made at the first call. What kept it from being made (no room for a file or a thread) may pass, so
 /// the next call tries again.
 fn process() -> Result<&'static Process> {
-    if let Some(process) = PROCESS.get() {
-        return Ok(process);
-    }
-    let _making = MAKING.lock();
-    if let Some(process) = PROCESS.get() {
-        return Ok(process);
-    }
-    let made = Process::make().map_err(|why| {
+    PROCESS.get_or_try_init(Process::make).map_err(|why| {
         Error::new(
             ErrorKind::Internal,
             format!("the threads of the native library could not be started: {why}"),
         )
-    })?;
-    Ok(PROCESS.get_or_init(|| made))
+    })
 }
 
 impl Process {
