@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 /**
- * Changes with every change of the native methods or of what they mean. The Java side has the same number, and refuses a
- * library with another one.
+ * Changes with every change of the native methods or of what they mean. The Java side has the same number, and refuses
+ * a library with another one.
  */
 #define ABI_VERSION 8
 

@@ -1,11 +1,11 @@
 //! Numbers and layouts that Java knows, too: what the native methods answer, and how rows lie in memory.
 //!
 //! `include/sparkkinesis.h` is this file and the error kinds as a C header; a test fails when it is not up to date, and
-//! `UPDATE_HEADER=1 cargo test -p spark-kinesis-jni --lib layout` writes it. The constants in the Java classes are compared
-//! with this file, too. Whatever changes here changes the ABI: see [`ABI_VERSION`].
+//! `UPDATE_HEADER=1 cargo test -p spark-kinesis-jni --lib layout` writes it. The constants in the Java classes are
+//! compared with this file, too. Whatever changes here changes the ABI: see [`ABI_VERSION`].
 
-/// Changes with every change of the native methods or of what they mean. The Java side has the same number, and refuses a
-/// library with another one.
+/// Changes with every change of the native methods or of what they mean. The Java side has the same number, and refuses
+/// a library with another one.
 pub const ABI_VERSION: i32 = 8;
 
 /// What a native method that waits answers.
