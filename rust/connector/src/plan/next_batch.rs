@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use super::Planner;
 use super::availability::Extent;
 use super::fan_out::FanOut;
-use super::state::{NextBatch, State};
+use super::planning::{NextBatch, Planning};
+use super::state::Planned;
 use crate::error::Result;
 use crate::stream::{Position, ShardId};
 
@@ -23,43 +24,46 @@ impl Planner {
     /// may be called in a loop. Dropping the future loses nothing.
     pub async fn latest_offset(&self, start: &str) -> Result<Option<String>> {
         let start = self.own_offset(start)?;
-        let mut guard = self.state.lock().await;
-        let state = &mut *guard;
-        if state.batch != Some(start.batch) {
-            self.resolve(&start, state).await?;
+        let mut guard = self.planning.lock().await;
+        let planning = &mut *guard;
+        if planning.batch != Some(start.batch) {
+            self.resolve(&start, planning).await?;
         }
-        state.prober.forget_unknown();
-        self.follow(state).await?;
-        if let Some(fan_out) = &self.fan_out {
-            fan_out.saw([]);
-        }
-        let planned = match (self.is_available_now(), state.next_batch, &self.fan_out) {
-            (true, ..) => self.anything_left(state).await?,
+        planning.prober.begin_call();
+        self.follow(planning).await?;
+        let planned = match (self.is_available_now(), planning.next_batch, &self.fan_out) {
+            (true, ..) => self.anything_left(planning).await?,
             (_, NextBatch::Backlog, _) => true,
             (_, NextBatch::Busy, None) => {
-                state.prober.wait_until_readers_may_ask().await;
+                planning.prober.wait_until_readers_may_ask().await;
                 true
             }
-            (_, NextBatch::Probe, None) => self.anything_new(state).await?,
+            (_, NextBatch::Probe, None) => self.anything_new(planning).await?,
             (_, next_batch, Some(fan_out)) => {
-                self.anything_pushed(fan_out, &start.source, state, next_batch == NextBatch::Busy)
+                self.anything_pushed(fan_out, &start.source, planning, next_batch == NextBatch::Busy)
                     .await?
             }
         };
         if !planned {
-            (state.busy, state.next_batch) = (0, NextBatch::Probe);
-            self.reports().plan(None);
+            (planning.busy, planning.next_batch) = (0, NextBatch::Probe);
+            self.state.lock().reports.plan(None);
             return Ok(None);
         }
-        state.prober.batch_planned();
-        *self.at_tip() = (start.batch + 1, state.prober.tips.seen_at(&state.positions));
-        let skipped = self
-            .available()
-            .as_ref()
-            .map(|left| left.done_of(&state.positions))
-            .unwrap_or_default();
+        planning.prober.batch_planned();
+        let planned = Planned {
+            batch: start.batch + 1,
+            at_tip: planning.prober.tips.seen_at(&planning.positions),
+            hit: planning.prober.hit(),
+        };
+        let skipped = {
+            let mut state = self.state.lock();
+            state.planned = planned;
+            let left = state.available_now.as_ref();
+            left.map(|left| left.done_of(&planning.positions))
+                .unwrap_or_default()
+        };
         let next = start.following(
-            state.positions.clone(),
+            planning.positions.clone(),
             self.config.options.shards_per_task,
             skipped,
             self.home(),
@@ -70,20 +74,20 @@ impl Planner {
 
     /// Asks all shards, and those that follow the ones that are found to have ended, until there is something to read
     /// or nothing anywhere.
-    async fn anything_new(&self, state: &mut State) -> Result<bool> {
+    async fn anything_new(&self, planning: &mut Planning) -> Result<bool> {
         let none = BTreeSet::new();
         // The shards of which nothing could be learnt in this call.
         let mut unknown: Option<BTreeSet<ShardId>> = None;
         let mut pause = true;
         loop {
             if std::mem::replace(&mut pause, true) {
-                state.prober.wait_until_due().await;
+                planning.prober.wait_until_due().await;
             }
-            let probed = state
+            let probed = planning
                 .prober
                 .probe(
                     &self.api,
-                    &mut state.positions,
+                    &mut planning.positions,
                     &none,
                     &self.counters,
                     Extent::FirstRecords,
@@ -93,15 +97,15 @@ impl Planner {
                 return Ok(true);
             }
             let left = probed.still_unknown(unknown);
-            if self.follow(state).await? {
+            if self.follow(planning).await? {
                 // The new shards were not asked yet.
                 (unknown, pause) = (None, false);
                 continue;
             }
-            let settled = left.is_empty() && !state.shards.awaits_children(&state.positions);
+            let settled = left.is_empty() && !planning.shards.awaits_children(&planning.positions);
             unknown = Some(left);
             if settled {
-                return Ok(state.shards_changed());
+                return Ok(planning.shards_changed());
             }
         }
     }
@@ -112,7 +116,7 @@ impl Planner {
         &self,
         fan_out: &FanOut,
         source: &str,
-        state: &mut State,
+        planning: &mut Planning,
         busy: bool,
     ) -> Result<bool> {
         let deadline = Instant::now() + LONGEST_WAIT;
@@ -120,22 +124,22 @@ impl Planner {
         // Shards without a report whose probes in this call failed; none before the first probe.
         let mut unknown: Option<BTreeSet<ShardId>> = None;
         loop {
-            let known = fan_out.known(source, &state.positions);
+            let known = fan_out.known(source, &planning.positions);
             for shard in known.ended {
                 fan_out.end(source, &shard);
-                state.positions.insert(shard, Position::ShardEnd);
+                planning.positions.insert(shard, Position::ShardEnd);
             }
             let unreported = |(shard, at): (&ShardId, &Position)| {
                 *at != Position::ShardEnd && !known.standing.contains(shard)
             };
-            let elsewhere = state.positions.iter().any(unreported);
+            let elsewhere = planning.positions.iter().any(unreported);
             let now = Instant::now();
             // No executor reports on these shards: start a batch if the stream is busy, otherwise probe them.
             let due = match busy {
-                false => state.prober.due(),
+                false => planning.prober.due(),
                 // Just after a batch its executors are about to report.
                 true if fan_out.has_reports_on(source) => {
-                    state.prober.asked_last().map(|asked| asked + REPORTED_WITHIN)
+                    planning.prober.asked_last().map(|asked| asked + REPORTED_WITHIN)
                 }
                 true => None,
             };
@@ -144,34 +148,33 @@ impl Planner {
                 return Ok(true);
             }
             if elsewhere && due <= now {
-                let probed = state
+                let probed = planning
                     .prober
                     .probe(
                         &self.api,
-                        &mut state.positions,
+                        &mut planning.positions,
                         &known.standing,
                         &self.counters,
                         Extent::FirstRecords,
                     )
                     .await?;
                 if !probed.available.is_empty() {
-                    fan_out.saw(state.prober.hit());
                     return Ok(true);
                 }
                 unknown = Some(probed.still_unknown(unknown.take()));
             }
-            if self.follow(state).await? {
+            if self.follow(planning).await? {
                 // The batch's readers subscribe to the new shards.
                 return Ok(true);
             }
-            let awaits = state.shards.awaits_children(&state.positions);
+            let awaits = planning.shards.awaits_children(&planning.positions);
             let asked = unknown.as_ref().is_some_and(BTreeSet::is_empty);
             let now = Instant::now();
             if now >= deadline && !awaits && (asked || !elsewhere) {
-                return Ok(state.shards_changed());
+                return Ok(planning.shards_changed());
             }
             let wake = match (elsewhere && !asked, now < deadline) {
-                (true, _) => state.prober.due().unwrap_or(now),
+                (true, _) => planning.prober.due().unwrap_or(now),
                 (false, true) => deadline,
                 (false, false) => now + LONGEST_WAIT,
             };
@@ -181,10 +184,10 @@ impl Planner {
 
     /// Puts the shards that follow in the place of those that ended, where the stream may be listed and can tell
     /// something new. True if there are shards now that were not there before.
-    pub(super) async fn follow(&self, state: &mut State) -> Result<bool> {
-        let followed = state
+    pub(super) async fn follow(&self, planning: &mut Planning) -> Result<bool> {
+        let followed = planning
             .shards
-            .follow(&*self.api, &self.stream, &state.positions)
+            .follow(&*self.api, &self.stream, &planning.positions)
             .await?;
         if !followed.lost.is_empty() {
             self.lost_shards(&followed.lost)?;
@@ -192,8 +195,10 @@ impl Planner {
         let Some(positions) = followed.positions else {
             return Ok(false);
         };
-        let grown = positions.keys().any(|shard| !state.positions.contains_key(shard));
-        state.positions = positions;
+        let grown = positions
+            .keys()
+            .any(|shard| !planning.positions.contains_key(shard));
+        planning.positions = positions;
         Ok(grown)
     }
 }

@@ -2,12 +2,12 @@
 //! end. New shards come from a split or a merge, so their parents end first.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::availability::{Stream, WARN_EVERY};
+use super::state::SharedState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::service::{KinesisApi, ShardFilter, same_stream};
 use crate::stream::{HashRange, Lineage, Position, Shard, ShardId};
@@ -36,7 +36,8 @@ pub(super) struct Shards {
     failing: Option<(Instant, Instant)>,
     /// When it was said last that listings fail.
     warned: Option<Instant>,
-    ranges: HashRanges,
+    /// Where every listing is noted.
+    state: SharedState,
     /// What the planner's opening listed, until the first call that can use it.
     opening: Option<(Instant, Vec<Shard>)>,
     /// Since when listings lack the children of a shard that ended; none once they show them.
@@ -51,41 +52,33 @@ struct Childless {
     listings: u32,
 }
 
-/// The hash keys of the shards that were listed last, and how many those are. Clones share them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct HashRanges(Arc<Mutex<Listed>>);
-
+/// The hash keys of the shards that were listed last, and how many those are.
 #[derive(Debug, Default)]
-struct Listed {
+pub(super) struct Listed {
     ranges: BTreeMap<ShardId, HashRange>,
     /// Of them, those that take no records any more.
     closed: usize,
 }
 
-impl HashRanges {
+impl Listed {
     /// What a shard takes; none if it isn't listed.
-    pub(super) fn of(&self, shard: &ShardId) -> Option<HashRange> {
-        self.listed().ranges.get(shard).copied()
+    pub(super) fn hash_range(&self, shard: &ShardId) -> Option<HashRange> {
+        self.ranges.get(shard).copied()
     }
 
     /// How many shards there are, and how many of them are closed; none before the first listing.
     pub(super) fn counts(&self) -> Option<(usize, usize)> {
-        let listed = self.listed();
-        let total = listed.ranges.len();
-        (total > 0).then_some((total, listed.closed))
+        let total = self.ranges.len();
+        (total > 0).then_some((total, self.closed))
     }
 
-    fn remember(&self, listing: &[Shard]) {
+    fn new(listing: &[Shard]) -> Self {
         let ranges: BTreeMap<_, _> = listing
             .iter()
             .map(|shard| (shard.id.clone(), shard.hash_range()))
             .collect();
         let closed = listing.iter().filter(|shard| shard.closed).count();
-        *self.listed() = Listed { ranges, closed };
-    }
-
-    fn listed(&self) -> MutexGuard<'_, Listed> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { ranges, closed }
     }
 }
 
@@ -99,13 +92,13 @@ pub(super) struct Followed {
 }
 
 impl Shards {
-    pub(super) fn new(interval: Duration) -> Self {
+    pub(super) fn new(interval: Duration, state: SharedState) -> Self {
         Self {
             interval,
             listed: None,
             failing: None,
             warned: None,
-            ranges: HashRanges::default(),
+            state,
             opening: None,
             childless: BTreeMap::new(),
         }
@@ -115,14 +108,13 @@ impl Shards {
     /// [`Self::follow`], and its tasks need the shards' hash keys.
     pub(super) async fn open(&mut self, api: &dyn KinesisApi) -> Result<()> {
         let listing = api.list_shards(ShardFilter::All).await?;
-        self.ranges.remember(&listing);
+        self.note(&listing);
         self.opening = Some((Instant::now(), listing));
         Ok(())
     }
 
-    /// The shards' hash keys, as they are known at any time.
-    pub(super) fn hash_ranges(&self) -> HashRanges {
-        self.ranges.clone()
+    fn note(&self, listing: &[Shard]) {
+        self.state.lock().listed = Listed::new(listing);
     }
 
     /// All shards: what the opening listed, if that may be used still.
@@ -134,7 +126,7 @@ impl Shards {
                 (Instant::now(), listing)
             }
         };
-        self.ranges.remember(&listing);
+        self.note(&listing);
         (self.listed, self.failing) = (Some(listed), None);
         Ok(Lineage::new(listing))
     }
@@ -151,7 +143,7 @@ impl Shards {
             let lineage = match at {
                 Position::AtTimestamp(millis) => {
                     let listing = api.list_shards(ShardFilter::FromTimestamp(*millis)).await?;
-                    self.ranges.remember(&listing);
+                    self.note(&listing);
                     self.listed = Some(Instant::now());
                     Lineage::new(listing)
                 }

@@ -44,7 +44,7 @@ pub(in crate::plan) struct Prober {
     iterators: HashMap<ShardId, Kept>,
     /// The shard in which records were seen last; it is asked first.
     first: Option<ShardId>,
-    /// The last probe saw records in it.
+    /// The last probe saw records in it, in this call.
     hit: bool,
     /// Since when nothing could be learnt of a shard.
     unknown: HashMap<ShardId, Instant>,
@@ -148,7 +148,7 @@ impl Prober {
         wait_until(self.planned.map(|planned| planned + self.interval)).await;
     }
 
-    /// The shard in which the last probe saw records, if it did.
+    /// The shard in which the last probe of this call saw records, if it did.
     pub(in crate::plan) fn hit(&self) -> Option<ShardId> {
         self.first.clone().filter(|_| self.hit)
     }
@@ -202,10 +202,11 @@ impl Prober {
         Ok(probed)
     }
 
-    /// From now on the time counts anew for which nothing can be learnt of a shard: its readers may have asked it
-    /// meanwhile.
-    pub(in crate::plan) fn forget_unknown(&mut self) {
+    /// A call begins. From now on the time counts anew for which nothing can be learnt of a shard: its readers may have
+    /// asked it meanwhile.
+    pub(in crate::plan) fn begin_call(&mut self) {
         self.unknown.clear();
+        self.hit = false;
     }
 
     /// Notes what was found in a shard.

@@ -6,7 +6,7 @@ mod consumer;
 mod consumer_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -33,8 +33,6 @@ pub(in crate::plan) struct FanOut {
     subscriptions: SubscriptionRegistry,
     consumer: RegisteredConsumer,
     in_use: InUseByQuery,
-    /// Shards in which the driver itself saw something new.
-    seen: Mutex<BTreeSet<ShardId>>,
 }
 
 /// What the subscriptions know of the shards.
@@ -70,7 +68,6 @@ impl FanOut {
             subscriptions,
             consumer,
             in_use,
-            seen: Mutex::default(),
         })
     }
 
@@ -114,16 +111,6 @@ impl FanOut {
         self.subscriptions.end(source, shard);
     }
 
-    /// The driver saw something new in these shards; forgets what it saw before.
-    pub(in crate::plan) fn saw(&self, shards: impl IntoIterator<Item = ShardId>) {
-        *self.seen() = shards.into_iter().collect();
-    }
-
-    /// Whether the driver saw something new in the shard.
-    pub(in crate::plan) fn has_seen(&self, shard: &ShardId) -> bool {
-        self.seen().contains(shard)
-    }
-
     /// The query stopped: the consumer may be another one's, or this query's again.
     pub(in crate::plan) fn stop(&self) {
         self.in_use.leave(self.consumer.to_deregister());
@@ -139,10 +126,6 @@ impl FanOut {
             return Ok(());
         }
         self.consumer.release(&*self.api, files, folder).await
-    }
-
-    fn seen(&self) -> MutexGuard<'_, BTreeSet<ShardId>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
