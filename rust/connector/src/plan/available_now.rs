@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Planner;
-use super::availability::Extent;
 use super::planning::Planning;
+use super::probe::Extent;
 use crate::error::Result;
 use crate::read::{Backlog, ShardReport};
 use crate::stream::{Position, ShardId};
@@ -61,16 +61,7 @@ impl Planner {
                 .filter(|shard| !known.contains(*shard))
                 .cloned()
                 .collect();
-            let probed = planning
-                .prober
-                .probe(
-                    &self.api,
-                    &mut planning.positions,
-                    &known,
-                    &self.counters,
-                    Extent::All,
-                )
-                .await?;
+            let probed = planning.probe(&known, Extent::All).await?;
             let quiet = asked
                 .into_iter()
                 .filter(|shard| !probed.unknown.contains(shard))
@@ -87,9 +78,9 @@ impl Planner {
                     return Ok(true);
                 }
             }
-            while planning.shards.awaits_children(&planning.positions) {
+            while planning.awaits_children() {
                 planning.shards.wait_for_children(&planning.positions).await;
-                if self.follow(planning).await? {
+                if planning.follow().await? {
                     break;
                 }
             }

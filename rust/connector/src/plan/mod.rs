@@ -9,6 +9,7 @@ mod fan_out;
 mod mark;
 mod next_batch;
 mod planning;
+mod probe;
 mod shards;
 mod start;
 mod state;
@@ -27,10 +28,11 @@ use crate::stream::{HashRange, Offset, Position, ShardId, offset_home};
 
 pub use batch_read::batch_read_tasks;
 
-use availability::{Prober, QUIET_INTERVAL, Stream};
+use availability::{Availability, Polling, Subscriptions};
 use clock::ServiceClock;
 use fan_out::FanOut;
 use planning::Planning;
+use probe::{Prober, QUIET_INTERVAL, Stream};
 use shards::Shards;
 use start::initial_offset::INITIAL_OFFSET;
 use state::{SharedState, State};
@@ -44,6 +46,7 @@ const PURGE_EVERY: u64 = 10;
 #[derive(Debug)]
 pub struct Planner {
     api: Arc<dyn KinesisApi>,
+    availability: Box<dyn Availability>,
     fan_out: Option<FanOut>,
     store: Arc<dyn ClaimStore>,
     files: Files,
@@ -105,7 +108,7 @@ impl Planner {
         store.prepare().await?;
         let (clock, summary) = ServiceClock::asked(&*api, &config.options.stream.name).await?;
         let state = SharedState::default();
-        let mut shards = Shards::new(config.options.describe_shard_interval, state.clone());
+        let mut shards = Shards::new(&config.options, state.clone());
         if config.options.aggregation.outside_shard != OutsideShard::Deliver {
             shards.open(&*api).await?;
         }
@@ -120,7 +123,7 @@ impl Planner {
             }
             _ => None,
         };
-        // With fan-out the readers don't ask, so the driver's questions need not keep next_batch with theirs.
+        // With fan-out the readers don't ask, so the driver's probes need not keep pace with theirs.
         let interval = match fan_out {
             Some(_) => config.options.fetch_interval.max(QUIET_INTERVAL),
             None => config.options.fetch_interval + config.options.fetch_interval / READERS_SHARE,
@@ -129,9 +132,22 @@ impl Planner {
             name: config.options.stream.name.clone(),
             created_millis: summary.created_millis,
         });
-        let prober = Prober::new(stream.clone(), interval, config.options.check_new_record_threads);
+        let counters = Arc::<RequestCounters>::default();
+        let prober = Prober::new(
+            api.clone(),
+            stream.clone(),
+            counters.clone(),
+            interval,
+            config.options.check_new_record_threads,
+        );
+        let planning = Planning::new(api.clone(), stream.clone(), shards, prober);
+        let availability: Box<dyn Availability> = match fan_out {
+            Some(_) => Box::new(Subscriptions(feeds.subscriptions().clone())),
+            None => Box::new(Polling),
+        };
         Ok(Self {
             api,
+            availability,
             fan_out,
             store,
             files: Files(files),
@@ -139,13 +155,13 @@ impl Planner {
             stream,
             clock,
             given,
-            counters: Arc::default(),
+            counters,
             process: feeds.subscriptions().process(),
             start: uuid::Uuid::new_v4().simple().to_string(),
             runtime: tokio::runtime::Handle::current(),
             feeds: feeds.clone(),
             state,
-            planning: tokio::sync::Mutex::new(Planning::new(shards, prober)),
+            planning: tokio::sync::Mutex::new(planning),
         })
     }
 
@@ -244,36 +260,6 @@ impl Planner {
             metrics.insert("numClosedShards".into(), closed.to_string());
         }
         metrics
-    }
-
-    /// Shards went away with records that were not read: an error or a counted warning, as `kinesis.failOnDataLoss` says.
-    fn lost_shards(&self, lost: &[(ShardId, Position)]) -> Result<()> {
-        let Some((shard, position)) = lost.first() else {
-            return Ok(());
-        };
-        let message = format!(
-            "{} shard(s) of the stream went away with records that were not read; the first is {shard} at {position}. \
-             Closed shards go when the stream's retention has passed",
-            lost.len()
-        );
-        if self.config.options.fail_on_data_loss {
-            return Err(Error::new(
-                ErrorKind::DataLoss,
-                format!(
-                    "{message}. Lengthen the retention; to go on without those records set kinesis.failOnDataLoss to \
-                     false"
-                ),
-            )
-            .with("stream", self.config.options.stream.name.clone())
-            .with("shard", shard.to_string())
-            .with("position", position.to_string()));
-        }
-        tracing::warn!(
-            stream = %self.config.options.stream.name,
-            "DATA LOSS: {message}; going on without them, since kinesis.failOnDataLoss is false"
-        );
-        self.state.lock().reports.lost_shards += lost.len() as u64;
-        Ok(())
     }
 
     /// The query stopped, for good or not: ends what its readers left in this process, and lets its next start, or

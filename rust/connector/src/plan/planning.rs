@@ -1,19 +1,23 @@
 //! Where the query stands between two batches, and how the end of a batch changes that.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Planner;
-use super::availability::Prober;
 use super::ends::{self, Ends};
+use super::probe::{Extent, Probed, Prober, Stream};
 use super::shards::Shards;
 use crate::error::Result;
 use crate::read::Backlog;
+use crate::service::KinesisApi;
 use crate::stream::{Offset, Position, ShardId};
 
 /// What one call at a time works on, also while it awaits the service, and leaves to the next. All of it can be found
 /// again after a restart.
 #[derive(Debug)]
 pub(super) struct Planning {
+    api: Arc<dyn KinesisApi>,
+    stream: Arc<Stream>,
     pub shards: Shards,
     pub prober: Prober,
     /// The last batch's number.
@@ -45,8 +49,10 @@ pub(super) enum NextBatch {
 
 impl Planning {
     /// Nothing was planned yet.
-    pub(super) fn new(shards: Shards, prober: Prober) -> Self {
+    pub(super) fn new(api: Arc<dyn KinesisApi>, stream: Arc<Stream>, shards: Shards, prober: Prober) -> Self {
         Self {
+            api,
+            stream,
             shards,
             prober,
             batch: None,
@@ -57,6 +63,28 @@ impl Planning {
             with_backlog: BTreeSet::new(),
             purged: 0,
         }
+    }
+
+    /// Probes the shards, but those in `skip`: see [`Prober::probe`].
+    pub(super) async fn probe(&mut self, skip: &BTreeSet<ShardId>, extent: Extent) -> Result<Probed> {
+        self.prober.probe(&mut self.positions, skip, extent).await
+    }
+
+    /// Puts the shards that follow in the place of those that ended, where the stream may be listed and can tell
+    /// something new. True if there are shards now that were not there before.
+    pub(super) async fn follow(&mut self) -> Result<bool> {
+        let followed = self.shards.follow(&*self.api, &self.stream, &self.positions);
+        let Some(positions) = followed.await? else {
+            return Ok(false);
+        };
+        let grown = positions.keys().any(|shard| !self.positions.contains_key(shard));
+        self.positions = positions;
+        Ok(grown)
+    }
+
+    /// True while the children of a shard that ended are expected in the listing.
+    pub(super) fn awaits_children(&self) -> bool {
+        self.shards.awaits_children(&self.positions)
     }
 
     /// True if the shards to be read are others than after the last batch. Only a batch keeps that.

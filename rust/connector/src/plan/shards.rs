@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::availability::{Stream, WARN_EVERY};
+use super::probe::{Stream, WARN_EVERY};
 use super::state::SharedState;
 use crate::error::{Error, ErrorKind, Result};
+use crate::options::SourceOptions;
 use crate::service::{KinesisApi, ShardFilter, same_stream};
 use crate::stream::{HashRange, Lineage, Position, Shard, ShardId};
 
@@ -31,6 +32,7 @@ const FAILING_FOR: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(super) struct Shards {
     interval: Duration,
+    fail_on_data_loss: bool,
     listed: Option<Instant>,
     /// Since when listings fail, and the last attempt.
     failing: Option<(Instant, Instant)>,
@@ -82,19 +84,11 @@ impl Listed {
     }
 }
 
-/// What a listing changed.
-#[derive(Debug, Default)]
-pub(super) struct Followed {
-    /// The new positions, if the shards were listed.
-    pub positions: Option<BTreeMap<ShardId, Position>>,
-    /// Shards that the stream no longer lists, with where their reading stood.
-    pub lost: Vec<(ShardId, Position)>,
-}
-
 impl Shards {
-    pub(super) fn new(interval: Duration, state: SharedState) -> Self {
+    pub(super) fn new(options: &SourceOptions, state: SharedState) -> Self {
         Self {
-            interval,
+            interval: options.describe_shard_interval,
+            fail_on_data_loss: options.fail_on_data_loss,
             listed: None,
             failing: None,
             warned: None,
@@ -167,14 +161,14 @@ impl Shards {
         }
     }
 
-    /// Lists the shards if that is due and can tell something new. A listing that fails and may pass tells nothing; an
-    /// error is one that doesn't pass, or that lasted for minutes.
+    /// The new positions, if listing the shards is due and can tell something new. A listing that fails and may pass tells
+    /// nothing; an error is one that doesn't pass, or that lasted for minutes, or is about shards that went away unread.
     pub(super) async fn follow(
         &mut self,
         api: &dyn KinesisApi,
         stream: &Stream,
         positions: &BTreeMap<ShardId, Position>,
-    ) -> Result<Followed> {
+    ) -> Result<Option<BTreeMap<ShardId, Position>>> {
         let ended = positions.values().any(|position| *position == Position::ShardEnd);
         let due = match (self.failing, self.listed) {
             (Some((_, tried)), _) => tried.elapsed() >= self.soon(),
@@ -182,14 +176,14 @@ impl Shards {
             (None, Some(listed)) => ended && listed.elapsed() >= self.interval_for(positions),
         };
         if !due {
-            return Ok(Followed::default());
+            return Ok(None);
         }
         let listed = match self.list_with(api, stream, positions).await {
             Err(error) => self.failed(api, stream, error).await?,
             listed => listed?,
         };
         let Some(lineage) = listed else {
-            return Ok(Followed::default());
+            return Ok(None);
         };
         let lost: Vec<(ShardId, Position)> = missing_from(&lineage, positions)
             .map(|(shard, position)| (shard.clone(), position.clone()))
@@ -200,10 +194,8 @@ impl Shards {
         }
         let positions = lineage.advance(&standing);
         self.note_childless(stream, &lineage, &positions)?;
-        Ok(Followed {
-            positions: Some(positions),
-            lost,
-        })
+        self.note_lost(stream, &lost)?;
+        Ok(Some(positions))
     }
 
     /// A listing that can be believed: one that lacks shards of the query is compared with others, since it may be older
@@ -301,6 +293,37 @@ impl Shards {
                     known.since.elapsed() < CHILDREN_WITHIN || known.listings < MOST_LISTINGS
                 }
             })
+    }
+
+    /// Shards went away with records that were not read, at these positions: an error or a counted warning, as
+    /// `kinesis.failOnDataLoss` says.
+    fn note_lost(&self, stream: &Stream, lost: &[(ShardId, Position)]) -> Result<()> {
+        let Some((shard, position)) = lost.first() else {
+            return Ok(());
+        };
+        let message = format!(
+            "{} shard(s) of the stream went away with records that were not read; the first is {shard} at {position}. \
+             Closed shards go when the stream's retention has passed",
+            lost.len()
+        );
+        if self.fail_on_data_loss {
+            return Err(Error::new(
+                ErrorKind::DataLoss,
+                format!(
+                    "{message}. Lengthen the retention; to go on without those records set kinesis.failOnDataLoss to \
+                     false"
+                ),
+            )
+            .with("stream", stream.name.clone())
+            .with("shard", shard.to_string())
+            .with("position", position.to_string()));
+        }
+        tracing::warn!(
+            stream = %stream.name,
+            "DATA LOSS: {message}; going on without them, since kinesis.failOnDataLoss is false"
+        );
+        self.state.lock().reports.lost_shards += lost.len() as u64;
+        Ok(())
     }
 
     /// Notes of each shard that ended since when its children are missing from the listing. A shard that stays open there

@@ -242,10 +242,7 @@ pub(in crate::plan) async fn of_batch_read(
     };
     // A shard at its end is one that is left out, open or not.
     givens
-        .lineage_with(
-            given,
-            &mut Shards::new(options.describe_shard_interval, SharedState::default()),
-        )
+        .lineage_with(given, &mut Shards::new(options, SharedState::default()))
         .await?;
     givens.positions(given).await
 }
