@@ -124,9 +124,13 @@ impl Planner {
             _ => None,
         };
         // With fan-out the readers don't ask, so the driver's probes need not keep pace with theirs.
-        let interval = match fan_out {
-            Some(_) => config.options.fetch_interval.max(QUIET_INTERVAL),
-            None => config.options.fetch_interval + config.options.fetch_interval / READERS_SHARE,
+        let fetch_interval = config.options.fetch_interval;
+        let (availability, interval): (Box<dyn Availability>, _) = match fan_out {
+            Some(_) => {
+                let subscriptions = Subscriptions(feeds.subscriptions().clone());
+                (Box::new(subscriptions), fetch_interval.max(QUIET_INTERVAL))
+            }
+            None => (Box::new(Polling), fetch_interval + fetch_interval / READERS_SHARE),
         };
         let stream = Arc::new(Stream {
             name: config.options.stream.name.clone(),
@@ -141,10 +145,6 @@ impl Planner {
             config.options.check_new_record_threads,
         );
         let planning = Planning::new(api.clone(), stream.clone(), shards, prober);
-        let availability: Box<dyn Availability> = match fan_out {
-            Some(_) => Box::new(Subscriptions(feeds.subscriptions().clone())),
-            None => Box::new(Polling),
-        };
         Ok(Self {
             api,
             availability,

@@ -57,3 +57,37 @@ impl Planned {
         self.batch == batch && self.hit.as_ref() == Some(shard)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_counts_for_the_tasks_of_the_batch_planned_after_it() {
+        let (quiet, busy) = (
+            ShardId::from("shardId-000000000000"),
+            ShardId::from("shardId-000000000001"),
+        );
+        let planned = Planned {
+            batch: 7,
+            at_tip: BTreeMap::from([(quiet.clone(), 1_000)]),
+            hit: Some(busy.clone()),
+        };
+        let of = |batch, shard| {
+            (
+                planned.tip_seen_at(batch, shard),
+                planned.saw_records(batch, shard),
+            )
+        };
+        assert_eq!(
+            (of(7, &quiet), of(7, &busy)),
+            ((Some(1_000), false), (None, true))
+        );
+        for other in [6, 8] {
+            assert_eq!(
+                (of(other, &quiet), of(other, &busy)),
+                ((None, false), (None, false))
+            );
+        }
+    }
+}
