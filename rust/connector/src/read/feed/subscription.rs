@@ -1,16 +1,19 @@
-//! A place in a shard with the subscription that reads it.
+//! The feed that reads from a subscription.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::page_buffer::Found;
+use super::poller::PollingFeed;
 use super::retention::Retention;
-use super::subscriptions::{KeptSubscription, SubscriptionRegistry};
+use super::subscriptions::KeptSubscription;
+use super::{Deadline, Feed, FeedParts, Next, ReadKind, Wanted};
 use crate::error::Result;
 use crate::read::{ReadTask, Shared};
-use crate::service::{Page, RecordColumns, ShardIterator};
+use crate::service::{FanOutApi, Page, RecordColumns, ShardIterator};
 use crate::stream::Position;
 
 /// How long records are awaited that the driver has seen: the service pushes them within a second. A subscription
@@ -21,56 +24,62 @@ const AWAIT_NEWS: Duration = Duration::from_secs(5);
 /// is there by then; one that the service refuses for its five seconds (AWS limit) holds up no other shard.
 const AWAIT_RENEWAL: Duration = Duration::from_millis(500);
 
-/// What a subscription has for a reader.
-pub(in crate::read) enum Next {
-    /// Records, or an empty page at the tip.
-    Page(Box<Page>),
-    /// Nothing came while the batch could wait for it.
-    TimeIsOver,
-    /// The subscription brings nothing, though there is something.
-    Silent,
-}
+/// Least wait for an event where GetRecords would ask again.
+const EVENT_WAIT: Duration = Duration::from_millis(200);
 
-/// How long a batch waits for what comes next.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::read) enum Deadline {
-    /// Until it comes, for the batch is known to have it.
-    Never,
-    /// By that time, if there is one; the batch may end without it.
-    Open(Option<Instant>),
-}
-
-pub(in crate::read) struct FanOutCursor {
+pub(super) struct FanOutFeed {
     kept: KeptSubscription,
-    subscriptions: SubscriptionRegistry,
     shared: Arc<Shared>,
     retention: Retention,
     /// The driver has seen records that must come by then.
     news_until: Option<Instant>,
+    longest_pause: Duration,
     /// The page handed out last, without its records.
     last: Option<Page>,
 }
 
-impl FanOutCursor {
-    pub(in crate::read) fn new(
-        kept: KeptSubscription,
-        subscriptions: SubscriptionRegistry,
-        shared: Arc<Shared>,
-        retention: Retention,
-    ) -> Self {
-        let news_until = shared.task.news.then(|| Instant::now() + AWAIT_NEWS);
-        Self {
+impl FanOutFeed {
+    /// The subscription that was left at the batch's start, or another one there; none for a replay that finds none. What
+    /// that has to deliver is known, so it is asked for, and a subscription, which takes up to five seconds to open (AWS
+    /// limit), stays where it is.
+    pub(super) fn open(
+        parts: &FeedParts<'_>,
+        kind: ReadKind,
+        consumer: &str,
+        api: &Arc<dyn FanOutApi>,
+    ) -> Result<Option<Self>> {
+        let (shared, subscriptions) = (&parts.shared, parts.feeds.subscriptions());
+        let task = &shared.task;
+        let kept = match subscriptions.take(task) {
+            Some(kept) => {
+                shared.progress().prefetch_hit = true;
+                kept
+            }
+            None if kind == ReadKind::Replay => return Ok(None),
+            None => subscriptions.open(task, consumer, parts.options, parts.feeds.pool(), api)?,
+        };
+        shared.progress().subscribed = true;
+        Ok(Some(Self {
             kept,
-            subscriptions,
-            shared,
-            retention,
-            news_until,
+            shared: shared.clone(),
+            retention: Retention::new(parts.options, shared),
+            news_until: task.news.then(|| Instant::now() + AWAIT_NEWS),
+            longest_pause: parts.options.fetch_interval.max(EVENT_WAIT),
             last: None,
-        }
+        }))
     }
 
-    /// What comes next. Dropping the future loses nothing.
-    pub(in crate::read) async fn next_page(&mut self, waits: Deadline) -> Result<Next> {
+    /// True if the shard's part of the batch may end before its subscription is opened again: nobody has seen records
+    /// there. Whatever comes, the next batch has it. A subscription of this batch's own is waited for: it may have been
+    /// opened here for what another process received.
+    fn goes_on_without_the_shard(&self, waits: Deadline) -> bool {
+        matches!(waits, Deadline::Open(_)) && self.news_until.is_none() && self.shared.progress().prefetch_hit
+    }
+}
+
+#[async_trait]
+impl Feed for FanOutFeed {
+    async fn next(&mut self, _: Wanted, waits: Deadline) -> Result<Next> {
         loop {
             let now = Instant::now();
             let mut deadline = match waits {
@@ -109,15 +118,11 @@ impl FanOutCursor {
         }
     }
 
-    /// True if the shard's part of the batch may end before its subscription is opened again: nobody has seen records
-    /// there. Whatever comes, the next batch has it. A subscription of this batch's own is waited for: it may have been
-    /// opened here for what another process received.
-    fn goes_on_without_the_shard(&self, waits: Deadline) -> bool {
-        matches!(waits, Deadline::Open(_)) && self.news_until.is_none() && self.shared.progress().prefetch_hit
+    async fn pause(&mut self) {
+        let _ = tokio::time::timeout(self.longest_pause, self.kept.buffer.arrival()).await;
     }
 
-    /// Moves to what follows a page; what the batch left of it waits for the next one.
-    pub(in crate::read) fn advance_to(&mut self, position: Position, rest: Option<RecordColumns>) {
+    fn advance_to(&mut self, position: Position, _: Option<ShardIterator>, rest: Option<RecordColumns>) {
         match (rest, self.last.take()) {
             (Some(records), Some(last)) => self.kept.buffer.put_back(Page { records, ..last }),
             // The shard's end came with the batch's last records, and is the next batch's.
@@ -129,18 +134,26 @@ impl FanOutCursor {
         self.kept.position = position;
     }
 
-    /// Waits until something arrives, at most this long.
-    pub(in crate::read) async fn pause(&self, longest: Duration) {
-        let _ = tokio::time::timeout(longest, self.kept.buffer.arrival()).await;
+    fn retains_leftover(&self) -> bool {
+        true
     }
 
-    /// Leaves the subscription to the next batch's reader, if it stands where that starts.
-    pub(in crate::read) fn hand_off(self, end: &Position) {
+    fn tip_unconfirmed(&self) -> bool {
+        false
+    }
+
+    /// GetRecords brings what the subscription doesn't, and knows what to do about a position that the service refuses. The
+    /// next batch's reader subscribes where this one ends.
+    fn instead(&self, position: Position, parts: &FeedParts<'_>) -> Option<Box<dyn Feed>> {
+        Some(Box::new(PollingFeed::going_on(parts, position)))
+    }
+
+    fn hand_off(self: Box<Self>, end: &Position, _: bool, parts: &FeedParts<'_>) {
         self.shared.counters.take_over(&self.kept.counters);
         let ReadTask { source, shard, .. } = &self.shared.task;
         if self.kept.position == *end && *end != Position::ShardEnd {
             self.shared.progress().buffered_bytes = self.kept.buffer.bytes() as u64;
-            self.subscriptions.keep(source, shard, self.kept);
+            parts.feeds.subscriptions().keep(source, shard, self.kept);
         }
     }
 }
