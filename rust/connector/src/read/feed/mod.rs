@@ -1,10 +1,15 @@
 //! Feeds: what brings a shard's records to a batch, by GetRecords or by a subscription, and stays in the process
-//! between two batches. A feed knows nothing of where a batch ends.
+//! between two batches. A feed knows nothing of where a batch ends; what reads a batch knows the trait [`Feed`] alone.
+//!
+//! What a task leaves is parked in the [`FeedRegistry`], whose sweeper drops what no task takes over. Pages wait in a
+//! `PageBuffer` there: those that a poll brought with what leads on from them (`Prefetched`), those that a subscription
+//! pushed with what it knows of the shard's tip (`EventBuffer`).
 //!
 //! A subscription lives five minutes and may not be opened again within five seconds (AWS limits), so it belongs to no
 //! micro-batch: it goes on receiving into a bounded buffer between tasks, and the next batch's task takes it over.
 
 mod consumers;
+mod event_buffer;
 mod fetch;
 #[cfg(test)]
 mod idle_tests;
@@ -37,8 +42,9 @@ pub(crate) use poller::remove_read;
 pub(super) use prefetched::is_young;
 pub use registry::FeedRegistry;
 pub(super) use registry::ReadKind;
+pub(crate) use reports::Availability;
 pub(super) use retention::Retention;
-pub(crate) use subscriptions::{Availability, SubscriptionRegistry};
+pub(crate) use subscriptions::SubscriptionRegistry;
 
 use poller::PollingFeed;
 use subscription::FanOutFeed;

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::prefetched::{Answer, Prefetched, is_young, leads_on};
+use super::registry::Kept;
 use super::retention::{Retention, expired_after};
 use super::{Deadline, Feed, FeedParts, MAX_RECORDS, Next, ReadKind, Wanted, rest_of};
 use crate::error::{Error, ErrorKind, Result};
@@ -69,7 +70,7 @@ impl PollingFeed {
         let task = &shared.task;
         let position = task.start.clone();
         let before = position_before(&position, task.is_tip_seen());
-        let left = feeds.take(task, kind, &shared.counters);
+        let left = feeds.take_pages(task, kind, &shared.counters);
         let ahead =
             left.unwrap_or_else(|| Prefetched::nothing(MemoryLimits::new(parts.options, feeds.pool())));
         Self {
@@ -424,7 +425,7 @@ impl Feed for PollingFeed {
         if fetch && goes_on {
             ahead.fetch(&api, &task.shard, end, parts.options);
         }
-        parts.feeds.keep(task, end.clone(), ahead);
+        parts.feeds.keep(task, end.clone(), Kept::Pages(ahead));
     }
 }
 

@@ -1,19 +1,24 @@
-//! The feed that reads from a subscription.
+//! A shard's subscription, which goes on receiving between two tasks, and the feed that reads from it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::page_buffer::Found;
+use super::event_buffer::{EventBuffer, Found};
 use super::poller::PollingFeed;
+use super::registry::Kept;
+use super::reports::Availability;
 use super::retention::Retention;
-use super::subscriptions::KeptSubscription;
-use super::{Deadline, Feed, FeedParts, Next, ReadKind, Wanted};
+use super::subscriber::Subscriber;
+use super::{Deadline, Feed, FeedParts, FeedRegistry, Next, ReadKind, Wanted};
 use crate::error::Result;
+use crate::options::SourceOptions;
+use crate::read::memory_pool::MemoryLimits;
 use crate::read::{ReadTask, Shared};
-use crate::service::{FanOutApi, Page, RecordColumns, ShardIterator};
+use crate::service::{FanOutApi, Page, RecordColumns, RequestCounters, ShardIterator};
 use crate::stream::Position;
 
 /// How long records are awaited that the driver has seen: the service pushes them within a second. A subscription
@@ -27,8 +32,77 @@ const AWAIT_RENEWAL: Duration = Duration::from_millis(500);
 /// Least wait for an event where GetRecords would ask again.
 const EVENT_WAIT: Duration = Duration::from_millis(200);
 
+/// A consumer's subscription to a shard with what it received. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub consumer: String,
+    pub buffer: Arc<EventBuffer>,
+    /// What it asks of the service while no task counts it.
+    counters: Arc<RequestCounters>,
+    subscriber: JoinHandle<()>,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.subscriber.abort();
+    }
+}
+
+impl Subscription {
+    /// One from the task's start on, in place of what is parked of its shard.
+    pub(super) fn open(
+        task: &ReadTask,
+        consumer: &str,
+        options: &SourceOptions,
+        feeds: &FeedRegistry,
+        api: &Arc<dyn FanOutApi>,
+    ) -> Result<Self> {
+        feeds.make_room(task, consumer)?;
+        let limits = MemoryLimits::new(options, feeds.pool());
+        let bell = feeds.subscriptions().bell(&task.source);
+        let buffer = Arc::new(EventBuffer::new(limits, bell));
+        let counters: Arc<RequestCounters> = Arc::default();
+        let subscriber = Subscriber {
+            api: api.clone(),
+            consumer: consumer.to_owned(),
+            shard: task.shard.clone(),
+            start: task.start.clone(),
+            tip_seen: task.is_tip_seen(),
+            timeout: options.subscribe_timeout,
+            retry: Subscriber::retry_options(options),
+            buffer: buffer.clone(),
+            counters: counters.clone(),
+        };
+        Ok(Self {
+            consumer: consumer.to_owned(),
+            buffer,
+            counters,
+            subscriber: tokio::spawn(subscriber.run()),
+        })
+    }
+
+    /// What came that nobody has read; none from one that gave up, or has been without sight for long.
+    pub(super) fn standing(&self) -> Option<Availability> {
+        if self.buffer.failure().is_some() {
+            return None;
+        }
+        match self.buffer.waiting() {
+            None => (!self.buffer.is_blind()).then_some(Availability::Idle),
+            Some(false) => Some(Availability::HasRecords),
+            Some(true) => Some(Availability::Closed),
+        }
+    }
+
+    /// True if a batch may still read from it: not after a failure, and not at the shard's end.
+    pub(super) fn is_of_use(&self) -> bool {
+        self.buffer.failure().is_none() && self.buffer.waiting() != Some(true)
+    }
+}
+
 pub(super) struct FanOutFeed {
-    kept: KeptSubscription,
+    subscription: Subscription,
+    /// What was handed out goes up to here.
+    position: Position,
     shared: Arc<Shared>,
     retention: Retention,
     /// The driver has seen records that must come by then.
@@ -48,19 +122,20 @@ impl FanOutFeed {
         consumer: &str,
         api: &Arc<dyn FanOutApi>,
     ) -> Result<Option<Self>> {
-        let (shared, subscriptions) = (&parts.shared, parts.feeds.subscriptions());
+        let (shared, feeds) = (&parts.shared, parts.feeds);
         let task = &shared.task;
-        let kept = match subscriptions.take(task) {
-            Some(kept) => {
+        let subscription = match feeds.take_subscription(task) {
+            Some(parked) => {
                 shared.progress().prefetch_hit = true;
-                kept
+                parked
             }
             None if kind == ReadKind::Replay => return Ok(None),
-            None => subscriptions.open(task, consumer, parts.options, parts.feeds.pool(), api)?,
+            None => Subscription::open(task, consumer, parts.options, feeds, api)?,
         };
         shared.progress().subscribed = true;
         Ok(Some(Self {
-            kept,
+            subscription,
+            position: task.start.clone(),
             shared: shared.clone(),
             retention: Retention::new(parts.options, shared),
             news_until: task.news.then(|| Instant::now() + AWAIT_NEWS),
@@ -86,9 +161,9 @@ impl Feed for FanOutFeed {
                 Deadline::Never => None,
                 Deadline::Open(deadline) => deadline,
             };
-            match self.kept.buffer.take()? {
+            match self.subscription.buffer.take()? {
                 Found::Page(page) => {
-                    if let Some(loss) = self.kept.buffer.take_loss() {
+                    if let Some(loss) = self.subscription.buffer.take_loss() {
                         self.retention.lost(&loss)?;
                     }
                     self.news_until = None;
@@ -111,27 +186,27 @@ impl Feed for FanOutFeed {
             let wake = [self.news_until.filter(|until| *until > now), deadline];
             match wake.into_iter().flatten().min() {
                 Some(wake) => {
-                    let _ = tokio::time::timeout_at(wake, self.kept.buffer.arrival()).await;
+                    let _ = tokio::time::timeout_at(wake, self.subscription.buffer.arrival()).await;
                 }
-                None => self.kept.buffer.arrival().await,
+                None => self.subscription.buffer.arrival().await,
             }
         }
     }
 
     async fn pause(&mut self) {
-        let _ = tokio::time::timeout(self.longest_pause, self.kept.buffer.arrival()).await;
+        let _ = tokio::time::timeout(self.longest_pause, self.subscription.buffer.arrival()).await;
     }
 
     fn advance_to(&mut self, position: Position, _: Option<ShardIterator>, rest: Option<RecordColumns>) {
         match (rest, self.last.take()) {
-            (Some(records), Some(last)) => self.kept.buffer.put_back(Page { records, ..last }),
+            (Some(records), Some(last)) => self.subscription.buffer.put_back(Page { records, ..last }),
             // The shard's end came with the batch's last records, and is the next batch's.
             (None, Some(last)) if last.next.is_none() && position != Position::ShardEnd => {
-                self.kept.buffer.put_back(last);
+                self.subscription.buffer.put_back(last);
             }
             _ => {}
         }
-        self.kept.position = position;
+        self.position = position;
     }
 
     fn retains_leftover(&self) -> bool {
@@ -149,11 +224,17 @@ impl Feed for FanOutFeed {
     }
 
     fn hand_off(self: Box<Self>, end: &Position, _: bool, parts: &FeedParts<'_>) {
-        self.shared.counters.take_over(&self.kept.counters);
-        let ReadTask { source, shard, .. } = &self.shared.task;
-        if self.kept.position == *end && *end != Position::ShardEnd {
-            self.shared.progress().buffered_bytes = self.kept.buffer.bytes() as u64;
-            parts.feeds.subscriptions().keep(source, shard, self.kept);
+        let Self {
+            subscription,
+            position,
+            shared,
+            ..
+        } = *self;
+        shared.counters.take_over(&subscription.counters);
+        if position == *end && *end != Position::ShardEnd {
+            shared.progress().buffered_bytes = subscription.buffer.bytes() as u64;
+            let kept = Kept::Subscription(subscription);
+            parts.feeds.keep(&shared.task, position, kept);
         }
     }
 }
