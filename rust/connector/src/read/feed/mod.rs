@@ -56,15 +56,15 @@ const MAX_RECORDS: u32 = 10_000;
 /// subscription; what reads a batch knows neither.
 #[async_trait]
 pub(super) trait Feed: Send {
-    /// The next records. The feed moves on only with [`Self::advance_to`]. A request is waited for even when the deadline
-    /// has passed, an event is not. Dropping the future loses nothing.
+    /// The next records. The feed moves on only with [`Self::advance_to`]. A request is waited for even when the
+    /// deadline has passed, an event is not. Dropping the future loses nothing.
     async fn next(&mut self, wanted: Wanted, deadline: Deadline) -> Result<Next>;
 
     /// Waits until the shard may be asked again, or something arrived.
     async fn pause(&mut self);
 
-    /// Moves to what follows a page; without an iterator if only a part of it was taken. `rest` is what the batch left of
-    /// it.
+    /// Moves to what follows a page; without an iterator if only a part of it was taken. `rest` is what the batch
+    /// left of it.
     fn advance_to(
         &mut self,
         position: Position,
@@ -81,8 +81,8 @@ pub(super) trait Feed: Send {
     /// Another feed from this position on, for what this one doesn't bring; none if there is no other way.
     fn instead(&self, position: Position, parts: &FeedParts<'_>) -> Option<Box<dyn Feed>>;
 
-    /// Leaves the way on to the reader of the next batch, if the feed stands where that starts. `fetch` lets a feed that
-    /// polls fetch ahead; a subscription always does.
+    /// Leaves the way on to the reader of the next batch, if the feed stands where that starts. `fetch` lets a feed
+    /// that polls fetch ahead; a subscription always does.
     fn hand_off(self: Box<Self>, end: &Position, fetch: bool, parts: &FeedParts<'_>);
 }
 

@@ -1,5 +1,5 @@
-//! The feed that polls: a place in a shard with its iterator, which is fetched when it is first needed and renewed when it
-//! expired.
+//! The feed that polls: a place in a shard with its iterator, which is fetched when it is first needed and renewed
+//! when it expired.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -323,8 +323,8 @@ impl PollingFeed {
         task.until.is_none() && task.consumer.is_none()
     }
 
-    /// How many records to ask for. A batch's last answer need not be a small one, where there is room for what is beyond the
-    /// batch.
+    /// How many records to ask for. A batch's last answer need not be a small one, where there is room for what is
+    /// beyond the batch.
     fn limit(&self, wanted: Wanted) -> u32 {
         let Wanted::AtMost { rows, bytes } = wanted else {
             return MAX_RECORDS;
@@ -392,8 +392,8 @@ impl Feed for PollingFeed {
     }
 
     /// More records may follow the last answer at once, though it says that none do: services count
-    /// `MillisBehindLatest` between arrivals, and those of many records fall into one millisecond. And what was asked for
-    /// before the task began is no proof of the tip.
+    /// `MillisBehindLatest` between arrivals, and those of many records fall into one millisecond. And what was asked
+    /// for before the task began is no proof of the tip.
     fn tip_unconfirmed(&self) -> bool {
         self.no_tip
     }

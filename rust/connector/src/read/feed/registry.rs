@@ -1,5 +1,6 @@
-//! Feeds that are parked between two tasks of this process, for the next reader of their shard: records that were fetched
-//! beyond the batch with the iterator that goes on where it ended, or a subscription, which goes on receiving.
+//! Feeds that are parked between two tasks of this process, for the next reader of their shard: records that were
+//! fetched beyond the batch with the iterator that goes on where it ended, or a subscription, which goes on
+//! receiving.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
@@ -24,8 +25,8 @@ use crate::stream::{Position, ShardId};
 const ITERATOR_AGE: Duration = Duration::from_secs(270);
 /// What holds memory goes earlier: its query ended, or reads the shard elsewhere.
 const RECORDS_AGE: Duration = Duration::from_secs(120);
-/// A subscription goes then for the same reasons. One of a query whose planner is in this process, or says that it goes on,
-/// stays.
+/// A subscription goes then for the same reasons. One of a query whose planner is in this process, or says that it
+/// goes on, stays.
 const SUBSCRIPTION_AGE: Duration = Duration::from_secs(360);
 /// How often all that is looked for.
 const SWEEP: Duration = Duration::from_secs(20);
@@ -37,17 +38,17 @@ type Key = (String, ShardId);
 /// What a feed is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::read) enum ReadKind {
-    /// To read a batch as far as it goes. No batch of the shard follows it yet, so what is parked elsewhere in the shard
-    /// is of an earlier batch, or of another process's, and makes room.
+    /// To read a batch as far as it goes. No batch of the shard follows it yet, so what is parked elsewhere in the
+    /// shard is of an earlier batch, or of another process's, and makes room.
     Live,
-    /// To read a batch again to the end that it was claimed to have: a retry, a second action, a restart. It comes late,
-    /// and touches nothing that is parked, for that is the next batch's, unless it fits exactly.
+    /// To read a batch again to the end that it was claimed to have: a retry, a second action, a restart. It comes
+    /// late, and touches nothing that is parked, for that is the next batch's, unless it fits exactly.
     Replay,
 }
 
-/// What the readers of a process share: the parked feeds, which are only a short cut, so that nothing depends on finding
-/// one; the bytes that all may fetch ahead together; and the turns of attempts at the same part of a batch. Cloning shares
-/// it.
+/// What the readers of a process share: the parked feeds, which are only a short cut, so that nothing depends on
+/// finding one; the bytes that all may fetch ahead together; and the turns of attempts at the same part of a batch.
+/// Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct FeedRegistry {
     parked: Arc<Mutex<ParkedFeeds>>,
@@ -113,8 +114,8 @@ impl FeedRegistry {
         &self.turns
     }
 
-    /// Parks what goes on at this position, where a task ended. Pages that stand there already stay if they have records, or
-    /// if others don't lead on.
+    /// Parks what goes on at this position, where a task ended. Pages that stand there already stay if they have
+    /// records, or if others don't lead on.
     pub(super) fn keep(&self, task: &ReadTask, position: Position, kept: Kept) {
         let mut parked = self.parked.lock();
         let key = key(task);
@@ -190,8 +191,8 @@ impl FeedRegistry {
         Some(subscription)
     }
 
-    /// Drops what is parked of the task's shard, before a subscription is opened at its start: that is another batch's, or by
-    /// another consumer. Fails if others take the shard over again and again.
+    /// Drops what is parked of the task's shard, before a subscription is opened at its start: that is another
+    /// batch's, or by another consumer. Fails if others take the shard over again and again.
     pub(super) fn make_room(&self, task: &ReadTask, consumer: &str) -> Result<()> {
         let mut parked = self.parked.lock();
         let key = key(task);
@@ -322,7 +323,8 @@ impl ParkedFeed {
         }
     }
 
-    /// False once it was idle for too long. `consumer` is the one with which a planner in this process reads the source.
+    /// False once it was idle for too long. `consumer` is the one with which a planner in this process reads the
+    /// source.
     fn is_fresh(&self, consumer: Option<&String>) -> bool {
         let longest = match &self.kept {
             Kept::Pages(pages) if pages.has_more() => RECORDS_AGE,

@@ -113,9 +113,9 @@ pub(super) struct FanOutFeed {
 }
 
 impl FanOutFeed {
-    /// The subscription that was left at the batch's start, or another one there; none for a replay that finds none. What
-    /// that has to deliver is known, so it is asked for, and a subscription, which takes up to five seconds to open (AWS
-    /// limit), stays where it is.
+    /// The subscription that was left at the batch's start, or another one there; none for a replay that finds none.
+    /// What that has to deliver is known, so it is asked for, and a subscription, which takes up to five seconds to
+    /// open (AWS limit), stays where it is.
     pub(super) fn open(
         parts: &FeedParts<'_>,
         kind: ReadKind,
@@ -217,8 +217,8 @@ impl Feed for FanOutFeed {
         false
     }
 
-    /// GetRecords brings what the subscription doesn't, and knows what to do about a position that the service refuses. The
-    /// next batch's reader subscribes where this one ends.
+    /// GetRecords brings what the subscription doesn't, and knows what to do about a position that the service
+    /// refuses. The next batch's reader subscribes where this one ends.
     fn instead(&self, position: Position, parts: &FeedParts<'_>) -> Option<Box<dyn Feed>> {
         Some(Box::new(PollingFeed::going_on(parts, position)))
     }

@@ -1,5 +1,5 @@
-//! What a process knows of the subscriptions that wait for a query's next batch: of those parked here, and of those that
-//! other processes report to the driver.
+//! What a process knows of the subscriptions that wait for a query's next batch: of those parked here, and of those
+//! that other processes report to the driver.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,7 +58,8 @@ impl SubscriptionRegistry {
         self.process.to_string()
     }
 
-    /// Notified when one of the source's subscriptions has something to read, in this process or in one that reports it.
+    /// Notified when one of the source's subscriptions has something to read, in this process or in one that reports
+    /// it.
     pub(crate) fn arrivals(&self, source: &str) -> Arc<Notify> {
         let mut inner = self.inner();
         inner.arrivals.entry(source.to_owned()).or_default().clone()
