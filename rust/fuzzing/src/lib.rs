@@ -2,8 +2,7 @@
 //!
 //! A target is an ordinary test. It is given the files of its corpus, one after the other, and then inputs made from
 //! them: the same ones in every run, and few enough for a debug build. `FUZZ_INPUTS` is another number of them, and
-//! `FUZZ_SEED` makes others. `cargo bolero` compiles the same target for a fuzzer, which keeps what takes a new way
-//! through the code; only then is bolero part of it.
+//! `FUZZ_SEED` makes others.
 
 mod mutator;
 
@@ -11,14 +10,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-#[cfg(fuzzing)]
-pub use bolero;
-
 use mutator::Mutator;
 
 /// Tests a property, a `Fn(&[u8])` that panics for inputs without it: with the files of the package's folder
 /// `corpus/<name>`, and with so many inputs made from them.
-#[cfg(not(fuzzing))]
 #[macro_export]
 macro_rules! fuzz {
     ($name:literal, $inputs:expr, $property:expr) => {
@@ -31,25 +26,7 @@ macro_rules! fuzz {
     };
 }
 
-/// Leaves the inputs to a fuzzer.
-#[cfg(fuzzing)]
-#[macro_export]
-macro_rules! fuzz {
-    ($name:literal, $inputs:expr, $property:expr) => {{
-        let _: u64 = $inputs;
-        let property = ::std::panic::AssertUnwindSafe($property);
-        let property = &property;
-        $crate::bolero::check!().for_each(move |input: &[u8]| $crate::call(property, input))
-    }};
-}
-
-/// What [`fuzz!`] does for a fuzzer, whose targets must not be broken by a panic.
-#[doc(hidden)]
-pub fn call(property: &std::panic::AssertUnwindSafe<impl Fn(&[u8])>, input: &[u8]) {
-    property.0(input);
-}
-
-/// What [`fuzz!`] does in an ordinary test.
+/// What [`fuzz!`] does.
 ///
 /// # Errors
 ///
