@@ -2,6 +2,7 @@
 //! what was encoded comes back.
 
 use bytes::Bytes;
+use kinesis_fuzzing::fuzz;
 use md5::{Digest, Md5};
 use proptest::collection::vec;
 use proptest::option;
@@ -153,4 +154,28 @@ proptest! {
         wrong[place] ^= 1_u8 << bit;
         prop_assert_eq!(decode(&wrong.into()), Ok(Decoded::Plain));
     }
+}
+
+/// The message of an aggregate, or of what is taken for one.
+fn message_of(input: &[u8]) -> &[u8] {
+    match input.strip_prefix(&MAGIC) {
+        Some(rest) => &rest[..rest.len().saturating_sub(DIGEST_LEN)],
+        None => input,
+    }
+}
+
+#[test]
+fn whatever_is_taken_apart_can_be_put_together_again() {
+    fuzz!("aggregates", 10_000, |input| {
+        let sealed = sealed(message_of(input));
+        for data in [Bytes::copy_from_slice(input), sealed] {
+            check(&data).expect("within bounds");
+            match decode(&data) {
+                Ok(Decoded::Aggregate(records)) if !records.is_empty() => {
+                    assert_eq!(decode(&encode(&records)), Ok(Decoded::Aggregate(records)));
+                }
+                _ => {}
+            }
+        }
+    });
 }

@@ -200,6 +200,40 @@ mod tests {
         }
     }
 
+    /// The frame that a row is read from.
+    fn written(row: &SinkRow) -> Vec<u8> {
+        let record = &row.record;
+        let fields = [
+            record.partition_key.as_deref().map(str::as_bytes),
+            Some(&record.data[..]),
+            record.explicit_hash_key.as_deref().map(str::as_bytes),
+            row.stream.as_deref().map(str::as_bytes),
+        ];
+        let lengths = fields.map(|field| field.map_or(-1, |field| field.len() as i32).to_le_bytes());
+        [lengths.concat(), fields.map(Option::unwrap_or_default).concat()].concat()
+    }
+
+    /// The input's first byte is the number of rows.
+    #[test]
+    fn whatever_is_read_is_all_that_was_written() {
+        kinesis_fuzzing::fuzz!("frames", 20_000, |input| {
+            let Some((&rows, buffer)) = input.split_first() else {
+                return;
+            };
+            let buffer = Bytes::copy_from_slice(buffer);
+            match parse(&buffer, rows.into()) {
+                Ok(read) => {
+                    assert_eq!(read.len(), usize::from(rows));
+                    assert_eq!(read.iter().flat_map(written).collect::<Vec<u8>>(), buffer);
+                }
+                Err(error) => assert!(
+                    matches!(error.kind(), ErrorKind::InvalidArgument | ErrorKind::InvalidRow),
+                    "{error}"
+                ),
+            }
+        });
+    }
+
     #[test]
     fn text_must_be_utf8() {
         assert_eq!(kind(frame(b"\xff", b"", None), 1), ErrorKind::InvalidRow);

@@ -1,11 +1,10 @@
 //! `Trigger.AvailableNow`: everything that was in the stream when the query started, and then the end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{MutexGuard, PoisonError};
 
 use super::Planner;
-use super::availability::Extent;
-use super::state::State;
+use super::planning::Planning;
+use super::probe::Extent;
 use crate::error::Result;
 use crate::read::{Backlog, ShardReport};
 use crate::stream::{Position, ShardId};
@@ -38,38 +37,31 @@ impl Planner {
     /// Fixes what a query with `Trigger.AvailableNow` reads: every shard until its tip was seen, or a record that
     /// arrived after this moment.
     pub fn prepare_for_available_now(&self) {
-        *self.available() = Some(AvailableNow {
+        let all = AvailableNow {
             since: self.clock.now_millis(),
             surely_later: self.clock.surely_later_millis(),
             done: BTreeSet::new(),
-        });
+        };
+        self.state.lock().available_now = Some(all);
     }
 
     /// Looks at every shard that a query with `Trigger.AvailableNow` has not finished, and at those that follow
     /// the ones it has.
-    pub(super) async fn anything_left(&self, state: &mut State) -> Result<bool> {
+    pub(super) async fn anything_left(&self, planning: &mut Planning) -> Result<bool> {
         loop {
-            let Some((done, surely_later)) = self.available().as_ref().map(AvailableNow::so_far) else {
+            let so_far = self.state.lock().available_now.as_ref().map(AvailableNow::so_far);
+            let Some((done, surely_later)) = so_far else {
                 return Ok(false);
             };
             // The shards in which the last batch left records are known to have some.
-            let known = &done | &state.with_backlog;
-            let asked: BTreeSet<ShardId> = state
+            let known = &done | &planning.with_backlog;
+            let asked: BTreeSet<ShardId> = planning
                 .positions
                 .keys()
                 .filter(|shard| !known.contains(*shard))
                 .cloned()
                 .collect();
-            let probed = state
-                .prober
-                .probe(
-                    &self.api,
-                    &mut state.positions,
-                    &known,
-                    &self.counters,
-                    Extent::All,
-                )
-                .await?;
+            let probed = planning.probe(&known, Extent::All).await?;
             let quiet = asked
                 .into_iter()
                 .filter(|shard| !probed.unknown.contains(shard))
@@ -77,34 +69,34 @@ impl Planner {
                     Some(arrival) => arrival.is_some_and(|arrival| arrival > surely_later),
                     None => true,
                 });
-            if let Some(left) = &mut *self.available() {
+            if let Some(left) = &mut self.state.lock().available_now {
                 left.done.extend(quiet);
                 let unread = |(shard, at): (&ShardId, &Position)| {
                     *at != Position::ShardEnd && !left.done.contains(shard)
                 };
-                if state.positions.iter().any(unread) {
+                if planning.positions.iter().any(unread) {
                     return Ok(true);
                 }
             }
-            while state.shards.awaits_children(&state.positions) {
-                state.shards.wait_for_children(&state.positions).await;
-                if self.follow(state).await? {
+            while planning.awaits_children() {
+                planning.shards.wait_for_children(&planning.positions).await;
+                if planning.follow().await? {
                     break;
                 }
             }
             let fresh =
                 |(shard, at): (&ShardId, &Position)| *at != Position::ShardEnd && !self.is_finished(shard);
-            if !state.positions.iter().any(fresh) {
-                return Ok(state.shards_changed());
+            if !planning.positions.iter().any(fresh) {
+                return Ok(planning.shards_changed());
             }
         }
     }
 
     /// True if a query with `Trigger.AvailableNow` has nothing left to read in the shard.
     fn is_finished(&self, shard: &ShardId) -> bool {
-        self.available()
-            .as_ref()
-            .is_some_and(|left| left.done.contains(shard))
+        let state = self.state.lock();
+        let left = state.available_now.as_ref();
+        left.is_some_and(|left| left.done.contains(shard))
     }
 
     /// Whether a reader that reported had read all that was there when the query began. GetRecords answers with what is
@@ -117,10 +109,6 @@ impl Planner {
     }
 
     pub(super) fn is_available_now(&self) -> bool {
-        self.available().is_some()
-    }
-
-    pub(super) fn available(&self) -> MutexGuard<'_, Option<AvailableNow>> {
-        self.available.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().available_now.is_some()
     }
 }

@@ -1,12 +1,11 @@
 //! The driver's mark beside the claims, by which executors see that they share the claims' folder with it.
 
-use std::collections::BTreeMap;
-use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Planner;
+use super::state::State;
 use crate::error::Result;
 
 /// The driver's mark is put again with a batch after this time: something may have cleaned it away.
@@ -15,7 +14,7 @@ const MARK_AGAIN: Duration = Duration::from_secs(60);
 impl Planner {
     /// Leaves the mark of this start of the driver beside the claims of a source, once, in the place of earlier ones'.
     pub(super) async fn mark(&self, source: &str) -> Result<()> {
-        let before = self.marked().get(source).copied();
+        let before = self.state.lock().marked.get(source).copied();
         if before.is_some_and(|at| at.elapsed() < MARK_AGAIN) {
             return Ok(());
         }
@@ -39,14 +38,14 @@ impl Planner {
             }
             (Ok(()), Some(_)) => {}
         }
-        self.marked().insert(source.to_owned(), Instant::now());
+        self.state.lock().marked.insert(source.to_owned(), Instant::now());
         Ok(())
     }
 
     /// Sees to the mark where [`Self::mark`] didn't yet: a batch that Spark runs again after a restart comes before a next
     /// one is asked for. Its executors look for the mark for a while.
-    pub(super) fn mark_soon(&self, source: &str) {
-        if self.marked().contains_key(source) {
+    pub(super) fn mark_soon(&self, source: &str, state: &State) {
+        if state.marked.contains_key(source) {
             return;
         }
         let (store, source, start) = (self.store.clone(), source.to_owned(), self.start.clone());
@@ -55,9 +54,5 @@ impl Planner {
                 tracing::warn!("the mark beside the claims could not be written: {error}");
             }
         });
-    }
-
-    fn marked(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
-        self.marked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,15 +8,14 @@ mod ends;
 mod fan_out;
 mod mark;
 mod next_batch;
+mod planning;
+mod probe;
 mod shards;
 mod start;
 mod state;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::time::Instant;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::claims::ClaimStore;
 use crate::config::SourceConfig;
@@ -29,14 +28,14 @@ use crate::stream::{HashRange, Offset, Position, ShardId, offset_home};
 
 pub use batch_read::batch_read_tasks;
 
-use availability::{Prober, QUIET_INTERVAL, Stream};
-use available_now::AvailableNow;
+use availability::{Availability, Polling, Subscriptions};
 use clock::ServiceClock;
-use ends::Reports;
 use fan_out::FanOut;
-use shards::{HashRanges, Shards};
+use planning::Planning;
+use probe::{Prober, QUIET_INTERVAL, Stream};
+use shards::Shards;
 use start::initial_offset::INITIAL_OFFSET;
-use state::{NextBatch, State};
+use state::{SharedState, State};
 
 /// The driver probes four times a second: the shard's fifth call (AWS limit) belongs to its reader.
 const READERS_SHARE: u32 = 4;
@@ -47,6 +46,7 @@ const PURGE_EVERY: u64 = 10;
 #[derive(Debug)]
 pub struct Planner {
     api: Arc<dyn KinesisApi>,
+    availability: Box<dyn Availability>,
     fan_out: Option<FanOut>,
     store: Arc<dyn ClaimStore>,
     files: Files,
@@ -62,21 +62,12 @@ pub struct Planner {
     start: String,
     /// Where the planner was opened.
     runtime: tokio::runtime::Handle,
-    reports: Mutex<Reports>,
-    hash_ranges: HashRanges,
-    available: Mutex<Option<AvailableNow>>,
-    /// The shards of the batch planned last that start where their tip was seen, and when that was, with the batch's
-    /// number.
-    at_tip: Mutex<(u64, BTreeMap<ShardId, i64>)>,
-    state: tokio::sync::Mutex<State>,
     /// Of the readers in this process.
     feeds: FeedRegistry,
-    /// The query's sources, as its offsets named them.
-    sources: Mutex<BTreeSet<String>>,
-    /// What its readers left in this process was ended. What stands there later is of the query's next start.
-    closed: AtomicBool,
-    /// The sources beside whose claims the driver left its mark.
-    marked: Mutex<BTreeMap<String, Instant>>,
+    /// What all calls share.
+    state: SharedState,
+    /// What one call at a time works on: the others wait for it.
+    planning: tokio::sync::Mutex<Planning>,
 }
 
 struct Files(Arc<dyn FileSystem>);
@@ -116,8 +107,8 @@ impl Planner {
         }
         store.prepare().await?;
         let (clock, summary) = ServiceClock::asked(&*api, &config.options.stream.name).await?;
-        let mut shards = Shards::new(config.options.describe_shard_interval);
-        let hash_ranges = shards.hash_ranges();
+        let state = SharedState::default();
+        let mut shards = Shards::new(&config.options, state.clone());
         if config.options.aggregation.outside_shard != OutsideShard::Deliver {
             shards.open(&*api).await?;
         }
@@ -132,28 +123,31 @@ impl Planner {
             }
             _ => None,
         };
-        // With fan-out the readers don't ask, so the driver's questions need not keep next_batch with theirs.
-        let interval = match fan_out {
-            Some(_) => config.options.fetch_interval.max(QUIET_INTERVAL),
-            None => config.options.fetch_interval + config.options.fetch_interval / READERS_SHARE,
+        // With fan-out the readers don't ask, so the driver's probes need not keep pace with theirs.
+        let fetch_interval = config.options.fetch_interval;
+        let (availability, interval): (Box<dyn Availability>, _) = match fan_out {
+            Some(_) => {
+                let subscriptions = Subscriptions(feeds.subscriptions().clone());
+                (Box::new(subscriptions), fetch_interval.max(QUIET_INTERVAL))
+            }
+            None => (Box::new(Polling), fetch_interval + fetch_interval / READERS_SHARE),
         };
         let stream = Arc::new(Stream {
             name: config.options.stream.name.clone(),
             created_millis: summary.created_millis,
         });
-        let state = State {
-            shards,
-            prober: Prober::new(stream.clone(), interval, config.options.check_new_record_threads),
-            batch: None,
-            ends: BTreeMap::new(),
-            positions: BTreeMap::new(),
-            busy: 0,
-            next_batch: NextBatch::Probe,
-            with_backlog: BTreeSet::new(),
-            purged: 0,
-        };
+        let counters = Arc::<RequestCounters>::default();
+        let prober = Prober::new(
+            api.clone(),
+            stream.clone(),
+            counters.clone(),
+            interval,
+            config.options.check_new_record_threads,
+        );
+        let planning = Planning::new(api.clone(), stream.clone(), shards, prober);
         Ok(Self {
             api,
+            availability,
             fan_out,
             store,
             files: Files(files),
@@ -161,46 +155,39 @@ impl Planner {
             stream,
             clock,
             given,
-            counters: Arc::default(),
+            counters,
             process: feeds.subscriptions().process(),
             start: uuid::Uuid::new_v4().simple().to_string(),
             runtime: tokio::runtime::Handle::current(),
-            reports: Mutex::default(),
-            hash_ranges,
-            available: Mutex::default(),
-            at_tip: Mutex::default(),
-            state: tokio::sync::Mutex::new(state),
             feeds: feeds.clone(),
-            sources: Mutex::default(),
-            closed: AtomicBool::new(false),
-            marked: Mutex::default(),
+            state,
+            planning: tokio::sync::Mutex::new(planning),
         })
     }
 
     /// The tasks of a batch, one JSON for each group of as many shards as the offset says.
     pub fn partitions(&self, offset: &str) -> Result<Vec<String>> {
         let offset = self.own_offset(offset)?;
-        let at_tip = self.at_tip();
-        let read_to_tip = self.is_available_now();
+        let mut state = self.state.lock();
+        state.reports.plan(Some(offset.batch));
+        let state = &*state;
+        self.mark_soon(&offset.source, state);
         let seen = |shard: &ShardId| {
-            let fan_out = self.fan_out.as_ref();
-            fan_out.is_some_and(|fan_out| read_to_tip || fan_out.has_seen(shard))
+            let read_to_tip = state.available_now.is_some();
+            self.fan_out.is_some() && (read_to_tip || state.planned.saw_records(offset.batch, shard))
         };
-        let mut reports = self.reports();
-        reports.plan(Some(offset.batch));
-        self.mark_soon(&offset.source);
         let task = |(shard, start): (&ShardId, &Position)| ReadTask {
             source: offset.source.clone(),
             batch: offset.batch,
             shard: shard.clone(),
             start: start.clone(),
-            hash_range: self.hash_range_for_task(shard),
+            hash_range: self.hash_range_for_task(shard, state),
             created: Some(offset.created),
-            tip_seen_at: at_tip.1.get(shard).copied().filter(|_| at_tip.0 == offset.batch),
+            tip_seen_at: state.planned.tip_seen_at(offset.batch, shard),
             until: None,
             consumer: self.fan_out.as_ref().map(FanOut::consumer),
             news: seen(shard),
-            previous_executor: reports.previous_executor(&offset, shard),
+            previous_executor: state.reports.previous_executor(&offset, shard),
             asked: PeerCallRate::lately(&self.process, &*self.api, shard),
             mark: Some(self.start.clone()),
         };
@@ -210,9 +197,9 @@ impl Planner {
     }
 
     /// The shard's hash keys, where its reader asks for them.
-    fn hash_range_for_task(&self, shard: &ShardId) -> Option<HashRange> {
+    fn hash_range_for_task(&self, shard: &ShardId, state: &State) -> Option<HashRange> {
         let asked = self.config.options.aggregation.outside_shard != OutsideShard::Deliver;
-        asked.then(|| self.hash_ranges.of(shard)).flatten()
+        asked.then(|| state.listed.hash_range(shard)).flatten()
     }
 
     /// Takes what a reader whose task succeeded reports.
@@ -222,7 +209,8 @@ impl Planner {
                 asked.count(&self.process, &*self.api, &report.shard);
             }
             let (shard, end) = (report.shard.clone(), report.end.clone());
-            if let Some(lost) = self.reports().add(report)? {
+            let lost = self.state.lock().reports.add(report)?;
+            if let Some(lost) = lost {
                 // The reader's own warning, which says more, is in its executor's log.
                 tracing::warn!(
                     stream = %self.config.options.stream.name,
@@ -240,9 +228,9 @@ impl Planner {
     /// The batch of this offset is done: removes claims that are no longer needed.
     pub async fn commit(&self, offset: &str) -> Result<()> {
         let offset = self.own_offset(offset)?;
-        let mut state = self.state.lock().await;
+        let mut planning = self.planning.lock().await;
         let before = (offset.batch + 1).saturating_sub(self.config.min_batches_to_retain);
-        if before >= state.purged + PURGE_EVERY {
+        if before >= planning.purged + PURGE_EVERY {
             // What stays is removed the next time, and is no reason to end the query.
             if let Err(error) = self.store.purge(&offset.source, before).await {
                 tracing::warn!(stream = %offset.stream, "old claims could not be removed: {error}");
@@ -251,7 +239,7 @@ impl Planner {
             if let Err(error) = self.store.leave_mark(&offset.source, &self.start).await {
                 tracing::warn!(stream = %offset.stream, "the mark beside the claims could not be written: {error}");
             }
-            state.purged = before;
+            planning.purged = before;
         }
         Ok(())
     }
@@ -260,47 +248,18 @@ impl Planner {
     /// since, the shards that were listed last, and the driver's own requests since the query started. What is not known
     /// is absent.
     pub fn metrics(&self) -> BTreeMap<String, String> {
-        let mut metrics = self.reports().metrics();
+        let state = self.state.lock();
+        let mut metrics = state.reports.metrics();
         if self.fan_out.is_some() {
-            let resubscriptions = self.reports().resubscriptions();
+            let resubscriptions = state.reports.resubscriptions();
             metrics.insert("resubscriptions".into(), resubscriptions.to_string());
         }
         metrics.insert("driverRequests".into(), self.counters.requests().to_string());
-        if let Some((total, closed)) = self.hash_ranges.counts() {
+        if let Some((total, closed)) = state.listed.counts() {
             metrics.insert("numTotalShards".into(), total.to_string());
             metrics.insert("numClosedShards".into(), closed.to_string());
         }
         metrics
-    }
-
-    /// Shards went away with records that were not read: an error or a counted warning, as `kinesis.failOnDataLoss` says.
-    fn lost_shards(&self, lost: &[(ShardId, Position)]) -> Result<()> {
-        let Some((shard, position)) = lost.first() else {
-            return Ok(());
-        };
-        let message = format!(
-            "{} shard(s) of the stream went away with records that were not read; the first is {shard} at {position}. \
-             Closed shards go when the stream's retention has passed",
-            lost.len()
-        );
-        if self.config.options.fail_on_data_loss {
-            return Err(Error::new(
-                ErrorKind::DataLoss,
-                format!(
-                    "{message}. Lengthen the retention; to go on without those records set kinesis.failOnDataLoss to \
-                     false"
-                ),
-            )
-            .with("stream", self.config.options.stream.name.clone())
-            .with("shard", shard.to_string())
-            .with("position", position.to_string()));
-        }
-        tracing::warn!(
-            stream = %self.config.options.stream.name,
-            "DATA LOSS: {message}; going on without them, since kinesis.failOnDataLoss is false"
-        );
-        self.reports().lost_shards += lost.len() as u64;
-        Ok(())
     }
 
     /// The query stopped, for good or not: ends what its readers left in this process, and lets its next start, or
@@ -346,9 +305,8 @@ impl Planner {
         if offset.created != self.stream.created_millis {
             return Err(stream_changed(name));
         }
-        if self.sources().insert(offset.source.clone())
-            && let Some(fan_out) = &self.fan_out
-        {
+        let is_new = self.state.lock().sources.insert(offset.source.clone());
+        if let Some(fan_out) = self.fan_out.as_ref().filter(|_| is_new) {
             fan_out.serve(&offset.source);
         }
         Ok(offset)
@@ -357,24 +315,13 @@ impl Planner {
     /// What the readers in this process left for the next batch is of no use any more. Once: later it may be what the
     /// query's next start reads from.
     fn close(&self) {
-        if self.closed.swap(true, Ordering::Relaxed) {
+        let mut state = self.state.lock();
+        if std::mem::replace(&mut state.closed, true) {
             return;
         }
-        for source in self.sources().iter() {
+        for source in &state.sources {
             self.feeds.close(source);
         }
-    }
-
-    fn sources(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn at_tip(&self) -> MutexGuard<'_, (u64, BTreeMap<ShardId, i64>)> {
-        self.at_tip.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn reports(&self) -> MutexGuard<'_, Reports> {
-        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

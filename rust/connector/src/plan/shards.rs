@@ -2,13 +2,14 @@
 //! end. New shards come from a split or a merge, so their parents end first.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::availability::{Stream, WARN_EVERY};
+use super::probe::{Stream, WARN_EVERY};
+use super::state::SharedState;
 use crate::error::{Error, ErrorKind, Result};
+use crate::options::SourceOptions;
 use crate::service::{KinesisApi, ShardFilter, same_stream};
 use crate::stream::{HashRange, Lineage, Position, Shard, ShardId};
 
@@ -31,12 +32,14 @@ const FAILING_FOR: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(super) struct Shards {
     interval: Duration,
+    fail_on_data_loss: bool,
     listed: Option<Instant>,
     /// Since when listings fail, and the last attempt.
     failing: Option<(Instant, Instant)>,
     /// When it was said last that listings fail.
     warned: Option<Instant>,
-    ranges: HashRanges,
+    /// Where every listing is noted.
+    state: SharedState,
     /// What the planner's opening listed, until the first call that can use it.
     opening: Option<(Instant, Vec<Shard>)>,
     /// Since when listings lack the children of a shard that ended; none once they show them.
@@ -51,61 +54,45 @@ struct Childless {
     listings: u32,
 }
 
-/// The hash keys of the shards that were listed last, and how many those are. Clones share them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct HashRanges(Arc<Mutex<Listed>>);
-
+/// The hash keys of the shards that were listed last, and how many those are.
 #[derive(Debug, Default)]
-struct Listed {
+pub(super) struct Listed {
     ranges: BTreeMap<ShardId, HashRange>,
     /// Of them, those that take no records any more.
     closed: usize,
 }
 
-impl HashRanges {
+impl Listed {
     /// What a shard takes; none if it isn't listed.
-    pub(super) fn of(&self, shard: &ShardId) -> Option<HashRange> {
-        self.listed().ranges.get(shard).copied()
+    pub(super) fn hash_range(&self, shard: &ShardId) -> Option<HashRange> {
+        self.ranges.get(shard).copied()
     }
 
     /// How many shards there are, and how many of them are closed; none before the first listing.
     pub(super) fn counts(&self) -> Option<(usize, usize)> {
-        let listed = self.listed();
-        let total = listed.ranges.len();
-        (total > 0).then_some((total, listed.closed))
+        let total = self.ranges.len();
+        (total > 0).then_some((total, self.closed))
     }
 
-    fn remember(&self, listing: &[Shard]) {
+    fn new(listing: &[Shard]) -> Self {
         let ranges: BTreeMap<_, _> = listing
             .iter()
             .map(|shard| (shard.id.clone(), shard.hash_range()))
             .collect();
         let closed = listing.iter().filter(|shard| shard.closed).count();
-        *self.listed() = Listed { ranges, closed };
+        Self { ranges, closed }
     }
-
-    fn listed(&self) -> MutexGuard<'_, Listed> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a listing changed.
-#[derive(Debug, Default)]
-pub(super) struct Followed {
-    /// The new positions, if the shards were listed.
-    pub positions: Option<BTreeMap<ShardId, Position>>,
-    /// Shards that the stream no longer lists, with where their reading stood.
-    pub lost: Vec<(ShardId, Position)>,
 }
 
 impl Shards {
-    pub(super) fn new(interval: Duration) -> Self {
+    pub(super) fn new(options: &SourceOptions, state: SharedState) -> Self {
         Self {
-            interval,
+            interval: options.describe_shard_interval,
+            fail_on_data_loss: options.fail_on_data_loss,
             listed: None,
             failing: None,
             warned: None,
-            ranges: HashRanges::default(),
+            state,
             opening: None,
             childless: BTreeMap::new(),
         }
@@ -115,14 +102,13 @@ impl Shards {
     /// [`Self::follow`], and its tasks need the shards' hash keys.
     pub(super) async fn open(&mut self, api: &dyn KinesisApi) -> Result<()> {
         let listing = api.list_shards(ShardFilter::All).await?;
-        self.ranges.remember(&listing);
+        self.note(&listing);
         self.opening = Some((Instant::now(), listing));
         Ok(())
     }
 
-    /// The shards' hash keys, as they are known at any time.
-    pub(super) fn hash_ranges(&self) -> HashRanges {
-        self.ranges.clone()
+    fn note(&self, listing: &[Shard]) {
+        self.state.lock().listed = Listed::new(listing);
     }
 
     /// All shards: what the opening listed, if that may be used still.
@@ -134,7 +120,7 @@ impl Shards {
                 (Instant::now(), listing)
             }
         };
-        self.ranges.remember(&listing);
+        self.note(&listing);
         (self.listed, self.failing) = (Some(listed), None);
         Ok(Lineage::new(listing))
     }
@@ -151,7 +137,7 @@ impl Shards {
             let lineage = match at {
                 Position::AtTimestamp(millis) => {
                     let listing = api.list_shards(ShardFilter::FromTimestamp(*millis)).await?;
-                    self.ranges.remember(&listing);
+                    self.note(&listing);
                     self.listed = Some(Instant::now());
                     Lineage::new(listing)
                 }
@@ -175,14 +161,14 @@ impl Shards {
         }
     }
 
-    /// Lists the shards if that is due and can tell something new. A listing that fails and may pass tells nothing; an
-    /// error is one that doesn't pass, or that lasted for minutes.
+    /// The new positions, if listing the shards is due and can tell something new. A listing that fails and may pass tells
+    /// nothing; an error is one that doesn't pass, or that lasted for minutes, or is about shards that went away unread.
     pub(super) async fn follow(
         &mut self,
         api: &dyn KinesisApi,
         stream: &Stream,
         positions: &BTreeMap<ShardId, Position>,
-    ) -> Result<Followed> {
+    ) -> Result<Option<BTreeMap<ShardId, Position>>> {
         let ended = positions.values().any(|position| *position == Position::ShardEnd);
         let due = match (self.failing, self.listed) {
             (Some((_, tried)), _) => tried.elapsed() >= self.soon(),
@@ -190,14 +176,14 @@ impl Shards {
             (None, Some(listed)) => ended && listed.elapsed() >= self.interval_for(positions),
         };
         if !due {
-            return Ok(Followed::default());
+            return Ok(None);
         }
         let listed = match self.list_with(api, stream, positions).await {
             Err(error) => self.failed(api, stream, error).await?,
             listed => listed?,
         };
         let Some(lineage) = listed else {
-            return Ok(Followed::default());
+            return Ok(None);
         };
         let lost: Vec<(ShardId, Position)> = missing_from(&lineage, positions)
             .map(|(shard, position)| (shard.clone(), position.clone()))
@@ -208,10 +194,8 @@ impl Shards {
         }
         let positions = lineage.advance(&standing);
         self.note_childless(stream, &lineage, &positions)?;
-        Ok(Followed {
-            positions: Some(positions),
-            lost,
-        })
+        self.note_lost(stream, &lost)?;
+        Ok(Some(positions))
     }
 
     /// A listing that can be believed: one that lacks shards of the query is compared with others, since it may be older
@@ -309,6 +293,37 @@ impl Shards {
                     known.since.elapsed() < CHILDREN_WITHIN || known.listings < MOST_LISTINGS
                 }
             })
+    }
+
+    /// Shards went away with records that were not read, at these positions: an error or a counted warning, as
+    /// `kinesis.failOnDataLoss` says.
+    fn note_lost(&self, stream: &Stream, lost: &[(ShardId, Position)]) -> Result<()> {
+        let Some((shard, position)) = lost.first() else {
+            return Ok(());
+        };
+        let message = format!(
+            "{} shard(s) of the stream went away with records that were not read; the first is {shard} at {position}. \
+             Closed shards go when the stream's retention has passed",
+            lost.len()
+        );
+        if self.fail_on_data_loss {
+            return Err(Error::new(
+                ErrorKind::DataLoss,
+                format!(
+                    "{message}. Lengthen the retention; to go on without those records set kinesis.failOnDataLoss to \
+                     false"
+                ),
+            )
+            .with("stream", stream.name.clone())
+            .with("shard", shard.to_string())
+            .with("position", position.to_string()));
+        }
+        tracing::warn!(
+            stream = %stream.name,
+            "DATA LOSS: {message}; going on without them, since kinesis.failOnDataLoss is false"
+        );
+        self.state.lock().reports.lost_shards += lost.len() as u64;
+        Ok(())
     }
 
     /// Notes of each shard that ended since when its children are missing from the listing. A shard that stays open there

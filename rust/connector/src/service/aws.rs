@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{Builder, Config};
 use aws_sdk_kinesis::operation::RequestId;
+use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::primitives::{Blob, DateTime};
 use aws_sdk_kinesis::types::{
     EncryptionType, PutRecordsRequestEntry, PutRecordsResultEntry, Record, RecordDistributionStrategy,
@@ -209,22 +210,11 @@ impl AwsKinesis {
             .await
             .map_err(|error| classify("GetRecords", &self.stream.name, error))?;
         Ok(Page {
-            request_id: answer.request_id().map(str::to_owned),
-            records: match records.take() {
-                Some(records) => records,
-                None => columns(answer.records())?,
-            },
-            millis_behind_latest: answer.millis_behind_latest(),
-            child_shards: answer
-                .child_shards()
-                .iter()
-                .map(|child| child.shard_id().into())
-                .collect(),
-            next: answer.next_shard_iterator.map(ShardIterator),
             // A gateway on the way may date answers by a clock of its own.
             service_millis: date
                 .millis()
                 .map(|millis| millis.min(chrono::Utc::now().timestamp_millis())),
+            ..page(answer, records.take())?
         })
     }
 
@@ -462,6 +452,25 @@ fn sdk_entry(entry: &PutEntry) -> Result<PutRecordsRequestEntry> {
         .set_explicit_hash_key(entry.explicit_hash_key.clone())
         .build()
         .map_err(|error| Error::new(ErrorKind::Internal, format!("an entry can't be made: {error}")))
+}
+
+/// With the records of the answer itself, unless they were decoded apart from it.
+pub(super) fn page(answer: GetRecordsOutput, records: Option<RecordColumns>) -> Result<Page> {
+    Ok(Page {
+        request_id: answer.request_id().map(str::to_owned),
+        records: match records {
+            Some(records) => records,
+            None => columns(answer.records())?,
+        },
+        millis_behind_latest: answer.millis_behind_latest(),
+        child_shards: answer
+            .child_shards()
+            .iter()
+            .map(|child| child.shard_id().into())
+            .collect(),
+        next: answer.next_shard_iterator.map(ShardIterator),
+        service_millis: None,
+    })
 }
 
 pub(super) fn columns(records: &[Record]) -> Result<RecordColumns> {

@@ -1,7 +1,7 @@
 //! The service's clock, as its answers tell it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_async::time::TimeSource;
@@ -12,6 +12,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::Headers;
 use aws_smithy_types::config_bag::ConfigBag;
 use chrono::DateTime;
+use parking_lot::Mutex;
 
 /// How far this machine's clock may be from the service's before signatures go by the service's: those that are more
 /// than five minutes off are refused.
@@ -72,7 +73,7 @@ pub(super) struct AnswerDate(Arc<Mutex<Option<i64>>>);
 impl AnswerDate {
     /// The last answer's date, milliseconds since the epoch; none without an answer or a date in it.
     pub(super) fn millis(&self) -> Option<i64> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 }
 
@@ -88,7 +89,7 @@ impl Intercept for AnswerDate {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let date = date_of(context.response().headers());
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = date;
+        *self.0.lock() = date;
         Ok(())
     }
 }

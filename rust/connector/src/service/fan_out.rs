@@ -302,7 +302,10 @@ fn not_in_time(timeout: Duration) -> Error {
 }
 
 /// The page of the next event; none at the end of the subscription.
-async fn next_page(answer: &mut SubscribeToShardOutput, records: &DecodedRecords) -> Result<Option<Page>> {
+pub(super) async fn next_page(
+    answer: &mut SubscribeToShardOutput,
+    records: &DecodedRecords,
+) -> Result<Option<Page>> {
     loop {
         match answer.event_stream.recv().await.map_err(classify_event)? {
             Some(SubscribeToShardEventStream::SubscribeToShardEvent(event)) => {

@@ -1,10 +1,10 @@
 //! What a sink has to know of its stream before the first row.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{try_join, try_join_all};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -56,13 +56,13 @@ pub(super) struct Remembered(Mutex<Option<(Instant, StreamFacts)>>);
 
 impl Remembered {
     fn get(&self) -> Option<StreamFacts> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.lock();
         let known = known.as_ref().filter(|(asked, _)| asked.elapsed() < FRESH);
         known.map(|(_, facts)| facts.clone())
     }
 
     fn set(&self, facts: StreamFacts) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), facts));
+        *self.0.lock() = Some((Instant::now(), facts));
     }
 }
 

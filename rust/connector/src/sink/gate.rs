@@ -1,9 +1,10 @@
 //! How fast what a shard refused is put again: a little faster than the shard takes records from this process.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::stream::ShardId;
@@ -125,7 +126,7 @@ impl Gates {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ShardId, Arc<Gate>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -186,7 +187,7 @@ impl Gate {
     }
 
     fn lock(&self) -> MutexGuard<'_, Rate> {
-        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rate.lock()
     }
 }
 

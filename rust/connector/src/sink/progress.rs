@@ -1,8 +1,9 @@
 //! Whether a stream takes anything from this process, and when it is given up.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::facts::Remembered;
@@ -59,7 +60,7 @@ impl Progress {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -82,7 +83,7 @@ pub(crate) struct SinkStreams(Mutex<Recent<SinkKey, SinkStream>>);
 impl SinkStreams {
     /// The stream's, which all its writers share.
     pub(crate) fn of(&self, stream: SinkKey) -> Arc<SinkStream> {
-        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut streams = self.0.lock();
         if let Some(known) = streams.get(&stream) {
             return known;
         }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
 
 use super::batch::MAX_REQUEST_BYTES;
 use super::connect::Connection;
@@ -66,10 +67,10 @@ impl TaskWriter {
     /// A put that failed for good, in whatever call's time, is this and every later call's error.
     pub async fn write(&self, rows: Vec<SinkRow>) -> Result<()> {
         self.failure()?;
-        let refusal = lock(&self.refusal).clone();
+        let refusal = self.refusal.lock().clone();
         refusal.map_or(Ok(()), Err)?;
         let by_stream = self.checked(rows).inspect_err(|error| {
-            lock(&self.refusal).get_or_insert_with(|| error.clone());
+            self.refusal.lock().get_or_insert_with(|| error.clone());
         })?;
         self.room().await?;
         let taking = by_stream
@@ -174,7 +175,7 @@ impl TaskWriter {
     }
 
     fn writer(&self, stream: &str) -> Result<Arc<Writer>> {
-        Ok(match lock(&self.writers).entry(stream.to_owned()) {
+        Ok(match self.writers.lock().entry(stream.to_owned()) {
             Entry::Occupied(known) => Arc::clone(known.get()),
             Entry::Vacant(place) => {
                 let config = self.config.of_stream(stream);
@@ -225,13 +226,8 @@ impl TaskWriter {
     }
 
     fn writers(&self) -> Vec<Arc<Writer>> {
-        lock(&self.writers).values().cloned().collect()
+        self.writers.lock().values().cloned().collect()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What they guard is whole between any two statements.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for TaskWriter {

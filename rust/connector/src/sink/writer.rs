@@ -1,8 +1,9 @@
 //! The writer's inside: takes records, sends batches as connections are free, and keeps the first failure.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -391,7 +392,7 @@ impl Writer {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // The state is whole between any two statements that hold the lock: a panic elsewhere doesn't spoil it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -94,7 +94,7 @@ impl Offset {
         Self {
             source,
             home: Some(home),
-            batch: self.batch + 1,
+            batch: self.batch.saturating_add(1),
             shards_per_task,
             initial: None,
             shards,
@@ -182,6 +182,7 @@ fn is_one(number: &usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::awslabs::{self, AwslabsOffset};
     use super::*;
 
     #[test]
@@ -272,6 +273,28 @@ mod tests {
         let (copy, other) = (next(&here, "copy"), next(&here, "other"));
         assert!(copy.source != "s" && other.source != copy.source);
         assert_eq!(next(&copy, "copy").source, copy.source);
+    }
+
+    #[test]
+    fn whatever_is_read_is_written_as_it_is_read() {
+        kinesis_fuzzing::fuzz!("offsets", 10_000, |input| {
+            let text = String::from_utf8_lossy(input);
+            match Offset::from_json(&text) {
+                Ok(offset) => {
+                    assert!(Offset::is_own(&text));
+                    let json = offset.to_json().expect("writes");
+                    assert_eq!(Offset::from_json(&json).expect("reads"), offset, "{json}");
+                    let following = offset.following(offset.shards.clone(), 1, BTreeSet::new(), "h".into());
+                    assert!(following.batch > offset.batch || offset.batch == u64::MAX);
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::CorruptCheckpoint),
+            }
+            // What AWS's connector wrote comes from a user's file system, too.
+            drop(AwslabsOffset::parse(&text));
+            if let Ok(end) = awslabs::end(&text) {
+                assert!(!end.to_string().is_empty());
+            }
+        });
     }
 
     #[test]

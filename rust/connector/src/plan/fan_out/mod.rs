@@ -1,23 +1,19 @@
-//! Fan-out state of a planner: its registered consumer, and what the subscriptions of this process and the reports of
-//! others say of the shards.
+//! A planner's registered consumer: one query's at a time, from its start to its end.
 
 mod consumer;
 #[cfg(test)]
 mod consumer_tests;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{ConsumerChoice, table};
-use crate::read::{Availability, Busy, InUseByQuery, SubscriptionRegistry};
+use crate::read::{Busy, InUseByQuery, SubscriptionRegistry};
 use crate::service::FanOutApi;
 use crate::storage::FileSystem;
-use crate::stream::{Position, ShardId};
 use consumer::RegisteredConsumer;
 
 /// How long a query that ends just now may take to leave its consumer to the next.
@@ -33,19 +29,6 @@ pub(in crate::plan) struct FanOut {
     subscriptions: SubscriptionRegistry,
     consumer: RegisteredConsumer,
     in_use: InUseByQuery,
-    /// Shards in which the driver itself saw something new.
-    seen: Mutex<BTreeSet<ShardId>>,
-}
-
-/// What the subscriptions know of the shards.
-#[derive(Debug, Default)]
-pub(in crate::plan) struct Known {
-    /// One of them has something to read.
-    pub has_records: bool,
-    /// Shards whose subscription stands at the position.
-    pub standing: BTreeSet<ShardId>,
-    /// Shards that ended at the position.
-    pub ended: Vec<ShardId>,
 }
 
 impl FanOut {
@@ -70,7 +53,6 @@ impl FanOut {
             subscriptions,
             consumer,
             in_use,
-            seen: Mutex::default(),
         })
     }
 
@@ -82,46 +64,6 @@ impl FanOut {
     /// From now on reports on this source, the query's, count.
     pub(in crate::plan) fn serve(&self, source: &str) {
         self.subscriptions.serve(source, &self.consumer.arn);
-    }
-
-    /// Notified when something arrived for the source.
-    pub(in crate::plan) fn arrivals(&self, source: &str) -> Arc<Notify> {
-        self.subscriptions.arrivals(source)
-    }
-
-    /// True if executors report on the source's subscriptions.
-    pub(in crate::plan) fn has_reports_on(&self, source: &str) -> bool {
-        self.subscriptions.has_reports_on(source)
-    }
-
-    /// What is known of these positions without a question.
-    pub(in crate::plan) fn known(&self, source: &str, positions: &BTreeMap<ShardId, Position>) -> Known {
-        let mut known = Known::default();
-        for (shard, position) in positions {
-            match self.subscriptions.standing(source, shard, position) {
-                Some(Availability::Idle) => {}
-                Some(Availability::HasRecords) => known.has_records = true,
-                Some(Availability::Closed) => known.ended.push(shard.clone()),
-                None => continue,
-            }
-            known.standing.insert(shard.clone());
-        }
-        known
-    }
-
-    /// The subscription of a shard is done.
-    pub(in crate::plan) fn end(&self, source: &str, shard: &ShardId) {
-        self.subscriptions.end(source, shard);
-    }
-
-    /// The driver saw something new in these shards; forgets what it saw before.
-    pub(in crate::plan) fn saw(&self, shards: impl IntoIterator<Item = ShardId>) {
-        *self.seen() = shards.into_iter().collect();
-    }
-
-    /// Whether the driver saw something new in the shard.
-    pub(in crate::plan) fn has_seen(&self, shard: &ShardId) -> bool {
-        self.seen().contains(shard)
     }
 
     /// The query stopped: the consumer may be another one's, or this query's again.
@@ -139,10 +81,6 @@ impl FanOut {
             return Ok(());
         }
         self.consumer.release(&*self.api, files, folder).await
-    }
-
-    fn seen(&self) -> MutexGuard<'_, BTreeSet<ShardId>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

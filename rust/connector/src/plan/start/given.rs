@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result, unstopped};
 use crate::options::{OptionSpec, SourceOptions, table};
 use crate::plan::clock::ServiceClock;
 use crate::plan::shards::{CHILDREN_WITHIN, Shards};
+use crate::plan::state::SharedState;
 use crate::service::{KinesisApi, Page, Patience, RequestCounters, ShardFilter, ShardIterator};
 use crate::stream::{GivenPosition, Lineage, Position, SequenceNumber, ShardId};
 
@@ -241,7 +242,7 @@ pub(in crate::plan) async fn of_batch_read(
     };
     // A shard at its end is one that is left out, open or not.
     givens
-        .lineage_with(given, &mut Shards::new(options.describe_shard_interval))
+        .lineage_with(given, &mut Shards::new(options, SharedState::default()))
         .await?;
     givens.positions(given).await
 }

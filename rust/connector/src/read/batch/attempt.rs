@@ -12,7 +12,7 @@ use super::reader::Fetcher;
 use crate::claims::{Claim, ClaimStore, PutResult};
 use crate::error::Result;
 use crate::options::SourceOptions;
-use crate::read::feed::{Feed, FeedParts, ReadKind};
+use crate::read::feed::{self, Feed, FeedParts, ReadKind};
 use crate::read::turns::{Turn, Waiters};
 use crate::read::{FeedRegistry, PeerCallRate, Shared, TaskPlan};
 use crate::service::{FanOutApi, KinesisApi, Patience};
@@ -34,7 +34,7 @@ pub(in crate::read) struct Attempt<'a> {
 /// A shard of the attempt, and the place it is read at.
 struct Reading<'a> {
     fetcher: Fetcher<'a>,
-    feed: Feed,
+    feed: Box<dyn Feed>,
 }
 
 impl<'a> Attempt<'a> {
@@ -110,7 +110,7 @@ impl<'a> Attempt<'a> {
                 Some(claim) => (ReadKind::Replay, EndRule::Claim(end_of(claim, shard))),
                 None => (ReadKind::Live, EndRule::open(self.options, &shard.task)),
             };
-            let mut feed = Feed::open(&fetcher.parts, kind)?;
+            let mut feed = feed::open(&fetcher.parts, kind)?;
             fetcher.read(&rule, &mut feed).await?;
             Ok(feed)
         };

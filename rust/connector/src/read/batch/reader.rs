@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::end_rule::{EndRule, SoFar, Step, Verdict};
 use crate::claims::protocol::{Reconcile, reconcile};
 use crate::error::{Error, ErrorKind, Result};
-use crate::read::feed::{Answer, Feed, FeedParts, MAX_RECORDS, Retention, is_tip};
+use crate::read::feed::{Feed, FeedParts, Next, Retention, Wanted, is_tip};
 use crate::read::lag::{Ending, Lag};
 use crate::read::rows::{Bounds, Taken, Taking};
 use crate::read::turns::Waiters;
@@ -36,22 +36,21 @@ impl Fetcher<'_> {
 
     /// Reads to where the rule ends the shard's part of the batch, or until told to stop: what is left of a claimed
     /// batch then needs nobody, since the claim stands already.
-    pub(super) async fn read(&mut self, rule: &EndRule, feed: &mut Feed) -> Result<()> {
+    pub(super) async fn read(&mut self, rule: &EndRule, feed: &mut Box<dyn Feed>) -> Result<()> {
         if rule.is_empty() {
             return Ok(());
         }
         let mut tips = 0;
         while !rule.is_at(&self.position()) {
             let bounds = rule.bounds(self.so_far());
-            let limit = self.limit(rule, &bounds, feed);
-            let asked = self.next_page(feed, limit, rule).await?;
+            let asked = self.next_page(feed, wanted(rule, &bounds), rule).await?;
             let Some(answer) = asked else { return Ok(()) };
             let Some(page) = answer else {
                 // The shard's part ends here for every attempt, rows or none.
                 self.shared().progress().fetched = true;
                 return Ok(());
             };
-            let Some(step) = self.take_page(page, &bounds, feed).await? else {
+            let Some(step) = self.take_page(page, &bounds, &mut **feed).await? else {
                 return Ok(());
             };
             match rule.after(&step, self.so_far(), &self.position(), Instant::now()) {
@@ -61,7 +60,7 @@ impl Fetcher<'_> {
                     tips += 1;
                     if tips > PATIENCE_FOR_CLAIM {
                         // A subscription that is being opened again knows nothing of what came meanwhile.
-                        if !feed.poll_from(self.position(), &self.parts) {
+                        if !self.replace(feed) {
                             return self.claim_out_of_reach(rule);
                         }
                         tips = 0;
@@ -71,65 +70,45 @@ impl Fetcher<'_> {
             }
             // An empty answer behind the tip is a stretch without records, to be walked through at the pace that
             // five requests a second and shard allow (AWS limit).
-            if step.empty
-                && self
-                    .or_stop(feed.pause(self.parts.options.fetch_interval))
-                    .await?
-                    .is_none()
-            {
-                return Ok(());
+            if step.empty {
+                let pause = async {
+                    feed.pause().await;
+                    Ok(())
+                };
+                if self.or_stop(pause).await?.is_none() {
+                    return Ok(());
+                }
             }
         }
         self.stand_at_claim(rule);
         Ok(())
     }
 
-    /// How many records to ask for. A batch's last answer need not be a small one, where there is room for what is beyond
-    /// the batch.
-    fn limit(&self, rule: &EndRule, bounds: &Bounds, feed: &Feed) -> u32 {
-        if rule.claimed().is_some() {
-            return MAX_RECORDS;
-        }
-        let by_bytes = bounds.bytes.and_then(|bytes| feed.records_with(bytes));
-        let limit = bounds
-            .rows
-            .into_iter()
-            .chain(by_bytes)
-            .min()
-            .map_or(MAX_RECORDS, |rows| {
-                let rows = rows.saturating_add(feed.room_for_leftover() as u64);
-                u32::try_from(rows).unwrap_or(MAX_RECORDS)
-            });
-        limit.clamp(1, self.parts.options.records_per_fetch)
-    }
-
     /// The next answer, or none where the shard's part of the batch ends before it; nothing at all if told to stop.
     /// Throttling is no failure: it asks again until its turn comes.
     async fn next_page(
         &mut self,
-        feed: &mut Feed,
-        limit: u32,
+        feed: &mut Box<dyn Feed>,
+        wanted: Wanted,
         rule: &EndRule,
     ) -> Result<Option<Option<Page>>> {
         loop {
-            let asked = feed.next_page(limit, self.parts.options.fetch_interval, rule.deadline());
-            let error = match self.or_stop(asked).await {
+            let asked = self.or_stop(feed.next(wanted, rule.deadline())).await;
+            let error = match asked {
                 Ok(None) => return Ok(None),
-                Ok(Some(Answer::Page(page))) => {
+                Ok(Some(Next::Page(page))) => {
                     self.patience.answered();
                     return Ok(Some(Some(*page)));
                 }
-                Ok(Some(Answer::TimeIsOver)) => return Ok(Some(None)),
-                Ok(Some(Answer::Throttled(error))) => error,
-                Err(error) => {
-                    // A subscription inside the batch that can't be opened again: GetRecords tells what that means.
-                    if error.kind() == ErrorKind::RefusedPosition
-                        && feed.poll_from(self.position(), &self.parts)
-                    {
-                        continue;
-                    }
-                    return Err(error);
-                }
+                Ok(Some(Next::TimeIsOver)) => return Ok(Some(None)),
+                Ok(Some(Next::Silent)) => match self.replace(feed) {
+                    true => continue,
+                    false => return Ok(Some(None)),
+                },
+                Ok(Some(Next::Throttled(error))) => error,
+                // A subscription that can't be opened here: GetRecords tells what that means.
+                Err(error) if error.kind() == ErrorKind::RefusedPosition && self.replace(feed) => continue,
+                Err(error) => return Err(error),
             };
             let again = Instant::now() + self.patience.wait_after(error)?;
             if rule.ends_when_throttled(self.so_far()) {
@@ -144,6 +123,12 @@ impl Fetcher<'_> {
             }
             self.shared().counters.count_retry();
         }
+    }
+
+    /// Goes on from here with another feed; false if there is none.
+    fn replace(&self, feed: &mut Box<dyn Feed>) -> bool {
+        let other = feed.instead(self.position(), &self.parts);
+        other.map(|other| *feed = other).is_some()
     }
 
     /// The records up to a claim's end are not all there any more: retention took them.
@@ -164,7 +149,7 @@ impl Fetcher<'_> {
     }
 
     /// Follows the claim of another attempt, after this one has read as far as it would.
-    pub(super) async fn follow(&mut self, first: &Position, feed: &mut Feed) -> Result<()> {
+    pub(super) async fn follow(&mut self, first: &Position, feed: &mut Box<dyn Feed>) -> Result<()> {
         match reconcile(&self.position(), first) {
             Reconcile::Accept => Ok(()),
             Reconcile::ReadOn => self.read(&EndRule::Claim(first.clone()), feed).await,
@@ -196,7 +181,7 @@ impl Fetcher<'_> {
     }
 
     /// Moves an answer's records into the queue, part by part; none if told to stop meanwhile.
-    async fn take_page(&mut self, page: Page, bounds: &Bounds, feed: &mut Feed) -> Result<Option<Step>> {
+    async fn take_page(&mut self, page: Page, bounds: &Bounds, feed: &mut dyn Feed) -> Result<Option<Step>> {
         let empty = page.records.is_empty();
         self.shared().progress().stretch.saw(&page);
         let (newest, received) = (page.records.last_arrival_millis(), page.records.received());
@@ -303,5 +288,16 @@ impl Fetcher<'_> {
             Ok(_) = stop.wait_for(|stop| *stop) => Ok(None),
             done = work => done.map(Some),
         }
+    }
+}
+
+/// What the batch has use for, of the next answer.
+fn wanted(rule: &EndRule, bounds: &Bounds) -> Wanted {
+    match rule.claimed() {
+        Some(_) => Wanted::All,
+        None => Wanted::AtMost {
+            rows: bounds.rows,
+            bytes: bounds.bytes,
+        },
     }
 }

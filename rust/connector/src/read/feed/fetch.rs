@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -23,7 +24,7 @@ pub(super) struct Fetch {
     /// In one answer.
     pub most_records: u32,
     pub limits: MemoryLimits,
-    pub waiting: Arc<Waiting>,
+    pub waiting: Arc<Mutex<Waiting>>,
     pub counters: Arc<RequestCounters>,
 }
 
@@ -74,11 +75,11 @@ impl Fetch {
 
     /// The record that the fetched ones must follow, unless none that follows it can have expired.
     fn to_be_looked_for(&self, end: Position) -> Option<SequenceNumber> {
-        let pages = self.waiting.lock();
-        if pages.answer.as_ref().is_some_and(Answer::is_fresh) {
+        let waiting = self.waiting.lock();
+        if waiting.answer.as_ref().is_some_and(Answer::is_fresh) {
             return None;
         }
-        match pages.last_number().unwrap_or(end) {
+        match waiting.pages.end().unwrap_or(end) {
             Position::After(number) => Some(number),
             Position::AfterQuiet(number, millis) if !is_young(millis) => Some(number),
             _ => None,
@@ -88,9 +89,9 @@ impl Fetch {
     /// What to ask next; none at the tip, at the shard's end and where there is no room. The answer's size is estimated
     /// from the records before. A request for less than half of what an answer may hold isn't worth its while.
     fn question(&self) -> Option<Question> {
-        let pages = self.waiting.lock();
-        let answer = pages.answer.as_ref().filter(|answer| !answer.tip)?;
-        let left = self.limits.own.saturating_sub(pages.bytes);
+        let waiting = self.waiting.lock();
+        let answer = waiting.answer.as_ref().filter(|answer| !answer.tip)?;
+        let left = self.limits.own.saturating_sub(waiting.pages.bytes());
         let most = answer.records_in(self.limits.own).min(self.most_records as usize);
         let limit = answer.records_in(left).min(most);
         if limit == 0 || limit < most / 2 {
@@ -98,7 +99,7 @@ impl Fetch {
         }
         let bytes = left.min(limit * answer.record_bytes / 3 * 4);
         Some(Question {
-            iterator: pages.iterator.clone()?,
+            iterator: waiting.iterator.clone()?,
             limit: u32::try_from(limit).unwrap_or(MAX_RECORDS),
             reserved: self.limits.pool.try_reserve(bytes, self.limits.all)?,
         })
@@ -137,21 +138,21 @@ impl Fetch {
 
     /// Adds an answer to the pages; false if nothing more is to be asked for.
     fn add(&self, page: Page, full: bool, asked: Instant, mut reserved: MemoryReservation) -> bool {
-        let mut pages = self.waiting.lock();
+        let mut waiting = self.waiting.lock();
         let bytes = page.records.bytes();
-        let fits = pages.bytes.saturating_add(bytes) <= self.limits.own;
+        let fits = waiting.pages.bytes().saturating_add(bytes) <= self.limits.own;
         if !fits || !reserved.resize(bytes, self.limits.all) {
             // The next reader asks for it again.
-            if let Some(answer) = &mut pages.answer {
+            if let Some(answer) = &mut waiting.answer {
                 answer.asked = asked;
             }
             return false;
         }
-        pages.answer = Some(Answer::to(&page, full, asked, pages.answer.as_ref()));
-        pages.iterator.clone_from(&page.next);
+        waiting.answer = Some(Answer::to(&page, full, asked, waiting.answer.as_ref()));
+        waiting.iterator.clone_from(&page.next);
         let end = page.next.is_none();
         if end || !page.records.is_empty() {
-            pages.add_last(page, reserved);
+            waiting.pages.push_back(page, reserved);
         }
         !end
     }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::registry::{FeedRegistry, Kept, ReadKind};
+use super::reports::Availability;
 use super::subscriber_tests::{Fake, Script, broken, event};
-use super::subscriptions::{Availability, SubscriptionRegistry};
+use super::subscription::Subscription;
 use crate::error::{Error, ErrorKind};
 use crate::options::SourceOptions;
 use crate::read::ReadTask;
-use crate::read::memory_pool::MemoryPool;
-use crate::service::FanOutApi;
+use crate::service::{FanOutApi, RequestCounters};
 use crate::stream::{Position, ShardId};
 
 const SOURCE: &str = "source";
@@ -39,25 +40,19 @@ fn options() -> SourceOptions {
 }
 
 /// A subscription that brought this, and that no task reads from.
-async fn idle(scripts: Vec<Script>) -> SubscriptionRegistry {
-    let subscriptions = SubscriptionRegistry::default();
+async fn idle(scripts: Vec<Script>) -> FeedRegistry {
+    let (feeds, task) = (FeedRegistry::default(), task(CONSUMER));
     let fake: Arc<dyn FanOutApi> = Arc::new(Fake::with(scripts));
-    let kept = subscriptions
-        .open(
-            &task(CONSUMER),
-            CONSUMER,
-            &options(),
-            &MemoryPool::default(),
-            &fake,
-        )
-        .expect("opened");
+    let subscription = Subscription::open(&task, CONSUMER, &options(), &feeds, &fake).expect("opened");
     tokio::time::sleep(Duration::from_millis(10)).await;
-    subscriptions.keep(SOURCE, &shard(), kept);
-    subscriptions
+    feeds.keep(&task, task.start.clone(), Kept::Subscription(subscription));
+    feeds
 }
 
-fn standing(subscriptions: &SubscriptionRegistry) -> Option<Availability> {
-    subscriptions.standing(SOURCE, &shard(), &Position::TrimHorizon)
+fn standing(feeds: &FeedRegistry) -> Option<Availability> {
+    feeds
+        .subscriptions()
+        .standing(SOURCE, &shard(), &Position::TrimHorizon)
 }
 
 /// As the service does on a quiet shard: an event now and then. The subscriber takes silence for a broken connection,
@@ -70,12 +65,12 @@ fn quiet_for_an_hour() -> Vec<Script> {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_query_of_this_process_reads_stays_however_long_the_stream_is_quiet() {
-    let subscriptions = idle(quiet_for_an_hour()).await;
-    subscriptions.serve(SOURCE, CONSUMER);
+    let feeds = idle(quiet_for_an_hour()).await;
+    feeds.subscriptions().serve(SOURCE, CONSUMER);
     for minute in 0..30 {
         // It may be renewed just now.
         let quiet = async {
-            while standing(&subscriptions) != Some(Availability::Idle) {
+            while standing(&feeds) != Some(Availability::Idle) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
@@ -87,9 +82,9 @@ async fn what_a_query_of_this_process_reads_stays_however_long_the_stream_is_qui
 
 #[tokio::test(start_paused = true)]
 async fn what_no_query_of_this_process_reads_ends() {
-    let subscriptions = idle(quiet_for_an_hour()).await;
+    let feeds = idle(quiet_for_an_hour()).await;
     tokio::time::sleep(Duration::from_secs(480)).await;
-    assert_eq!(standing(&subscriptions), None);
+    assert_eq!(standing(&feeds), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,17 +93,17 @@ async fn of_a_subscription_that_cannot_be_renewed_nothing_is_known() {
     let mut scripts = vec![Script::Pushes(vec![event(&[], 10), Err(broken())])];
     scripts.extend((0..10).map(|_| Script::Refused(throttled())));
     scripts.push(Script::Stalls(vec![event(&[], 11)]));
-    let subscriptions = idle(scripts).await;
-    subscriptions.serve(SOURCE, CONSUMER);
+    let feeds = idle(scripts).await;
+    feeds.subscriptions().serve(SOURCE, CONSUMER);
     assert_eq!(
-        standing(&subscriptions),
+        standing(&feeds),
         Some(Availability::Idle),
         "a renewal is soon done"
     );
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(standing(&subscriptions), None, "the planner has to look");
+    assert_eq!(standing(&feeds), None, "the planner has to look");
     let seeing = async {
-        while standing(&subscriptions).is_none() {
+        while standing(&feeds).is_none() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
@@ -119,8 +114,26 @@ async fn of_a_subscription_that_cannot_be_renewed_nothing_is_known() {
 
 #[tokio::test(start_paused = true)]
 async fn of_a_subscription_that_never_began_nothing_is_known() {
-    let subscriptions = idle(Vec::new()).await;
-    subscriptions.serve(SOURCE, CONSUMER);
+    let feeds = idle(Vec::new()).await;
+    feeds.subscriptions().serve(SOURCE, CONSUMER);
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(standing(&subscriptions), None);
+    assert_eq!(standing(&feeds), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_polled_from_now_on_needs_no_subscription() {
+    let feeds = idle(quiet_for_an_hour()).await;
+    let polled = ReadTask {
+        consumer: None,
+        ..task(CONSUMER)
+    };
+    let take = |kind| feeds.take_pages(&polled, kind, &RequestCounters::default());
+    assert!(take(ReadKind::Replay).is_none());
+    assert_eq!(
+        standing(&feeds),
+        Some(Availability::Idle),
+        "a replay touches nothing"
+    );
+    assert!(take(ReadKind::Live).is_none());
+    assert_eq!(standing(&feeds), None);
 }

@@ -1,10 +1,15 @@
 //! Feeds: what brings a shard's records to a batch, by GetRecords or by a subscription, and stays in the process
-//! between two batches. A feed knows nothing of where a batch ends.
+//! between two batches. A feed knows nothing of where a batch ends; what reads a batch knows the trait [`Feed`] alone.
+//!
+//! What a task leaves is parked in the [`FeedRegistry`], whose sweeper drops what no task takes over. Pages wait in a
+//! `PageBuffer` there: those that a poll brought with what leads on from them (`Prefetched`), those that a subscription
+//! pushed with what it knows of the shard's tip (`EventBuffer`).
 //!
 //! A subscription lives five minutes and may not be opened again within five seconds (AWS limits), so it belongs to no
 //! micro-batch: it goes on receiving into a bounded buffer between tasks, and the next batch's task takes it over.
 
 mod consumers;
+mod event_buffer;
 mod fetch;
 #[cfg(test)]
 mod idle_tests;
@@ -23,10 +28,11 @@ mod subscriptions;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::Shared;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::options::SourceOptions;
 use crate::service::{FanOutApi, KinesisApi, Page, RecordColumns, ShardIterator};
 use crate::stream::Position;
@@ -36,23 +42,76 @@ pub(crate) use poller::remove_read;
 pub(super) use prefetched::is_young;
 pub use registry::FeedRegistry;
 pub(super) use registry::ReadKind;
+pub(crate) use reports::Availability;
 pub(super) use retention::Retention;
-pub(super) use subscription::Deadline;
-pub(crate) use subscriptions::{Availability, SubscriptionRegistry};
+pub(crate) use subscriptions::SubscriptionRegistry;
 
-use poller::PollingCursor;
-use subscription::{FanOutCursor, Next};
+use poller::PollingFeed;
+use subscription::FanOutFeed;
 
 /// Most records in one GetRecords (AWS limit): what is asked for when a claim, not a limit, is the end.
-pub(super) const MAX_RECORDS: u32 = 10_000;
-/// Least wait for a subscription's next event where GetRecords would ask again.
-const EVENT_WAIT: Duration = Duration::from_millis(200);
+const MAX_RECORDS: u32 = 10_000;
+
+/// Brings what follows a place in a shard, to the reader of one batch. One implementation polls, the other reads from a
+/// subscription; what reads a batch knows neither.
+#[async_trait]
+pub(super) trait Feed: Send {
+    /// The next records. The feed moves on only with [`Self::advance_to`]. A request is waited for even when the
+    /// deadline has passed, an event is not. Dropping the future loses nothing.
+    async fn next(&mut self, wanted: Wanted, deadline: Deadline) -> Result<Next>;
+
+    /// Waits until the shard may be asked again, or something arrived.
+    async fn pause(&mut self);
+
+    /// Moves to what follows a page; without an iterator if only a part of it was taken. `rest` is what the batch
+    /// left of it.
+    fn advance_to(
+        &mut self,
+        position: Position,
+        iterator: Option<ShardIterator>,
+        rest: Option<RecordColumns>,
+    );
+
+    /// True if what a batch leaves of a page must be given back with [`Self::advance_to`].
+    fn retains_leftover(&self) -> bool;
+
+    /// True if the last page can't prove that the tip was reached, whatever it says.
+    fn tip_unconfirmed(&self) -> bool;
+
+    /// Another feed from this position on, for what this one doesn't bring; none if there is no other way.
+    fn instead(&self, position: Position, parts: &FeedParts<'_>) -> Option<Box<dyn Feed>>;
+
+    /// Leaves the way on to the reader of the next batch, if the feed stands where that starts. `fetch` lets a feed
+    /// that polls fetch ahead; a subscription always does.
+    fn hand_off(self: Box<Self>, end: &Position, fetch: bool, parts: &FeedParts<'_>);
+}
+
+/// What the batch has use for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanted {
+    /// All there is, up to a claim.
+    All,
+    /// So many rows and bytes of their data, where it has such limits.
+    AtMost { rows: Option<u64>, bytes: Option<u64> },
+}
+
+/// How long a batch waits for what comes next.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deadline {
+    /// Until it comes, for the batch is known to have it.
+    Never,
+    /// By that time, if there is one; the batch may end without it.
+    Open(Option<Instant>),
+}
 
 /// What comes next.
-pub(super) enum Answer {
+pub(super) enum Next {
+    /// Records, or an empty page.
     Page(Box<Page>),
     /// The batch waits no longer for it.
     TimeIsOver,
+    /// This feed brings nothing, though there is something.
+    Silent,
     /// Others had their turn at the shard. Asking again, a moment later, is the caller's.
     Throttled(Error),
 }
@@ -67,154 +126,14 @@ pub(super) struct FeedParts<'a> {
     pub shared: Arc<Shared>,
 }
 
-/// A place in a shard and the way to what follows.
-pub(super) enum Feed {
-    Polling(PollingCursor),
-    /// With the way that is left if the service refuses the batch's start, or the subscription brings nothing.
-    FanOut(Box<FanOutCursor>, Option<PollingCursor>),
-}
-
-impl Feed {
-    /// A feed at the batch's start. What a replay has to deliver is known, so it asks for just that and leaves the
-    /// subscription where it is: opening one would take up to five seconds (AWS limit).
-    pub(super) fn open(parts: &FeedParts<'_>, kind: ReadKind) -> Result<Self> {
-        let task = &parts.shared.task;
-        let polling = || Self::Polling(PollingCursor::new(parts, kind));
-        let (Some(consumer), Some(api)) = (&task.consumer, &parts.fan_out) else {
-            return Ok(polling());
-        };
-        let subscriptions = parts.feeds.subscriptions();
-        let kept = match subscriptions.take(task) {
-            Some(kept) => {
-                parts.shared.progress().prefetch_hit = true;
-                kept
-            }
-            None if kind == ReadKind::Replay => return Ok(polling()),
-            None => subscriptions.open(task, consumer, parts.options, parts.feeds.pool(), api)?,
-        };
-        parts.shared.progress().subscribed = true;
-        let cursor = FanOutCursor::new(
-            kept,
-            subscriptions.clone(),
-            parts.shared.clone(),
-            Retention::new(parts.options, &parts.shared),
-        );
-        Ok(Self::FanOut(
-            Box::new(cursor),
-            Some(PollingCursor::new(parts, kind)),
-        ))
+/// A feed at the batch's start: a subscription where the task has a consumer, unless a replay finds none that fits.
+pub(super) fn open(parts: &FeedParts<'_>, kind: ReadKind) -> Result<Box<dyn Feed>> {
+    if let (Some(consumer), Some(api)) = (&parts.shared.task.consumer, &parts.fan_out)
+        && let Some(feed) = FanOutFeed::open(parts, kind, consumer, api)?
+    {
+        return Ok(Box::new(feed));
     }
-
-    /// The next records. The feed moves on only with [`Self::advance_to`].
-    /// `interval` is the least time between two requests where that matters. A request is waited for even when the
-    /// deadline has passed, an event is not.
-    pub(super) async fn next_page(
-        &mut self,
-        limit: u32,
-        interval: Duration,
-        deadline: Deadline,
-    ) -> Result<Answer> {
-        if let Self::FanOut(cursor, polling) = self {
-            let refusal = match cursor.next_page(deadline).await {
-                Ok(Next::Page(page)) => return Ok(Answer::Page(page)),
-                Ok(Next::TimeIsOver) => return Ok(Answer::TimeIsOver),
-                Ok(Next::Silent) => None,
-                Err(error) if error.kind() == ErrorKind::RefusedPosition => Some(error),
-                Err(error) => return Err(error),
-            };
-            match (polling.take(), refusal) {
-                // It knows what to do about the position; the next batch's reader subscribes where it ends.
-                (Some(polling), _) => *self = Self::Polling(polling),
-                (None, Some(refusal)) => return Err(refusal),
-                (None, None) => return Ok(Answer::TimeIsOver),
-            }
-        }
-        let Self::Polling(cursor) = self else {
-            return Ok(Answer::TimeIsOver);
-        };
-        match cursor.next_page(limit, interval).await {
-            Ok(page) => Ok(Answer::Page(Box::new(page))),
-            Err(error) if error.kind() == ErrorKind::Throttled => Ok(Answer::Throttled(error)),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Goes on with GetRecords from this position; false if it does so already.
-    pub(super) fn poll_from(&mut self, position: Position, parts: &FeedParts<'_>) -> bool {
-        let subscribed = matches!(self, Self::FanOut(..));
-        if subscribed {
-            *self = Self::Polling(PollingCursor::going_on(parts, position));
-        }
-        subscribed
-    }
-
-    /// True if what a batch leaves of a page must be given back with [`Self::advance_to`].
-    pub(super) fn retains_leftover(&self) -> bool {
-        match self {
-            Self::Polling(cursor) => cursor.retains_leftover(),
-            Self::FanOut(..) => true,
-        }
-    }
-
-    /// How many records have so many bytes of payload; none where that isn't known or doesn't matter.
-    pub(super) fn records_with(&self, data_bytes: u64) -> Option<u64> {
-        match self {
-            Self::Polling(cursor) => cursor.records_with(data_bytes),
-            Self::FanOut(..) => None,
-        }
-    }
-
-    /// How many records beyond the batch's limit may be asked for.
-    pub(super) fn room_for_leftover(&self) -> usize {
-        match self {
-            Self::Polling(cursor) => cursor.room_for_leftover(),
-            Self::FanOut(..) => 0,
-        }
-    }
-
-    /// Moves to what follows an answer; without an iterator if only a part of it was taken.
-    pub(super) fn advance_to(
-        &mut self,
-        position: Position,
-        iterator: Option<ShardIterator>,
-        rest: Option<RecordColumns>,
-    ) {
-        match self {
-            Self::Polling(cursor) => cursor.advance_to(position, iterator, rest),
-            Self::FanOut(cursor, polling) => {
-                polling.take_if(|polling| !polling.stands_at(&position));
-                cursor.advance_to(position, rest);
-            }
-        }
-    }
-
-    /// True if the last answer says nothing of the tip, whatever it tells.
-    pub(super) fn tip_unconfirmed(&self) -> bool {
-        match self {
-            Self::Polling(cursor) => cursor.tip_unconfirmed(),
-            Self::FanOut(..) => false,
-        }
-    }
-
-    /// Waits until the shard may be asked again, or an event came.
-    pub(super) async fn pause(&self, interval: Duration) -> Result<()> {
-        match self {
-            Self::Polling(cursor) => cursor.pause(interval).await,
-            Self::FanOut(cursor, _) => {
-                cursor.pause(interval.max(EVENT_WAIT)).await;
-                Ok(())
-            }
-        }
-    }
-
-    /// Leaves the way on to the reader of the next batch, if the feed stands where that starts. `fetch` lets a polling
-    /// reader fetch ahead; a subscription always does.
-    pub(super) fn hand_off(self, end: &Position, fetch: bool, parts: &FeedParts<'_>) {
-        match self {
-            Self::Polling(cursor) => cursor.hand_off(end, fetch, parts),
-            Self::FanOut(cursor, _) => cursor.hand_off(end),
-        }
-    }
+    Ok(Box::new(PollingFeed::new(parts, kind)))
 }
 
 /// Where the service doesn't tell how far behind an answer is, an empty one counts as the tip.

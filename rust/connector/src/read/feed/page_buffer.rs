@@ -1,327 +1,60 @@
-//! What a subscription received and no task has taken yet, bounded in bytes.
+//! Pages that wait for a shard's reader, with the bytes that are reserved for them.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::time::Instant;
-
-use crate::error::{Error, ErrorKind, Result};
-use crate::read::memory_pool::{MemoryLimits, MemoryReservation};
+use crate::read::memory_pool::MemoryReservation;
 use crate::service::Page;
+use crate::stream::Position;
 
-/// A subscription without sight for so long says nothing of its shard: a renewal is done by then.
-const BLIND: Duration = Duration::from_secs(1);
-
-/// Who learns that something arrived.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Bell {
-    /// A planner in this process.
-    pub driver_here: Arc<Notify>,
-    /// What tells a driver in another process.
-    pub driver_elsewhere: Arc<Notify>,
-}
-
-impl Bell {
-    fn ring(&self) {
-        self.driver_here.notify_one();
-        self.driver_elsewhere.notify_one();
-    }
-}
-
-/// Between the subscriber, which fills it, and the task that has taken the subscription over, or nobody.
-#[derive(Debug)]
-pub(super) struct Buffer {
-    state: Mutex<State>,
-    /// For the reader: something arrived, or the subscriber gave up.
-    arrived: Notify,
-    drained: Notify,
-    /// There is something to read.
-    news: Bell,
-    attached: AtomicBool,
-    limits: MemoryLimits,
-}
-
-#[derive(Debug)]
-struct State {
-    pages: VecDeque<Waiting>,
+/// Pages that follow one another without a gap. What bounds them is whoever reserves their bytes.
+#[derive(Debug, Default)]
+pub(super) struct PageBuffer {
+    pages: VecDeque<(Page, MemoryReservation)>,
     bytes: usize,
-    sight: Sight,
-    /// Records before the first page have expired, as this tells.
-    loss: Option<String>,
-    failed: Option<Error>,
 }
 
-/// What the subscription knows of the shard's tip.
-#[derive(Clone, Copy, Debug)]
-enum Sight {
-    /// There was no event yet, since the buffer was made at this time. A batch waits for the first one: the
-    /// subscription may have been opened here for what another process received.
-    Opening(Instant),
-    /// An event came, which was so many milliseconds behind the tip, and the subscription goes on.
-    Following(Option<i64>),
-    /// A subscription that had events ended at this time, and the next one had none yet. A batch may end without the
-    /// shard soon.
-    Renewing(Instant),
-}
-
-#[derive(Debug)]
-struct Waiting {
-    page: Page,
-    bytes: usize,
-    _reserved: MemoryReservation,
-}
-
-/// What a reader finds.
-#[derive(Debug)]
-pub(super) enum Found {
-    /// Records, or the shard's end.
-    Page(Box<Page>),
-    /// Everything that the service told of was read.
-    Tip,
-    /// Something must still arrive.
-    Nothing,
-    /// The subscription ended at this time, and the next one hasn't told of anything yet.
-    Blind(Instant),
-}
-
-impl Buffer {
-    pub(super) fn new(limits: MemoryLimits, news: Bell) -> Self {
-        Self {
-            state: Mutex::new(State {
-                pages: VecDeque::new(),
-                bytes: 0,
-                sight: Sight::Opening(Instant::now()),
-                loss: None,
-                failed: None,
-            }),
-            arrived: Notify::new(),
-            drained: Notify::new(),
-            news,
-            attached: AtomicBool::new(true),
-            limits,
-        }
+impl PageBuffer {
+    /// Appends a page.
+    pub(super) fn push_back(&mut self, page: Page, reserved: MemoryReservation) {
+        self.bytes += page.records.bytes();
+        self.pages.push_back((page, reserved));
     }
 
-    /// Appends an event, waiting for room. An empty buffer takes it whatever its size.
-    pub(super) async fn push(&self, page: Page) {
-        let bytes = page.records.bytes();
-        let ends = page.next.is_none();
-        loop {
-            let own_room = {
-                let mut state = self.state();
-                let own_room = state.bytes + bytes <= self.limits.own;
-                // Events without records only say how far the shard was read.
-                if page.records.is_empty() && !ends {
-                    state.sight = Sight::Following(page.millis_behind_latest);
-                    break;
-                }
-                let reserved = match state.pages.is_empty() {
-                    true => Some(self.limits.pool.grow(bytes)),
-                    false if own_room => self.limits.pool.try_reserve(bytes, self.limits.all),
-                    false => None,
-                };
-                if let Some(reserved) = reserved {
-                    state.sight = Sight::Following(page.millis_behind_latest);
-                    state.add_last(page, bytes, reserved);
-                    self.news.ring();
-                    break;
-                }
-                own_room
-            };
-            tokio::select! {
-                () = self.drained.notified() => {}
-                () = self.limits.pool.wait_for(bytes, self.limits.all), if own_room => {}
-            }
-        }
-        self.arrived.notify_one();
+    /// Puts a page before all others.
+    pub(super) fn push_front(&mut self, page: Page, reserved: MemoryReservation) {
+        self.bytes += page.records.bytes();
+        self.pages.push_front((page, reserved));
     }
 
-    /// What the reader may take now.
-    pub(super) fn take(&self) -> Result<Found> {
-        let mut state = self.state();
-        if let Some(waiting) = state.pages.pop_front() {
-            state.bytes -= waiting.bytes;
-            self.drained.notify_one();
-            let mut page = waiting.page;
-            // What follows it is here already, so this isn't the tip.
-            if !state.pages.is_empty() {
-                page.millis_behind_latest = page.millis_behind_latest.map(|millis| millis.max(1));
-            }
-            return Ok(Found::Page(Box::new(page)));
-        }
-        if let Some(error) = &state.failed {
-            return Err(error.clone());
-        }
-        Ok(match state.sight {
-            Sight::Following(Some(0)) => Found::Tip,
-            Sight::Renewing(since) => Found::Blind(since),
-            Sight::Opening(_) | Sight::Following(_) => Found::Nothing,
-        })
+    /// Takes the first page, and gives its bytes back.
+    pub(super) fn pop_front(&mut self) -> Option<Page> {
+        let (page, _) = self.pages.pop_front()?;
+        self.bytes -= page.records.bytes();
+        Some(page)
     }
 
-    /// Puts back what a batch left of the page taken last.
-    pub(super) fn put_back(&self, page: Page) {
-        let bytes = page.records.bytes();
-        let reserved = self.limits.pool.grow(bytes);
-        let mut state = self.state();
-        state.bytes += bytes;
-        state.pages.push_front(Waiting {
-            page,
-            bytes,
-            _reserved: reserved,
-        });
+    pub(super) fn front(&self) -> Option<&Page> {
+        self.pages.front().map(|(page, _)| page)
     }
 
-    /// Records before the ones pushed next have expired.
-    pub(super) fn tell_loss(&self, message: String) {
-        self.state().loss = Some(message);
+    pub(super) fn back(&self) -> Option<&Page> {
+        self.pages.back().map(|(page, _)| page)
     }
 
-    /// What expired, told once.
-    pub(super) fn take_loss(&self) -> Option<String> {
-        self.state().loss.take()
+    pub(super) fn is_empty(&self) -> bool {
+        self.pages.is_empty()
     }
 
-    /// Waits until something arrived since the last wait.
-    pub(super) async fn arrival(&self) {
-        self.arrived.notified().await;
-    }
-
-    /// The subscription ended: until the next one's first event nobody knows what comes meanwhile.
-    pub(super) fn lose_sight(&self) {
-        let mut state = self.state();
-        if let Sight::Following(_) = state.sight {
-            state.sight = Sight::Renewing(Instant::now());
-            // A reader that waits may not wait for long any more.
-            self.arrived.notify_one();
-        }
-    }
-
-    /// The subscriber gave up.
-    pub(super) fn fail(&self, error: Error) {
-        self.state().failed = Some(error);
-        self.arrived.notify_one();
-        self.news.ring();
-    }
-
-    /// Why the subscriber gave up, if it did.
-    pub(super) fn failure(&self) -> Option<Error> {
-        self.state().failed.clone()
-    }
-
-    /// True if another reader of the same consumer has the shard now.
-    pub(super) fn was_taken_over(&self) -> bool {
-        self.failure()
-            .is_some_and(|error| error.kind() == ErrorKind::InUse)
-    }
-
-    /// True if there is something to read; and whether that is nothing but the shard's end.
-    pub(super) fn waiting(&self) -> Option<bool> {
-        let state = self.state();
-        let first = state.pages.front()?;
-        Some(first.page.records.is_empty() && first.page.next.is_none())
-    }
-
-    /// True if it has been unknown for long whether the shard has something new.
-    pub(super) fn is_blind(&self) -> bool {
-        match self.state().sight {
-            Sight::Opening(since) | Sight::Renewing(since) => since.elapsed() >= BLIND,
-            Sight::Following(_) => false,
-        }
-    }
-
-    /// The bytes that wait.
+    /// The bytes of all records.
     pub(super) fn bytes(&self) -> usize {
-        self.state().bytes
+        self.bytes
     }
 
-    pub(super) fn attach(&self, attached: bool) {
-        self.attached.store(attached, Ordering::Relaxed);
-    }
-
-    /// True while a task reads from it.
-    pub(super) fn is_attached(&self) -> bool {
-        self.attached.load(Ordering::Relaxed)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn add_last(&mut self, page: Page, bytes: usize, reserved: MemoryReservation) {
-        self.bytes += bytes;
-        self.pages.push_back(Waiting {
-            page,
-            bytes,
-            _reserved: reserved,
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::read::memory_pool::MemoryPool;
-    use crate::service::{RecordColumns, ShardIterator};
-
-    fn buffer() -> Buffer {
-        let limits = MemoryLimits {
-            own: usize::MAX,
-            all: usize::MAX,
-            pool: MemoryPool::default(),
-        };
-        Buffer::new(limits, Bell::default())
-    }
-
-    fn event(millis_behind_latest: i64) -> Page {
-        Page {
-            records: RecordColumns::with_capacity(0, 0),
-            next: Some(ShardIterator("1".into())),
-            millis_behind_latest: Some(millis_behind_latest),
-            child_shards: Vec::new(),
-            request_id: None,
-            service_millis: None,
-        }
-    }
-
-    fn found(buffer: &Buffer) -> Found {
-        buffer.take().expect("no failure")
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_buffer_is_blind_until_the_first_event_and_its_readers_wait_for_that() {
-        let buffer = buffer();
-        assert!(!buffer.is_blind(), "it is being opened");
-        tokio::time::advance(BLIND).await;
-        assert!(buffer.is_blind());
-        buffer.lose_sight();
-        assert!(matches!(found(&buffer), Found::Nothing), "it never saw anything");
-        buffer.push(event(7)).await;
-        assert!(!buffer.is_blind());
-        assert!(matches!(found(&buffer), Found::Nothing));
-        buffer.push(event(0)).await;
-        assert!(matches!(found(&buffer), Found::Tip));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn sight_is_lost_once_until_the_next_event() {
-        let buffer = buffer();
-        buffer.push(event(0)).await;
-        tokio::time::advance(BLIND).await;
-        assert!(!buffer.is_blind(), "a quiet subscription sees");
-        let ended = Instant::now();
-        buffer.lose_sight();
-        tokio::time::advance(BLIND).await;
-        buffer.lose_sight();
-        assert!(matches!(found(&buffer), Found::Blind(since) if since == ended));
-        assert!(buffer.is_blind());
-        buffer.push(event(0)).await;
-        assert!(!buffer.is_blind());
-        assert!(matches!(found(&buffer), Found::Tip));
+    /// After the last record.
+    pub(super) fn end(&self) -> Option<Position> {
+        let records = self.pages.iter().map(|(page, _)| &page.records);
+        let last = records.rev().find(|records| !records.is_empty())?;
+        let number = last.sequence_number(last.len() - 1).parse();
+        number.ok().map(Position::After)
     }
 }

@@ -1,13 +1,16 @@
-//! A place in a shard with its iterator, which is fetched when it is first needed and renewed when it expired.
+//! The feed that polls: a place in a shard with its iterator, which is fetched when it is first needed and renewed
+//! when it expired.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::prefetched::{Answer, Prefetched, is_young, leads_on};
+use super::registry::Kept;
 use super::retention::{Retention, expired_after};
-use super::{FeedParts, MAX_RECORDS, ReadKind, rest_of};
+use super::{Deadline, Feed, FeedParts, MAX_RECORDS, Next, ReadKind, Wanted, rest_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::memory_pool::MemoryLimits;
 use crate::read::{Backlog, Shared};
@@ -23,13 +26,17 @@ const ASK_AFTER_REFUSAL: Duration = Duration::from_secs(1);
 /// Until then.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-pub(in crate::read) struct PollingCursor {
+pub(super) struct PollingFeed {
     api: Arc<dyn KinesisApi>,
     shared: Arc<Shared>,
     retention: Retention,
+    /// Between two requests.
+    interval: Duration,
+    /// In one answer.
+    most_records: u32,
     position: Position,
     iterator: Option<ShardIterator>,
-    /// What was fetched beyond the batch before; with [`Self::put_back`] beyond this one.
+    /// What was fetched beyond the batch before, or of the last page beyond this one.
     ahead: Prefetched,
     /// Where that ends another answer begins, which was not asked for yet.
     resume_point: Option<ResumePoint>,
@@ -56,20 +63,22 @@ struct ResumePoint {
     handed_out: bool,
 }
 
-impl PollingCursor {
-    /// A cursor at the batch's start, with what the last batch's reader left there, if it did.
-    pub(in crate::read) fn new(parts: &FeedParts<'_>, kind: ReadKind) -> Self {
+impl PollingFeed {
+    /// A feed at the batch's start, with what the last batch's reader left there, if it did.
+    pub(super) fn new(parts: &FeedParts<'_>, kind: ReadKind) -> Self {
         let (shared, feeds) = (&parts.shared, parts.feeds);
         let task = &shared.task;
         let position = task.start.clone();
         let before = position_before(&position, task.is_tip_seen());
-        let left = feeds.take(task, kind, &shared.counters);
+        let left = feeds.take_pages(task, kind, &shared.counters);
         let ahead =
             left.unwrap_or_else(|| Prefetched::nothing(MemoryLimits::new(parts.options, feeds.pool())));
         Self {
             api: parts.api.clone(),
             shared: shared.clone(),
             retention: Retention::new(parts.options, &parts.shared),
+            interval: parts.options.fetch_interval,
+            most_records: parts.options.records_per_fetch,
             position,
             iterator: None,
             resume_point: Some(ResumePoint {
@@ -86,10 +95,10 @@ impl PollingCursor {
         }
     }
 
-    /// A cursor that goes on from where another one has read to in this batch.
-    pub(in crate::read) fn going_on(parts: &FeedParts<'_>, position: Position) -> Self {
+    /// A feed that goes on from where another one has read to in this batch.
+    pub(super) fn going_on(parts: &FeedParts<'_>, position: Position) -> Self {
         let start = Self::new(parts, ReadKind::Replay);
-        match start.stands_at(&position) {
+        match start.position == position {
             true => start,
             false => Self {
                 position,
@@ -100,8 +109,8 @@ impl PollingCursor {
         }
     }
 
-    /// The next answer. The cursor moves on only with [`Self::advance_to`].
-    pub(in crate::read) async fn next_page(&mut self, limit: u32, interval: Duration) -> Result<Page> {
+    /// The next page: of what was fetched before, or the answer to a request for at most `limit` records.
+    async fn next_page(&mut self, limit: u32) -> Result<Page> {
         let mut page = match self.ahead.next().await {
             Some(page) => {
                 // Nothing expired between these records and those of the batch before.
@@ -116,7 +125,7 @@ impl PollingCursor {
                 page
             }
             None => {
-                self.pass_resume_point(interval).await;
+                self.pass_resume_point().await;
                 self.ask(limit).await?
             }
         };
@@ -130,10 +139,10 @@ impl PollingCursor {
 
     /// The pages that were fetched before are at their end: makes ready to ask for what follows. Dropping the future
     /// loses nothing.
-    async fn pass_resume_point(&mut self, interval: Duration) {
+    async fn pass_resume_point(&mut self) {
         let Some(resume) = self.resume_point else { return };
         if resume.pause {
-            self.ahead.pause(interval).await;
+            self.ahead.pause(self.interval).await;
         }
         self.resume_point = None;
         if let Some(iterator) = self.ahead.take_iterator() {
@@ -295,13 +304,6 @@ impl PollingCursor {
         })
     }
 
-    /// True if more records may follow the last answer at once, though it says that none do: services count
-    /// `MillisBehindLatest` between arrivals, and those of many records fall into one millisecond. And what was asked for
-    /// before the task began is no proof of the tip.
-    pub(in crate::read) fn tip_unconfirmed(&self) -> bool {
-        self.no_tip
-    }
-
     /// Takes the record before the position, which an earlier batch had, out of an answer. If another comes first,
     /// it has expired, and unread ones may have with it.
     fn drop_what_was_read(&mut self, page: &mut Page) -> Result<()> {
@@ -315,33 +317,56 @@ impl PollingCursor {
         }
     }
 
-    /// True if what a batch leaves of a page must be given back with [`Self::advance_to`].
-    pub(in crate::read) fn retains_leftover(&self) -> bool {
-        self.leaves_to_next()
-    }
-
     /// A batch read has no next batch, and the one of a query with fan-out reads by its subscription.
     fn leaves_to_next(&self) -> bool {
         let task = &self.shared.task;
         task.until.is_none() && task.consumer.is_none()
     }
 
-    /// How many records have so many bytes of payload; none if that isn't known.
-    pub(in crate::read) fn records_with(&self, data_bytes: u64) -> Option<u64> {
-        self.ahead.records_with(data_bytes)
+    /// How many records to ask for. A batch's last answer need not be a small one, where there is room for what is
+    /// beyond the batch.
+    fn limit(&self, wanted: Wanted) -> u32 {
+        let Wanted::AtMost { rows, bytes } = wanted else {
+            return MAX_RECORDS;
+        };
+        let by_bytes = bytes.and_then(|bytes| self.ahead.records_with(bytes));
+        let limit = rows
+            .into_iter()
+            .chain(by_bytes)
+            .min()
+            .map_or(MAX_RECORDS, |rows| {
+                let rows = rows.saturating_add(self.room_for_leftover() as u64);
+                u32::try_from(rows).unwrap_or(MAX_RECORDS)
+            });
+        limit.clamp(1, self.most_records)
     }
 
     /// How many records beyond the batch's limit an answer may have, because they are kept for the next batch.
-    pub(in crate::read) fn room_for_leftover(&self) -> usize {
+    fn room_for_leftover(&self) -> usize {
         match self.leaves_to_next() {
             true => self.ahead.room_for(),
             false => 0,
         }
     }
+}
 
-    /// Moves to what follows a page; what the batch left of it waits for the next one. Without an iterator if only a
-    /// part of it was taken.
-    pub(in crate::read) fn advance_to(
+#[async_trait]
+impl Feed for PollingFeed {
+    async fn next(&mut self, wanted: Wanted, _: Deadline) -> Result<Next> {
+        let limit = self.limit(wanted);
+        match self.next_page(limit).await {
+            Ok(page) => Ok(Next::Page(Box::new(page))),
+            Err(error) if error.kind() == ErrorKind::Throttled => Ok(Next::Throttled(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn pause(&mut self) {
+        rest_of(self.interval, self.asked).await;
+    }
+
+    /// What the batch left of a page waits for the next one.
+    fn advance_to(
         &mut self,
         position: Position,
         iterator: Option<ShardIterator>,
@@ -362,21 +387,24 @@ impl PollingCursor {
         }
     }
 
-    /// True if this position's records are the next.
-    pub(in crate::read) fn stands_at(&self, position: &Position) -> bool {
-        self.position == *position
+    fn retains_leftover(&self) -> bool {
+        self.leaves_to_next()
     }
 
-    /// Waits until the shard may be asked again.
-    pub(in crate::read) async fn pause(&self, interval: Duration) -> Result<()> {
-        rest_of(interval, self.asked).await;
-        Ok(())
+    /// More records may follow the last answer at once, though it says that none do: services count
+    /// `MillisBehindLatest` between arrivals, and those of many records fall into one millisecond. And what was asked
+    /// for before the task began is no proof of the tip.
+    fn tip_unconfirmed(&self) -> bool {
+        self.no_tip
     }
 
-    /// Leaves what follows to the reader of the next batch, if the cursor stands where that starts. An iterator of its own
-    /// that may still give the record before the position is of no use to it. If `fetch`, more is fetched meanwhile, where more is
-    /// known to be there.
-    pub(in crate::read) fn hand_off(mut self, end: &Position, fetch: bool, parts: &FeedParts<'_>) {
+    fn instead(&self, _: Position, _: &FeedParts<'_>) -> Option<Box<dyn Feed>> {
+        None
+    }
+
+    /// An iterator of its own that may still give the record before the position is of no use to the next reader. If
+    /// `fetch`, more is fetched meanwhile, where more is known to be there.
+    fn hand_off(mut self: Box<Self>, end: &Position, fetch: bool, parts: &FeedParts<'_>) {
         let shared = &self.shared;
         let task = &shared.task;
         self.ahead.count(&shared.counters);
@@ -385,18 +413,19 @@ impl PollingCursor {
         }
         let usable = self.before.is_none() || self.resume_point.is_some();
         let stands_there = self.position == *end && *end != Position::ShardEnd;
-        if !usable || !stands_there || !self.leaves_to_next() || !self.ahead.go_on_with(self.iterator.take())
-        {
+        let iterator = self.iterator.take();
+        if !usable || !stands_there || !self.leaves_to_next() || !self.ahead.go_on_with(iterator) {
             return;
         }
         let goes_on = {
             let progress = shared.progress();
             progress.backlog == Backlog::Remaining && progress.rows > 0
         };
+        let Self { api, mut ahead, .. } = *self;
         if fetch && goes_on {
-            self.ahead.fetch(&self.api, &task.shard, end, parts.options);
+            ahead.fetch(&api, &task.shard, end, parts.options);
         }
-        parts.feeds.keep(task, end.clone(), self.ahead);
+        parts.feeds.keep(task, end.clone(), Kept::Pages(ahead));
     }
 }
 

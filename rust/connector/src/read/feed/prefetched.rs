@@ -1,15 +1,16 @@
 //! What was fetched of a shard beyond a batch's end: the rest of its last answer, and answers that were asked for
 //! between two batches.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::fetch::Fetch;
+use super::page_buffer::PageBuffer;
 use super::{is_tip, rest_of};
 use crate::options::SourceOptions;
 use crate::read::memory_pool::{MemoryLimits, MemoryReservation};
@@ -25,7 +26,7 @@ const YOUNG: Duration = Duration::from_secs(12 * 3600);
 #[derive(Debug)]
 pub(in crate::read) struct Prefetched {
     limits: MemoryLimits,
-    waiting: Arc<Waiting>,
+    waiting: Arc<Mutex<Waiting>>,
     /// What the fetch asks of the service while no task counts it.
     counters: Arc<RequestCounters>,
     fetching: Option<Fetching>,
@@ -43,15 +44,10 @@ impl Drop for Fetching {
     }
 }
 
-/// What the previous_executor of the pages and their fetch share.
+/// What the owner of the pages and their fetch share.
 #[derive(Debug, Default)]
-pub(super) struct Waiting(Mutex<Pages>);
-
-#[derive(Debug, Default)]
-pub(super) struct Pages {
-    pages: VecDeque<(Page, MemoryReservation)>,
-    /// Of all of them.
-    pub bytes: usize,
+pub(super) struct Waiting {
+    pub pages: PageBuffer,
     /// Goes on where the pages end; none at the shard's end, or where it isn't known.
     pub iterator: Option<ShardIterator>,
     /// Of the answer asked for last, to whomever it was given.
@@ -141,22 +137,22 @@ impl Prefetched {
 
     /// The bytes that wait.
     pub(in crate::read) fn bytes(&self) -> usize {
-        self.pages().bytes
+        self.waiting.lock().pages.bytes()
     }
 
     /// How far the last page was behind the shard's tip when it was asked for.
     pub(super) fn behind(&self) -> Option<i64> {
-        self.pages().pages.back()?.0.millis_behind_latest
+        self.waiting.lock().pages.back()?.millis_behind_latest
     }
 
     /// True if it has pages, or may get some.
     pub(in crate::read) fn has_more(&self) -> bool {
-        self.is_fetching() || !self.pages().pages.is_empty()
+        self.is_fetching() || !self.waiting.lock().pages.is_empty()
     }
 
     /// True if it has pages, may get some, or has the iterator for what follows.
     pub(in crate::read) fn leads_on(&self) -> bool {
-        self.has_more() || self.pages().iterator.is_some()
+        self.has_more() || self.waiting.lock().iterator.is_some()
     }
 
     /// True if something was asked for between two batches.
@@ -169,7 +165,7 @@ impl Prefetched {
         self.fetching.as_ref().is_some_and(running)
     }
 
-    /// What the fetch asked of the service since the last call is the previous_executor's to report.
+    /// What the fetch asked of the service since the last call is the owner's to report.
     pub(in crate::read) fn count(&self, counters: &RequestCounters) {
         counters.take_over(&self.counters);
     }
@@ -184,29 +180,29 @@ impl Prefetched {
     /// The next page, waiting for an answer under way; none when the pages are at an end. Dropping the future loses
     /// nothing.
     pub(super) async fn next(&mut self) -> Option<Page> {
-        if let Some(page) = self.pages().pop() {
+        if let Some(page) = self.waiting.lock().pages.pop_front() {
             return Some(page);
         }
         let fetching = self.fetching.as_mut()?;
         // How it ended is all the same: what it has is among the pages.
         let _ = (&mut fetching.handle).await;
         self.fetching = None;
-        self.pages().pop()
+        self.waiting.lock().pages.pop_front()
     }
 
     /// Puts back what a batch left of the page taken last. Where there is no room for all of it, as much as fits is kept,
     /// and what follows that is asked for again.
     pub(super) fn put_back(&mut self, mut page: Page) {
-        let left = |ahead: &Self| ahead.limits.own.saturating_sub(ahead.pages().bytes);
+        let left = |ahead: &Self| ahead.limits.own.saturating_sub(ahead.bytes());
         let reserve = |ahead: &Self, bytes: usize| match bytes <= left(ahead) {
             true => ahead.limits.pool.try_reserve(bytes, ahead.limits.all),
             false => None,
         };
         if let Some(reserved) = reserve(self, page.records.bytes()) {
-            return self.pages().put_first(page, reserved);
+            return self.waiting.lock().put_first(page, reserved);
         }
         self.clear();
-        if let Some(answer) = &mut self.pages().answer {
+        if let Some(answer) = &mut self.waiting.lock().answer {
             // Something follows what is kept, whatever the answer said of what followed it.
             (answer.tip, answer.full) = (false, true);
         }
@@ -218,63 +214,63 @@ impl Prefetched {
         page.next = Some(nowhere());
         page.millis_behind_latest = page.millis_behind_latest.map(|millis| millis.max(1));
         if let Some(reserved) = reserve(self, page.records.bytes()) {
-            self.pages().put_first(page, reserved);
+            self.waiting.lock().put_first(page, reserved);
         }
     }
 
     /// Drops the pages and what follows them.
     pub(super) fn clear(&mut self) {
         self.fetching = None;
-        let answer = self.pages().answer.take();
+        let answer = self.waiting.lock().answer.take();
         // Not emptied: a fetch that ends this moment may still write to the former ones.
-        self.waiting = Arc::new(Waiting(Mutex::new(Pages {
+        self.waiting = Arc::new(Mutex::new(Waiting {
             answer,
-            ..Pages::default()
-        })));
+            ..Waiting::default()
+        }));
     }
 
     /// How many records beyond the batch an answer may have, so that there is room for them.
     pub(super) fn room_for(&self) -> usize {
-        let pages = self.pages();
-        let known = pages.answer.as_ref();
+        let waiting = self.waiting.lock();
         let bytes = self
             .limits
             .own
-            .saturating_sub(pages.bytes)
+            .saturating_sub(waiting.pages.bytes())
             .min(self.limits.pool.left(self.limits.all));
+        let known = waiting.answer.as_ref();
         known.map_or(0, |answer| answer.records_in(bytes))
     }
 
     /// How many records have so many bytes of payload; none if that isn't known.
     pub(super) fn records_with(&self, data_bytes: u64) -> Option<u64> {
-        self.pages().answer.as_ref()?.records_with(data_bytes)
+        self.waiting.lock().answer.as_ref()?.records_with(data_bytes)
     }
 
     /// Notes the answer asked for last.
     pub(super) fn answered(&self, page: &Page, full: bool, asked: Instant) {
-        let mut pages = self.pages();
-        pages.answer = Some(Answer::to(page, full, asked, pages.answer.as_ref()));
+        let mut waiting = self.waiting.lock();
+        waiting.answer = Some(Answer::to(page, full, asked, waiting.answer.as_ref()));
     }
 
     /// What is known of the answer asked for last.
     pub(super) fn answer(&self) -> Option<Answer> {
-        self.pages().answer.clone()
+        self.waiting.lock().answer.clone()
     }
 
     /// Takes the iterator for what follows the pages, once they are at an end.
     pub(super) fn take_iterator(&self) -> Option<ShardIterator> {
-        self.pages().iterator.take()
+        self.waiting.lock().iterator.take()
     }
 
     /// Goes on with this iterator if no pages wait. True if there is anything for a later reader, if only how large the
     /// records are.
     pub(super) fn go_on_with(&self, iterator: Option<ShardIterator>) -> bool {
-        let mut pages = self.pages();
-        if pages.pages.is_empty() && pages.iterator.is_none() {
-            pages.iterator = iterator;
+        let mut waiting = self.waiting.lock();
+        if waiting.pages.is_empty() && waiting.iterator.is_none() {
+            waiting.iterator = iterator;
         }
-        let anything = !pages.pages.is_empty() || pages.iterator.is_some() || pages.answer.is_some();
-        drop(pages);
+        let anything = !waiting.pages.is_empty() || waiting.iterator.is_some() || waiting.answer.is_some();
+        drop(waiting);
         anything || self.is_fetching()
     }
 
@@ -313,43 +309,13 @@ impl Prefetched {
         let asked = self.answer().map(|answer| answer.asked);
         rest_of(interval, asked).await;
     }
-
-    fn pages(&self) -> MutexGuard<'_, Pages> {
-        self.waiting.lock()
-    }
 }
 
 impl Waiting {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Pages> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Pages {
-    fn pop(&mut self) -> Option<Page> {
-        let (page, _) = self.pages.pop_front()?;
-        self.bytes -= page.records.bytes();
-        Some(page)
-    }
-
     fn put_first(&mut self, page: Page, reserved: MemoryReservation) {
         if self.pages.is_empty() && self.iterator.is_none() {
             self.iterator = page.next.clone().filter(leads_on);
         }
-        self.bytes += page.records.bytes();
-        self.pages.push_front((page, reserved));
-    }
-
-    pub(super) fn add_last(&mut self, page: Page, reserved: MemoryReservation) {
-        self.bytes += page.records.bytes();
-        self.pages.push_back((page, reserved));
-    }
-
-    /// After the last record of the pages.
-    pub(super) fn last_number(&self) -> Option<Position> {
-        let records = self.pages.iter().map(|(page, _)| &page.records);
-        let last = records.rev().find(|records| !records.is_empty())?;
-        let number = last.sequence_number(last.len() - 1).parse();
-        number.ok().map(Position::After)
+        self.pages.push_front(page, reserved);
     }
 }

@@ -1,14 +1,20 @@
-//! What a reader leaves for the next reader of its shard in this process: records that were fetched beyond the batch and
-//! the iterator that goes on where it ended, or its subscription.
+//! Feeds that are parked between two tasks of this process, for the next reader of their shard: records that were
+//! fetched beyond the batch with the iterator that goes on where it ended, or a subscription, which goes on
+//! receiving.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::prefetched::Prefetched;
+use super::reports::{Availability, ReportAck, ShardStatus};
+use super::subscriber::in_use;
+use super::subscription::Subscription;
 use super::subscriptions::SubscriptionRegistry;
+use crate::error::Result;
 use crate::read::ReadTask;
 use crate::read::memory_pool::MemoryPool;
 use crate::read::turns::Turns;
@@ -19,57 +25,81 @@ use crate::stream::{Position, ShardId};
 const ITERATOR_AGE: Duration = Duration::from_secs(270);
 /// What holds memory goes earlier: its query ended, or reads the shard elsewhere.
 const RECORDS_AGE: Duration = Duration::from_secs(120);
-/// How often that is looked for.
+/// A subscription goes then for the same reasons. One of a query whose planner is in this process, or says that it
+/// goes on, stays.
+const SUBSCRIPTION_AGE: Duration = Duration::from_secs(360);
+/// How often all that is looked for.
 const SWEEP: Duration = Duration::from_secs(20);
+/// Batches in a row of which each finds its subscription taken over, although this process read the last one too.
+const MOST_TAKEN_OVER: u32 = 3;
 
 type Key = (String, ShardId);
 
 /// What a feed is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::read) enum ReadKind {
-    /// To read a batch as far as it goes. No batch of the shard follows it yet, so what is parked elsewhere in the shard
-    /// is of an earlier batch, or of another process's, and makes room.
+    /// To read a batch as far as it goes. No batch of the shard follows it yet, so what is parked elsewhere in the
+    /// shard is of an earlier batch, or of another process's, and makes room.
     Live,
-    /// To read a batch again to the end that it was claimed to have: a retry, a second action, a restart. It comes late,
-    /// and touches nothing that is parked, for that is the next batch's, unless it fits exactly.
+    /// To read a batch again to the end that it was claimed to have: a retry, a second action, a restart. It comes
+    /// late, and touches nothing that is parked, for that is the next batch's, unless it fits exactly.
     Replay,
 }
 
-/// What was left by source and shard. Only a short cut: nothing depends on finding it. And the bytes that all readers may
-/// fetch ahead together, and the turns of attempts at the same part of a batch. Cloning shares it.
-#[derive(Clone, Debug, Default)]
+/// What the readers of a process share: the parked feeds, which are only a short cut, so that nothing depends on
+/// finding one; the bytes that all may fetch ahead together; and the turns of attempts at the same part of a batch.
+/// Cloning shares it.
+#[derive(Clone, Debug)]
 pub struct FeedRegistry {
-    left: Arc<Mutex<Left>>,
+    parked: Arc<Mutex<ParkedFeeds>>,
     subscriptions: SubscriptionRegistry,
     pool: MemoryPool,
     turns: Turns,
 }
 
+/// One feed at most for each source and shard.
 #[derive(Debug, Default)]
-struct Left {
-    kept: HashMap<Key, Kept>,
+pub(super) struct ParkedFeeds {
+    feeds: HashMap<Key, ParkedFeed>,
+    /// The sources that planners in this process read by fan-out, each with its consumer.
+    served: HashMap<String, String>,
+    /// How often in a row a shard's subscription was taken over between two tasks of this process.
+    taken_over: HashMap<Key, u32>,
     sweeping: bool,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct ParkedFeed {
+    /// Where its next reader must start.
     position: Position,
-    ahead: Prefetched,
+    kept: Kept,
+    /// When it was parked, or last known to be of use.
     since: Instant,
 }
 
-impl Kept {
-    fn is_fresh(&self) -> bool {
-        let age = match self.ahead.has_more() {
-            true => RECORDS_AGE,
-            false => ITERATOR_AGE,
-        };
-        self.since.elapsed() < age
+/// What is kept of a feed.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// Of one that polls.
+    Pages(Prefetched),
+    /// Of one with fan-out.
+    Subscription(Subscription),
+}
+
+impl Default for FeedRegistry {
+    fn default() -> Self {
+        let parked = Arc::default();
+        Self {
+            subscriptions: SubscriptionRegistry::of(Arc::clone(&parked)),
+            parked,
+            pool: MemoryPool::default(),
+            turns: Turns::default(),
+        }
     }
 }
 
 impl FeedRegistry {
-    /// The subscriptions that no task reads from.
+    /// What drivers and executors know of the subscriptions.
     pub(crate) fn subscriptions(&self) -> &SubscriptionRegistry {
         &self.subscriptions
     }
@@ -84,86 +114,250 @@ impl FeedRegistry {
         &self.turns
     }
 
-    /// Keeps what goes on at this position, where a task ended. What stands there already stays if it has records, or if
-    /// this doesn't lead on.
-    pub(in crate::read) fn keep(&self, task: &ReadTask, position: Position, ahead: Prefetched) {
-        let mut left = self.left();
-        let key = key(&task.source, &task.shard);
-        let stays = |there: &Kept| {
-            let better = there.ahead.has_more() || !ahead.leads_on();
-            there.position == position && there.is_fresh() && better
-        };
-        if left.kept.get(&key).is_some_and(stays) {
-            return;
+    /// Parks what goes on at this position, where a task ended. Pages that stand there already stay if they have
+    /// records, or if others don't lead on.
+    pub(super) fn keep(&self, task: &ReadTask, position: Position, kept: Kept) {
+        let mut parked = self.parked.lock();
+        let key = key(task);
+        match &kept {
+            Kept::Pages(_) => {
+                if parked
+                    .feeds
+                    .get(&key)
+                    .is_some_and(|there| there.stays(&position, &kept))
+                {
+                    return;
+                }
+            }
+            Kept::Subscription(subscription) => {
+                subscription.buffer.attach(false);
+                self.subscriptions.on_change();
+            }
         }
         let since = Instant::now();
-        left.kept.insert(
+        parked.feeds.insert(
             key,
-            Kept {
+            ParkedFeed {
                 position,
-                ahead,
+                kept,
                 since,
             },
         );
-        if !left.sweeping {
-            left.sweeping = true;
-            tokio::spawn(sweep(Arc::downgrade(&self.left)));
+        if !parked.sweeping {
+            parked.sweeping = true;
+            tokio::spawn(sweep(Arc::downgrade(&self.parked)));
         }
     }
 
-    /// Takes the entry that continues at the task's start, and drops one that stands elsewhere unless this is a replay.
+    /// Takes the pages that continue at the task's start, and drops what stands elsewhere unless this is a replay.
     /// `counters` get what was asked of the service meanwhile.
-    pub(in crate::read) fn take(
+    pub(super) fn take_pages(
         &self,
         task: &ReadTask,
         kind: ReadKind,
         counters: &RequestCounters,
     ) -> Option<Prefetched> {
-        let mut left = self.left();
-        let key = key(&task.source, &task.shard);
-        let kept = left.kept.get(&key)?;
-        let fits = kept.position == task.start && kept.is_fresh();
+        let mut parked = self.parked.lock();
+        let key = key(task);
+        let there = parked.feeds.get(&key)?;
+        let fits =
+            matches!(there.kept, Kept::Pages(_)) && there.position == task.start && there.is_fresh(None);
         if kind == ReadKind::Replay && !fits {
             return None;
         }
-        let kept = left.kept.remove(&key)?;
-        kept.ahead.count(counters);
-        kept.ahead.stop();
-        fits.then_some(kept.ahead)
+        let Kept::Pages(pages) = parked.feeds.remove(&key)?.kept else {
+            return None;
+        };
+        pages.count(counters);
+        pages.stop();
+        fits.then_some(pages)
     }
 
-    /// The bytes that wait for the batch that starts at this position.
+    /// Takes over the subscription by the task's consumer that stands where the task starts.
+    pub(super) fn take_subscription(&self, task: &ReadTask) -> Option<Subscription> {
+        let mut parked = self.parked.lock();
+        let key = key(task);
+        let there = parked.feeds.get(&key)?;
+        let subscription = there.subscription()?;
+        let fits = there.position == task.start && task.consumer.as_ref() == Some(&subscription.consumer);
+        if !fits || subscription.buffer.failure().is_some() {
+            return None;
+        }
+        parked.taken_over.remove(&key);
+        let Kept::Subscription(subscription) = parked.feeds.remove(&key)?.kept else {
+            return None;
+        };
+        subscription.buffer.attach(true);
+        Some(subscription)
+    }
+
+    /// Drops what is parked of the task's shard, before a subscription is opened at its start: that is another
+    /// batch's, or by another consumer. Fails if others take the shard over again and again.
+    pub(super) fn make_room(&self, task: &ReadTask, consumer: &str) -> Result<()> {
+        let mut parked = self.parked.lock();
+        let key = key(task);
+        let here_before = task.previous_executor.as_ref() == Some(&self.subscriptions.process());
+        let former = parked.feeds.remove(&key);
+        let former = former.as_ref().and_then(ParkedFeed::subscription);
+        let why = former
+            .filter(|former| here_before && former.buffer.was_taken_over())
+            .and_then(|former| former.buffer.failure());
+        let Some(why) = why else {
+            parked.taken_over.remove(&key);
+            return Ok(());
+        };
+        let times = parked.taken_over.entry(key.clone()).or_default();
+        *times += 1;
+        if *times < MOST_TAKEN_OVER {
+            return Ok(());
+        }
+        parked.taken_over.remove(&key);
+        Err(in_use(consumer, &task.shard, why.message()))
+    }
+
+    /// The bytes of pages that wait for the batch that starts at this position.
     pub(in crate::read) fn bytes(&self, task: &ReadTask, position: &Position) -> usize {
-        let left = self.left();
-        let kept = left.kept.get(&key(&task.source, &task.shard));
-        kept.filter(|kept| kept.position == *position)
-            .map_or(0, |kept| kept.ahead.bytes())
+        match self.parked.lock().feeds.get(&key(task)) {
+            Some(there) if there.position == *position => match &there.kept {
+                Kept::Pages(pages) => pages.bytes(),
+                Kept::Subscription(_) => 0,
+            },
+            _ => 0,
+        }
     }
 
     /// Drops what readers of a source left, and ends its subscriptions.
     pub(crate) fn close(&self, source: &str) {
-        self.subscriptions.close(source);
-        self.left().kept.retain(|(kept, _), _| kept != source);
-    }
-
-    fn left(&self) -> MutexGuard<'_, Left> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+        self.parked.lock().close(source);
+        self.subscriptions.forget(source);
     }
 }
 
-fn key(source: &str, shard: &ShardId) -> Key {
-    (source.to_owned(), shard.clone())
+impl ParkedFeeds {
+    /// A planner in this process reads the source with this consumer.
+    pub(super) fn serve(&mut self, source: &str, consumer: &str) {
+        self.served.insert(source.to_owned(), consumer.to_owned());
+    }
+
+    /// The consumer with which a planner in this process reads the source.
+    pub(super) fn consumer(&self, source: &str) -> Option<&String> {
+        self.served.get(source)
+    }
+
+    /// What came for the shard after this position, if a subscription by the source's consumer stands there.
+    pub(super) fn standing(&self, source: &str, shard: &ShardId, at: &Position) -> Option<Availability> {
+        let there = self.feeds.get(&(source.to_owned(), shard.clone()))?;
+        let subscription = there.subscription()?;
+        let consumer = self.consumer(source);
+        let counts = consumer.is_none_or(|consumer| subscription.consumer == *consumer);
+        subscription
+            .standing()
+            .filter(|_| counts && there.position == *at)
+    }
+
+    /// Where the subscriptions stand, and what came after that, by source.
+    pub(super) fn statuses(&self) -> BTreeMap<String, BTreeMap<ShardId, ShardStatus>> {
+        let mut sources = BTreeMap::<String, BTreeMap<_, _>>::new();
+        for ((source, shard), there) in &self.feeds {
+            let Some(subscription) = there.subscription() else {
+                continue;
+            };
+            if let Some(found) = subscription.standing() {
+                let (at, consumer) = (there.position.clone(), subscription.consumer.clone());
+                let stands = sources.entry(source.clone()).or_default();
+                stands.insert(shard.clone(), ShardStatus { at, found, consumer });
+            }
+        }
+        sources
+    }
+
+    /// Keeps the subscriptions of queries that go on, ends those of others.
+    pub(super) fn on_ack(&mut self, ack: &ReportAck) {
+        self.feeds.retain(|(source, _), there| {
+            let Kept::Subscription(subscription) = &there.kept else {
+                return true;
+            };
+            match ack.served.get(source) {
+                Some(consumer) if subscription.consumer != *consumer => false,
+                Some(_) => {
+                    if subscription.is_of_use() {
+                        there.since = Instant::now();
+                    }
+                    true
+                }
+                None => !ack.ended.contains(source),
+            }
+        });
+    }
+
+    /// Ends the subscription of a shard.
+    pub(super) fn end(&mut self, source: &str, shard: &ShardId) {
+        let key = (source.to_owned(), shard.clone());
+        if self
+            .feeds
+            .get(&key)
+            .is_some_and(|there| there.subscription().is_some())
+        {
+            self.feeds.remove(&key);
+        }
+    }
+
+    fn close(&mut self, source: &str) {
+        self.feeds.retain(|(of, _), _| of != source);
+        self.taken_over.retain(|(of, _), _| of != source);
+        self.served.remove(source);
+    }
+
+    fn drop_idle(&mut self) {
+        let served = &self.served;
+        self.feeds
+            .retain(|(source, _), there| there.is_fresh(served.get(source)));
+    }
+}
+
+impl ParkedFeed {
+    fn subscription(&self) -> Option<&Subscription> {
+        match &self.kept {
+            Kept::Subscription(subscription) => Some(subscription),
+            Kept::Pages(_) => None,
+        }
+    }
+
+    /// False once it was idle for too long. `consumer` is the one with which a planner in this process reads the
+    /// source.
+    fn is_fresh(&self, consumer: Option<&String>) -> bool {
+        let longest = match &self.kept {
+            Kept::Pages(pages) if pages.has_more() => RECORDS_AGE,
+            Kept::Pages(_) => ITERATOR_AGE,
+            Kept::Subscription(own) if consumer == Some(&own.consumer) && own.is_of_use() => return true,
+            Kept::Subscription(_) => SUBSCRIPTION_AGE,
+        };
+        self.since.elapsed() < longest
+    }
+
+    /// True if these are pages that are worth no less than those that would come in their place.
+    fn stays(&self, position: &Position, other: &Kept) -> bool {
+        let (Kept::Pages(own), Kept::Pages(other)) = (&self.kept, other) else {
+            return false;
+        };
+        let better = own.has_more() || !other.leads_on();
+        self.position == *position && self.is_fresh(None) && better
+    }
+}
+
+fn key(task: &ReadTask) -> Key {
+    (task.source.clone(), task.shard.clone())
 }
 
 /// Drops what is idle for too long, while there is anything.
-async fn sweep(left: Weak<Mutex<Left>>) {
+async fn sweep(parked: Weak<Mutex<ParkedFeeds>>) {
     loop {
         tokio::time::sleep(SWEEP).await;
-        let Some(left) = left.upgrade() else { return };
-        let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.kept.retain(|_, kept| kept.is_fresh());
-        if left.kept.is_empty() {
-            left.sweeping = false;
+        let Some(parked) = parked.upgrade() else { return };
+        let mut parked = parked.lock();
+        parked.drop_idle();
+        if parked.feeds.is_empty() {
+            parked.sweeping = false;
             return;
         }
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::subscriptions::Availability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Position, ShardId};
 
@@ -14,6 +13,18 @@ use crate::stream::{Position, ShardId};
 pub(super) const REPEAT: Duration = Duration::from_secs(1);
 /// … and its report counts for this long: the executor may have died since.
 const FRESH_FOR: Duration = Duration::from_secs(3);
+
+/// Whether a shard has anything to read after a position, by the subscription that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Availability {
+    /// Nothing arrived.
+    Idle,
+    /// Records arrived.
+    HasRecords,
+    /// The shard ended there, without a further record.
+    Closed,
+}
 
 /// All subscriptions of a process that no task reads from right now, by source.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use backon::{BackoffBuilder, ConstantBuilder};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
-use super::page_buffer::Buffer;
+use super::event_buffer::EventBuffer;
 use super::prefetched::is_young;
 use super::retention::expired_after;
 use crate::error::{Error, ErrorKind, Result};
@@ -44,7 +44,7 @@ pub(super) struct Subscriber {
     pub tip_seen: bool,
     pub timeout: Duration,
     pub retry: RetryOptions,
-    pub buffer: Arc<Buffer>,
+    pub buffer: Arc<EventBuffer>,
     pub counters: Arc<RequestCounters>,
 }
 

@@ -11,7 +11,7 @@ use futures_util::stream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::page_buffer::{Bell, Buffer, Found};
+use super::event_buffer::{Bell, EventBuffer, Found};
 use super::subscriber::Subscriber;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::RetryOptions;
@@ -136,7 +136,7 @@ fn in_use(refusal: bool) -> Error {
 
 struct Fixture {
     fake: Arc<Fake>,
-    buffer: Arc<Buffer>,
+    buffer: Arc<EventBuffer>,
     counters: Arc<RequestCounters>,
     task: JoinHandle<()>,
 }
@@ -152,7 +152,7 @@ impl Fixture {
 
     fn with_room(start: Position, scripts: Vec<Script>, limits: MemoryLimits) -> Self {
         let fake = Arc::new(Fake::with(scripts));
-        let buffer = Arc::new(Buffer::new(limits, Bell::default()));
+        let buffer = Arc::new(EventBuffer::new(limits, Bell::default()));
         let counters: Arc<RequestCounters> = Arc::default();
         let subscriber = Subscriber {
             api: fake.clone(),

@@ -1,13 +1,14 @@
 //! Credentials as they are kept.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, Result, SharedCredentialsProvider, future};
 use aws_smithy_async::time::TimeSource;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::LoadFailure;
 use crate::service::clock::ServiceClock;
@@ -159,7 +160,7 @@ impl fmt::Debug for KeptCredentials {
 
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     async fn load(&self) -> std::result::Result<Credentials, LoadFailure> {

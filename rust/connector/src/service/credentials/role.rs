@@ -1,7 +1,7 @@
 //! Credentials of an assumed role.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
@@ -15,6 +15,7 @@ use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterce
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
+use parking_lot::Mutex;
 
 use super::LoadFailure;
 use crate::service::failure::{chain, told};
@@ -132,14 +133,14 @@ impl Intercept for Address {
         _: &mut ConfigBag,
     ) -> std::result::Result<(), BoxError> {
         let address = context.request().uri().trim_end_matches('/').to_owned();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+        *self.0.lock() = Some(address);
         Ok(())
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.0.lock() {
             Some(address) => write!(f, "STS at {address}"),
             None => f.write_str("STS"),
         }

@@ -6,19 +6,23 @@
 //!
 //! GetRecords can also be asked and answered in CBOR, which the SDK doesn't know.
 
+mod answer;
 mod cbor;
 mod json;
 mod protocol;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextRef;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
+use parking_lot::Mutex;
 
+#[doc(hidden)]
+pub use self::answer::AnswerDecoder;
 pub(super) use self::protocol::ColumnsProtocol;
 use super::columns::RecordColumns;
 use crate::options::WireProtocol;
@@ -43,11 +47,11 @@ impl DecodedRecords {
 
     /// The records of the answer or event that was decoded last; none if they are in the SDK's output.
     pub fn take(&self) -> Option<RecordColumns> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.records.lock().take()
     }
 
     fn set(&self, records: Option<RecordColumns>) {
-        *self.records.lock().unwrap_or_else(PoisonError::into_inner) = records;
+        *self.records.lock() = records;
     }
 }
 

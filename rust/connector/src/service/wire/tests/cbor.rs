@@ -9,7 +9,7 @@ use proptest::option;
 use super::*;
 use crate::options::WireProtocol;
 
-const CBOR: &str = "application/x-amz-cbor-1.1";
+pub(super) const CBOR: &str = "application/x-amz-cbor-1.1";
 
 /// What both can say.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod cbor;
+mod fuzz;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,0 +1,114 @@
+//! By subscriptions: records are pushed to executors, which report on what they have. The driver probes only the shards
+//! on which none of them reports.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::Availability;
+use crate::error::Result;
+use crate::plan::planning::{NextBatch, Planning};
+use crate::plan::probe::Extent;
+use crate::read::{self, SubscriptionRegistry};
+use crate::stream::{Position, ShardId};
+
+/// How long a call waits for subscriptions to push something before it answers that nothing is new.
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
+/// How long after a batch its executors may take to report on their subscriptions.
+const REPORTED_WITHIN: Duration = Duration::from_millis(100);
+
+/// The subscriptions of this process, and the reports on those of others.
+#[derive(Debug)]
+pub(in crate::plan) struct Subscriptions(pub SubscriptionRegistry);
+
+/// What the subscriptions know of the shards.
+#[derive(Debug, Default)]
+struct Known {
+    /// One of them has something to read.
+    has_records: bool,
+    /// Shards whose subscription stands at the position.
+    standing: BTreeSet<ShardId>,
+    /// Shards that ended at the position.
+    ended: Vec<ShardId>,
+}
+
+#[async_trait]
+impl Availability for Subscriptions {
+    /// Waits until a subscription has something to read, in this process or in one that reports on it. Shards without a
+    /// report are probed; while the stream is busy, their next batch follows without a probe.
+    async fn anything_to_read(&self, source: &str, planning: &mut Planning) -> Result<bool> {
+        let busy = planning.next_batch == NextBatch::Busy;
+        let deadline = Instant::now() + LONGEST_WAIT;
+        let pushed = self.0.arrivals(source);
+        // Shards without a report whose probes in this call failed; none before the first probe.
+        let mut unknown: Option<BTreeSet<ShardId>> = None;
+        loop {
+            let known = self.known(source, &planning.positions);
+            for shard in known.ended {
+                self.0.end(source, &shard);
+                planning.positions.insert(shard, Position::ShardEnd);
+            }
+            let unreported = |(shard, at): (&ShardId, &Position)| {
+                *at != Position::ShardEnd && !known.standing.contains(shard)
+            };
+            let elsewhere = planning.positions.iter().any(unreported);
+            let now = Instant::now();
+            // No executor reports on these shards: start a batch if the stream is busy, otherwise probe them.
+            let due = match busy {
+                false => planning.prober.due(),
+                // Just after a batch its executors are about to report.
+                true if self.0.has_reports_on(source) => {
+                    let asked = planning.prober.asked_last();
+                    asked.map(|asked| asked + REPORTED_WITHIN)
+                }
+                true => None,
+            };
+            let due = due.unwrap_or(now);
+            if known.has_records || (busy && elsewhere && due <= now) {
+                return Ok(true);
+            }
+            if elsewhere && due <= now {
+                let probed = planning.probe(&known.standing, Extent::FirstRecords).await?;
+                if !probed.available.is_empty() {
+                    return Ok(true);
+                }
+                unknown = Some(probed.still_unknown(unknown.take()));
+            }
+            if planning.follow().await? {
+                // The batch's readers subscribe to the new shards.
+                return Ok(true);
+            }
+            let awaits = planning.awaits_children();
+            let asked = unknown.as_ref().is_some_and(BTreeSet::is_empty);
+            let now = Instant::now();
+            if now >= deadline && !awaits && (asked || !elsewhere) {
+                return Ok(planning.shards_changed());
+            }
+            let wake = match (elsewhere && !asked, now < deadline) {
+                (true, _) => planning.prober.due().unwrap_or(now),
+                (false, true) => deadline,
+                (false, false) => now + LONGEST_WAIT,
+            };
+            let _ = tokio::time::timeout_at(wake, pushed.notified()).await;
+        }
+    }
+}
+
+impl Subscriptions {
+    /// What is known of these positions without a probe.
+    fn known(&self, source: &str, positions: &BTreeMap<ShardId, Position>) -> Known {
+        let mut known = Known::default();
+        for (shard, position) in positions {
+            match self.0.standing(source, shard, position) {
+                Some(read::Availability::Idle) => {}
+                Some(read::Availability::HasRecords) => known.has_records = true,
+                Some(read::Availability::Closed) => known.ended.push(shard.clone()),
+                None => continue,
+            }
+            known.standing.insert(shard.clone());
+        }
+        known
+    }
+}

@@ -1,0 +1,180 @@
+//! Any bytes as an answer or as a subscription: what is read of them is what the SDK's own decoder reads, for CBOR
+//! what a reader reads that has nothing in common with ours.
+
+mod oracle;
+
+use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
+use aws_smithy_schema::protocol::{ClientProtocol, ClientProtocolInner};
+use bytes::Bytes;
+use kinesis_fuzzing::fuzz;
+
+use super::super::super::failure::classify;
+use super::cbor::CBOR;
+use super::*;
+use crate::error::Error;
+
+/// What a protocol makes of an answer of GetRecords.
+fn read_answer(
+    protocol: &dyn ClientProtocolInner<Request = HttpRequest, Response = HttpResponse>,
+    content_type: &'static str,
+    body: &[u8],
+) -> Outcome {
+    answer::read(protocol, content_type, Bytes::copy_from_slice(body)).and_then(|page| outcome(Ok(page)))
+}
+
+#[test]
+fn any_json_means_what_it_means_to_the_sdk() {
+    let (stock, ours) = (stock_protocol(), ColumnsProtocol::new());
+    fuzz!("records-in-json", 5_000, |body| {
+        let [whole, apart] = read_event(body);
+        assert_eq!(apart, whole, "of an event");
+        let [whole, apart] = [read_answer(&stock, JSON, body), read_answer(&ours, JSON, body)];
+        assert_eq!(apart, whole, "of an answer");
+    });
+}
+
+#[test]
+fn any_cbor_means_what_it_means_to_another_reader() {
+    let (stock, ours) = (stock_protocol(), ColumnsProtocol::new());
+    fuzz!("records-in-cbor", 5_000, |body| {
+        // Ours may refuse more: a member that comes twice, for instance.
+        let Ok(read) = read_answer(&ours, CBOR, body) else {
+            return;
+        };
+        // Of times far away the SDK, which has seconds as an f64, doesn't tell the milliseconds.
+        let exact = read.rows.iter().all(|row| row.3.unsigned_abs() < 1 << 43);
+        if exact && !body.is_empty() {
+            let json = oracle::json(body).expect("CBOR");
+            assert_eq!(Ok(read), read_answer(&stock, JSON, json.as_bytes()), "{json}");
+        }
+    });
+}
+
+/// What a client reads of a subscription: pages, and the error that ends it.
+struct Subscribing {
+    answering: Answering,
+    client: aws_sdk_kinesis::Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Subscribing {
+    fn new() -> Self {
+        let Both {
+            answering, runtime, ..
+        } = Both::new();
+        let connector = SharedHttpConnector::new(answering.clone());
+        let config = client_config()
+            .http_client(http_client_fn(move |_, _| connector.clone()))
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .retry_config(aws_smithy_types::retry::RetryConfig::disabled());
+        Self {
+            answering,
+            client: aws_sdk_kinesis::Client::from_conf(config.build()),
+            runtime,
+        }
+    }
+
+    fn read(
+        &self,
+        body: &[u8],
+        protocol: impl ClientProtocol + 'static,
+        records: &DecodedRecords,
+    ) -> Vec<Outcome> {
+        const EVENTS: &str = "application/vnd.amazon.eventstream";
+        *self.answering.answer.lock().expect("no panic") = (200, EVENTS, body.to_vec());
+        let oldest = StartingPosition::builder().r#type(ShardIteratorType::TrimHorizon);
+        let subscription = self
+            .client
+            .subscribe_to_shard()
+            .consumer_arn("arn:aws:kinesis:us-east-1:123456789012:stream/s/consumer/c:1")
+            .shard_id("s")
+            .starting_position(oldest.build().expect("a position"))
+            .customize()
+            .config_override(Config::builder().protocol(protocol))
+            .send();
+        self.runtime.block_on(async {
+            let mut answer = match subscription.await {
+                Ok(answer) => answer,
+                Err(error) => return vec![failed(classify("SubscribeToShard", "s", error))],
+            };
+            let mut outcomes = Vec::new();
+            loop {
+                match fan_out::next_page(&mut answer, records).await {
+                    Ok(Some(page)) => outcomes.push(outcome(Ok(page))),
+                    Ok(None) => return outcomes,
+                    Err(error) => {
+                        outcomes.push(failed(error));
+                        return outcomes;
+                    }
+                }
+            }
+        })
+    }
+}
+
+type Outcome = std::result::Result<Read, String>;
+
+fn failed(error: Error) -> Outcome {
+    Err(format!(
+        "{:?}, retryable {}: {error}",
+        error.kind(),
+        error.is_retryable()
+    ))
+}
+
+/// Writes the checksums anew of whatever can be taken for messages, and a last one's length.
+fn sealed(input: &[u8]) -> Vec<u8> {
+    const SHORTEST: usize = 16;
+    let mut input = input.to_vec();
+    let length = |bytes: &[u8]| {
+        let length = bytes
+            .first_chunk()
+            .map(|length| u32::from_be_bytes(*length) as usize);
+        length.filter(|length| (SHORTEST..=bytes.len()).contains(length))
+    };
+    let mut rest = input.as_mut_slice();
+    while rest.len() >= SHORTEST {
+        let whole = rest.len();
+        let found = length(rest).filter(|end| *end == whole || length(&rest[*end..]).is_some());
+        let (message, more) = rest.split_at_mut(found.unwrap_or(whole));
+        let end = message.len() - 4;
+        message[..4].copy_from_slice(&(end as u32 + 4).to_be_bytes());
+        let prelude = crc32(&message[..8]);
+        message[8..12].copy_from_slice(&prelude.to_be_bytes());
+        let all = crc32(&message[..end]);
+        message[end..].copy_from_slice(&all.to_be_bytes());
+        rest = more;
+    }
+    input
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
+            (sum >> 1) ^ (0xEDB8_8320 & (sum & 1).wrapping_neg())
+        })
+    })
+}
+
+#[test]
+fn any_subscription_has_the_pages_and_the_end_that_the_sdk_gives_it() {
+    let subscribing = Subscribing::new();
+    let both = |body: &[u8]| {
+        let records = DecodedRecords::default();
+        let stock = subscribing.read(body, stock_protocol(), &records);
+        let columns = subscribing.read(body, ColumnsProtocol::of_events(records.clone()), &records);
+        assert_eq!(columns, stock);
+        stock
+    };
+    let event = include_bytes!("../../../../corpus/subscriptions/one-event");
+    let pages = both(event);
+    assert!(
+        matches!(pages.as_slice(), [Ok(page)] if page.rows.len() == 1),
+        "{pages:?}"
+    );
+    assert_eq!(sealed(event), event, "checksums are what they should be");
+    fuzz!("subscriptions", 300, |body| {
+        both(body);
+        both(&sealed(body));
+    });
+}
