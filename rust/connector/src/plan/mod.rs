@@ -305,10 +305,15 @@ impl Planner {
         if offset.created != self.stream.created_millis {
             return Err(stream_changed(name));
         }
-        let is_new = self.state.lock().sources.insert(offset.source.clone());
-        if let Some(fan_out) = self.fan_out.as_ref().filter(|_| is_new) {
+        // Under the lock: `close` ends what is served by then, and nothing is served after it.
+        let mut state = self.state.lock();
+        if state.sources.insert(offset.source.clone())
+            && !state.closed
+            && let Some(fan_out) = &self.fan_out
+        {
             fan_out.serve(&offset.source);
         }
+        drop(state);
         Ok(offset)
     }
 

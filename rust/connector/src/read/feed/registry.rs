@@ -115,7 +115,8 @@ impl FeedRegistry {
     }
 
     /// Parks what goes on at this position, where a task ended. Pages that stand there already stay if they have
-    /// records, or if others don't lead on.
+    /// records, or if others don't lead on. A subscription doesn't stay: the task that ended here polled, so its query
+    /// does, and a late task of an earlier run costs another subscription at most.
     pub(super) fn keep(&self, task: &ReadTask, position: Position, kept: Kept) {
         let mut parked = self.parked.lock();
         let key = key(task);
