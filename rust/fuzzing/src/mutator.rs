@@ -44,11 +44,11 @@ impl Mutator {
         loop {
             let other = &self.corpus[random.usize(..self.corpus.len())];
             change(&mut self.input, other, random);
+            self.input.truncate(LONGEST);
             if random.bool() {
                 break;
             }
         }
-        self.input.truncate(LONGEST);
         &self.input
     }
 }

@@ -216,6 +216,9 @@ mod tests {
     /// The input's first byte is the number of rows.
     #[test]
     fn whatever_is_read_is_all_that_was_written() {
+        let three = include_bytes!("../corpus/frames/three-rows");
+        let read = parse(&Bytes::copy_from_slice(&three[1..]), three[0].into()).unwrap();
+        assert_eq!(read.len(), 3);
         kinesis_fuzzing::fuzz!("frames", 20_000, |input| {
             let Some((&rows, buffer)) = input.split_first() else {
                 return;

@@ -5,7 +5,7 @@ mod proxies;
 mod trust;
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -20,7 +20,6 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use http::Uri;
-use once_cell::sync::OnceCell;
 
 pub(crate) use failure::NetworkFailure;
 
@@ -55,7 +54,7 @@ impl Network {
         SharedHttpClient::new(Client {
             proxies: self.proxies.clone(),
             first: Ways::new(&self.proxies, Trusted::of_environment()),
-            later: OnceCell::new(),
+            later: OnceLock::new(),
         })
     }
 }
@@ -66,7 +65,7 @@ struct Client {
     proxies: Arc<Proxies>,
     first: Ways,
     /// In its place, where there was nothing to trust at first and now is.
-    later: OnceCell<Ways>,
+    later: OnceLock<Ways>,
 }
 
 impl Client {
@@ -74,9 +73,14 @@ impl Client {
         if self.first.trust.is_ok() {
             return &self.first;
         }
-        let later = || Ok::<_, NetworkFailure>(Ways::new(&self.proxies, Ok(Trusted::of_environment()?)));
-        // The first is still good for what is not encrypted.
-        self.later.get_or_try_init(later).unwrap_or(&self.first)
+        if let Some(later) = self.later.get() {
+            return later;
+        }
+        match Trusted::of_environment() {
+            Ok(trusted) => self.later.get_or_init(|| Ways::new(&self.proxies, Ok(trusted))),
+            // Still good for what is not encrypted.
+            Err(_) => &self.first,
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Which certificates are trusted.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use aws_smithy_http_client::tls::TrustStore;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use once_cell::sync::OnceCell;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -72,18 +72,20 @@ fn nobody(found: &str) -> NetworkFailure {
 /// Whether the HTTP client finds certificates by itself, by the variables or in the system's places. It looks once in a
 /// process.
 fn system() -> Result<(), String> {
-    static FOUND: OnceCell<()> = OnceCell::new();
-    FOUND.get_or_try_init(look_for_certificates).copied()
-}
-
-fn look_for_certificates() -> Result<(), String> {
+    static FOUND: OnceLock<()> = OnceLock::new();
+    if FOUND.get().is_some() {
+        return Ok(());
+    }
     let found = rustls_native_certs::load_native_certs();
     let (good, bad) = RootCertStore::empty().add_parsable_certificates(found.certs);
     match (good, found.errors.first()) {
         (0, Some(error)) => Err(error.to_string()),
         (0, None) if bad > 0 => Err("no certificate there can be read".to_owned()),
         (0, None) => Err("no certificate is there".to_owned()),
-        _ => Ok(()),
+        _ => {
+            FOUND.get_or_init(|| ());
+            Ok(())
+        }
     }
 }
 

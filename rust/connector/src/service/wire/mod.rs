@@ -6,7 +6,6 @@
 //!
 //! GetRecords can also be asked and answered in CBOR, which the SDK doesn't know.
 
-mod answer;
 mod cbor;
 mod json;
 mod protocol;
@@ -21,8 +20,6 @@ use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationIn
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use parking_lot::Mutex;
 
-#[doc(hidden)]
-pub use self::answer::AnswerDecoder;
 pub(super) use self::protocol::ColumnsProtocol;
 use super::columns::RecordColumns;
 use crate::options::WireProtocol;
