@@ -80,10 +80,16 @@ build_jars() {
   run_gradle jars
 }
 
-# build_jar LINE - the JAR for a Spark line (such as 3.5) alone, with the release library for this machine's processor.
-build_jar() {
+# build_demo LINE - the JAR for a Spark line with the debug library, and the sandbox; sets KINESIS_SANDBOX to the program.
+# One cargo run of one profile, so that what both need is compiled once.
+build_demo() {
+  say "building the native library and kinesis-sandbox (debug, this machine only)"
+  (cd "$ROOT" && CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 cargo build --locked -p spark-kinesis-jni -p kinesis-sandbox >&2)
+  copy_changed "$(cargo_target)/debug/libsparkkinesis.so" "$DEV_LIBRARY"
   say "building the JAR for Spark $1"
-  run_gradle "jar_${SCALA_BINARY[$1]/./_}"
+  run_gradle "jar_${SCALA_BINARY[$1]/./_}" "-PnativeLib=$DEV_LIBRARY"
+  KINESIS_SANDBOX="$(cargo_target)/debug/kinesis-sandbox"
+  export KINESIS_SANDBOX
 }
 
 # build_jars_for PLATFORM... - both JARs with a release library for each of these.

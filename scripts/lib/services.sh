@@ -86,20 +86,3 @@ start_hdfs() {
   HDFS_ENDPOINT="$(sed -n 's/^listening on //p' "$log" | head -n 1)"
   export HDFS_ENDPOINT
 }
-
-# build_sandbox - builds our own Kinesis; sets KINESIS_SANDBOX to the program.
-build_sandbox() {
-  say "building kinesis-sandbox"
-  (cd "$ROOT" && cargo build --locked -p kinesis-sandbox >&2)
-  KINESIS_SANDBOX="$(cargo_target)/debug/kinesis-sandbox"
-  export KINESIS_SANDBOX
-}
-
-# start_sandbox [ARGUMENT]... - sets KINESIS_SANDBOX_ENDPOINT to a fresh sandbox on a free port; build_sandbox first.
-start_sandbox() {
-  local log="$BUILD/logs/kinesis-sandbox.log"
-  start_service "$log" "$KINESIS_SANDBOX" --port 0 "$@"
-  await_service 30 grep -q '^listening on ' "$log" || die "kinesis-sandbox did not start; see $log"
-  KINESIS_SANDBOX_ENDPOINT="$(sed -n 's/^listening on //p' "$log" | head -n 1)"
-  export KINESIS_SANDBOX_ENDPOINT
-}
