@@ -80,11 +80,12 @@ build_jars() {
   run_gradle jars
 }
 
-# build_demo LINE - the JAR for a Spark line with the debug library, and the sandbox; sets KINESIS_SANDBOX to the program.
-# One cargo run of one profile, so that what both need is compiled once.
+# build_demo LINE - the JAR for a Spark line with the debug library, and the sandbox; sets KINESIS_SANDBOX to the
+# program. One cargo run of one profile, so that what both need is compiled once.
 build_demo() {
   say "building the native library and kinesis-sandbox (debug, this machine only)"
-  (cd "$ROOT" && CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 cargo build --locked -p spark-kinesis-jni -p kinesis-sandbox >&2)
+  (cd "$ROOT" && CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 \
+    cargo build --locked -p spark-kinesis-jni -p kinesis-sandbox >&2)
   copy_changed "$(cargo_target)/debug/libsparkkinesis.so" "$DEV_LIBRARY"
   say "building the JAR for Spark $1"
   run_gradle "jar_${SCALA_BINARY[$1]/./_}" "-PnativeLib=$DEV_LIBRARY"

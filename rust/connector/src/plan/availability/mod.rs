@@ -19,8 +19,8 @@ pub(super) trait Availability: Debug + Send + Sync {
     /// True if the source's next batch has something to read from where `planning` stands, or keeps that the shards are
     /// others now. False once every shard is known to have nothing, those included that follow shards that ended.
     ///
-    /// Waits until the shards may be asked, so it may be called in a loop, and moves shards that ended on. A
-    /// failure that passes leaves a shard unknown; an error is one that doesn't pass, or that lasted for minutes. Dropping
-    /// the future loses nothing.
+    /// Waits until the shards may be asked, so it may be called in a loop, and moves shards that ended on. A failure that
+    /// passes leaves a shard unknown; an error is one that doesn't pass, or that lasted for minutes. Dropping the future
+    /// loses nothing.
     async fn anything_to_read(&self, source: &str, planning: &mut Planning) -> Result<bool>;
 }
