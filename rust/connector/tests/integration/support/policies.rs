@@ -9,8 +9,22 @@ const PAGE: &str = include_str!("../../../../../docs/permissions.md");
 /// The actions that the first policy under this heading allows.
 pub fn allowed(heading: &str) -> BTreeSet<String> {
     let (_, section) = PAGE.split_once(&format!("\n## {heading}\n")).expect("a section");
-    let (_, block) = section.split_once("```json\n").expect("a policy");
-    let (policy, _) = block.split_once("```").expect("its end");
+    policies(section).next().expect("a policy")
+}
+
+/// The actions that each policy of the page allows.
+pub fn every_policy() -> impl Iterator<Item = BTreeSet<String>> {
+    policies(PAGE)
+}
+
+fn policies(page: &str) -> impl Iterator<Item = BTreeSet<String>> + '_ {
+    page.split("```json\n").skip(1).map(|block| {
+        let (policy, _) = block.split_once("```").expect("its end");
+        actions_of(policy)
+    })
+}
+
+fn actions_of(policy: &str) -> BTreeSet<String> {
     let policy: Value = serde_json::from_str(policy).expect("JSON");
     assert_eq!(policy["Version"], "2012-10-17");
     let statements = policy["Statement"].as_array().expect("statements");
