@@ -17,6 +17,7 @@ build_wheel() {
   jars="$stage/src/spark_kinesis/jars"
   mkdir "$jars"
   cp "$@" "$jars/"
+  extract_notices "$1" "$stage"
   version >"$stage/VERSION"
   # Modes go into the wheel, and must not depend on the umask.
   chmod -R u=rwX,go=rX "$stage"
