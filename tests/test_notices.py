@@ -140,8 +140,6 @@ def test_the_jar_has_both_and_the_header(jar, written):
     assert jar.read(HEADER) == (environment.ROOT / "rust/jni/include/sparkkinesis.h").read_bytes()
 
 
-# A debug build has features of the tests, and with them other crates.
-@pytest.mark.slow
 def test_what_the_library_itself_names_is_in_both(jar):
     """A library has the paths of its crates' sources where these may panic."""
     places = [name for name in jar.namelist() if name.endswith("libsparkkinesis.so")]
