@@ -156,6 +156,10 @@ fn every_policy_is_one() {
             );
         }
     }
+    assert_eq!(
+        allowed("A customer managed KMS key"),
+        ["kms:Decrypt", "kms:GenerateDataKey"].map(str::to_owned).into()
+    );
     for (heading, service) in [("Claims in DynamoDB", "dynamodb"), ("Claims in S3", "s3")] {
         assert!(allowed_of(heading, service).len() >= 4);
     }
