@@ -316,10 +316,10 @@ mod tests {
         gates.learn(&tally);
         let gate = gates.of(&named(""));
         assert!(gate.is_limited());
-        let place = gate.place(25.0);
-        tokio::time::advance(Duration::from_millis(240)).await;
+        let place = gate.place(10.0);
+        tokio::time::advance(Duration::from_millis(95)).await;
         assert!(place.wait().is_some());
-        tokio::time::advance(Duration::from_millis(20)).await;
+        tokio::time::advance(Duration::from_millis(10)).await;
         assert!(place.wait().is_none());
         let mut entries = [entry(5)];
         gates.place(&mut entries);
@@ -334,20 +334,20 @@ mod tests {
         let (first, mut second) = (gate.place(1e9), gate.place(1e9));
         assert_eq!(
             (first.left(), second.left()),
-            (25.0, 25.0),
-            "a quarter of a second's worth"
+            (10.0, 10.0),
+            "a tenth of a second's worth"
         );
-        tokio::time::advance(Duration::from_millis(255)).await;
+        tokio::time::advance(Duration::from_millis(105)).await;
         assert!(first.wait().is_none() && second.wait().is_some());
         drop(first);
         assert!(second.wait().is_none());
         // What goes beyond a place is made good by those behind.
         let third = gate.place(1.0);
-        (0..50).for_each(|hash| second.take(&entry(hash)));
+        (0..30).for_each(|hash| second.take(&entry(hash)));
         drop(second);
-        tokio::time::advance(Duration::from_millis(240)).await;
+        tokio::time::advance(Duration::from_millis(190)).await;
         assert!(third.wait().is_some());
-        tokio::time::advance(Duration::from_millis(50)).await;
+        tokio::time::advance(Duration::from_millis(30)).await;
         assert!(third.wait().is_none());
     }
 

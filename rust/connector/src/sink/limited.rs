@@ -200,14 +200,25 @@ fn rows_in(seconds: usize, shards: usize, bytes: usize) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn shards_at_their_limit_refuse_little_and_miss_nothing() {
-    for (shards, seconds, bytes) in [(1, 60, 1_024), (1, 60, 100), (4, 30, 1_500), (32, 8, 100)] {
-        for model in [Model::Windows, Model::Bucket] {
-            let stream = FakeStream::limited(Limits::of(model, shards));
-            let rows = rows_in(seconds, shards, bytes) / 16;
-            print!("{model:?} {shards} shards {bytes} B, ");
-            let outcome = written_of(Some(bytes), stream, 1, 16, rows, seconds as f64 - 1.0).await;
-            println!("{outcome:?}");
-        }
+    for (shards, seconds, bytes) in [(1, 60, 1_024), (1, 60, 100), (4, 40, 1_500), (32, 8, 100)] {
+        let stream = FakeStream::limited(Limits::of(Model::Bucket, shards));
+        let rows = rows_in(seconds, shards, bytes) / 16;
+        print!("{shards} shards {bytes} B, ");
+        let outcome = written_of(Some(bytes), stream, 1, 16, rows, seconds as f64 - 1.0).await;
+        assert!(outcome.time < 1.0 / 0.95 && outcome.refused < 0.05, "{outcome:?}");
+        // The first seconds are learnt in.
+        assert!(seconds < 30 || outcome.refused_at_all < 0.06, "{outcome:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_whose_seconds_are_the_clocks_are_nearly_driven_at_their_limit() {
+    for (shards, bytes) in [(1, 100), (4, 1_500)] {
+        let stream = FakeStream::limited(Limits::of(Model::Windows, shards));
+        let rows = rows_in(30, shards, bytes) / 16;
+        print!("{shards} shards {bytes} B, ");
+        let outcome = written_of(Some(bytes), stream, 1, 16, rows, 29.0).await;
+        assert!(outcome.time < 1.2 && outcome.refused < 0.1, "{outcome:?}");
     }
 }
 
@@ -216,19 +227,20 @@ async fn a_shard_that_is_split_is_left_at_once() {
     for model in [Model::Windows, Model::Bucket] {
         let split = Duration::from_secs(10);
         let stream = FakeStream::limited(Limits::of(model, 1).splitting(split));
-        let rows = rows_in(30, 1, 100) / 16;
-        let least = 10.0 + 20.0 / 2.0 - 1.0;
-        let outcome = written_of(Some(100), stream, 1, 16, rows, least).await;
-        println!("split {outcome:?}");
+        let rows = rows_in(40, 1, 100) / 16;
+        print!("{model:?} split, ");
+        let outcome = written_of(Some(100), stream, 1, 16, rows, 10.0 + 30.0 / 2.0 - 1.0).await;
+        assert!(outcome.time < 1.2, "{outcome:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_keys_do_not_decide_on_the_shard_first_tries_go_as_ever() {
+async fn where_keys_do_not_decide_on_the_shard_it_is_driven_at_its_limit_all_the_same() {
     for model in [Model::Windows, Model::Bucket] {
         let stream = FakeStream::limited(Limits::of(model, 4).distributing(Distribution::Auto));
         let rows = rows_in(20, 4, 100) / 16;
+        print!("{model:?} any shard, ");
         let outcome = written_of(Some(100), stream, 1, 16, rows, 19.0).await;
-        println!("auto {outcome:?}");
+        assert!(outcome.time < 1.2, "{outcome:?}");
     }
 }

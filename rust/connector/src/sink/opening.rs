@@ -62,7 +62,7 @@ impl Opening {
         }
         let enters = state.under_way < state.allowed || state.allowed >= MOST;
         state.under_way += usize::from(enters);
-        enters.then_some(UnderWay(self))
+        enters.then(|| UnderWay(self))
     }
 }
 

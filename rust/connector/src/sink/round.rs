@@ -14,7 +14,7 @@ use crate::options::SinkOrdering;
 
 /// How long entries that may go wait for others of the same request whose turn comes soon: where many shards are at
 /// their limit, requests would have a few entries each otherwise.
-const COMPANY: Duration = Duration::from_millis(200);
+const COMPANY: Duration = Duration::from_millis(50);
 
 /// The places of one request's entries in the lines of those shards that are at their limit, one in each line. They are
 /// kept from round to round.

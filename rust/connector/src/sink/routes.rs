@@ -68,6 +68,9 @@ impl Routes {
         {
             run.end = after.end;
         }
+        if run.end != hash || before.is_some_and(|(_, _, same)| same) {
+            self.count(true);
+        }
         let start = before
             .filter(|(_, _, same)| *same)
             .map_or(hash, |(start, ..)| start);
