@@ -207,7 +207,7 @@ async fn shards_at_their_limit_refuse_little_and_miss_nothing() {
         let outcome = written_of(Some(bytes), stream, 1, 16, rows, seconds as f64 - 1.0).await;
         assert!(outcome.time < 1.0 / 0.95 && outcome.refused < 0.05, "{outcome:?}");
         // The first seconds are learnt in.
-        assert!(seconds < 30 || outcome.refused_at_all < 0.06, "{outcome:?}");
+        assert!(seconds < 30 || outcome.refused_at_all < 0.1, "{outcome:?}");
     }
 }
 
@@ -241,6 +241,6 @@ async fn where_keys_do_not_decide_on_the_shard_it_is_driven_at_its_limit_all_the
         let rows = rows_in(20, 4, 100) / 16;
         print!("{model:?} any shard, ");
         let outcome = written_of(Some(100), stream, 1, 16, rows, 19.0).await;
-        assert!(outcome.time < 1.2, "{outcome:?}");
+        assert!(outcome.time < 1.25, "{outcome:?}");
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::rate::FORGOTTEN;
 
 /// Requests under way to a stream that hasn't answered yet.
-const FIRST: usize = 4;
+const FIRST: usize = 8;
 
 /// With so many there is nothing to learn any more.
 const MOST: usize = 256;
@@ -101,14 +101,14 @@ mod tests {
             rounds.push(round.len());
             round.into_iter().for_each(UnderWay::passed);
         }
-        assert_eq!(rounds, [4, 8, 16, 32, 64, 128, 1_000]);
+        assert_eq!(rounds, [8, 16, 32, 64, 128, 1_000]);
         tokio::time::advance(FORGOTTEN).await;
         assert_eq!(
             (0..1_000)
                 .map_while(|_| opening.try_enter())
                 .collect::<Vec<_>>()
                 .len(),
-            4
+            8
         );
     }
 

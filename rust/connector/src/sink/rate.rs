@@ -181,8 +181,12 @@ impl Rate {
             }
             return;
         }
+        let epoch = *self.epoch.get_or_insert(now);
+        if epoch > now {
+            return;
+        }
         self.answered.add(counts);
-        let lasted = now - *self.epoch.get_or_insert(now);
+        let lasted = now - epoch;
         if lasted >= EPOCH && (self.answered.entries >= ANSWERS || lasted >= LATELY) {
             self.adjust(lasted.min(LATELY), now);
         }
@@ -193,7 +197,9 @@ impl Rate {
         self.entry_weight = counts.entry_weight();
         self.per_second = self.least(now);
         (self.clock, self.promised, self.filled) = (0.0, 0.0, now);
-        (self.answered, self.epoch, self.quiet) = (Counts::default(), None, Duration::ZERO);
+        // What was sent before is still answered, and the shard may have spent its second.
+        self.epoch = Some(now + EPOCH);
+        (self.answered, self.quiet) = (Counts::default(), Duration::ZERO);
     }
 
     fn adjust(&mut self, lasted: Duration, now: Instant) {
@@ -299,6 +305,7 @@ mod tests {
     fn rate(accepted: usize, refused: usize) -> Rate {
         let mut rate = Rate::new(Instant::now());
         rate.learn(counts(accepted, refused), Instant::now());
+        rate.epoch = None;
         rate
     }
 
