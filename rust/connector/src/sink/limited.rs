@@ -205,8 +205,9 @@ async fn shards_at_their_limit_refuse_little_and_miss_nothing() {
         let rows = rows_in(seconds, shards, bytes) / 16;
         print!("{shards} shards {bytes} B, ");
         let outcome = written_of(Some(bytes), stream, 1, 16, rows, seconds as f64 - 1.0).await;
-        assert!(outcome.time < 1.0 / 0.95 && outcome.refused < 0.05, "{outcome:?}");
         // The first seconds are learnt in.
+        let most = if seconds < 30 { 0.1 } else { 0.05 };
+        assert!(outcome.time < 1.0 / 0.95 && outcome.refused < most, "{outcome:?}");
         assert!(seconds < 30 || outcome.refused_at_all < 0.1, "{outcome:?}");
     }
 }
