@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::outgoing::Outgoing;
-use super::rate::{Counts, FORGOTTEN, Rate, weight};
+use super::rate::{Counts, FORGOTTEN, Rate, Turn, weight};
 use super::routes::Routes;
 use crate::stream::ShardId;
 
@@ -186,10 +186,10 @@ impl Gate {
 
     /// A place in the line for entries of this weight, or for some of them.
     pub(super) fn place(self: &Arc<Self>, weight: f64) -> Place {
-        let (left, at) = self.lock().place(weight, Instant::now());
+        let (left, turn) = self.lock().place(weight, Instant::now());
         Place {
             gate: Arc::clone(self),
-            at,
+            turn,
             left,
         }
     }
@@ -203,7 +203,7 @@ impl Gate {
 #[derive(Debug)]
 pub(super) struct Place {
     gate: Arc<Gate>,
-    at: f64,
+    turn: Turn,
     /// The weight that may still go.
     left: f64,
 }
@@ -216,7 +216,7 @@ impl Place {
 
     /// How long to wait before the next look. None if its entries may go.
     pub(super) fn wait(&self) -> Option<Duration> {
-        self.gate.lock().wait(self.at, Instant::now())
+        self.gate.lock().wait(self.turn, Instant::now())
     }
 
     /// The weight that may still go when it is time. Not above zero: the place is used up.
@@ -228,7 +228,7 @@ impl Place {
     pub(super) fn take(&mut self, entry: &Outgoing) {
         self.left -= weight(entry.bytes());
         if self.left < 0.0 {
-            self.gate.lock().settle(self.left);
+            self.gate.lock().settle(self.turn, self.left);
             self.left = 0.0;
         }
     }
@@ -237,7 +237,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if self.left > 0.0 {
-            self.gate.lock().settle(self.left);
+            self.gate.lock().settle(self.turn, self.left);
         }
     }
 }

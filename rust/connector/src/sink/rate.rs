@@ -88,7 +88,8 @@ impl Counts {
 /// **The line.** Places are given away in order. What could have been sent since the beginning is the clock, and
 /// each place says at which reading its entries may go: that of the place before it, and their weight. So those who wait
 /// feel a change of the rate at once, and nobody is passed. What wasn't used is added to the clock, what was used beyond
-/// a place is taken off.
+/// a place is taken off, within bounds. A shard that comes to its limit once more has a new line: who still has a place in
+/// an earlier one was let go when the shard was set free.
 #[derive(Debug)]
 pub(super) struct Rate {
     /// The shard is at its limit.
@@ -101,6 +102,8 @@ pub(super) struct Rate {
     filled: Instant,
     /// The last place in the line.
     promised: f64,
+    /// How many lines there were before.
+    line: u64,
     /// What was answered since `epoch` began with its first answer.
     answered: Counts,
     epoch: Option<Instant>,
@@ -128,6 +131,7 @@ impl Rate {
             clock: 0.0,
             filled: now,
             promised: 0.0,
+            line: 0,
             answered: Counts::default(),
             epoch: None,
             quiet: Duration::ZERO,
@@ -188,7 +192,7 @@ impl Rate {
         self.answered.add(counts);
         let lasted = now - epoch;
         if lasted >= EPOCH && (self.answered.entries >= ANSWERS || lasted >= LATELY) {
-            self.adjust(lasted.min(LATELY), now);
+            self.adjust(lasted, now);
         }
     }
 
@@ -197,6 +201,7 @@ impl Rate {
         self.entry_weight = counts.entry_weight();
         self.per_second = self.least(now);
         (self.clock, self.promised, self.filled) = (0.0, 0.0, now);
+        self.line += 1;
         // What was sent before is still answered, and the shard may have spent its second.
         self.epoch = Some(now + EPOCH);
         (self.answered, self.quiet) = (Counts::default(), Duration::ZERO);
@@ -207,23 +212,29 @@ impl Rate {
         let answered = std::mem::take(&mut self.answered);
         self.epoch = None;
         self.entry_weight = answered.entry_weight();
-        let (seconds, mut rate) = (lasted.as_secs_f64(), self.per_second);
+        let (seconds, mut rate) = (lasted.min(LATELY).as_secs_f64(), self.per_second);
         if answered.refused > 0.0 {
             let refused = answered.refused / (answered.accepted + answered.refused);
             rate *= 1.0 - refused.min(0.5);
             self.quiet = Duration::ZERO;
         } else {
-            self.quiet += lasted;
+            self.quiet += lasted.min(LATELY);
         }
         if self.quiet >= OVER {
             self.set_free();
             return;
         }
-        rate += STEP * rate.sqrt() * seconds;
-        if self.quiet > QUIET {
-            rate += rate * (FASTER * self.quiet.as_secs_f64().exp2()).min(1.0) * seconds;
-        }
+        rate = self.risen(rate, seconds);
         self.per_second = rate.max(self.least(now));
+    }
+
+    /// What this rate rises to within so many seconds.
+    fn risen(&self, rate: f64, seconds: f64) -> f64 {
+        let mut risen = rate + STEP * rate.sqrt() * seconds;
+        if self.quiet > QUIET {
+            risen += risen * (FASTER * self.quiet.as_secs_f64().exp2()).min(1.0) * seconds;
+        }
+        risen
     }
 
     fn least(&self, now: Instant) -> f64 {
@@ -258,34 +269,47 @@ impl Rate {
 
     fn fill(&mut self, now: Instant) {
         self.clock += (now - self.filled).as_secs_f64() * self.per_second;
-        self.filled = now;
+        self.filled = self.filled.max(now);
     }
 
     /// A place in the line for entries of this weight, or as many of them as have one: how much they may weigh, and when
     /// they may go.
-    pub(super) fn place(&mut self, weight: f64, now: Instant) -> (f64, f64) {
+    pub(super) fn place(&mut self, weight: f64, now: Instant) -> (f64, Turn) {
         self.fill(now);
         let weight = weight.min((self.per_second * PORTION).max(1.0));
         let idle = self.clock - self.per_second * SAVED;
         self.promised = self.promised.max(idle) + weight;
-        (weight, self.promised)
+        let turn = Turn {
+            line: self.line,
+            at: self.promised,
+        };
+        (weight, turn)
     }
 
-    /// How much longer those with this place have to wait: at most so long that a change of the rate is felt. None if they
+    /// How much longer those with this turn have to wait: at most so long that a change of the rate is felt. None if they
     /// may go.
-    pub(super) fn wait(&mut self, place: f64, now: Instant) -> Option<Duration> {
-        if !self.is_limited(now) {
+    pub(super) fn wait(&mut self, turn: Turn, now: Instant) -> Option<Duration> {
+        if turn.line != self.line || !self.is_limited(now) {
             return None;
         }
         self.fill(now);
-        let left = (place - self.clock) / self.per_second;
+        let left = (turn.at - self.clock) / self.per_second;
         (left > 0.0).then(|| Duration::from_secs_f64(left.clamp(0.002, 0.25)))
     }
 
-    /// Those who had a place used less of it than they might, or more if this is below zero.
-    pub(super) fn settle(&mut self, unused: f64) {
-        self.clock += unused;
+    /// Those with this turn used less than they might, or more if this is below zero.
+    pub(super) fn settle(&mut self, turn: Turn, unused: f64) {
+        if turn.line == self.line {
+            self.clock += unused;
+        }
     }
+}
+
+/// When those with a place in a line may go: at which reading of that line's clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Turn {
+    line: u64,
+    at: f64,
 }
 
 #[cfg(test)]
@@ -352,7 +376,11 @@ mod tests {
             second(&mut rate, 20, 0).await;
         }
         assert!(!is_limited(&rate));
-        assert_eq!(rate.wait(1e9, Instant::now()), None);
+        let far = Turn {
+            line: rate.line,
+            at: 1e9,
+        };
+        assert_eq!(rate.wait(far, Instant::now()), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -392,6 +420,24 @@ mod tests {
         assert!(rate.per_second > 200.0, "{}", rate.per_second);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_in_a_line_that_is_no_more() {
+        let mut rate = rate(1_000, 1_000);
+        for _ in 0..600 {
+            second(&mut rate, 950, 50).await;
+        }
+        let (_, turn) = rate.place(100.0, Instant::now());
+        rate.set_free();
+        rate.learn(counts(1_000, 1_000), Instant::now());
+        assert!(is_limited(&rate));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(rate.wait(turn, Instant::now()), None);
+        // What it leaves is not the new line's.
+        let clock = rate.clock;
+        rate.settle(turn, 50.0);
+        assert_eq!(rate.clock, clock);
+    }
+
     /// Two processes share a shard: the one that came late gets its part.
     #[tokio::test(start_paused = true)]
     async fn the_rates_of_processes_draw_nearer() {
@@ -423,22 +469,22 @@ mod tests {
         let mut rate = rate(1_000, 1_000);
         let start = Instant::now();
         let places: Vec<_> = (0..4).map(|_| rate.place(100.0, start)).collect();
-        assert_eq!(
-            places,
-            [(100.0, 100.0), (100.0, 200.0), (100.0, 300.0), (100.0, 400.0)]
-        );
-        let mut waits = places
+        assert!(places.iter().all(|(weight, _)| *weight == 100.0));
+        let turns: Vec<_> = places.into_iter().map(|(_, turn)| turn).collect();
+        let at: Vec<_> = turns.iter().map(|turn| turn.at).collect();
+        assert_eq!(at, [100.0, 200.0, 300.0, 400.0]);
+        let mut waits = turns
             .iter()
-            .map(|(_, place)| rate.wait(*place, start).unwrap().as_millis());
+            .map(|turn| rate.wait(*turn, start).unwrap().as_millis());
         assert!(waits.by_ref().take(2).eq([100, 200]));
         assert!(waits.eq([250, 250]), "to look again");
         tokio::time::advance(Duration::from_millis(205)).await;
         let now = Instant::now();
-        assert!(rate.wait(200.0, now).is_none() && rate.wait(300.0, now).is_some());
+        assert!(rate.wait(turns[1], now).is_none() && rate.wait(turns[2], now).is_some());
         rate.per_second = 100_000.0;
         tokio::time::advance(Duration::from_millis(5)).await;
         assert!(
-            rate.wait(400.0, Instant::now()).is_none(),
+            rate.wait(turns[3], Instant::now()).is_none(),
             "a new rate counts for all"
         );
         // Half a second's worth is saved up, and no more.
@@ -446,8 +492,8 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         let now = Instant::now();
         let free = (0..100).take_while(|_| {
-            let (_, place) = rate.place(100.0, now);
-            rate.wait(place, now).is_none()
+            let (_, turn) = rate.place(100.0, now);
+            rate.wait(turn, now).is_none()
         });
         assert_eq!(free.count(), 5);
     }
