@@ -42,6 +42,9 @@ const FASTER: f64 = 0.01;
 /// shard of records that nearly fill a second would miss its chance.
 const LEAST: f64 = 2.0;
 
+/// The rate rises only while at least this part of it is used: beyond that it would say nothing of the shard.
+const USED: f64 = 0.5;
+
 /// Of a second's worth: what has one place in the line at most, and what may be saved up while nobody writes.
 const PORTION: f64 = 0.1;
 const SAVED: f64 = 0.5;
@@ -213,6 +216,7 @@ impl Rate {
         self.epoch = None;
         self.entry_weight = answered.entry_weight();
         let (seconds, mut rate) = (lasted.min(LATELY).as_secs_f64(), self.per_second);
+        let used = (answered.accepted + answered.refused) / lasted.as_secs_f64();
         if answered.refused > 0.0 {
             let refused = answered.refused / (answered.accepted + answered.refused);
             rate *= 1.0 - refused.min(0.5);
@@ -224,7 +228,9 @@ impl Rate {
             self.set_free();
             return;
         }
-        rate = self.risen(rate, seconds);
+        if used >= USED * self.per_second {
+            rate = self.risen(rate, seconds);
+        }
         self.per_second = rate.max(self.least(now));
     }
 
@@ -418,6 +424,21 @@ mod tests {
             second(&mut rate, 100, 0).await;
         }
         assert!(rate.per_second > 200.0, "{}", rate.per_second);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_rises_no_further_than_it_is_used() {
+        let mut rate = rate(695, MANY);
+        // Too few refusals to hold it down, too many for the shard to be free.
+        for number in 0..300 {
+            second(&mut rate, 695, if number % 8 == 0 { 5 } else { 0 }).await;
+            assert!(is_limited(&rate));
+        }
+        assert!(
+            (695.0..10_000.0).contains(&rate.per_second),
+            "{}",
+            rate.per_second
+        );
     }
 
     #[tokio::test(start_paused = true)]
