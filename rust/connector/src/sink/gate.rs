@@ -254,9 +254,13 @@ mod tests {
     }
 
     fn entry(hash: u128) -> Outgoing {
+        entry_of(hash, Bytes::from_static(b"four"))
+    }
+
+    fn entry_of(hash: u128, data: Bytes) -> Outgoing {
         let record = SinkRecord {
             partition_key: Some("key".into()),
-            data: Bytes::from_static(b"four"),
+            data,
             explicit_hash_key: Some(hash.to_string()),
         };
         let mut entry = Outgoing::of(record, false);
@@ -349,6 +353,21 @@ mod tests {
         assert!(third.wait().is_some());
         tokio::time::advance(Duration::from_millis(30)).await;
         assert!(third.wait().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_record_among_small_ones_does_not_close_the_line_for_long() {
+        let gates = Gates::default();
+        answer(&gates, "shardId-1", 0, 1, 20);
+        let gate = gates.of(&named("shardId-1"));
+        let mut place = gate.place(1e9);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(place.wait().is_none());
+        place.take(&entry_of(1, Bytes::from(vec![0; 1 << 20])));
+        let behind = gate.place(1.0);
+        assert!(behind.wait().is_some());
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert!(behind.wait().is_none());
     }
 
     #[tokio::test(start_paused = true)]

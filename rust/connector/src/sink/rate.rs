@@ -45,6 +45,9 @@ const LEAST: f64 = 2.0;
 /// The rate rises only while at least this part of it is used: beyond that it would say nothing of the shard.
 const USED: f64 = 0.5;
 
+/// For so long at most the line is closed for an entry that weighs more than its place.
+const DEBT: f64 = 2.0;
+
 /// Of a second's worth: what has one place in the line at most, and what may be saved up while nobody writes.
 const PORTION: f64 = 0.1;
 const SAVED: f64 = 0.5;
@@ -306,7 +309,7 @@ impl Rate {
     /// Those with this turn used less than they might, or more if this is below zero.
     pub(super) fn settle(&mut self, turn: Turn, unused: f64) {
         if turn.line == self.line {
-            self.clock += unused;
+            self.clock += unused.max(-DEBT * self.per_second);
         }
     }
 }
