@@ -42,6 +42,9 @@ const FASTER: f64 = 0.01;
 /// shard of records that nearly fill a second would miss its chance.
 const LEAST: f64 = 2.0;
 
+/// The least that any shard takes in a second, of all who write to it.
+const SHARD_TAKES: f64 = 1_000.0;
+
 /// The rate rises only while at least this part of it is used: beyond that it would say nothing of the shard.
 const USED: f64 = 0.5;
 
@@ -88,7 +91,8 @@ impl Counts {
 /// weight that was refused, so that it comes down to the shard's limit wherever it was, and rises by half its root:
 /// it settles where a few percent are refused, which shows that the shard takes no more. It never falls below what was
 /// accepted lately, so that answers to what was sent before it fell don't count twice. Only refusals lower it: when little
-/// is written it stays. Processes that share a shard and don't know of each other see about the same part refused; as the
+/// is written it stays. What it begins with may be far too little, if others had just filled the shard: until the first
+/// refusal it doubles, as far as every shard's limit allows. Processes that share a shard and don't know of each other see about the same part refused; as the
 /// rise is the greater part of a rate the smaller that is, their rates draw nearer to each other.
 ///
 /// **The line.** Places are given away in order. What could have been sent since the beginning is the clock, and
@@ -110,6 +114,8 @@ pub(super) struct Rate {
     promised: f64,
     /// How many lines there were before.
     line: u64,
+    /// Nothing was refused since the rate began.
+    untried: bool,
     /// What was answered since `epoch` began with its first answer.
     answered: Counts,
     epoch: Option<Instant>,
@@ -138,6 +144,7 @@ impl Rate {
             filled: now,
             promised: 0.0,
             line: 0,
+            untried: false,
             answered: Counts::default(),
             epoch: None,
             quiet: Duration::ZERO,
@@ -197,7 +204,8 @@ impl Rate {
         }
         self.answered.add(counts);
         let lasted = now - epoch;
-        if lasted >= EPOCH && (self.answered.entries >= ANSWERS || lasted >= LATELY) {
+        let few = self.answered.entries < ANSWERS && (!self.untried || self.answered.refusals > 0);
+        if lasted >= EPOCH && (!few || lasted >= LATELY) {
             self.adjust(lasted, now);
         }
     }
@@ -208,6 +216,7 @@ impl Rate {
         self.per_second = self.least(now);
         (self.clock, self.promised, self.filled) = (0.0, 0.0, now);
         self.line += 1;
+        self.untried = true;
         // What was sent before is still answered, and the shard may have spent its second.
         self.epoch = Some(now + EPOCH);
         (self.answered, self.quiet) = (Counts::default(), Duration::ZERO);
@@ -224,6 +233,7 @@ impl Rate {
             let refused = answered.refused / (answered.accepted + answered.refused);
             rate *= 1.0 - refused.min(0.5);
             self.quiet = Duration::ZERO;
+            self.untried = false;
         } else {
             self.quiet += lasted.min(LATELY);
         }
@@ -242,6 +252,9 @@ impl Rate {
         let mut risen = rate + STEP * rate.sqrt() * seconds;
         if self.quiet > QUIET {
             risen += risen * (FASTER * self.quiet.as_secs_f64().exp2()).min(1.0) * seconds;
+        }
+        if self.untried {
+            risen = risen.max((rate * seconds.exp2()).min(SHARD_TAKES));
         }
         risen
     }
@@ -440,6 +453,26 @@ mod tests {
         assert!(
             (695.0..10_000.0).contains(&rate.per_second),
             "{}",
+            rate.per_second
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn until_something_is_refused_it_doubles() {
+        let mut rate = rate(1, MANY);
+        assert_eq!(rate.per_second, LEAST);
+        for _ in 0..6 {
+            let sent = rate.per_second as usize;
+            second(&mut rate, sent, 0).await;
+        }
+        assert!(rate.per_second >= 64.0 * LEAST, "{}", rate.per_second);
+        let sent = rate.per_second as usize;
+        second(&mut rate, sent - sent / 4, sent / 4).await;
+        let before = rate.per_second;
+        second(&mut rate, before as usize, 0).await;
+        assert!(
+            (1.0..1.1).contains(&(rate.per_second / before)),
+            "{before} {}",
             rate.per_second
         );
     }
