@@ -213,6 +213,24 @@ async fn shards_at_their_limit_refuse_little_and_miss_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_does_not_answer_gets_every_tasks_request_in_seconds() {
+    let stream = FakeStream::gated([]);
+    let shared = Arc::<SinkStream>::default();
+    let start = Instant::now();
+    let mut writers = Vec::new();
+    for task in 0..64 {
+        let stream: Arc<FakeStream> = Arc::clone(&stream);
+        let writer = StreamWriter::sharing(stream, defaults(), Arc::clone(&shared)).unwrap();
+        writer.write(records(task * 500..(task + 1) * 500)).await.unwrap();
+        writers.push(writer);
+    }
+    tokio::time::timeout(Duration::from_secs(600), stream.called(writers.len()))
+        .await
+        .unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn shards_whose_seconds_are_the_clocks_are_nearly_driven_at_their_limit() {
     for (shards, bytes) in [(1, 100), (4, 1_500)] {
         let stream = FakeStream::limited(Limits::of(Model::Windows, shards));

@@ -1,5 +1,7 @@
 //! How many requests a stream gets before it has shown what it takes.
 
+use std::time::Duration;
+
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -7,10 +9,13 @@ use tokio::time::Instant;
 use super::rate::FORGOTTEN;
 
 /// Requests under way to a stream that hasn't answered yet.
-const FIRST: usize = 8;
+const FIRST: usize = 3;
 
 /// With so many there is nothing to learn any more.
 const MOST: usize = 256;
+
+/// So long a request waits at most: a stream that answers late or not at all tells everybody so.
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// Lets a stream's first requests go a few at a time: of those that many tasks send at once before the first answer a
 /// stream of few shards would refuse nearly all.
@@ -44,15 +49,21 @@ impl Default for Opening {
 }
 
 impl Opening {
-    /// Waits until one more request may be under way.
+    /// Waits until one more request may be under way, or long enough.
     pub(super) async fn enter(&self) -> UnderWay<'_> {
-        loop {
-            let news = self.news.notified();
-            if let Some(under_way) = self.try_enter() {
-                return under_way;
+        let room = async {
+            loop {
+                let news = self.news.notified();
+                if let Some(under_way) = self.try_enter() {
+                    return under_way;
+                }
+                news.await;
             }
-            news.await;
-        }
+        };
+        tokio::time::timeout(LONGEST, room).await.unwrap_or_else(|_| {
+            self.state.lock().under_way += 1;
+            UnderWay(self)
+        })
     }
 
     fn try_enter(&self) -> Option<UnderWay<'_>> {
@@ -101,14 +112,14 @@ mod tests {
             rounds.push(round.len());
             round.into_iter().for_each(UnderWay::passed);
         }
-        assert_eq!(rounds, [8, 16, 32, 64, 128, 1_000]);
+        assert_eq!(rounds, [3, 6, 12, 24, 48, 96, 192, 1_000]);
         tokio::time::advance(FORGOTTEN).await;
         assert_eq!(
             (0..1_000)
                 .map_while(|_| opening.try_enter())
                 .collect::<Vec<_>>()
                 .len(),
-            8
+            FIRST
         );
     }
 
@@ -122,5 +133,14 @@ mod tests {
         };
         let (_entered, ()) = tokio::join!(opening.enter(), ends);
         assert!(opening.try_enter().is_none(), "it didn't pass");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_does_not_answer_holds_nobody_back_for_long() {
+        let opening = Opening::default();
+        let start = Instant::now();
+        let all = futures_util::future::join_all((0..100).map(|_| opening.enter())).await;
+        assert_eq!(all.len(), 100);
+        assert!(start.elapsed() < Duration::from_secs(5));
     }
 }

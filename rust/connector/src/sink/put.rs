@@ -109,14 +109,16 @@ impl Putter {
         loop {
             self.place(&mut pending);
             let mut under_way = None;
-            if pending.iter().any(|entry| limited(entry).is_none()) {
-                under_way = Some(tokio::select! {
+            let unlimited = |pending: &[Outgoing]| pending.iter().any(|entry| limited(entry).is_none());
+            if !in_line && unlimited(&pending) {
+                let entered = tokio::select! {
                     biased;
                     () = reached(phase, Phase::Broken) => return Err(self.stopped(pending.len(), total)),
                     entered = self.shared.opening.enter() => entered,
-                });
+                };
                 // By what was learnt meanwhile.
                 self.place(&mut pending);
+                under_way = Some(entered).filter(|_| unlimited(&pending));
             }
             let ready = tokio::select! {
                 biased;
@@ -137,11 +139,12 @@ impl Putter {
                 (false, None) => continue,
             };
             failing = failure;
-            in_line = sent.is_empty();
-            if in_line {
+            if sent.is_empty() {
                 // Where order counts, all that may go at once can have to wait for what has to wait at a gate.
+                in_line = true;
                 continue;
             }
+            in_line = false;
             let count = sent.len();
             let paced = sent.iter().filter(|entry| limited(entry).is_some()).count();
             under_way = under_way.filter(|_| paced < count);
