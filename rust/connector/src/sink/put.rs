@@ -24,6 +24,9 @@ use crate::options::{RetryOptions, SinkOrdering};
 use crate::service::{KinesisApi, PutEntry, PutOutcome, RequestCounters};
 use crate::stream::HashRange;
 
+/// Between two looks at entries of which none could go although it was somebody's turn.
+const NOTHING_DUE: Duration = Duration::from_millis(5);
+
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
 
 /// Counts of entries, shared by a writer's requests.
@@ -141,6 +144,9 @@ impl Putter {
             failing = failure;
             if sent.is_empty() {
                 // Where order counts, all that may go at once can have to wait for what has to wait at a gate.
+                if in_line {
+                    tokio::time::sleep(NOTHING_DUE).await;
+                }
                 in_line = true;
                 continue;
             }

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::batch::{MAX_ENTRIES, MAX_REQUEST_BYTES};
 use super::gate::{Gate, Place};
 use super::ordered;
@@ -38,28 +36,22 @@ impl Lines {
         if self.places.is_empty() || (others && !in_line) {
             return;
         }
-        let mut first = None;
         loop {
-            let now = Instant::now();
             let (mut due, mut wait) = (0.0, None::<Duration>);
             for place in &self.places {
                 match place.wait() {
-                    None => {
-                        due += place.left();
-                        first.get_or_insert(now);
-                    }
+                    None => due += place.left(),
                     Some(left) => wait = Some(wait.map_or(left, |wait| wait.min(left))),
                 }
             }
-            let company = first.map(|first| COMPANY.saturating_sub(now - first));
             let Some(wait) = wait.filter(|_| due < MAX_ENTRIES as f64) else {
                 return;
             };
-            match company {
-                Some(Duration::ZERO) => return,
-                Some(left) => tokio::time::sleep(wait.min(left)).await,
-                None => tokio::time::sleep(wait).await,
+            if due > 0.0 {
+                tokio::time::sleep(COMPANY).await;
+                return;
             }
+            tokio::time::sleep(wait).await;
         }
     }
 
