@@ -33,11 +33,21 @@ struct Known {
 pub(super) struct Tally {
     shards: HashMap<ShardId, Counts>,
     accepted: Counts,
+    /// Whether hash keys decide on the shard.
+    keyed: bool,
     /// The hash keys of entries, as far as they are known, and their shards.
     keys: Vec<(u128, ShardId)>,
 }
 
 impl Tally {
+    /// For a stream whose shards take ranges of hash keys, if `keyed`.
+    pub(super) fn of(keyed: bool) -> Self {
+        Self {
+            keyed,
+            ..Self::default()
+        }
+    }
+
     /// This shard accepted an entry.
     pub(super) fn accepted(&mut self, shard: &ShardId, entry: &Outgoing) {
         let one = Counts {
@@ -67,7 +77,7 @@ impl Tally {
             Some(counts) => counts.add(one),
             None => drop(self.shards.insert(shard.clone(), one)),
         }
-        if let Some(hash) = hash.filter(|_| is_named(shard)) {
+        if let Some(hash) = hash.filter(|_| self.keyed && is_named(shard)) {
             self.keys.push((hash, shard.clone()));
         }
     }
@@ -102,13 +112,15 @@ impl Gates {
         if tally.shards.values().any(|counts| counts.refusals > 0) {
             known.refused = Some(now);
         }
-        for (hash, shard) in &tally.keys {
-            known.routes.learn(*hash, shard);
+        if known.refused.is_some() {
+            for (hash, shard) in &tally.keys {
+                known.routes.learn(*hash, shard);
+            }
         }
         drop(known);
-        if known_before || refused.is_some() {
-            let mut counts = tally.accepted;
-            counts.add(refused.unwrap_or_default());
+        let mut counts = tally.accepted;
+        counts.add(refused.unwrap_or_default());
+        if counts.entries > 0 && (known_before || refused.is_some()) {
             self.of(&nameless).lock().learn(counts, now);
         }
     }
@@ -277,7 +289,7 @@ mod tests {
 
     /// The answer of a shard that accepts and refuses so many, whose hash keys begin with this one.
     fn answer(gates: &Gates, shard: &str, first: u128, accepted: u128, refused: u128) {
-        let mut tally = Tally::default();
+        let mut tally = Tally::of(true);
         for number in 0..accepted {
             tally.accepted(&named(shard), &entry(first + number));
         }
@@ -314,7 +326,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn refusals_that_name_no_shard_are_paced_by_what_any_accepts() {
         let gates = Gates::default();
-        let mut tally = Tally::default();
+        let mut tally = Tally::of(true);
         (0..100).for_each(|hash| tally.accepted(&named("shardId-1"), &entry(hash)));
         (0..100).for_each(|hash| drop(tally.throttled("slow down", &entry(hash))));
         gates.learn(&tally);

@@ -313,9 +313,10 @@ impl Putter {
         let (mut failed, mut spans) = (Vec::new(), Vec::new());
         let mut last = None;
         let mut astray = Astray::of(map);
-        let mut tally = Tally::default();
+        let mut tally = Tally::of(!self.auto_distribution);
         for (mut outgoing, outcome) in sent.drain(..).zip(outcomes) {
-            let gate = outgoing.gate.take();
+            // Where keys don't decide on the shard, another's answer says nothing of the first.
+            let gate = outgoing.gate.take().filter(|_| !self.auto_distribution);
             last = Some(match outcome {
                 PutOutcome::Accepted { shard, .. } => {
                     tally.accepted(&shard, &outgoing);
