@@ -141,7 +141,10 @@ impl Gates {
         }
         entries.iter_mut().for_each(Outgoing::know_hash);
         let known = self.lock();
-        for entry in entries.iter_mut().filter(|entry| entry.gate.is_none()) {
+        for entry in entries.iter_mut() {
+            if entry.gate.as_ref().is_some_and(|gate| gate.is_limited()) {
+                continue;
+            }
             let shard = entry.hash.and_then(|hash| known.routes.shard(hash));
             let gate = shard.and_then(|shard| known.gates.get(shard));
             entry.gate = gate.filter(|gate| gate.is_limited()).cloned();
@@ -393,6 +396,17 @@ mod tests {
         assert!(gate.is_limited() && place.wait().is_some());
         gate.answered_by(&named("shardId-2"));
         assert!(!gate.is_limited() && place.wait().is_none());
+        // What stood there goes to the shard that has its key now.
+        answer(&gates, "shardId-2", 0, 50, 50);
+        let mut entries = [entry(5)];
+        entries[0].gate = Some(gate);
+        gates.place(&mut entries);
+        assert!(
+            entries[0]
+                .gate
+                .as_ref()
+                .is_some_and(|gate| gate.shard == named("shardId-2"))
+        );
     }
 
     #[tokio::test(start_paused = true)]

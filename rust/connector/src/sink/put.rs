@@ -129,6 +129,10 @@ impl Putter {
                 () = lines.ready(&pending, in_line) => true,
                 () = self.out_of_patience(failing.as_ref().map(|(since, _)| *since)) => false,
             };
+            if ready && !in_line && under_way.is_none() && unlimited(&pending) {
+                // A shard was split, or is no more at its limit: as when it wasn't known.
+                continue;
+            }
             let (mut sent, failure) = match (ready, failing.take()) {
                 (true, failure) => (lines.take(&mut pending, waits.most(), self.ordering), failure),
                 // Not given up for what this process's own gates held back: the stream has the last word.
