@@ -200,15 +200,20 @@ fn rows_in(seconds: usize, shards: usize, bytes: usize) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn shards_at_their_limit_refuse_little_and_miss_nothing() {
-    for (shards, seconds, bytes) in [(1, 60, 1_024), (1, 60, 100), (4, 40, 1_500), (32, 8, 100)] {
+    for (shards, seconds, bytes) in [
+        (1, 60, 1_024),
+        (1, 60, 100),
+        (2, 60, 100),
+        (4, 60, 1_500),
+        (32, 40, 4_096),
+    ] {
         let stream = FakeStream::limited(Limits::of(Model::Bucket, shards));
         let rows = rows_in(seconds, shards, bytes) / 16;
         print!("{shards} shards {bytes} B, ");
         let outcome = written_of(Some(bytes), stream, 1, 16, rows, seconds as f64 - 1.0).await;
-        // The first seconds are learnt in.
-        let most = if seconds < 30 { 0.1 } else { 0.05 };
-        assert!(outcome.time < 1.0 / 0.95 && outcome.refused < most, "{outcome:?}");
-        assert!(seconds < 30 || outcome.refused_at_all < 0.1, "{outcome:?}");
+        assert!(outcome.time < 1.0 / 0.95 && outcome.refused < 0.05, "{outcome:?}");
+        // The start too.
+        assert!(outcome.refused_at_all < 0.05, "{outcome:?}");
     }
 }
 
