@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::Instant;
 
+use super::limits::Limits;
 use crate::error::{Error, Result};
 use crate::service::{
     KinesisApi, Page, PutEntry, PutOutcome, RequestCounters, ShardFilter, ShardIterator, StreamSummary,
@@ -27,66 +27,6 @@ pub(super) enum Answer {
     Panic,
 }
 
-/// How a shard's limit of records a second is kept.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Model {
-    /// As many in every second of the clock.
-    Windows,
-    /// A bucket that fills within a second.
-    Bucket,
-}
-
-/// A shard's limit.
-#[derive(Debug)]
-struct Limit {
-    model: Model,
-    per_second: f64,
-    left: f64,
-    start: Instant,
-    filled: Duration,
-    /// What becomes of it at some time.
-    change: Option<Change>,
-}
-
-/// A shard's limit becomes another, and maybe the shard.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Change {
-    pub(super) after: Duration,
-    pub(super) per_second: u32,
-    pub(super) shard: &'static str,
-}
-
-/// The shard of a limited stream.
-pub(super) const SHARD: &str = "shardId-000000000000";
-
-impl Limit {
-    fn shard(&self) -> &'static str {
-        let change = self.change.filter(|change| change.after <= self.start.elapsed());
-        change.map_or(SHARD, |change| change.shard)
-    }
-
-    fn takes_one(&mut self) -> bool {
-        let now = self.start.elapsed();
-        if let Some(change) = self.change.filter(|change| change.after <= now) {
-            self.per_second = f64::from(change.per_second);
-        }
-        match self.model {
-            Model::Windows if now.as_secs() == self.filled.as_secs() => {}
-            Model::Windows => self.left = self.per_second,
-            Model::Bucket => {
-                let gained = (now - self.filled).as_secs_f64() * self.per_second;
-                self.left = (self.left + gained).min(self.per_second);
-            }
-        }
-        self.filled = now;
-        let takes = self.left >= 1.0;
-        if takes {
-            self.left -= 1.0;
-        }
-        takes
-    }
-}
-
 /// What a limited stream answered to one request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Round {
@@ -98,13 +38,16 @@ pub(super) struct Round {
     pub(super) refused: usize,
 }
 
+/// The shard of a stream without limits.
+pub(super) const SHARD: &str = "shardId-000000000000";
+
 /// How long a limited stream takes to answer.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 
 /// Takes entries and answers as scripted; accepts all when the script is at its end, or as many as its limit allows.
 #[derive(Debug)]
 pub(super) struct FakeStream {
-    limit: Option<Mutex<Limit>>,
+    limits: Option<Mutex<Limits>>,
     script: Mutex<VecDeque<Answer>>,
     calls: Mutex<Vec<Vec<PutEntry>>>,
     accepted: Mutex<Vec<PutEntry>>,
@@ -119,30 +62,12 @@ impl FakeStream {
         Self::with_permits(script, Semaphore::MAX_PERMITS)
     }
 
-    /// One shard that accepts so many records a second.
-    pub(super) fn limited(model: Model, per_second: u32) -> Arc<Self> {
-        let per_second = f64::from(per_second);
-        let limit = Mutex::new(Limit {
-            model,
-            per_second,
-            left: per_second,
-            start: Instant::now(),
-            filled: Duration::ZERO,
-            change: None,
-        });
+    /// Accepts what its shards' limits allow.
+    pub(super) fn limited(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
-            limit: Some(limit),
+            limits: Some(Mutex::new(limits)),
             ..Self::fake([], Semaphore::MAX_PERMITS)
         })
-    }
-
-    /// The same, until it changes.
-    pub(super) fn changing(model: Model, per_second: u32, change: Change) -> Arc<Self> {
-        let stream = Self::limited(model, per_second);
-        if let Some(limit) = &stream.limit {
-            limit.lock().unwrap().change = Some(change);
-        }
-        stream
     }
 
     /// Answers a call only when [`Self::let_through`] allows it.
@@ -156,7 +81,7 @@ impl FakeStream {
 
     fn fake(script: impl IntoIterator<Item = Answer>, permits: usize) -> Self {
         Self {
-            limit: None,
+            limits: None,
             script: Mutex::new(script.into_iter().collect()),
             calls: Mutex::default(),
             accepted: Mutex::default(),
@@ -205,21 +130,19 @@ impl FakeStream {
         self.rounds.lock().unwrap().clone()
     }
 
-    async fn take_what_fits(&self, limit: &Mutex<Limit>, entries: &[PutEntry]) -> Vec<PutOutcome> {
+    async fn take_what_fits(&self, limits: &Mutex<Limits>, entries: &[PutEntry]) -> Vec<PutOutcome> {
         tokio::time::sleep(ROUND_TRIP).await;
+        let mut limits = limits.lock().unwrap();
         let outcomes: Vec<_> = entries
             .iter()
-            .map(|entry| {
-                let mut limit = limit.lock().unwrap();
-                match limit.takes_one() {
-                    true => self.accept_in(limit.shard(), entry),
-                    false => throttled_by(limit.shard()),
-                }
+            .map(|entry| match limits.take(entry) {
+                Ok(shard) => self.accept_in(&shard, entry),
+                Err(shard) => throttled_by(&shard),
             })
             .collect();
         let refused = |outcome: &&PutOutcome| matches!(outcome, PutOutcome::Throttled { .. });
         self.rounds.lock().unwrap().push(Round {
-            at: limit.lock().unwrap().start.elapsed(),
+            at: limits.age(),
             sent: outcomes.len(),
             refused: outcomes.iter().filter(refused).count(),
         });
@@ -227,24 +150,24 @@ impl FakeStream {
     }
 
     fn accept(&self, entry: &PutEntry) -> PutOutcome {
-        self.accept_in(SHARD, entry)
+        self.accept_in(&SHARD.into(), entry)
     }
 
-    fn accept_in(&self, shard: &str, entry: &PutEntry) -> PutOutcome {
+    fn accept_in(&self, shard: &ShardId, entry: &PutEntry) -> PutOutcome {
         let mut accepted = self.accepted.lock().unwrap();
         accepted.push(entry.clone());
         PutOutcome::Accepted {
-            shard: ShardId::from(shard),
+            shard: shard.clone(),
             sequence_number: accepted.len().to_string(),
         }
     }
 }
 
 fn throttled() -> PutOutcome {
-    throttled_by(SHARD)
+    throttled_by(&SHARD.into())
 }
 
-fn throttled_by(shard: &str) -> PutOutcome {
+fn throttled_by(shard: &ShardId) -> PutOutcome {
     PutOutcome::Throttled {
         message: format!("Rate exceeded for shard {shard}"),
     }
@@ -261,8 +184,8 @@ impl KinesisApi for FakeStream {
         let answer = self.script.lock().unwrap().pop_front();
         self.called.send_modify(|count| *count += 1);
         self.gate.acquire().await.unwrap().forget();
-        if let (None, Some(limit)) = (&answer, &self.limit) {
-            return Ok(self.take_what_fits(limit, entries).await);
+        if let (None, Some(limits)) = (&answer, &self.limits) {
+            return Ok(self.take_what_fits(limits, entries).await);
         }
         match answer {
             None => Ok(entries.iter().map(|entry| self.accept(entry)).collect()),

@@ -1,84 +1,85 @@
-//! How fast what a shard refused is put again: a little faster than the shard takes records from this process.
+//! The shards that refused entries lately, and the lines of those who write to them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
+use super::outgoing::Outgoing;
+use super::rate::{Counts, FORGOTTEN, Rate, Turn, weight};
+use super::routes::Routes;
 use crate::stream::ShardId;
 
-/// So much more is sent than was accepted lately: what the shard could take beside that shows in it, and what it
-/// refuses stays bounded.
-const HEADROOM: f64 = 1.25;
-
-/// Entries a second that are sent however few are accepted. With less, a process among many would get no share.
-const LEAST: f64 = 2.0;
-
-/// How long accepted entries count. Some shards take a second's worth at the second's beginning.
-const LATELY: Duration = Duration::from_secs(4);
-
-/// Answers within this time are remembered as one.
-const GRAIN: Duration = Duration::from_millis(100);
-
-/// Of a second's worth: what goes at once, and what may be saved up. A shard of large records takes one or two a
-/// second: what waited for more would miss its share of some of them.
-const PORTION: f64 = 0.25;
-const SAVED: f64 = 0.5;
-const FEWEST: f64 = 1.0;
-
-/// A shard is at its limit once it refused so many entries in a second. Fewer may be chance.
-const MANY: usize = 20;
-
-/// It is no more when it refused nothing for so long.
-const OVER: Duration = Duration::from_secs(10);
-
-/// When it accepts nothing for so long, its limit is not the matter. One process of many may get nothing for a while.
-const STARVED: Duration = Duration::from_secs(60);
-
-/// After so long without a refusal the rate doubles with every further second: others stopped writing, or the shard takes
-/// more.
-const QUIET: Duration = Duration::from_secs(2);
-
-/// Gates that nobody needed for so long are forgotten.
-const FORGOTTEN: Duration = Duration::from_secs(600);
-
 /// The shards of a stream as they answer all writers of this process.
+///
+/// A shard at its limit has a gate with a line in front of it. Entries that the shard refused wait there, and as far as
+/// it is known which shard takes which hash keys, first tries too. A stream that refuses nothing has no
+/// gates and learns no keys.
 #[derive(Debug, Default)]
-pub(crate) struct Gates(Mutex<HashMap<ShardId, Arc<Gate>>>);
+pub(crate) struct Gates(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    gates: HashMap<ShardId, Arc<Gate>>,
+    routes: Routes,
+    /// When the stream refused an entry last.
+    refused: Option<Instant>,
+}
 
 /// What became of the entries of one answer, shard by shard.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     shards: HashMap<ShardId, Counts>,
-    accepted: usize,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    accepted: usize,
-    refused: usize,
+    accepted: Counts,
+    /// Whether hash keys decide on the shard.
+    keyed: bool,
+    /// The hash keys of entries, as far as they are known, and their shards.
+    keys: Vec<(u128, ShardId)>,
 }
 
 impl Tally {
-    pub(super) fn accepted(&mut self, shard: &ShardId) {
-        self.accepted += 1;
-        match self.shards.get_mut(shard) {
-            Some(counts) => counts.accepted += 1,
-            None => self.of(shard.clone()).accepted += 1,
+    /// For a stream whose shards take ranges of hash keys, if `keyed`.
+    pub(super) fn of(keyed: bool) -> Self {
+        Self {
+            keyed,
+            ..Self::default()
         }
     }
 
+    /// This shard accepted an entry.
+    pub(super) fn accepted(&mut self, shard: &ShardId, entry: &Outgoing) {
+        let one = Counts {
+            accepted: weight(entry.bytes()),
+            entries: 1,
+            ..Counts::default()
+        };
+        self.accepted.add(one);
+        self.add(shard, one, entry.hash);
+    }
+
     /// An entry was throttled with this message. Answers which shard it was, as far as the message says.
-    pub(super) fn throttled(&mut self, message: &str) -> ShardId {
+    pub(super) fn throttled(&mut self, message: &str, entry: &Outgoing) -> ShardId {
         let shard = named_in(message);
-        self.of(shard.clone()).refused += 1;
+        let one = Counts {
+            refused: weight(entry.bytes()),
+            entries: 1,
+            refusals: 1,
+            ..Counts::default()
+        };
+        self.add(&shard, one, entry.hash);
         shard
     }
 
-    fn of(&mut self, shard: ShardId) -> &mut Counts {
-        self.shards.entry(shard).or_default()
+    fn add(&mut self, shard: &ShardId, one: Counts, hash: Option<u128>) {
+        match self.shards.get_mut(shard) {
+            Some(counts) => counts.add(one),
+            None => drop(self.shards.insert(shard.clone(), one)),
+        }
+        if let Some(hash) = hash.filter(|_| self.keyed && is_named(shard)) {
+            self.keys.push((hash, shard.clone()));
+        }
     }
 }
 
@@ -100,43 +101,81 @@ impl Gates {
         let now = Instant::now();
         for (shard, counts) in &tally.shards {
             if is_named(shard) {
-                self.of(shard).lock().learn(counts.accepted, counts.refused, now);
+                self.of(shard).lock().learn(*counts, now);
             }
         }
         // Entries whose shard isn't named are accepted by any.
         let nameless = ShardId::from("");
-        let refused = tally.shards.get(&nameless).map_or(0, |counts| counts.refused);
-        let known = self.lock().contains_key(&nameless);
-        if known || refused > 0 {
-            self.of(&nameless).lock().learn(tally.accepted, refused, now);
+        let refused = tally.shards.get(&nameless).copied();
+        let mut known = self.lock();
+        let known_before = known.gates.contains_key(&nameless);
+        if tally.shards.values().any(|counts| counts.refusals > 0) {
+            known.refused = Some(now);
+        }
+        if known.refused.is_some() {
+            for (hash, shard) in &tally.keys {
+                known.routes.learn(*hash, shard);
+            }
+        }
+        drop(known);
+        let mut counts = tally.accepted;
+        counts.add(refused.unwrap_or_default());
+        if counts.entries > 0 && (known_before || refused.is_some()) {
+            self.of(&nameless).lock().learn(counts, now);
+        }
+    }
+
+    /// Shows entries that go to a shard at its limit to its gate, if it is known where they go.
+    pub(super) fn place(&self, entries: &mut [Outgoing]) {
+        {
+            let mut known = self.lock();
+            match known.refused {
+                None => return,
+                Some(refused) if refused.elapsed() < FORGOTTEN => {}
+                Some(_) => {
+                    known.refused = None;
+                    known.routes.forget();
+                    return;
+                }
+            }
+        }
+        entries.iter_mut().for_each(Outgoing::know_hash);
+        let known = self.lock();
+        for entry in entries.iter_mut() {
+            if entry.gate.as_ref().is_some_and(|gate| gate.is_limited()) {
+                continue;
+            }
+            let shard = entry.hash.and_then(|hash| known.routes.shard(hash));
+            let gate = shard.and_then(|shard| known.gates.get(shard));
+            entry.gate = gate.filter(|gate| gate.is_limited()).cloned();
         }
     }
 
     /// The gate of a shard.
     pub(super) fn of(&self, shard: &ShardId) -> Arc<Gate> {
-        let mut gates = self.lock();
-        if let Some(gate) = gates.get(shard) {
+        let mut known = self.lock();
+        if let Some(gate) = known.gates.get(shard) {
             return Arc::clone(gate);
         }
         let now = Instant::now();
-        gates.retain(|_, gate| Arc::strong_count(gate) > 1 || gate.lock().is_needed(now));
+        known
+            .gates
+            .retain(|_, gate| Arc::strong_count(gate) > 1 || gate.lock().is_needed(now));
         let gate = Arc::new(Gate::new(shard.clone(), now));
-        gates.insert(shard.clone(), Arc::clone(&gate));
+        known.gates.insert(shard.clone(), Arc::clone(&gate));
         gate
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ShardId, Arc<Gate>>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock()
     }
 }
 
-/// Lets entries through to one shard, those who wait one after the other.
+/// Lets entries through to one shard, at its [`Rate`].
 #[derive(Debug)]
 pub(super) struct Gate {
     shard: ShardId,
     rate: Mutex<Rate>,
-    /// Held by the first in the line.
-    turn: tokio::sync::Mutex<()>,
 }
 
 impl Gate {
@@ -144,7 +183,6 @@ impl Gate {
         Self {
             shard,
             rate: Mutex::new(Rate::new(now)),
-            turn: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -152,7 +190,7 @@ impl Gate {
     /// nobody needs to wait here any longer.
     pub(super) fn answered_by(&self, shard: &ShardId) {
         if *shard != self.shard && is_named(shard) && is_named(&self.shard) {
-            self.lock().at_limit = false;
+            self.lock().set_free();
         }
     }
 
@@ -161,29 +199,14 @@ impl Gate {
         self.lock().is_limited(Instant::now())
     }
 
-    /// Waits for its turn, and answers how many of so many entries may go now: at least one.
-    pub(super) async fn admit(&self, wanted: usize) -> usize {
-        let _turn = self.turn.lock().await;
-        loop {
-            let wait = match self.lock().take(wanted, Instant::now()) {
-                Ok(admitted) => return admitted,
-                Err(wait) => wait,
-            };
-            tokio::time::sleep(wait).await;
+    /// A place in the line for entries of this weight, or for some of them.
+    pub(super) fn place(self: &Arc<Self>, weight: f64) -> Place {
+        let (left, turn) = self.lock().place(weight, Instant::now());
+        Place {
+            gate: Arc::clone(self),
+            turn,
+            left,
         }
-    }
-
-    /// How many of so many entries may go without waiting.
-    pub(super) fn admit_now(&self, wanted: usize) -> usize {
-        match self.turn.try_lock() {
-            Ok(_turn) => self.lock().take(wanted, Instant::now()).unwrap_or(0),
-            Err(_) => 0,
-        }
-    }
-
-    /// So many entries didn't go after all.
-    pub(super) fn give_back(&self, entries: usize) {
-        self.lock().tokens += entries as f64;
     }
 
     fn lock(&self) -> MutexGuard<'_, Rate> {
@@ -191,127 +214,73 @@ impl Gate {
     }
 }
 
-/// A token bucket, filled by what is accepted.
+/// A place in a gate's line. Given up, it is for those behind.
 #[derive(Debug)]
-struct Rate {
-    since: Instant,
-    /// What was accepted lately, and how much that is.
-    recent: VecDeque<(Instant, usize)>,
-    accepted: usize,
-    last_accepted: Option<Instant>,
-    last_refused: Instant,
-    /// The second in which refused entries are counted.
-    counted: Instant,
-    refused: usize,
-    /// Many were refused in a second.
-    at_limit: bool,
-    tokens: f64,
-    filled: Instant,
+pub(super) struct Place {
+    gate: Arc<Gate>,
+    turn: Turn,
+    /// The weight that may still go.
+    left: f64,
 }
 
-impl Rate {
-    fn new(now: Instant) -> Self {
-        Self {
-            since: now,
-            recent: VecDeque::new(),
-            accepted: 0,
-            last_accepted: None,
-            last_refused: now,
-            counted: now,
-            refused: 0,
-            at_limit: false,
-            tokens: 0.0,
-            filled: now,
-        }
+impl Place {
+    /// Whether it is in the line of this gate.
+    pub(super) fn is_at(&self, gate: &Arc<Gate>) -> bool {
+        Arc::ptr_eq(&self.gate, gate)
     }
 
-    fn learn(&mut self, accepted: usize, refused: usize, now: Instant) {
-        self.forget_before(now);
-        if self.recent.is_empty() {
-            // Nothing was sent for a while, so that the time until now says nothing of what the shard takes.
-            self.since = now;
-        }
-        if accepted > 0 {
-            self.last_accepted = Some(now);
-            self.accepted += accepted;
-            match self.recent.back_mut().filter(|(at, _)| now - *at < GRAIN) {
-                Some((_, count)) => *count += accepted,
-                None => self.recent.push_back((now, accepted)),
-            }
-        }
-        if refused == 0 {
-            return;
-        }
-        if !self.is_limited(now) {
-            // What was saved up in better times is not to be spent now.
-            (self.tokens, self.filled) = (0.0, now);
-            self.at_limit = false;
-        }
-        if now - self.counted >= Duration::from_secs(1) {
-            (self.counted, self.refused) = (now, 0);
-        }
-        self.refused += refused;
-        self.last_refused = now;
-        if self.refused >= MANY {
-            self.at_limit = true;
-        }
+    /// How long to wait before the next look. None if its entries may go.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        self.gate.lock().wait(self.turn, Instant::now())
     }
 
-    fn is_limited(&self, now: Instant) -> bool {
-        let takes = self.last_accepted.is_some_and(|at| now - at < STARVED);
-        self.at_limit && takes && now - self.last_refused < OVER
+    /// The weight that may still go when it is time. Not above zero: the place is used up.
+    pub(super) fn left(&self) -> f64 {
+        self.left
     }
 
-    fn is_needed(&self, now: Instant) -> bool {
-        now - self.last_accepted.unwrap_or(self.last_refused) < FORGOTTEN
-    }
-
-    fn forget_before(&mut self, now: Instant) {
-        while let Some((at, count)) = self.recent.front()
-            && now - *at > LATELY
-        {
-            self.accepted -= count;
-            self.recent.pop_front();
+    /// An entry goes. The last one may weigh more than is left.
+    pub(super) fn take(&mut self, entry: &Outgoing) {
+        self.left -= weight(entry.bytes());
+        if self.left < 0.0 {
+            self.gate.lock().settle(self.turn, self.left);
+            self.left = 0.0;
         }
     }
+}
 
-    /// Entries a second.
-    fn per_second(&mut self, now: Instant) -> f64 {
-        self.forget_before(now);
-        // At least a second: a shard may take its second's worth at once.
-        let span = (now - self.since + Duration::from_secs(1)).min(LATELY);
-        let quiet = (now - self.last_refused).saturating_sub(QUIET).as_secs_f64();
-        let rate = self.accepted as f64 / span.as_secs_f64() * HEADROOM * quiet.exp2();
-        rate.max(LEAST)
-    }
-
-    /// Takes a portion or more, or answers how long to wait for it.
-    fn take(&mut self, wanted: usize, now: Instant) -> Result<usize, Duration> {
-        if !self.is_limited(now) {
-            return Ok(wanted);
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.left > 0.0 {
+            self.gate.lock().settle(self.turn, self.left);
         }
-        let rate = self.per_second(now);
-        let gained = (now - self.filled).as_secs_f64() * rate;
-        self.tokens = (self.tokens + gained).min((rate * SAVED).max(FEWEST));
-        self.filled = now;
-        let portion = (rate * PORTION).max(FEWEST).min(wanted as f64);
-        if self.tokens >= portion {
-            let taken = self.tokens.floor().min(wanted as f64);
-            self.tokens -= taken;
-            return Ok(taken as usize);
-        }
-        // Not longer: the rate may rise meanwhile.
-        let wait = ((portion - self.tokens) / rate).clamp(0.005, 0.25);
-        Err(Duration::from_secs_f64(wait))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
+    use super::super::SinkRecord;
     use super::*;
 
     fn named(shard: &str) -> ShardId {
         ShardId::from(shard)
+    }
+
+    fn entry(hash: u128) -> Outgoing {
+        entry_of(hash, Bytes::from_static(b"four"))
+    }
+
+    fn entry_of(hash: u128, data: Bytes) -> Outgoing {
+        let record = SinkRecord {
+            partition_key: Some("key".into()),
+            data,
+            explicit_hash_key: Some(hash.to_string()),
+        };
+        let mut entry = Outgoing::of(record, false);
+        entry.know_hash();
+        entry
     }
 
     #[test]
@@ -321,88 +290,131 @@ mod tests {
         assert_eq!(named_in("slow down"), named(""));
     }
 
-    /// A gate whose shard refused and accepted so many.
-    fn gate(accepted: usize, refused: usize) -> (Gates, Arc<Gate>) {
-        let (gates, mut tally) = (Gates::default(), Tally::default());
-        for _ in 0..accepted {
-            tally.accepted(&named("shardId-1"));
+    /// The answer of a shard that accepts and refuses so many, whose hash keys begin with this one.
+    fn answer(gates: &Gates, shard: &str, first: u128, accepted: u128, refused: u128) {
+        let mut tally = Tally::of(true);
+        for number in 0..accepted {
+            tally.accepted(&named(shard), &entry(first + number));
         }
-        for _ in 0..refused {
-            tally.throttled("shard shardId-1");
+        for number in 0..refused {
+            tally.throttled(&format!("Rate exceeded for {shard}"), &entry(first + number));
         }
-        let gate = gates.of(&named("shardId-1"));
         gates.learn(&tally);
-        (gates, gate)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn few_refusals_and_a_shard_that_takes_nothing_are_no_limit() {
-        assert!(!gate(100, MANY - 1).1.is_limited());
-        assert!(!gate(0, 500).1.is_limited());
-        let (_, gate) = gate(100, MANY);
-        assert!(gate.is_limited());
-        tokio::time::advance(OVER).await;
-        assert!(!gate.is_limited());
-        assert_eq!(gate.admit(500).await, 500);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_limit_of_long_ago_says_nothing_of_a_refusal_by_chance() {
-        let (gates, gate) = gate(100, 400);
-        tokio::time::advance(Duration::from_secs(3_600)).await;
-        let mut tally = Tally::default();
-        (0..100).for_each(|_| tally.accepted(&named("shardId-1")));
-        tally.throttled("shard shardId-1");
-        gates.learn(&tally);
-        assert!(!gate.is_limited());
+    async fn first_tries_to_a_shard_at_its_limit_wait_and_others_do_not() {
+        let gates = Gates::default();
+        let mut entries = [entry(5), entry(70), entry(500)];
+        entries[0].hash = None;
+        gates.place(&mut entries);
+        assert!(entries.iter().all(|entry| entry.gate.is_none()));
+        assert_eq!(entries[0].hash, None, "a stream without refusals pays nothing");
+        answer(&gates, "shardId-1", 0, 50, 50);
+        answer(&gates, "shardId-2", 50, 50, 0);
+        gates.place(&mut entries);
+        assert!(
+            entries[0]
+                .gate
+                .as_ref()
+                .is_some_and(|gate| gate.shard == named("shardId-1"))
+        );
+        assert!(entries[1].gate.is_none() && entries[2].gate.is_none());
+        tokio::time::advance(FORGOTTEN).await;
+        entries[0].gate = None;
+        gates.place(&mut entries);
+        assert!(entries[0].gate.is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn refusals_that_name_no_shard_are_paced_by_what_any_accepts() {
-        let (gates, mut tally) = (Gates::default(), Tally::default());
-        (0..100).for_each(|_| tally.accepted(&named("shardId-1")));
-        (0..100).for_each(|_| drop(tally.throttled("slow down")));
+        let gates = Gates::default();
+        let mut tally = Tally::of(true);
+        (0..100).for_each(|hash| tally.accepted(&named("shardId-1"), &entry(hash)));
+        (0..100).for_each(|hash| drop(tally.throttled("slow down", &entry(hash))));
         gates.learn(&tally);
         let gate = gates.of(&named(""));
-        for _ in 0..4 {
-            tokio::time::advance(Duration::from_secs(1)).await;
-            let mut tally = Tally::default();
-            (0..100).for_each(|_| tally.accepted(&named("shardId-1")));
-            gates.learn(&tally);
-        }
-        assert!(gate.lock().per_second(Instant::now()) > 100.0);
+        assert!(gate.is_limited());
+        let place = gate.place(10.0);
+        tokio::time::advance(Duration::from_millis(95)).await;
+        assert!(place.wait().is_some());
+        tokio::time::advance(Duration::from_millis(10)).await;
+        assert!(place.wait().is_none());
+        let mut entries = [entry(5)];
+        gates.place(&mut entries);
+        assert!(entries[0].gate.is_none(), "first tries go as ever");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_little_more_is_let_through_than_was_accepted() {
-        let (_, gate) = gate(100, 400);
-        assert_eq!(gate.admit_now(500), 0);
-        let start = Instant::now();
-        let mut admitted = 0;
-        while start.elapsed() < Duration::from_secs(1) {
-            admitted += gate.admit(500).await;
-        }
-        assert!((70..=130).contains(&admitted), "{admitted}");
-        gate.give_back(7);
-        assert!(gate.admit(7).await >= 7);
+    async fn a_place_that_is_given_up_is_for_those_behind() {
+        let gates = Gates::default();
+        answer(&gates, "shardId-1", 0, 100, 100);
+        let gate = gates.of(&named("shardId-1"));
+        let (first, mut second) = (gate.place(1e9), gate.place(1e9));
+        assert_eq!(
+            (first.left(), second.left()),
+            (10.0, 10.0),
+            "a tenth of a second's worth"
+        );
+        tokio::time::advance(Duration::from_millis(105)).await;
+        assert!(first.wait().is_none() && second.wait().is_some());
+        drop(first);
+        assert!(second.wait().is_none());
+        // What goes beyond a place is made good by those behind.
+        let third = gate.place(1.0);
+        (0..30).for_each(|hash| second.take(&entry(hash)));
+        drop(second);
+        tokio::time::advance(Duration::from_millis(190)).await;
+        assert!(third.wait().is_some());
+        tokio::time::advance(Duration::from_millis(30)).await;
+        assert!(third.wait().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_record_among_small_ones_does_not_close_the_line_for_long() {
+        let gates = Gates::default();
+        answer(&gates, "shardId-1", 0, 1, 20);
+        let gate = gates.of(&named("shardId-1"));
+        let mut place = gate.place(1e9);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(place.wait().is_none());
+        place.take(&entry_of(1, Bytes::from(vec![0; 1 << 20])));
+        let behind = gate.place(1.0);
+        assert!(behind.wait().is_some());
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert!(behind.wait().is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_a_shard_that_was_split() {
-        let (_, gate) = gate(100, 400);
+        let gates = Gates::default();
+        answer(&gates, "shardId-1", 0, 100, 400);
+        let gate = gates.of(&named("shardId-1"));
+        let place = gate.place(1e9);
         gate.answered_by(&named("shardId-1"));
         gate.answered_by(&named(""));
-        assert!(gate.is_limited());
+        assert!(gate.is_limited() && place.wait().is_some());
         gate.answered_by(&named("shardId-2"));
-        assert!(!gate.is_limited());
+        assert!(!gate.is_limited() && place.wait().is_none());
+        // What stood there goes to the shard that has its key now.
+        answer(&gates, "shardId-2", 0, 50, 50);
+        let mut entries = [entry(5)];
+        entries[0].gate = Some(gate);
+        gates.place(&mut entries);
+        assert!(
+            entries[0]
+                .gate
+                .as_ref()
+                .is_some_and(|gate| gate.shard == named("shardId-2"))
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn gates_that_nobody_needs_are_forgotten() {
-        let (gates, gate) = gate(1, 1);
-        drop(gate);
+        let gates = Gates::default();
+        answer(&gates, "shardId-1", 0, 1, 1);
         tokio::time::advance(FORGOTTEN).await;
         gates.of(&named("shardId-2"));
-        assert_eq!(gates.lock().len(), 1);
+        assert_eq!(gates.lock().gates.len(), 1);
     }
 }

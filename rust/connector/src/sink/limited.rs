@@ -8,7 +8,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::SinkConfig;
-use super::fake::{Change, FakeStream, Model, SHARD};
+use super::fake::{FakeStream, SHARD};
+use super::limits::{Change, Distribution, Limits, Model};
 use super::tests::records;
 use super::{SinkFacts, SinkStream, StreamWriter, WriterSettings};
 use crate::options;
@@ -34,6 +35,8 @@ struct Outcome {
     sends: f64,
     /// The part of the entries sent after the first five seconds that was refused.
     refused: f64,
+    /// The same of all entries.
+    refused_at_all: f64,
 }
 
 /// Writes so many rows in each of so many tasks of each of so many processes, which takes so long at least.
@@ -102,6 +105,7 @@ async fn written_of(
         time: took / least,
         sends: sent as f64 / count as f64,
         refused: late_refused as f64 / late_sent.max(1) as f64,
+        refused_at_all: 1.0 - count as f64 / sent as f64,
     };
     println!(
         "{processes} processes of {tasks} tasks of {rows} rows: {took:.0} s, {} requests, {outcome:.2?}",
@@ -127,11 +131,13 @@ async fn a_shard_is_driven_at_its_limit_whoever_writes() {
             (1_000, 1, 16, 5_000),
             (1_000, 8, 16, 500),
         ] {
-            let stream = FakeStream::limited(model, per_second);
+            let stream = FakeStream::limited(Limits::of_one(model, per_second));
             // A second's worth is taken at once.
             let least = (processes * tasks * rows) as f64 / f64::from(per_second) - 1.0;
             print!("{model:?} {per_second}/s, ");
-            let Outcome { time, sends, refused } = written(stream, processes, tasks, rows, least).await;
+            let Outcome {
+                time, sends, refused, ..
+            } = written(stream, processes, tasks, rows, least).await;
             let (most_sends, most_refused) = match processes {
                 1 => (2.5, 0.35),
                 _ => (4.5, 0.75),
@@ -148,7 +154,7 @@ async fn a_shard_is_driven_at_its_limit_whoever_writes() {
 async fn a_shard_of_large_records_is_driven_at_its_limit() {
     for model in [Model::Windows, Model::Bucket] {
         for (per_second, rows) in [(1, 20), (2, 40), (4, 60)] {
-            let stream = FakeStream::limited(model, per_second);
+            let stream = FakeStream::limited(Limits::of_one(model, per_second));
             let least = (16 * rows) as f64 / f64::from(per_second) - 1.0;
             let size = Some(1 << 19);
             let Outcome { time, .. } = written_of(size, stream, 1, 16, rows, least).await;
@@ -179,9 +185,86 @@ async fn a_shard_that_changes_is_driven_at_what_it_takes_then() {
             let before = f64::from(per_second * 21);
             let least = 20.0 + ((tasks * processes * rows) as f64 - before) / f64::from(then);
             print!("{model:?} {per_second}/s, then {then}/s of {shard}, ");
-            let stream = FakeStream::changing(model, per_second, change);
+            let stream = FakeStream::limited(Limits::of_one(model, per_second).changing(change));
             let Outcome { time, .. } = written(stream, processes, tasks, rows, least).await;
             assert!(time < 1.2, "{time}");
         }
+    }
+}
+
+/// What a second of a shard's limit is, in rows of so many bytes whose keys have a few more.
+fn rows_in(seconds: usize, shards: usize, bytes: usize) -> usize {
+    let a_second = ((1 << 20) as f64 / (bytes as f64 + 6.0)).min(1_000.0);
+    (a_second * (seconds * shards) as f64) as usize
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_at_their_limit_refuse_little_and_miss_nothing() {
+    for (shards, seconds, bytes) in [
+        (1, 60, 1_024),
+        (1, 60, 100),
+        (2, 60, 100),
+        (4, 60, 1_500),
+        (32, 40, 4_096),
+    ] {
+        let stream = FakeStream::limited(Limits::of(Model::Bucket, shards));
+        let rows = rows_in(seconds, shards, bytes) / 16;
+        print!("{shards} shards {bytes} B, ");
+        let outcome = written_of(Some(bytes), stream, 1, 16, rows, seconds as f64 - 1.0).await;
+        assert!(outcome.time < 1.0 / 0.95 && outcome.refused < 0.05, "{outcome:?}");
+        // The start too.
+        assert!(outcome.refused_at_all < 0.05, "{outcome:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_does_not_answer_gets_every_tasks_request_in_seconds() {
+    let stream = FakeStream::gated([]);
+    let shared = Arc::<SinkStream>::default();
+    let start = Instant::now();
+    let mut writers = Vec::new();
+    for task in 0..64 {
+        let stream: Arc<FakeStream> = Arc::clone(&stream);
+        let writer = StreamWriter::sharing(stream, defaults(), Arc::clone(&shared)).unwrap();
+        writer.write(records(task * 500..(task + 1) * 500)).await.unwrap();
+        writers.push(writer);
+    }
+    tokio::time::timeout(Duration::from_secs(600), stream.called(writers.len()))
+        .await
+        .unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_whose_seconds_are_the_clocks_are_nearly_driven_at_their_limit() {
+    for (shards, bytes) in [(1, 100), (4, 1_500)] {
+        let stream = FakeStream::limited(Limits::of(Model::Windows, shards));
+        let rows = rows_in(30, shards, bytes) / 16;
+        print!("{shards} shards {bytes} B, ");
+        let outcome = written_of(Some(bytes), stream, 1, 16, rows, 29.0).await;
+        assert!(outcome.time < 1.2 && outcome.refused < 0.1, "{outcome:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_split_is_left_at_once() {
+    for model in [Model::Windows, Model::Bucket] {
+        let split = Duration::from_secs(10);
+        let stream = FakeStream::limited(Limits::of(model, 1).splitting(split));
+        let rows = rows_in(40, 1, 100) / 16;
+        print!("{model:?} split, ");
+        let outcome = written_of(Some(100), stream, 1, 16, rows, 10.0 + 30.0 / 2.0 - 1.0).await;
+        assert!(outcome.time < 1.2, "{outcome:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_keys_do_not_decide_on_the_shard_it_is_driven_at_its_limit_all_the_same() {
+    for model in [Model::Windows, Model::Bucket] {
+        let stream = FakeStream::limited(Limits::of(model, 4).distributing(Distribution::Auto));
+        let rows = rows_in(20, 4, 100) / 16;
+        print!("{model:?} any shard, ");
+        let outcome = written_of(Some(100), stream, 1, 16, rows, 19.0).await;
+        assert!(outcome.time < 1.25, "{outcome:?}");
     }
 }

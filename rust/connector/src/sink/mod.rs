@@ -7,12 +7,15 @@ mod connect;
 mod facts;
 mod gate;
 mod metrics;
+mod opening;
 mod ordered;
 mod outgoing;
 mod pack;
 mod progress;
 mod put;
+mod rate;
 mod round;
+mod routes;
 mod shard_map;
 mod shared_waits;
 mod spans;
@@ -26,6 +29,8 @@ mod writer;
 mod fake;
 #[cfg(test)]
 mod limited;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod tests;
 

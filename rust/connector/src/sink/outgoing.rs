@@ -21,7 +21,9 @@ pub(super) struct Outgoing {
     pub(super) span: Option<HashRange>,
     /// True if its rows were put before, in an aggregate that went astray.
     pub(super) again: bool,
-    /// Of the shard that refused it last.
+    /// The hash key that decides on its shard, where somebody has to know.
+    pub(super) hash: Option<u128>,
+    /// Of the shard that refused it last, or that will: it is at its limit.
     pub(super) gate: Option<Arc<Gate>>,
 }
 
@@ -42,7 +44,20 @@ impl Outgoing {
                 end: hash,
             }),
             again: false,
+            hash,
             gate: None,
+        }
+    }
+
+    /// Finds out the hash key that decides on its shard.
+    pub(super) fn know_hash(&mut self) {
+        let PutEntry {
+            partition_key,
+            explicit_hash_key,
+            ..
+        } = &self.entry;
+        if let (None, Some(key)) = (self.hash, partition_key) {
+            self.hash = hash_key(key, explicit_hash_key.as_deref());
         }
     }
 

@@ -60,6 +60,7 @@ impl Open {
             rows,
             span: Some(self.span),
             again: self.again,
+            hash: Some(self.first_hash),
             gate: None,
         }
     }

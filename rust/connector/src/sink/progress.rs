@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::facts::Remembered;
 use super::gate::Gates;
+use super::opening::Opening;
 use super::shard_map::Shards;
 use crate::options::AccessOptions;
 use crate::recent::Recent;
@@ -73,6 +74,7 @@ pub(crate) struct SinkStream {
     pub(super) progress: Progress,
     pub(super) shards: Shards,
     pub(super) gates: Gates,
+    pub(super) opening: Opening,
     pub(super) facts: Remembered,
 }
 

@@ -15,7 +15,7 @@ use super::metrics::Latencies;
 use super::ordered;
 use super::outgoing::Outgoing;
 use super::progress::SinkStream;
-use super::round::{Round, limited};
+use super::round::{Lines, limited, past_lines};
 use super::shard_map::ShardMap;
 use super::waits::Waits;
 use super::writer::{Phase, reached};
@@ -23,6 +23,9 @@ use crate::error::{Error, ErrorKind, Result, unstopped};
 use crate::options::{RetryOptions, SinkOrdering};
 use crate::service::{KinesisApi, PutEntry, PutOutcome, RequestCounters};
 use crate::stream::HashRange;
+
+/// Between two looks at entries of which none could go although it was somebody's turn.
+const NOTHING_DUE: Duration = Duration::from_millis(5);
 
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
 
@@ -105,37 +108,56 @@ impl Putter {
         let mut failing = None::<(Instant, Failure)>;
         let (mut in_line, mut last_try) = (false, false);
         let mut put_apart = Vec::new();
+        let mut lines = Lines::default();
         loop {
-            let round = tokio::select! {
+            self.place(&mut pending);
+            let mut under_way = None;
+            let unlimited = |pending: &[Outgoing]| pending.iter().any(|entry| limited(entry).is_none());
+            if !in_line && unlimited(&pending) {
+                let entered = tokio::select! {
+                    biased;
+                    () = reached(phase, Phase::Broken) => return Err(self.stopped(pending.len(), total)),
+                    entered = self.shared.opening.enter() => entered,
+                };
+                // By what was learnt meanwhile.
+                self.place(&mut pending);
+                under_way = Some(entered).filter(|_| unlimited(&pending));
+            }
+            let ready = tokio::select! {
                 biased;
                 () = reached(phase, Phase::Broken) => return Err(self.stopped(pending.len(), total)),
-                round = Round::when_ready(&pending, waits.most(), in_line) => Some(round),
-                () = self.out_of_patience(failing.as_ref().map(|(since, _)| *since)) => None,
+                () = lines.ready(&pending, in_line) => true,
+                () = self.out_of_patience(failing.as_ref().map(|(since, _)| *since)) => false,
             };
-            let sent = round.map(|round| round.take(&mut pending, self.ordering));
-            let (mut sent, failure) = match (sent, failing.take()) {
-                (Some(sent), failure) => (sent, failure),
+            if ready && !in_line && under_way.is_none() && unlimited(&pending) {
+                // A shard was split, or is no more at its limit: as when it wasn't known.
+                continue;
+            }
+            let (mut sent, failure) = match (ready, failing.take()) {
+                (true, failure) => (lines.take(&mut pending, waits.most(), self.ordering), failure),
                 // Not given up for what this process's own gates held back: the stream has the last word.
-                (None, failure @ Some(_))
+                (false, failure @ Some(_))
                     if !last_try && pending.iter().any(|entry| limited(entry).is_some()) =>
                 {
                     last_try = true;
-                    (
-                        Round::past_gates(waits.most()).take(&mut pending, self.ordering),
-                        failure,
-                    )
+                    (past_lines(&mut pending, waits.most(), self.ordering), failure)
                 }
-                (None, Some((_, failure))) => return Err(self.give_up(pending.len(), total, failure)),
-                (None, None) => continue,
+                (false, Some((_, failure))) => return Err(self.give_up(pending.len(), total, failure)),
+                (false, None) => continue,
             };
             failing = failure;
-            in_line = sent.is_empty();
-            if in_line {
+            if sent.is_empty() {
                 // Where order counts, all that may go at once can have to wait for what has to wait at a gate.
+                if in_line {
+                    tokio::time::sleep(NOTHING_DUE).await;
+                }
+                in_line = true;
                 continue;
             }
+            in_line = false;
             let count = sent.len();
             let paced = sent.iter().filter(|entry| limited(entry).is_some()).count();
+            under_way = under_way.filter(|_| paced < count);
             let entries: Vec<PutEntry> = sent.iter().map(|outgoing| outgoing.entry.clone()).collect();
             let start = Instant::now();
             let answer = api.put_records(&entries, &self.requests).await;
@@ -150,6 +172,9 @@ impl Putter {
             };
             drop(entries);
             let failed = sent.len();
+            if let Some(under_way) = under_way.filter(|_| failed * 2 < count) {
+                under_way.passed();
+            }
             if failed < count {
                 self.shared.progress.accepted();
                 last_try = false;
@@ -195,6 +220,13 @@ impl Putter {
                 () = tokio::time::sleep(wait) => {}
             }
             self.entries.retries.fetch_add(again as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Finds out which entries go to shards at their limit. Where keys don't decide on the shard, none do.
+    fn place(&self, pending: &mut [Outgoing]) {
+        if !self.auto_distribution {
+            self.shared.gates.place(pending);
         }
     }
 
@@ -285,12 +317,13 @@ impl Putter {
         let (mut failed, mut spans) = (Vec::new(), Vec::new());
         let mut last = None;
         let mut astray = Astray::of(map);
-        let mut tally = Tally::default();
+        let mut tally = Tally::of(!self.auto_distribution);
         for (mut outgoing, outcome) in sent.drain(..).zip(outcomes) {
-            let gate = outgoing.gate.take();
+            // Where keys don't decide on the shard, another's answer says nothing of the first.
+            let gate = outgoing.gate.take().filter(|_| !self.auto_distribution);
             last = Some(match outcome {
                 PutOutcome::Accepted { shard, .. } => {
-                    tally.accepted(&shard);
+                    tally.accepted(&shard, &outgoing);
                     if let Some(gate) = gate {
                         gate.answered_by(&shard);
                     }
@@ -302,7 +335,10 @@ impl Putter {
                 }
                 PutOutcome::Throttled { message } => {
                     self.requests.count_throttle();
-                    let shard = tally.throttled(&message);
+                    if !self.auto_distribution {
+                        outgoing.know_hash();
+                    }
+                    let shard = tally.throttled(&message, &outgoing);
                     if let Some(gate) = gate {
                         gate.answered_by(&shard);
                     }

@@ -1,106 +1,157 @@
 //! Which of the entries that wait go into the next request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::batch::{MAX_ENTRIES, MAX_REQUEST_BYTES};
-use super::gate::Gate;
+use super::gate::{Gate, Place};
 use super::ordered;
 use super::outgoing::Outgoing;
+use super::rate::weight;
 use crate::options::SinkOrdering;
 
-/// What may go into a request: so many entries of shards that aren't at their limit, and of each other shard what its gate
-/// lets through.
-#[derive(Debug)]
-pub(super) struct Round {
-    free: usize,
-    gates: Vec<(Arc<Gate>, usize)>,
+/// How long entries that may go wait for others of the same request whose turn comes soon: where many shards are at
+/// their limit, requests would have a few entries each otherwise.
+const COMPANY: Duration = Duration::from_millis(50);
+
+/// The places of one request's entries in the lines of those shards that are at their limit, one in each line. They are
+/// kept from round to round.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    places: Vec<Place>,
 }
 
-impl Round {
-    /// So many entries may go to shards that aren't at their limit. If there are none for these, or `in_line`, waits until
-    /// the first entry may go.
-    pub(super) async fn when_ready(pending: &[Outgoing], free: usize, in_line: bool) -> Self {
-        let mut waiting = Vec::<(Arc<Gate>, usize)>::new();
-        let mut others = false;
-        for entry in pending {
-            match limited(entry) {
-                None => others = true,
-                Some(gate) => match waiting.iter_mut().find(|(known, _)| Arc::ptr_eq(known, gate)) {
-                    Some((_, count)) => *count += 1,
-                    None => waiting.push((Arc::clone(gate), 1)),
-                },
+impl Lines {
+    /// Takes places for entries that need one, and waits until some of the entries may go. If some need no place, these
+    /// may go at once, unless `in_line`: then they are known to wait for others.
+    pub(super) async fn ready(&mut self, pending: &[Outgoing], in_line: bool) {
+        let (waiting, others) = weights(pending);
+        self.places
+            .retain(|place| place.left() > 0.0 && waiting.iter().any(|(gate, _)| place.is_at(gate)));
+        for (gate, weight) in waiting {
+            if !self.places.iter().any(|place| place.is_at(gate)) {
+                self.places.push(gate.place(weight));
             }
         }
-        let mut round = Self {
-            free,
-            gates: Vec::with_capacity(waiting.len()),
-        };
-        for (gate, count) in waiting {
-            let count = count.min(MAX_ENTRIES);
-            // The first of the gates is the first entry's, if that is at a gate.
-            let waits = round.gates.is_empty() && (in_line || !others);
-            let admitted = match waits {
-                true => gate.admit(count).await,
-                false => gate.admit_now(count),
+        if self.places.is_empty() || (others && !in_line) {
+            return;
+        }
+        loop {
+            let (mut due, mut wait) = (0.0, None::<Duration>);
+            for place in &self.places {
+                match place.wait() {
+                    None => due += place.left(),
+                    Some(left) => wait = Some(wait.map_or(left, |wait| wait.min(left))),
+                }
+            }
+            let Some(wait) = wait.filter(|_| due < MAX_ENTRIES as f64) else {
+                return;
             };
-            round.gates.push((gate, admitted));
-        }
-        round
-    }
-
-    /// So many entries may go, of whatever shard.
-    pub(super) fn past_gates(free: usize) -> Self {
-        Self {
-            free,
-            gates: Vec::new(),
+            if due > 0.0 {
+                tokio::time::sleep(COMPANY).await;
+                return;
+            }
+            tokio::time::sleep(wait).await;
         }
     }
 
-    /// Takes what goes, and leaves the rest: no more bytes than a request may have.
-    pub(super) fn take(mut self, pending: &mut Vec<Outgoing>, ordering: SinkOrdering) -> Vec<Outgoing> {
+    /// Takes what goes, and leaves the rest: what has come to its turn, and so many entries that need no place; no more
+    /// bytes than a request may have.
+    pub(super) fn take(
+        &mut self,
+        pending: &mut Vec<Outgoing>,
+        free: usize,
+        ordering: SinkOrdering,
+    ) -> Vec<Outgoing> {
+        let (waiting, _) = weights(pending);
+        let gates: Vec<_> = waiting.into_iter().map(|(gate, _)| Arc::clone(gate)).collect();
+        let mut due: Vec<_> = self
+            .places
+            .iter_mut()
+            .filter(|place| place.wait().is_none())
+            .collect();
+        let mut free = free;
+        let admit = |entry: &Outgoing| {
+            let gate = entry.gate.as_ref();
+            let Some(gate) = gate.filter(|gate| gates.iter().any(|limited| Arc::ptr_eq(limited, gate)))
+            else {
+                let admits = free > 0;
+                free -= usize::from(admits);
+                return admits;
+            };
+            let place = due.iter_mut().find(|place| place.is_at(gate));
+            let Some(place) = place.filter(|place| place.left() > 0.0) else {
+                return false;
+            };
+            place.take(entry);
+            true
+        };
         match ordering {
-            SinkOrdering::Key => ordered::apart(pending, |entry| self.admits(entry)),
-            SinkOrdering::None => self.in_turn(pending),
+            SinkOrdering::Key => ordered::apart(pending, admit),
+            SinkOrdering::None => in_turn(pending, admit),
         }
-    }
-
-    fn in_turn(&mut self, pending: &mut Vec<Outgoing>) -> Vec<Outgoing> {
-        let (mut taken, mut kept, mut bytes) = (Vec::new(), Vec::new(), 0usize);
-        let mut entries = pending.drain(..);
-        for entry in entries.by_ref() {
-            let size = entry.bytes();
-            if !taken.is_empty() && (taken.len() == MAX_ENTRIES || bytes + size > MAX_REQUEST_BYTES) {
-                kept.push(entry);
-                break;
-            }
-            if self.admits(&entry) {
-                bytes += size;
-                taken.push(entry);
-            } else {
-                kept.push(entry);
-            }
-        }
-        kept.extend(entries);
-        *pending = kept;
-        taken
-    }
-
-    fn admits(&mut self, entry: &Outgoing) -> bool {
-        let gate = entry.gate.as_ref();
-        let gated = gate.and_then(|gate| self.gates.iter_mut().find(|(known, _)| Arc::ptr_eq(known, gate)));
-        let left = gated.map_or(&mut self.free, |(_, left)| left);
-        let admits = *left > 0;
-        *left -= usize::from(admits);
-        admits
     }
 }
 
-impl Drop for Round {
-    fn drop(&mut self) {
-        for (gate, left) in self.gates.drain(..).filter(|(_, left)| *left > 0) {
-            gate.give_back(left);
+/// Takes so many entries, of whatever shard.
+pub(super) fn past_lines(pending: &mut Vec<Outgoing>, most: usize, ordering: SinkOrdering) -> Vec<Outgoing> {
+    let mut left = most;
+    let admit = |_: &Outgoing| {
+        let admits = left > 0;
+        left -= usize::from(admits);
+        admits
+    };
+    match ordering {
+        SinkOrdering::Key => ordered::apart(pending, admit),
+        SinkOrdering::None => in_turn(pending, admit),
+    }
+}
+
+/// Takes entries in their order that `admit` lets go, as many as a request may have.
+fn in_turn(pending: &mut Vec<Outgoing>, mut admit: impl FnMut(&Outgoing) -> bool) -> Vec<Outgoing> {
+    let (mut taken, mut kept, mut bytes) = (Vec::new(), Vec::new(), 0usize);
+    let mut entries = pending.drain(..);
+    for entry in entries.by_ref() {
+        let size = entry.bytes();
+        if !taken.is_empty() && (taken.len() == MAX_ENTRIES || bytes + size > MAX_REQUEST_BYTES) {
+            kept.push(entry);
+            break;
+        }
+        if admit(&entry) {
+            bytes += size;
+            taken.push(entry);
+        } else {
+            kept.push(entry);
         }
     }
+    kept.extend(entries);
+    *pending = kept;
+    taken
+}
+
+/// The weight of what waits for each shard at its limit, and whether there is anything else.
+fn weights(pending: &[Outgoing]) -> (Vec<(&Arc<Gate>, f64)>, bool) {
+    let mut gates = Vec::<(&Arc<Gate>, f64)>::new();
+    let mut free = Vec::<&Arc<Gate>>::new();
+    let mut others = false;
+    for entry in pending {
+        let Some(gate) = &entry.gate else {
+            others = true;
+            continue;
+        };
+        let weight = weight(entry.bytes());
+        if let Some((_, sum)) = gates.iter_mut().find(|(known, _)| Arc::ptr_eq(known, gate)) {
+            *sum += weight;
+        } else if free.iter().any(|known| Arc::ptr_eq(known, gate)) {
+            others = true;
+        } else if gate.is_limited() {
+            gates.push((gate, weight));
+        } else {
+            free.push(gate);
+            others = true;
+        }
+    }
+    (gates, others)
 }
 
 /// The gate of an entry's shard, if that is at its limit.

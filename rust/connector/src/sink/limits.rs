@@ -1,0 +1,192 @@
+//! The limits of a stream's shards, for the sink's tests.
+
+use std::time::Duration;
+
+use kinesis_aggregation::hash_key;
+use tokio::time::Instant;
+
+use super::batch::counted_bytes;
+use super::fake::SHARD;
+use crate::service::PutEntry;
+use crate::stream::ShardId;
+
+/// What the service lets a shard take in a second.
+const RECORDS: f64 = 1_000.0;
+const BYTES: f64 = 1_048_576.0;
+
+/// How a limit per second is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Model {
+    /// As much in every second of the clock.
+    Windows,
+    /// A bucket that fills within a second.
+    Bucket,
+}
+
+/// Which shard takes a record.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Distribution {
+    /// The one with its hash key.
+    ByKey,
+    /// Each in its turn.
+    Auto,
+}
+
+/// A shard's limit becomes another, and maybe the shard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change {
+    pub(super) after: Duration,
+    pub(super) per_second: u32,
+    pub(super) shard: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    per_second: f64,
+    left: f64,
+    filled: Duration,
+}
+
+impl Allowance {
+    fn of(per_second: f64, now: Duration) -> Self {
+        Self {
+            per_second,
+            left: per_second,
+            filled: now,
+        }
+    }
+
+    fn fill(&mut self, model: Model, now: Duration) {
+        match model {
+            Model::Windows if now.as_secs() == self.filled.as_secs() => {}
+            Model::Windows => self.left = self.per_second,
+            Model::Bucket => {
+                let gained = (now - self.filled).as_secs_f64() * self.per_second;
+                self.left = (self.left + gained).min(self.per_second);
+            }
+        }
+        self.filled = now;
+    }
+}
+
+#[derive(Debug)]
+struct Shard {
+    id: ShardId,
+    first: u128,
+    records: Allowance,
+    bytes: Allowance,
+}
+
+/// Shards that share all hash keys evenly, each with the same limits.
+#[derive(Debug)]
+pub(super) struct Limits {
+    model: Model,
+    distribution: Distribution,
+    start: Instant,
+    shards: Vec<Shard>,
+    made: usize,
+    turn: usize,
+    /// What becomes of a single shard at some time.
+    change: Option<Change>,
+    /// When each shard is split in two.
+    split: Option<Duration>,
+}
+
+impl Limits {
+    /// So many shards with the service's limits.
+    pub(super) fn of(model: Model, shards: usize) -> Self {
+        let mut limits = Self {
+            model,
+            distribution: Distribution::ByKey,
+            start: Instant::now(),
+            shards: Vec::new(),
+            made: 0,
+            turn: 0,
+            change: None,
+            split: None,
+        };
+        limits.make(shards, Duration::ZERO);
+        limits
+    }
+
+    /// One shard that takes so many records a second, and any bytes.
+    pub(super) fn of_one(model: Model, per_second: u32) -> Self {
+        let mut limits = Self::of(model, 1);
+        limits.shards[0].records = Allowance::of(per_second.into(), Duration::ZERO);
+        limits.shards[0].bytes = Allowance::of(1e18, Duration::ZERO);
+        limits
+    }
+
+    pub(super) fn changing(self, change: Change) -> Self {
+        Self {
+            change: Some(change),
+            ..self
+        }
+    }
+
+    pub(super) fn splitting(self, after: Duration) -> Self {
+        Self {
+            split: Some(after),
+            ..self
+        }
+    }
+
+    pub(super) fn distributing(self, distribution: Distribution) -> Self {
+        Self { distribution, ..self }
+    }
+
+    /// How long the stream has been there.
+    pub(super) fn age(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The shard that takes the entry, or refuses it.
+    pub(super) fn take(&mut self, entry: &PutEntry) -> Result<ShardId, ShardId> {
+        let now = self.age();
+        if self.split.is_some_and(|split| split <= now) {
+            self.split = None;
+            self.make(self.shards.len() * 2, now);
+        }
+        let place = match self.distribution {
+            Distribution::ByKey => {
+                let key = entry.partition_key.as_deref().unwrap();
+                let hash = hash_key(key, entry.explicit_hash_key.as_deref()).unwrap();
+                self.shards.partition_point(|shard| shard.first <= hash) - 1
+            }
+            Distribution::Auto => {
+                self.turn += 1;
+                self.turn % self.shards.len()
+            }
+        };
+        let shard = &mut self.shards[place];
+        if let Some(change) = self.change.filter(|change| change.after <= now) {
+            shard.records.per_second = change.per_second.into();
+            shard.id = change.shard.into();
+        }
+        shard.records.fill(self.model, now);
+        shard.bytes.fill(self.model, now);
+        let size = counted_bytes(entry.partition_key.as_deref(), &entry.data) as f64;
+        if shard.records.left < 1.0 || shard.bytes.left < size {
+            return Err(shard.id.clone());
+        }
+        shard.records.left -= 1.0;
+        shard.bytes.left -= size;
+        Ok(shard.id.clone())
+    }
+
+    fn make(&mut self, shards: usize, now: Duration) {
+        let width = u128::MAX / shards as u128;
+        self.shards = (0..shards)
+            .map(|index| Shard {
+                id: match self.made + index {
+                    0 => SHARD.into(),
+                    number => format!("shardId-{number:012}").as_str().into(),
+                },
+                first: width * index as u128,
+                records: Allowance::of(RECORDS, now),
+                bytes: Allowance::of(BYTES, now),
+            })
+            .collect();
+        self.made += shards;
+    }
+}
