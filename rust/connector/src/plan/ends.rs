@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::claims::protocol::{Reconcile, reconcile, stands_at};
 use crate::claims::{ClaimStore, not_shared};
 use crate::error::Result;
-use crate::read::{Backlog, ShardReport};
+use crate::read::{Backlog, ShardReport, TaskPlan};
 use crate::stream::{Offset, Position, ShardId};
 
 /// The reports of the newest batch.
@@ -16,6 +16,11 @@ pub(super) struct Reports {
     shards: BTreeMap<ShardId, ShardReport>,
     /// The batch planned last; none when there was nothing to plan.
     planned: Option<u64>,
+    /// How many shards of that batch have no task, being at their tips.
+    idle: usize,
+    /// The batch of `read_source` that each shard was read in last, and the process that did so if it reported.
+    read: BTreeMap<ShardId, (u64, Option<String>)>,
+    read_source: String,
     /// Shards that went away unread since the query started.
     pub lost_shards: u64,
     /// Positions whose readers found that unread records had expired, since the query started.
@@ -31,6 +36,12 @@ impl Reports {
             self.source.clone_from(&report.source);
             self.batch = report.batch;
             self.shards.clear();
+        }
+        if let Some((batch, process)) = self.read.get_mut(&report.shard)
+            && (*batch, &self.read_source) == (report.batch, &report.source)
+            && report.process.is_some()
+        {
+            process.clone_from(&report.process);
         }
         if report.batch < self.batch {
             return Ok(None);
@@ -72,8 +83,9 @@ impl Reports {
     }
 
     /// This batch's tasks are planned; none if there is nothing to read. What [`Self::metrics`] tells is that batch's.
-    pub(super) fn plan(&mut self, batch: Option<u64>) {
-        self.planned = batch;
+    /// `idle` shards have no task in it, being at their tips.
+    pub(super) fn plan(&mut self, batch: Option<u64>, idle: usize) {
+        (self.planned, self.idle) = (batch, idle);
     }
 
     /// The reports of the batch planned last.
@@ -91,10 +103,21 @@ impl Reports {
         }
     }
 
-    /// The process in which the shard's subscription was left in the batch before this one.
-    pub(super) fn previous_executor(&self, offset: &Offset, shard: &ShardId) -> Option<String> {
-        let last = self.source == offset.source && self.batch + 1 == offset.batch;
-        last.then(|| self.shards.get(shard)?.process.clone()).flatten()
+    /// The processes in which the subscriptions of the batch's shards were left by the batches that read them last. The
+    /// shards count as read in this one from now on.
+    pub(super) fn previous_executors(&mut self, offset: &Offset) -> BTreeMap<ShardId, String> {
+        if self.read_source != offset.source {
+            self.read_source.clone_from(&offset.source);
+            self.read.clear();
+        }
+        self.read.retain(|shard, _| offset.shards.contains_key(shard));
+        let mut previous = BTreeMap::new();
+        for (shard, _) in offset.read() {
+            let read = self.read.insert(shard.clone(), (offset.batch, None));
+            let before = read.filter(|(batch, _)| *batch < offset.batch);
+            previous.extend(before.and_then(|(_, process)| Some((shard.clone(), process?))));
+        }
+        previous
     }
 
     /// Subscriptions that were opened again in the newest batch.
@@ -126,9 +149,11 @@ impl Reports {
         if let Some(most) = throttled().max_by_key(|report| report.throttles) {
             metrics.insert("mostThrottledShard".to_owned(), most.shard.to_string());
         }
+        let at_tip = self.newest().next().map_or(0, |_| self.idle);
         let behind: Vec<i64> = self
             .newest()
             .filter_map(|report| report.millis_behind_latest)
+            .chain(std::iter::repeat_n(0, at_tip))
             .collect();
         let average = behind.iter().sum::<i64>().checked_div(behind.len() as i64);
         let fetched = self.newest().filter_map(|report| report.fetched_behind).max();
@@ -150,7 +175,7 @@ pub(super) struct Ends {
     /// Where each shard of the batch stands now. One that was neither reported nor claimed was not read: it
     /// stands where it stood.
     pub positions: BTreeMap<ShardId, Position>,
-    /// How many shards' claims the store had to give.
+    /// How many claims the store had to give.
     pub claims: usize,
     /// Rows that were reported.
     pub delivered: u64,
@@ -165,20 +190,27 @@ pub(super) async fn resolve(
     store: &dyn ClaimStore,
 ) -> Result<Ends> {
     let unreported = start.read().any(|(shard, _)| !reports.contains_key(shard));
-    let claims: BTreeMap<ShardId, Position> = if unreported {
-        let claims = store.load(&start.source, start.batch).await?;
-        claims
-            .into_iter()
-            .flat_map(|(name, claim)| claim.into_ends(name))
-            .collect()
-    } else {
-        BTreeMap::new()
+    let claims = match unreported {
+        true => store.load(&start.source, start.batch).await?,
+        false => BTreeMap::new(),
     };
     let mut positions = start.shards.clone();
-    for (shard, position) in &mut positions {
-        let reported = reports.get(shard).map(|report| &report.end);
-        let claimed = claims.get(shard);
-        *position = stands_at(position, reported, claimed).clone();
+    // Shards without a task stand where they stood. Nothing but the batch's own tasks claims its ends: a store may have
+    // claims of another plan with the same number, where a checkpoint was set back.
+    for group in start
+        .read()
+        .collect::<Vec<_>>()
+        .chunks(start.shards_per_task.max(1))
+    {
+        let claim = group
+            .first()
+            .and_then(|(first, _)| claims.get(&TaskPlan::name(first, group.len())));
+        for (shard, position) in group {
+            let reported = reports.get(*shard).map(|report| &report.end);
+            let claimed = claim.and_then(|claim| claim.end_of(shard));
+            let end = stands_at(position, reported, claimed).clone();
+            positions.insert((*shard).clone(), end);
+        }
     }
     Ok(Ends {
         positions,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::Availability;
 use crate::error::Result;
@@ -17,23 +18,45 @@ pub(in crate::plan) struct Polling;
 #[async_trait]
 impl Availability for Polling {
     /// Probes all shards, and those that follow the ones that are found to have ended, until there is something to read
-    /// or nothing anywhere. While the stream is busy, the next batch follows without a probe.
-    async fn anything_to_read(&self, _source: &str, planning: &mut Planning) -> Result<bool> {
+    /// or nothing anywhere. Shards that are sure to have something are not probed; where that is most of them, none is,
+    /// and the next batch reads all.
+    async fn anything_to_read(
+        &self,
+        _source: &str,
+        planning: &mut Planning,
+    ) -> Result<Option<BTreeSet<ShardId>>> {
         if planning.next_batch == NextBatch::Busy {
             planning.prober.wait_until_readers_may_ask().await;
-            return Ok(true);
         }
-        let none = BTreeSet::new();
+        let probes = planning.next_batch == NextBatch::Probe;
+        let sure = match probes {
+            true => BTreeSet::new(),
+            false => planning.sure(),
+        };
+        if !probes && planning.are_most(&sure) {
+            return Ok(Some(BTreeSet::new()));
+        }
+        // There is a batch: what was asked lately need not be asked before it.
+        let lately = match sure.is_empty() {
+            true => BTreeSet::new(),
+            false => planning.prober.idle_lately(&planning.positions),
+        };
+        let skip = &sure | &lately;
         // The shards of which nothing could be learnt in this call.
         let mut unknown: Option<BTreeSet<ShardId>> = None;
-        let mut pause = true;
+        let mut pause = probes;
         loop {
             if std::mem::replace(&mut pause, true) {
                 planning.prober.wait_until_due().await;
             }
-            let probed = planning.probe(&none, Extent::FirstRecords).await?;
-            if !probed.available.is_empty() {
-                return Ok(true);
+            if !sure.is_empty() && planning.is_covered_by(&skip) {
+                return Ok(Some(&lately - &sure));
+            }
+            let began = Instant::now();
+            let probed = planning.probe(&skip, Extent::NextBatch).await?;
+            if !sure.is_empty() || !probed.available.is_empty() {
+                let idle = planning.prober.idle_since(Some(began), &planning.positions);
+                return Ok(Some(&(&idle | &lately) - &sure));
             }
             let left = probed.still_unknown(unknown);
             if planning.follow().await? {
@@ -44,7 +67,8 @@ impl Availability for Polling {
             let settled = left.is_empty() && !planning.awaits_children();
             unknown = Some(left);
             if settled {
-                return Ok(planning.shards_changed());
+                let idle = planning.prober.idle_since(Some(began), &planning.positions);
+                return Ok(planning.shards_changed().then_some(idle));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The driver's probes of the shards, while no executor reads them: when they may be asked, and what was found.
 
+mod idle;
 mod shard_probe;
 mod tips;
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use crate::error::{Error, Result};
 use crate::service::{KinesisApi, RequestCounters, ShardIterator, same_stream};
 use crate::stream::{Position, ShardId};
+use idle::Idle;
 pub(super) use shard_probe::Stream;
 use shard_probe::{Found, ShardProbe};
 use tips::Tips;
@@ -25,6 +27,12 @@ pub(in crate::plan) const QUIET_INTERVAL: Duration = Duration::from_secs(1);
 const ITERATOR_AGE: Duration = Duration::from_secs(270);
 /// For so long a shard may stay unknown before the query fails.
 const UNKNOWN_FOR: Duration = Duration::from_secs(600);
+/// Once a probe has found records, it goes on while answers come no farther apart than its first one took and this …
+const WAIT_FOR_OTHERS: Duration = Duration::from_millis(250);
+/// … and as long again for each shard that hasn't answered: a task for it takes no less.
+const WORTH_A_TASK: Duration = Duration::from_millis(2);
+/// So many shards tell whether most have something.
+const SAMPLE: usize = 8;
 /// Between two warnings of the same.
 pub(in crate::plan) const WARN_EVERY: Duration = Duration::from_secs(60);
 
@@ -43,6 +51,7 @@ pub(in crate::plan) struct Prober {
     planned: Option<Instant>,
     opened: Instant,
     pub tips: Tips,
+    idle: Idle,
     last_records: Instant,
     iterators: HashMap<ShardId, Kept>,
     /// The shard in which records were seen last; it is asked first.
@@ -66,7 +75,7 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(in crate::plan) struct Probed {
     /// The shards that have something to read, and when its first record arrived (milliseconds since the epoch) where
-    /// that was seen. Only one of them where that was enough.
+    /// that was seen. Not all of them where these were enough.
     pub available: BTreeMap<ShardId, Option<i64>>,
     /// The shards of which nothing could be learnt: a request failed in a way that passes.
     pub unknown: BTreeSet<ShardId>,
@@ -85,8 +94,9 @@ impl Probed {
 /// How far a probe of the shards goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::plan) enum Extent {
-    /// Until one shard has records.
-    FirstRecords,
+    /// All shards, so that a batch reads those that have something. Once one has, those that take longer than the others
+    /// to answer are not waited for; and where every other shard has, none is asked any more.
+    NextBatch,
     /// Every shard is asked.
     All,
 }
@@ -111,6 +121,7 @@ impl Prober {
             planned: None,
             opened: Instant::now(),
             tips: Tips::default(),
+            idle: Idle::default(),
             last_records: Instant::now(),
             iterators: HashMap::new(),
             first: None,
@@ -138,7 +149,24 @@ impl Prober {
 
     /// The last batch's reader saw the tip of its shard, not before the batch was planned.
     pub(in crate::plan) fn tip_seen_in_batch(&mut self, shard: &ShardId, end: &Position) {
-        self.tips.saw(shard, end, self.planned.unwrap_or(self.opened));
+        let at = self.planned.unwrap_or(self.opened);
+        self.tips.saw(shard, end, at);
+        self.idle.saw(shard, end, at);
+    }
+
+    /// The shards in which nothing was to be read at these positions when they were asked last, by the driver or by a
+    /// batch's reader, not before this time.
+    pub(in crate::plan) fn idle_since(
+        &self,
+        since: Option<Instant>,
+        positions: &BTreeMap<ShardId, Position>,
+    ) -> BTreeSet<ShardId> {
+        self.idle.since(since, positions)
+    }
+
+    /// The same, asked too lately to be asked again.
+    pub(in crate::plan) fn idle_lately(&self, positions: &BTreeMap<ShardId, Position>) -> BTreeSet<ShardId> {
+        self.idle_since(Instant::now().checked_sub(self.interval), positions)
     }
 
     /// Waits until the driver may ask the shards again.
@@ -203,6 +231,7 @@ impl Prober {
         for (shard, position, found) in answers? {
             self.take_in(shard, position, found, positions, began, &mut probed)?;
         }
+        self.idle.retain(positions);
         if !probed.available.is_empty() {
             self.last_records = Instant::now();
         } else {
@@ -229,6 +258,7 @@ impl Prober {
         began: Instant,
         probed: &mut Probed,
     ) -> Result<()> {
+        self.idle.forget(&shard);
         match found {
             Found::Unknown(error) => {
                 probed.unknown.insert(shard.clone());
@@ -244,6 +274,7 @@ impl Prober {
             }
             Found::Idle(iterator) => {
                 self.tips.saw(&shard, &position, began);
+                self.idle.saw(&shard, &position, began);
                 self.keep(shard.clone(), position, iterator);
             }
             Found::Closed => {
@@ -323,6 +354,7 @@ impl Prober {
         shards: VecDeque<(ShardId, Position)>,
         extent: Extent,
     ) -> Result<Vec<(ShardId, Position, Found)>> {
+        let all = shards.len();
         let questions = shards.into_iter().map(|(shard, position)| {
             let question = ShardProbe {
                 api: self.api.clone(),
@@ -341,17 +373,33 @@ impl Prober {
             }
         });
         let mut asking = stream::iter(questions).buffer_unordered(self.at_once);
-        let mut answers = Vec::new();
-        while let Some(answer) = asking.next().await {
-            let answer: (ShardId, Position, Found) = answer?;
-            let enough =
-                extent == Extent::FirstRecords && matches!(answer.2, Found::HasRecords(_) | Found::Behind(_));
+        let (began, mut first_took) = (Instant::now(), Duration::ZERO);
+        let (mut answers, mut available) = (Vec::new(), 0);
+        loop {
+            let next = asking.next();
+            let answer: Option<Result<(ShardId, Position, Found)>> =
+                match extent == Extent::All || available == 0 {
+                    true => next.await,
+                    false => {
+                        let left = u32::try_from(all - answers.len()).unwrap_or(u32::MAX);
+                        let longest = first_took + WAIT_FOR_OTHERS + WORTH_A_TASK.saturating_mul(left);
+                        tokio::time::timeout(longest, next).await.ok().flatten()
+                    }
+                };
+            let Some(answer) = answer else {
+                return Ok(answers);
+            };
+            let answer = answer?;
+            available += usize::from(matches!(answer.2, Found::HasRecords(_) | Found::Behind(_)));
+            if answers.is_empty() {
+                first_took = began.elapsed();
+            }
             answers.push(answer);
-            if enough {
-                break;
+            let sampled = extent == Extent::NextBatch && answers.len() >= SAMPLE;
+            if sampled && available * 2 >= answers.len() {
+                return Ok(answers);
             }
         }
-        Ok(answers)
     }
 }
 

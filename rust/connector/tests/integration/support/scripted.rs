@@ -45,6 +45,8 @@ pub struct State {
     pub failing: BTreeSet<ShardId>,
     /// Shards that answer a moment later.
     pub slow: BTreeSet<ShardId>,
+    /// Shards that don't answer.
+    pub stuck: BTreeSet<ShardId>,
 }
 
 /// The id of the shard with this number.
@@ -158,6 +160,9 @@ impl KinesisApi for Scripted {
         limit: u32,
         _: &Arc<RequestCounters>,
     ) -> Result<Page> {
+        if self.state().stuck.contains(shard) {
+            std::future::pending::<()>().await;
+        }
         if self.state().slow.contains(shard) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -41,6 +41,15 @@ class PlacementSuite extends AnyFunSuite {
     assert(placement.of(shards, executors) == shared)
   }
 
+  test("shards without a task in a batch have their executors after it, too, and count") {
+    val placement = new Placement
+    val first = placement.of(shards, executors).flatten
+    val ofOne = shards.zip(first).collect { case (shard, "executor_a_1") => shard }
+    assert(placement.of(ofOne.take(3), executors).flatten == Seq.fill(3)("executor_a_1"))
+    assert(placement.of(Seq("shard-9", "shard-10"), executors).flatten.toSet == executors)
+    assert(placement.of(shards, executors).flatten == first)
+  }
+
   test("without executors there is no place to prefer") {
     assert(new Placement().of(shards, Set.empty) == shards.map(_ => None))
   }
