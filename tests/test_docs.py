@@ -41,9 +41,13 @@ def check_quick_start(names, streams):
 def check_monitoring(names, streams):
     [(source, metrics)] = [(key[1], found) for key, found in names["gauges"].newest.items() if key[0] == "listened"]
     assert metrics["records"] == EVENTS
+    assert len(streams["orders"].read()) == EVENTS
+    [sink] = [key[1] for key in names["gauges"].sinks if key[0] == "listened"]
     server = names["server"]
     with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics", timeout=10) as answer:
-        assert f'kinesis_records{{query="listened",source="{source}"}} {EVENTS}.0\n' in answer.read().decode()
+        exposed = answer.read().decode()
+    assert f'kinesis_records{{query="listened",source="{source}"}} {EVENTS}.0\n' in exposed
+    assert f'kinesis_sink_records{{query="listened",sink="{sink}"}} {EVENTS}.0\n' in exposed
     server.shutdown()
     server.server_close()
 

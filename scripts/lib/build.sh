@@ -6,56 +6,71 @@ PLATFORMS=(x86_64 aarch64)
 # The oldest C library supported: Amazon Linux 2 (EMR 6).
 NATIVE_GLIBC=2.26
 
-# build_native_release PLATFORM FILE - the library for the JAR, able to run on every glibc since NATIVE_GLIBC.
+# zig_cargo SUBCOMMAND ARGUMENT... - cargo that builds for every glibc since NATIVE_GLIBC; as all builds but the demo's do, so
+# that they share what they have compiled.
+zig_cargo() { (cd "$ROOT" && PATH="$VENVS/build/bin:$PATH" cargo-zigbuild "$@"); }
+
+# target_of PLATFORM - as rustc calls it.
+target_of() { printf '%s\n' "$1-unknown-linux-gnu"; }
+
+# build_native_release PLATFORM FILE - the library for the JAR.
 build_native_release() {
-  local target="$1-unknown-linux-gnu"
+  local target
+  target="$(target_of "$1")"
   ensure_native_tools
   ensure_target "$target"
   say "building the native library for $1 (release, glibc $NATIVE_GLIBC)"
-  (cd "$ROOT" && PATH="$VENVS/build/bin:$PATH" \
-    env -u RUSTC_WORKSPACE_WRAPPER cargo zigbuild --locked --release --target "$target.$NATIVE_GLIBC" -p spark-kinesis-jni >&2)
+  (unset RUSTC_WORKSPACE_WRAPPER && zig_cargo zigbuild --locked --release --target "$target.$NATIVE_GLIBC" -p spark-kinesis-jni >&2)
   mkdir -p "$(dirname "$2")"
   cp "$(cargo_target)/$target/release/libsparkkinesis.so" "$2"
   check_glibc "$2"
 }
 
-# One selection of packages and features for everything that is built for tests, so that each crate is compiled once:
-# cargo compiles a crate anew for another set of features, even of the crates that it depends on.
+# How everything that tests run is built: the crates beneath are those of the release build (rust/jni/Cargo.toml asks for the
+# features that tests add), the project's own are quick to build and check themselves (rust/test-profile.toml).
+TEST_TARGET="$(target_of "$(uname -m)")"
 TEST_FEATURES=(
   kinesis-sandbox/kinesis-local kinesis-sandbox/ministack kinesis-connector/store-services
 )
-TEST_BUILD=(--locked --workspace --features "$(IFS=,; echo "${TEST_FEATURES[*]}"),spark-kinesis-jni/boundary-tests")
+TEST_PROFILE=(--config rust/test-profile.toml --release --target "$TEST_TARGET.$NATIVE_GLIBC")
+TEST_BUILD=(
+  --locked "${TEST_PROFILE[@]}" --workspace --features "$(IFS=,; echo "${TEST_FEATURES[*]}"),spark-kinesis-jni/boundary-tests"
+)
 
-# The debug libraries are copied away, since both have the same place under cargo's target folder.
+# built_folder - where the programs and libraries built for this machine are.
+built_folder() { printf '%s\n' "$(cargo_target)/$TEST_TARGET/release"; }
+
+# The libraries are copied away, since all have the same place under cargo's target folder.
 DEV_LIBRARY="$BUILD/native/dev/libsparkkinesis.so"
 BOUNDARY_LIBRARY="$BUILD/native/boundary/libsparkkinesis.so"
 
-# build_native_dev - DEV_LIBRARY: as cargo builds it for this machine, quick to build.
+# build_native_dev - DEV_LIBRARY: the library with the project's own crates unoptimised, quick to build anew.
 build_native_dev() {
-  say "building the native library (debug, this machine only)"
-  # With one small test, since without any the crates beneath are compiled anew, without what tests need of them.
-  (cd "$ROOT" && cargo build --locked --workspace --features "$(IFS=,; echo "${TEST_FEATURES[*]}")" \
-    --lib --bins --test options_page >&2)
-  copy_changed "$(cargo_target)/debug/libsparkkinesis.so" "$DEV_LIBRARY"
+  ensure_native_tools
+  say "building the native library (unoptimised)"
+  zig_cargo zigbuild --locked "${TEST_PROFILE[@]}" -p spark-kinesis-jni >&2
+  copy_changed "$(built_folder)/libsparkkinesis.so" "$DEV_LIBRARY"
 }
 
 # build_tests - everything that tests run: the Rust tests, and what build_tested builds.
 build_tests() {
+  ensure_native_tools
   say "building the Rust tests"
-  (cd "$ROOT" && cargo test "${TEST_BUILD[@]}" --no-run) >&2
+  zig_cargo test "${TEST_BUILD[@]}" --no-run >&2
   build_tested
 }
 
-# build_tested - what the tests on a JVM run: the sandbox, and BOUNDARY_LIBRARY, the native library with the exports that
-# the tests of the bridge call.
+# build_tested - what the tests on a JVM run: the sandbox, whose program is KINESIS_SANDBOX, and BOUNDARY_LIBRARY, the native
+# library with the exports that the tests of the bridge call.
 build_tested() {
+  ensure_native_tools
   say "building the sandbox and the native library for the tests of the bridge"
-  # With one small test, as in build_native_dev.
-  (cd "$ROOT" && cargo build "${TEST_BUILD[@]}" --lib --bins --examples --test options_page) >&2
-  local debug
-  debug="$(cargo_target)/debug"
-  copy_changed "$debug/libsparkkinesis.so" "$BOUNDARY_LIBRARY"
-  copy_changed "$debug/examples/libother_abi.so" "$(dirname "$BOUNDARY_LIBRARY")/examples/libother_abi.so"
+  # With one small test, so that the project's own crates are those that the Rust tests are built from.
+  zig_cargo zigbuild "${TEST_BUILD[@]}" --lib --bins --examples --test options_page >&2
+  local built
+  built="$(built_folder)"
+  copy_changed "$built/libsparkkinesis.so" "$BOUNDARY_LIBRARY"
+  copy_changed "$built/examples/libother_abi.so" "$(dirname "$BOUNDARY_LIBRARY")/examples/libother_abi.so"
 }
 
 # copy_changed FROM TO - leaves an equal file as it is, so that nothing is rebuilt for its date.
@@ -78,6 +93,14 @@ check_glibc() {
 build_jars() {
   say "building the JARs"
   run_gradle jars
+}
+
+# build_bench - what benchmarks run beside the JARs: the sandbox and bare_drain, optimised. With the library's crate selected,
+# so that the crates beneath are the same.
+build_bench() {
+  say "building kinesis-sandbox and bare_drain (release)"
+  zig_cargo zigbuild --locked --release --target "$TEST_TARGET.$NATIVE_GLIBC" \
+    -p spark-kinesis-jni -p kinesis-sandbox -p kinesis-connector --lib --bins --example bare_drain >&2
 }
 
 # build_demo LINE - the JAR for a Spark line with the debug library, and the sandbox; sets KINESIS_SANDBOX to the

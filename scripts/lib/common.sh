@@ -67,16 +67,19 @@ wait_until() {
 # java_command - the Java that Gradle takes.
 java_command() { printf '%s\n' "${JAVA_HOME:+$JAVA_HOME/bin/}java"; }
 
+# gradle_command - the wrapper of the clone, where somebody made one, else the Gradle of the PATH.
+gradle_command() { if [ -x "$ROOT/gradlew" ]; then printf '%s\n' "$ROOT/gradlew"; else printf 'gradle\n'; fi; }
+
 # run_gradle ARGUMENT... - Gradle, quiet about itself. Where it fails on another Java than the one it is tested on, that is said.
 run_gradle() {
-  (cd "$ROOT" && gradle --no-daemon --console=plain --quiet "$@" </dev/null >&2) && return
+  (cd "$ROOT" && "$(gradle_command)" --no-daemon --console=plain --quiet "$@" </dev/null >&2) && return
   local java
   java="$("$(java_command)" -version 2>&1 | head -n 1)"
   case "$java" in
     *'"17.'*) ;;
     *)
       say "Gradle failed on $java. If it is too old for this Java (Debian's 4.4 is made for Java 17, Java 21 needs Gradle 8.5):" \
-        "name a JDK 17 in JAVA_HOME, or install a newer Gradle, and run this again"
+        "name a JDK 17 in JAVA_HOME, or make a wrapper of a newer Gradle (docs/packages.md), and run this again"
       ;;
   esac
   return 1

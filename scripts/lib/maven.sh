@@ -4,7 +4,7 @@
 MAVEN_GROUP=io.sparkkinesis
 
 # build_maven DIR - a Maven repository in DIR as Maven Central takes it: for each line the JAR of build/libs, its POM, sources,
-# javadoc and checksums. With MAVEN_GPG_KEY (a secret key, ASCII armoured) and its MAVEN_GPG_PASSPHRASE also signatures.
+# javadoc, bill of materials and checksums. With MAVEN_GPG_KEY (a secret key, ASCII armoured) and its MAVEN_GPG_PASSPHRASE also signatures.
 build_maven() {
   local dir="$1" line jar name place
   say "building POMs, sources and javadoc"
@@ -16,8 +16,11 @@ build_maven() {
     place="$dir/${MAVEN_GROUP//.//}/${name%-"$(version)"}/$(version)"
     mkdir -p "$place"
     cp "$jar" "$BUILD/publication/$name"{.pom,-sources.jar,-javadoc.jar} "$place/"
+    extract_notices "$jar" "$BUILD/publication"
+    # Named as CycloneDX's own plugin for Maven does.
+    cp "$BUILD/publication/spark-kinesis-native.cdx.json" "$place/$name-cyclonedx.json"
     if [ -n "${MAVEN_GPG_KEY:-}" ]; then sign_files "$place"/*; fi
-    add_checksums "$place"/*.jar "$place"/*.pom
+    add_checksums "$place"/*.jar "$place"/*.pom "$place"/*.json
   done
 }
 

@@ -8,7 +8,9 @@ start_service() {
   local log="$1"
   shift
   mkdir -p "$(dirname "$log")"
-  "$@" >"$log" 2>&1 </dev/null &
+  # Here, not by the child: what an earlier service wrote must not be taken for this one's word.
+  : >"$log"
+  "$@" >>"$log" 2>&1 </dev/null &
   SERVICE_PID=$!
   SERVICE_PIDS+=("$SERVICE_PID")
   trap stop_services EXIT

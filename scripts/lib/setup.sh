@@ -67,7 +67,7 @@ ensure_jdk() {
 # ensure_build_tools - Java, Gradle, Rust and the linker tools.
 ensure_build_tools() {
   ensure_jdk
-  ensure_command gradle gradle
+  ensure_command "$(gradle_command)" gradle
   ensure_command gcc gcc
   ensure_command readelf binutils
   ensure_command python3 python3

@@ -17,6 +17,7 @@ build_wheel() {
   jars="$stage/src/spark_kinesis/jars"
   mkdir "$jars"
   cp "$@" "$jars/"
+  extract_notices "$1" "$stage"
   version >"$stage/VERSION"
   # Modes go into the wheel, and must not depend on the umask.
   chmod -R u=rwX,go=rX "$stage"
@@ -26,3 +27,27 @@ build_wheel() {
   WHEEL="$dir/spark_kinesis_native-$(version)-py3-none-any.whl"
   [ -f "$WHEEL" ] || die "the wheel is not called $WHEEL: does the version in Cargo.toml suit Python?"
 }
+
+# find_wheel DIR... - sets WHEEL to the wheel of this version in the first of these folders that has one.
+find_wheel() {
+  local dir
+  for dir in "$@"; do
+    WHEEL="$dir/spark_kinesis_native-$(version)-py3-none-any.whl"
+    [ ! -f "$WHEEL" ] || return 0
+  done
+  die "there is no wheel of version $(version) in $*: run scripts/package, or put a release's wheel there, and run this again"
+}
+
+# install_wheel DIR VENV - WHEEL alone in a new virtual environment in DIR, which sees the packages of VENV, too: PySpark.
+install_wheel() {
+  local own others
+  say "installing $(basename "$WHEEL") into a virtual environment of its own"
+  make_venv "$1"
+  "$1/bin/pip" install --quiet --no-deps --no-index "$WHEEL" </dev/null >&2 || die "pip could not install $WHEEL"
+  own="$(site_of "$1")"
+  others="$(site_of "$2")"
+  printf '%s\n' "$others" >"$own/others.pth"
+}
+
+# site_of VENV - the folder of its packages.
+site_of() { "$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }

@@ -1,7 +1,7 @@
 """What the tests run on, told by environment variables. `scripts/test` sets them all.
 
 SPARK_KINESIS_JAR   the connector's JAR for the Spark of this Python; else looked for in build/libs
-KINESIS_SANDBOX     the kinesis-sandbox program; else the debug build in target
+KINESIS_SANDBOX     the kinesis-sandbox program; else the one in target, of the tests' build or the demo's
 KINESIS_TROUBLED    set to 1, GetRecords is slow, and fails in one call of five
 KINESIS_LOCAL_PACKAGE  the folder of the npm package kinesis-local; else the one in .tools
 KINESIS_PACKAGES    the folder of wheel and Maven repository, both with the JARs of the test; else build/packages
@@ -10,6 +10,7 @@ KINESIS_CONNECT_PACKAGES   the folder of the packages that a client of Spark Con
 """
 
 import os
+import platform
 from pathlib import Path
 
 import pyspark
@@ -46,7 +47,8 @@ def jar():
 
 def sandbox_program():
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return os.environ.get("KINESIS_SANDBOX", str(target / "debug/kinesis-sandbox"))
+    built = [target / f"{platform.machine()}-unknown-linux-gnu/release/kinesis-sandbox", target / "debug/kinesis-sandbox"]
+    return os.environ.get("KINESIS_SANDBOX", str(next(filter(Path.exists, built), built[0])))
 
 
 def kinesis_local_package():

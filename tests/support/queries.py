@@ -1,6 +1,7 @@
 """Reading and writing streams through Spark, as the tests do it."""
 
 import os
+import time
 from contextlib import contextmanager
 
 from local_kinesis import REGION, await_condition
@@ -90,13 +91,18 @@ def raise_failure(query):
 
 
 def await_rows(query, batches, count, seconds=60):
-    """Waits until so many rows were delivered, or the query failed."""
-    await_condition(
-        lambda: len(batches.rows) >= count or not query.isActive,
-        lambda: f"{count} rows, have {len(batches.rows)} in {len(batches.by_id)} batches",
-        seconds,
-    )
+    """Waits until so many rows were delivered, or the query failed; for as long as a batch comes in so many seconds, since
+    how long a backlog has grown is the machine's speed."""
+    end = time.monotonic() + 20 * 60
+    while len(batches.rows) < count and query.isActive and time.monotonic() < end:
+        seen = len(batches.by_id)
+        await_condition(
+            lambda: len(batches.by_id) > seen or len(batches.rows) >= count or not query.isActive,
+            lambda: f"{count} rows, have {len(batches.rows)} in {len(batches.by_id)} batches",
+            seconds,
+        )
     raise_failure(query)
+    assert len(batches.rows) >= count, f"{count} rows, have {len(batches.rows)}, and the query has ended, or came to no end"
 
 
 def drain(frame, checkpoint, sink=None, seconds=120):

@@ -11,6 +11,8 @@ Keys and enumerated values are case-insensitive. An unknown `kinesis.*` key, a k
 prefix, and a value that is not allowed are errors when the query is analysed or started. A key of reading on a write, or of writing on
 a read, is a warning, so that both can share a map of options. Other keys without the prefix are Spark's.
 \"Not supported\" means that this version refuses the key or the value and says what to do instead.
+A meaning that begins with \"new\" is of an option that AWS's connector (awslabs/spark-sql-kinesis-connector) doesn't have; all others have its
+names.
 
 This page is made from the table in the code: `UPDATE_DOCS=1 cargo test -p kinesis-connector --test options_page`.
 

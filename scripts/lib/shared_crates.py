@@ -1,0 +1,38 @@
+"""Compares the crates beneath the library as it is shipped with those that the tests use, by their features.
+
+Cargo compiles a crate once for each set of features that packages ask of it. `rust/jni/Cargo.toml` asks for those of the
+tests too, so that nothing is compiled twice; this fails, and says what is missing there, where that is no longer so.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def features(*selection):
+    """The features of each crate beneath the selected packages, by name and version."""
+    command = ["cargo", "tree", "--locked", "--prefix", "none", "--format", "{p}|{f}", *selection]
+    lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    found = {}
+    for line in lines:
+        crate, _, names = line.removesuffix(" (*)").partition("|")
+        # A path is a package of our own.
+        if "(/" not in crate:
+            found.setdefault(crate, set()).update(filter(None, names.split(",")))
+    return found
+
+
+def main():
+    shipped = features("--package", "spark-kinesis-jni", "--edges", "normal,no-proc-macro")
+    tested = features("--workspace", "--edges", "normal,dev,no-proc-macro", *sys.argv[1:])
+    different = [f"{crate}: {', '.join(sorted(tested[crate] ^ names))}" for crate, names in shipped.items() if tested[crate] != names]
+    for line in different:
+        print(f"rust/jni/Cargo.toml should ask for these features too: {line}")
+    print(f"{len(shipped)} crates beneath the library, {len(different)} of them compiled a second time for the tests")
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
