@@ -15,14 +15,17 @@ target_of() { printf '%s\n' "$1-unknown-linux-gnu"; }
 
 # build_native_release PLATFORM FILE - the library for the JAR.
 build_native_release() {
-  local target
+  local target folder
   target="$(target_of "$1")"
+  folder="$(cargo_target)/$target/release"
   ensure_native_tools
   ensure_target "$target"
   say "building the native library for $1 (release, glibc $NATIVE_GLIBC)"
   (unset RUSTC_WORKSPACE_WRAPPER && zig_cargo zigbuild --locked --release --target "$target.$NATIVE_GLIBC" -p spark-kinesis-jni >&2)
   mkdir -p "$(dirname "$2")"
-  cp "$(cargo_target)/$target/release/libsparkkinesis.so" "$2"
+  cp "$folder/libsparkkinesis.so" "$2"
+  # The tests' library has the same place.
+  ! grep -q BoundaryTests "$2" || die "$2 is the tests' library: another build ran beside this one; run this again"
   check_glibc "$2"
 }
 
@@ -48,7 +51,9 @@ BOUNDARY_LIBRARY="$BUILD/native/boundary/libsparkkinesis.so"
 build_native_dev() {
   ensure_native_tools
   say "building the native library (unoptimised)"
-  zig_cargo zigbuild --locked "${TEST_PROFILE[@]}" -p spark-kinesis-jni >&2
+  # With the features of the Rust tests, so that the engine is built once for both.
+  zig_cargo zigbuild --locked "${TEST_PROFILE[@]}" -p spark-kinesis-jni -p kinesis-connector \
+    --features kinesis-connector/store-services --lib >&2
   copy_changed "$(built_folder)/libsparkkinesis.so" "$DEV_LIBRARY"
 }
 
@@ -98,6 +103,7 @@ build_jars() {
 # build_bench - what benchmarks run beside the JARs: the sandbox and bare_drain, optimised. With the library's crate selected,
 # so that the crates beneath are the same.
 build_bench() {
+  ensure_native_tools
   say "building kinesis-sandbox and bare_drain (release)"
   zig_cargo zigbuild --locked --release --target "$TEST_TARGET.$NATIVE_GLIBC" \
     -p spark-kinesis-jni -p kinesis-sandbox -p kinesis-connector --lib --bins --example bare_drain >&2

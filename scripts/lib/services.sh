@@ -44,7 +44,7 @@ start_kinesis_local() {
   port="$(free_port)"
   start_service "$log" env KINESIS_MOCK_PLAIN_PORT="$port" KINESIS_MOCK_TLS_PORT="$(free_port)" \
     KINESIS_MOCK_CERT_PATH="$package/server.json" node --require "$ROOT/scripts/lib/loopback.js" "$package/main.js"
-  await_service 60 port_open "$port" || die "kinesis-local did not start; see $log"
+  await_service 300 port_open "$port" || die "kinesis-local did not start; see $log"
   export KINESIS_LOCAL_ENDPOINT="http://127.0.0.1:$port"
 }
 
@@ -54,7 +54,7 @@ start_ministack() {
   ensure_ministack
   port="$(free_port)"
   start_service "$log" env GATEWAY_PORT="$port" BIND_HOST=127.0.0.1 "$VENVS/ministack/bin/ministack"
-  await_service 60 port_open "$port" || die "ministack did not start; see $log"
+  await_service 300 port_open "$port" || die "ministack did not start; see $log"
   export MINISTACK_ENDPOINT="http://127.0.0.1:$port"
 }
 
@@ -64,7 +64,7 @@ start_moto() {
   ensure_moto
   port="$(free_port)"
   start_service "$log" "$VENVS/moto/bin/python" "$ROOT/scripts/lib/moto_server.py" -H 127.0.0.1 -p "$port"
-  await_service 60 port_open "$port" || die "moto did not start; see $log"
+  await_service 300 port_open "$port" || die "moto did not start; see $log"
   export MOTO_ENDPOINT="http://127.0.0.1:$port"
 }
 
@@ -75,7 +75,7 @@ start_dynamodb_local() {
   port="$(free_port)"
   start_service "$log" java -cp "$TOOLS/dynamodb-local/lib/*" "$ROOT/scripts/lib/DynamoDbLocal.java" \
     -inMemory -disableTelemetry -port "$port"
-  await_service 60 port_open "$port" || die "DynamoDBLocal did not start; see $log"
+  await_service 300 port_open "$port" || die "DynamoDBLocal did not start; see $log"
   export DYNAMODB_LOCAL_ENDPOINT="http://127.0.0.1:$port"
 }
 
@@ -84,7 +84,7 @@ start_hdfs() {
   local log="$BUILD/logs/hdfs.log"
   ensure_hdfs
   start_service "$log" java -Xmx512m -cp "$TOOLS/hdfs/lib/*" "$ROOT/scripts/lib/MiniHdfs.java" "$BUILD/hdfs"
-  await_service 120 grep -q '^listening on ' "$log" || die "HDFS did not start; see $log"
+  await_service 300 grep -q '^listening on ' "$log" || die "HDFS did not start; see $log"
   HDFS_ENDPOINT="$(sed -n 's/^listening on //p' "$log" | head -n 1)"
   export HDFS_ENDPOINT
 }

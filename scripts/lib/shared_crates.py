@@ -1,7 +1,9 @@
-"""Compares the crates beneath the library as it is shipped with those that the tests use, by their features.
+"""Compares the crates beneath the library as it is shipped with those that tests and benchmarks use, by their features.
 
-Cargo compiles a crate once for each set of features that packages ask of it. `rust/jni/Cargo.toml` asks for those of the
-tests too, so that nothing is compiled twice; this fails, and says what is missing there, where that is no longer so.
+Cargo compiles a crate once for each set of features that packages ask of it. `rust/jni/Cargo.toml` asks for those of tests
+and benchmarks too, so that nothing is compiled twice; this fails, and says what is missing there, where that is no longer so.
+
+Usage: shared_crates.py ARGUMENT..., cargo's for the features of tests and benchmarks
 """
 
 import subprocess
@@ -14,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def features(*selection):
     """The features of each crate beneath the selected packages, by name and version."""
     command = ["cargo", "tree", "--locked", "--prefix", "none", "--format", "{p}|{f}", *selection]
-    lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     found = {}
     for line in lines:
         crate, _, names = line.removesuffix(" (*)").partition("|")
@@ -30,7 +32,7 @@ def main():
     different = [f"{crate}: {', '.join(sorted(tested[crate] ^ names))}" for crate, names in shipped.items() if tested[crate] != names]
     for line in different:
         print(f"rust/jni/Cargo.toml should ask for these features too: {line}")
-    print(f"{len(shipped)} crates beneath the library, {len(different)} of them compiled a second time for the tests")
+    print(f"{len(shipped)} crates beneath the library, {len(different)} of them compiled a second time for tests or benchmarks")
     return 1 if different else 0
 
 

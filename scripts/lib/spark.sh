@@ -19,7 +19,7 @@ with_tested_spark() {
   archive="$(class_archive "$1")"
   # A JVM that can't take the archive, as one without Spark on its class path, goes on without; what it says of that would
   # be in the output of programs.
-  JDK_JAVA_OPTIONS="-XX:TieredStopAtLevel=1 -XX:SharedArchiveFile=$archive -Xlog:disable -Xlog:all=error:stderr" with_spark "$@"
+  JDK_JAVA_OPTIONS="-XX:TieredStopAtLevel=1 -XX:SharedArchiveFile=\"$archive\" -Xlog:disable -Xlog:all=error:stderr" with_spark "$@"
 }
 
 # class_archive LINE - prints where the archive of Spark's classes is, which is made where there is none of these versions.
@@ -30,7 +30,7 @@ class_archive() {
   if [ ! -f "$dir/$name" ]; then
     say "archiving the classes of Spark ${PYSPARK_VERSION[$1]}"
     mkdir -p "$dir"
-    JDK_JAVA_OPTIONS="-XX:ArchiveClassesAtExit=$dir/$name.new" \
+    JDK_JAVA_OPTIONS="-XX:ArchiveClassesAtExit=\"$dir/$name.new\"" \
       with_spark "$1" "$VENVS/spark-$1/bin/spark-submit" "$ROOT/scripts/lib/loaded_classes.py" >"$dir/$name.log" 2>&1 \
       || { cat "$dir/$name.log" >&2; return 1; }
     mv -f "$dir/$name.new" "$dir/$name"

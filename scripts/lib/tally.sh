@@ -30,6 +30,14 @@ tally() {
 
 declare -A BEGUN_PID BEGUN_AT
 
+# end_begun - ends what still runs beside a script that ends early.
+end_begun() {
+  local pid
+  for pid in "${BEGUN_PID[@]}"; do
+    kill -- "-$pid" 2>/dev/null || true
+  done
+}
+
 # begin_step NAME COMMAND... - runs a step beside others; end_step shows its output, once it has ended, and adds its counts.
 begin_step() {
   local name="$1"
@@ -37,11 +45,15 @@ begin_step() {
   mkdir -p "$STEP_LOGS"
   say "$name, beside others; its output is in ${STEP_LOGS#"$ROOT"/}/$name.log"
   BEGUN_AT[$name]=$SECONDS
+  trap end_begun EXIT
+  # A process group of its own, to be ended with all that it started.
+  set -m
   (
     set -e
     "$@"
   ) >"$STEP_LOGS/$name.log" 2>&1 </dev/null &
   BEGUN_PID[$name]=$!
+  set +m
 }
 
 # end_step NAME COUNTER
@@ -49,6 +61,7 @@ end_step() {
   LOG="$STEP_LOGS/$1.log"
   STATUS=0
   wait "${BEGUN_PID[$1]}" || STATUS=$?
+  unset "BEGUN_PID[$1]"
   TOOK=$((SECONDS - BEGUN_AT[$1]))
   cat "$LOG"
   tally "$1" "$2"
@@ -58,6 +71,7 @@ end_step() {
 end_prepare() {
   local status=0
   wait "${BEGUN_PID[$1]}" || status=$?
+  unset "BEGUN_PID[$1]"
   cat "$STEP_LOGS/$1.log"
   if [ "$status" != 0 ]; then
     FAILED_STEPS+=("$1")

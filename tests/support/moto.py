@@ -25,7 +25,7 @@ class Moto:
                 stdout=log_file,
                 stderr=subprocess.STDOUT,
             )
-        await_condition(self._answers, f"moto on {self.endpoint}, see {log}", seconds=60)
+        await_condition(self._answers, f"moto on {self.endpoint}, see {log}", seconds=300)
 
     def _answers(self):
         if self._process.poll() is not None:
