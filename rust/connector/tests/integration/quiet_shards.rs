@@ -12,7 +12,7 @@ use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use kinesis_connector::claims::backends::memory::MemoryStore;
 use kinesis_connector::plan::Planner;
 use kinesis_connector::read::TaskPlan;
-use kinesis_connector::stream::Offset;
+use kinesis_connector::stream::{Offset, ShardId};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -316,4 +316,82 @@ async fn a_shard_of_which_nothing_is_known_is_read_and_waited_for_only_briefly()
     let offset = Offset::from_json(&offset).expect("an offset");
     let read: Vec<_> = offset.read().map(|(shard, _)| shard.clone()).collect();
     assert_eq!(read, [id(3), id(5), id(7)]);
+}
+
+/// A query that has read the first of two records of shard 7, all that there is, with the offset of that batch.
+async fn with_backlog(shards: u32, options: &[(&str, &str)]) -> (Arc<Scripted>, Planner, String, TempDir) {
+    let listed = (0..shards).map(|number| shard(number, None, None, false));
+    let scripted = Scripted::new(State {
+        listings: vec![(Duration::ZERO, listed.collect())],
+        records: BTreeMap::from([(id(7), 2)]),
+        ..State::default()
+    });
+    let checkpoint = TempDir::new().expect("a folder");
+    let planner = Planner::on(
+        scripted.clone(),
+        Arc::<MemoryStore>::default(),
+        config(&checkpoint, options),
+        Arc::new(LocalFiles),
+    );
+    let planner = planner.await.expect("opens");
+    let start = planner.initial_offset().await.expect("an offset");
+    let offset = planner.latest_offset(&start).await.expect("a look");
+    let offset = offset.expect("records");
+    let batch = Offset::from_json(&offset).expect("an offset");
+    assert_eq!(batch.read().map(|(shard, _)| shard).collect::<Vec<_>>(), [&id(7)]);
+    let report = serde_json::json!({
+        "source": batch.source, "batch": batch.batch, "shard": id(7).to_string(), "end": "AFTER 100",
+        "backlog": "remaining", "lost": false, "records": 1, "bytes": 2, "requests": 1, "retries": 0, "throttles": 0,
+        "millisBehindLatest": 1_000,
+    });
+    planner.report(&report.to_string()).expect("a report");
+    (scripted, planner, offset, checkpoint)
+}
+
+/// The shards that the next batch reads, which is planned within two seconds, and those that were asked before it.
+async fn next_reads(planner: &Planner, scripted: &Scripted, offset: &str) -> (Vec<ShardId>, Vec<ShardId>) {
+    scripted.state().asked.clear();
+    let planned = tokio::time::timeout(Duration::from_secs(2), planner.latest_offset(offset));
+    let planned = planned.await.expect("in time").expect("a look").expect("a batch");
+    let planned = Offset::from_json(&planned).expect("an offset");
+    let read = planned.read().map(|(shard, _)| shard.clone()).collect();
+    let asked = std::mem::take(&mut scripted.state().asked);
+    (read, asked)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_waits_neither_for_a_shard_that_does_not_answer_nor_asks_again_what_fails() {
+    let (scripted, planner, offset, _checkpoint) = with_backlog(20, &[]).await;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    scripted.state().failing = [id(3)].into();
+    let (read, asked) = next_reads(&planner, &scripted, &offset).await;
+    assert_eq!((read, asked.len()), (vec![id(3), id(7)], 19));
+    let at_once = next_reads(&planner, &scripted, &offset).await;
+    assert_eq!(at_once, (vec![id(3), id(7)], vec![]));
+
+    scripted.state().failing.clear();
+    scripted.state().stuck = [id(5)].into();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let (read, _) = next_reads(&planner, &scripted, &offset).await;
+    assert_eq!(read, [id(7)], "the other one had nothing a second ago");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let (read, _) = next_reads(&planner, &scripted, &offset).await;
+    assert_eq!(read, [id(5), id(7)], "nothing is known of it any more");
+}
+
+/// More shards than answer while a batch waits for them: the next one asks the others.
+#[tokio::test(start_paused = true)]
+async fn a_backlog_asks_the_other_shards_by_turns() {
+    let one_by_one = [("kinesis.checkNewRecordThreads", "1")];
+    let (scripted, planner, offset, _checkpoint) = with_backlog(40, &one_by_one).await;
+    scripted.state().slow = (0..40).map(id).collect();
+    let mut all = BTreeSet::new();
+    for _ in 0..2 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let (read, asked) = next_reads(&planner, &scripted, &offset).await;
+        assert_eq!(read, [id(7)]);
+        assert!((20..30).contains(&asked.len()), "{}", asked.len());
+        all.extend(asked);
+    }
+    assert_eq!(all.len(), 39);
 }

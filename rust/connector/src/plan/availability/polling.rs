@@ -18,8 +18,8 @@ pub(in crate::plan) struct Polling;
 #[async_trait]
 impl Availability for Polling {
     /// Probes all shards, and those that follow the ones that are found to have ended, until there is something to read
-    /// or nothing anywhere. Shards that are sure to have something are not probed; where that is most of them, none is,
-    /// and the next batch reads all.
+    /// or nothing anywhere. Shards that are sure to have something are not probed, and don't wait long for the others;
+    /// where they are most of them, none is probed, and the next batch reads all.
     async fn anything_to_read(
         &self,
         _source: &str,
@@ -36,12 +36,9 @@ impl Availability for Polling {
         if !probes && planning.are_most(&sure) {
             return Ok(Some(BTreeSet::new()));
         }
-        // There is a batch: what was asked lately need not be asked before it.
-        let lately = match sure.is_empty() {
-            true => BTreeSet::new(),
-            false => planning.prober.idle_lately(&planning.positions),
-        };
-        let skip = &sure | &lately;
+        if !sure.is_empty() {
+            return idle_beside(planning, &sure).await.map(Some);
+        }
         // The shards of which nothing could be learnt in this call.
         let mut unknown: Option<BTreeSet<ShardId>> = None;
         let mut pause = probes;
@@ -49,14 +46,10 @@ impl Availability for Polling {
             if std::mem::replace(&mut pause, true) {
                 planning.prober.wait_until_due().await;
             }
-            if !sure.is_empty() && planning.is_covered_by(&skip) {
-                return Ok(Some(&lately - &sure));
-            }
             let began = Instant::now();
-            let probed = planning.probe(&skip, Extent::NextBatch).await?;
-            if !sure.is_empty() || !probed.available.is_empty() {
-                let idle = planning.prober.idle_since(Some(began), &planning.positions);
-                return Ok(Some(&(&idle | &lately) - &sure));
+            let probed = planning.probe(&BTreeSet::new(), Extent::NextBatch).await?;
+            if !probed.available.is_empty() {
+                return Ok(Some(planning.prober.idle_since(Some(began), &planning.positions)));
             }
             let left = probed.still_unknown(unknown);
             if planning.follow().await? {
@@ -72,4 +65,15 @@ impl Availability for Polling {
             }
         }
     }
+}
+
+/// The shards that have nothing, beside those that are `sure` to have something: by their answers, as far as those come
+/// soon, or by one of lately. So neither a shard that doesn't answer nor the number of them holds the batch up, and what
+/// failed is not asked again with every batch.
+async fn idle_beside(planning: &mut Planning, sure: &BTreeSet<ShardId>) -> Result<BTreeSet<ShardId>> {
+    let skip = sure | &planning.prober.asked_lately();
+    let asks = !planning.is_covered_by(&skip);
+    let of_most = asks && planning.probe(&skip, Extent::Beside).await?.of_most;
+    let idle = planning.prober.idle_for_now(of_most, &planning.positions);
+    Ok(&idle - sure)
 }

@@ -4,7 +4,7 @@ mod idle;
 mod shard_probe;
 mod tips;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,10 @@ const WAIT_FOR_OTHERS: Duration = Duration::from_millis(250);
 const WORTH_A_TASK: Duration = Duration::from_millis(2);
 /// So many shards tell whether most have something.
 const SAMPLE: usize = 8;
+/// A batch of shards that are known to have records waits for so long to learn what others have.
+const LOOK_BESIDE: Duration = Duration::from_millis(250);
+/// For so long a shard that had nothing counts as one that still has nothing, where a batch doesn't wait for its answer.
+const IDLE_FOR: Duration = Duration::from_secs(10);
 /// Between two warnings of the same.
 pub(in crate::plan) const WARN_EVERY: Duration = Duration::from_secs(60);
 
@@ -52,6 +56,8 @@ pub(in crate::plan) struct Prober {
     opened: Instant,
     pub tips: Tips,
     idle: Idle,
+    /// When each shard was asked last, by the driver or by a batch's reader that saw its tip, whatever it answered.
+    asked: HashMap<ShardId, Instant>,
     last_records: Instant,
     iterators: HashMap<ShardId, Kept>,
     /// The shard in which records were seen last; it is asked first.
@@ -79,6 +85,15 @@ pub(in crate::plan) struct Probed {
     pub available: BTreeMap<ShardId, Option<i64>>,
     /// The shards of which nothing could be learnt: a request failed in a way that passes.
     pub unknown: BTreeSet<ShardId>,
+    /// Most of those that were asked have something. The others were not asked: they are likely to have something, too.
+    pub of_most: bool,
+}
+
+/// The answers to a probe, and which shards were asked, whether they answered or not.
+struct Answers {
+    asked: Vec<ShardId>,
+    found: Vec<(ShardId, Position, Found)>,
+    of_most: bool,
 }
 
 impl Probed {
@@ -97,6 +112,9 @@ pub(in crate::plan) enum Extent {
     /// All shards, so that a batch reads those that have something. Once one has, those that take longer than the others
     /// to answer are not waited for; and where every other shard has, none is asked any more.
     NextBatch,
+    /// There is a batch anyway, of other shards, and it doesn't wait long: as many as answer soon, those first that were
+    /// not asked for the longest time.
+    Beside,
     /// Every shard is asked.
     All,
 }
@@ -122,6 +140,7 @@ impl Prober {
             opened: Instant::now(),
             tips: Tips::default(),
             idle: Idle::default(),
+            asked: HashMap::new(),
             last_records: Instant::now(),
             iterators: HashMap::new(),
             first: None,
@@ -152,6 +171,7 @@ impl Prober {
         let at = self.planned.unwrap_or(self.opened);
         self.tips.saw(shard, end, at);
         self.idle.saw(shard, end, at);
+        self.asked.insert(shard.clone(), at);
     }
 
     /// The shards in which nothing was to be read at these positions when they were asked last, by the driver or by a
@@ -164,9 +184,20 @@ impl Prober {
         self.idle.since(since, positions)
     }
 
-    /// The same, asked too lately to be asked again.
-    pub(in crate::plan) fn idle_lately(&self, positions: &BTreeMap<ShardId, Position>) -> BTreeSet<ShardId> {
-        self.idle_since(Instant::now().checked_sub(self.interval), positions)
+    /// The same, before a batch that doesn't wait for their answers.
+    pub(in crate::plan) fn idle_for_now(
+        &self,
+        of_most: bool,
+        positions: &BTreeMap<ShardId, Position>,
+    ) -> BTreeSet<ShardId> {
+        let lately = if of_most { self.interval } else { IDLE_FOR };
+        self.idle_since(Instant::now().checked_sub(lately), positions)
+    }
+
+    /// The shards that were asked too lately to be asked again.
+    pub(in crate::plan) fn asked_lately(&self) -> BTreeSet<ShardId> {
+        let lately = self.asked.iter().filter(|(_, at)| at.elapsed() < self.interval);
+        lately.map(|(shard, _)| shard.clone()).collect()
     }
 
     /// Waits until the driver may ask the shards again.
@@ -226,12 +257,18 @@ impl Prober {
         self.iterators.retain(|shard, kept| {
             kept.is_fresh() && positions.get(shard).is_some_and(|at| *at == kept.position)
         });
-        let answers = self.probe_all(shards, extent).await;
-        let mut probed = Probed::default();
-        for (shard, position, found) in answers? {
+        let answers = self.probe_all(shards, extent).await?;
+        self.asked
+            .extend(answers.asked.into_iter().map(|shard| (shard, began)));
+        let mut probed = Probed {
+            of_most: answers.of_most,
+            ..Probed::default()
+        };
+        for (shard, position, found) in answers.found {
             self.take_in(shard, position, found, positions, began, &mut probed)?;
         }
         self.idle.retain(positions);
+        self.asked.retain(|shard, _| positions.contains_key(shard));
         if !probed.available.is_empty() {
             self.last_records = Instant::now();
         } else {
@@ -328,34 +365,31 @@ impl Prober {
         );
     }
 
-    /// The shards that may be asked, the one first that had records last.
+    /// The shards that may be asked: the one first that had records last, then those that were not asked for the longest
+    /// time.
     fn unended(
         &self,
         positions: &BTreeMap<ShardId, Position>,
         skip: &BTreeSet<ShardId>,
-    ) -> VecDeque<(ShardId, Position)> {
-        let mut open: VecDeque<(ShardId, Position)> = positions
+    ) -> Vec<(ShardId, Position)> {
+        let mut open: Vec<(ShardId, Position)> = positions
             .iter()
             .filter(|(shard, position)| **position != Position::ShardEnd && !skip.contains(*shard))
             .map(|(shard, position)| (shard.clone(), position.clone()))
             .collect();
-        if let Some(first) = open
-            .iter()
-            .position(|(shard, _)| Some(shard) == self.first.as_ref())
-        {
-            open.swap(0, first);
-        }
+        open.sort_by_key(|(shard, _)| {
+            let asked = self.asked.get(shard).copied();
+            (Some(shard) != self.first.as_ref(), asked)
+        });
         open
     }
 
     /// Asks these shards, several at once.
-    async fn probe_all(
-        &self,
-        shards: VecDeque<(ShardId, Position)>,
-        extent: Extent,
-    ) -> Result<Vec<(ShardId, Position, Found)>> {
+    async fn probe_all(&self, shards: Vec<(ShardId, Position)>, extent: Extent) -> Result<Answers> {
         let all = shards.len();
+        let mut asked = Vec::new();
         let questions = shards.into_iter().map(|(shard, position)| {
+            asked.push(shard.clone());
             let question = ShardProbe {
                 api: self.api.clone(),
                 stream: self.stream.clone(),
@@ -374,32 +408,38 @@ impl Prober {
         });
         let mut asking = stream::iter(questions).buffer_unordered(self.at_once);
         let (began, mut first_took) = (Instant::now(), Duration::ZERO);
-        let (mut answers, mut available) = (Vec::new(), 0);
-        loop {
-            let next = asking.next();
-            let answer: Option<Result<(ShardId, Position, Found)>> =
-                match extent == Extent::All || available == 0 {
-                    true => next.await,
-                    false => {
-                        let left = u32::try_from(all - answers.len()).unwrap_or(u32::MAX);
-                        let longest = first_took + WAIT_FOR_OTHERS + WORTH_A_TASK.saturating_mul(left);
-                        tokio::time::timeout(longest, next).await.ok().flatten()
-                    }
-                };
-            let Some(answer) = answer else {
-                return Ok(answers);
+        let (mut found, mut available, mut of_most) = (Vec::new(), 0, false);
+        while !of_most {
+            let until = match extent {
+                Extent::Beside => Some(began + LOOK_BESIDE),
+                Extent::NextBatch if available > 0 => {
+                    let left = u32::try_from(all - found.len()).unwrap_or(u32::MAX);
+                    let longest = first_took + WAIT_FOR_OTHERS + WORTH_A_TASK.saturating_mul(left);
+                    Some(Instant::now() + longest)
+                }
+                Extent::NextBatch | Extent::All => None,
             };
+            let next = asking.next();
+            let answer: Option<Result<(ShardId, Position, Found)>> = match until {
+                None => next.await,
+                Some(until) if until <= Instant::now() => None,
+                Some(until) => tokio::time::timeout_at(until, next).await.ok().flatten(),
+            };
+            let Some(answer) = answer else { break };
             let answer = answer?;
             available += usize::from(matches!(answer.2, Found::HasRecords(_) | Found::Behind(_)));
-            if answers.is_empty() {
+            if found.is_empty() {
                 first_took = began.elapsed();
             }
-            answers.push(answer);
-            let sampled = extent == Extent::NextBatch && answers.len() >= SAMPLE;
-            if sampled && available * 2 >= answers.len() {
-                return Ok(answers);
-            }
+            found.push(answer);
+            of_most = extent != Extent::All && found.len() >= SAMPLE && available * 2 >= found.len();
         }
+        drop(asking);
+        Ok(Answers {
+            asked,
+            found,
+            of_most,
+        })
     }
 }
 

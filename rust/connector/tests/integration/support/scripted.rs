@@ -47,6 +47,8 @@ pub struct State {
     pub slow: BTreeSet<ShardId>,
     /// Shards that don't answer.
     pub stuck: BTreeSet<ShardId>,
+    /// Shards that were asked for records, in order.
+    pub asked: Vec<ShardId>,
 }
 
 /// The id of the shard with this number.
@@ -160,6 +162,7 @@ impl KinesisApi for Scripted {
         limit: u32,
         _: &Arc<RequestCounters>,
     ) -> Result<Page> {
+        self.state().asked.push(shard.clone());
         if self.state().stuck.contains(shard) {
             std::future::pending::<()>().await;
         }
