@@ -18,13 +18,23 @@ pub(super) struct Reports {
     planned: Option<u64>,
     /// How many shards of that batch have no task, being at their tips.
     idle: usize,
-    /// The batch of `read_source` that each shard was read in last, and the process that did so if it reported.
-    read: BTreeMap<ShardId, (u64, Option<String>)>,
+    /// How each shard was read last, in a batch of `read_source`.
+    read: BTreeMap<ShardId, LastRead>,
     read_source: String,
     /// Shards that went away unread since the query started.
     pub lost_shards: u64,
     /// Positions whose readers found that unread records had expired, since the query started.
     lost_positions: u64,
+}
+
+/// The batch that a shard was read in last.
+#[derive(Debug)]
+struct LastRead {
+    batch: u64,
+    /// The process that did so, if it reported.
+    process: Option<String>,
+    /// The one that read the shard before.
+    previous: Option<String>,
 }
 
 impl Reports {
@@ -37,11 +47,11 @@ impl Reports {
             self.batch = report.batch;
             self.shards.clear();
         }
-        if let Some((batch, process)) = self.read.get_mut(&report.shard)
-            && (*batch, &self.read_source) == (report.batch, &report.source)
+        if let Some(read) = self.read.get_mut(&report.shard)
+            && (read.batch, &self.read_source) == (report.batch, &report.source)
             && report.process.is_some()
         {
-            process.clone_from(&report.process);
+            read.process.clone_from(&report.process);
         }
         if report.batch < self.batch {
             return Ok(None);
@@ -104,7 +114,7 @@ impl Reports {
     }
 
     /// The processes in which the subscriptions of the batch's shards were left by the batches that read them last. The
-    /// shards count as read in this one from now on.
+    /// shards count as read in this one from now on; asked again about the same batch, the answer is the same.
     pub(super) fn previous_executors(&mut self, offset: &Offset) -> BTreeMap<ShardId, String> {
         if self.read_source != offset.source {
             self.read_source.clone_from(&offset.source);
@@ -113,9 +123,18 @@ impl Reports {
         self.read.retain(|shard, _| offset.shards.contains_key(shard));
         let mut previous = BTreeMap::new();
         for (shard, _) in offset.read() {
-            let read = self.read.insert(shard.clone(), (offset.batch, None));
-            let before = read.filter(|(batch, _)| *batch < offset.batch);
-            previous.extend(before.and_then(|(_, process)| Some((shard.clone(), process?))));
+            let read = self.read.entry(shard.clone()).or_insert(LastRead {
+                batch: offset.batch,
+                process: None,
+                previous: None,
+            });
+            if read.batch < offset.batch {
+                read.batch = offset.batch;
+                read.previous = read.process.take();
+            }
+            if read.batch == offset.batch {
+                previous.extend(read.previous.clone().map(|process| (shard.clone(), process)));
+            }
         }
         previous
     }
@@ -251,5 +270,37 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn every_plan_of_a_batch_names_the_same_previous_executors() {
+        let shard = ShardId::from("s");
+        let offset = |batch| {
+            let json = serde_json::json!({
+                "version": 1, "source": "q", "stream": "events", "created": 1, "batch": batch,
+                "shards": {"s": "TRIM_HORIZON"},
+            });
+            Offset::from_json(&json.to_string()).expect("an offset")
+        };
+        let reported = |batch, process: &str| ShardReport {
+            batch,
+            process: Some(process.to_owned()),
+            ..report("AFTER 5")
+        };
+        let mut reports = Reports::default();
+        assert_eq!(reports.previous_executors(&offset(3)), BTreeMap::new());
+        reports.add(reported(3, "one")).expect("a report");
+        let of_one = BTreeMap::from([(shard.clone(), "one".to_owned())]);
+        assert_eq!(reports.previous_executors(&offset(4)), of_one);
+        assert_eq!(reports.previous_executors(&offset(4)), of_one);
+        reports.add(reported(4, "other")).expect("a report");
+        assert_eq!(reports.previous_executors(&offset(4)), of_one);
+        let of_other = BTreeMap::from([(shard, "other".to_owned())]);
+        assert_eq!(reports.previous_executors(&offset(5)), of_other);
+        assert_eq!(
+            reports.previous_executors(&offset(6)),
+            BTreeMap::new(),
+            "nobody reported"
+        );
     }
 }
