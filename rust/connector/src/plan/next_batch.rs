@@ -33,7 +33,7 @@ impl Planner {
         };
         let shards_per_task = self.config.options.shards_per_task;
         let idle = planning.without_task(&idle, shards_per_task);
-        planning.prober.batch_planned();
+        planning.prober.batch_planned(&planning.positions);
         let planned = Planned {
             batch: start.batch + 1,
             at_tip: planning.prober.tips.seen_at(&planning.positions),

@@ -161,9 +161,11 @@ impl Prober {
         }
     }
 
-    /// A batch was planned: its readers are about to ask.
-    pub(in crate::plan) fn batch_planned(&mut self) {
+    /// A batch was planned, of shards at these positions: its readers are about to ask.
+    pub(in crate::plan) fn batch_planned(&mut self, positions: &BTreeMap<ShardId, Position>) {
         self.planned = Some(Instant::now());
+        self.idle.retain(positions);
+        self.asked.retain(|shard, _| positions.contains_key(shard));
     }
 
     /// The last batch's reader saw the tip of its shard, not before the batch was planned.
@@ -267,8 +269,6 @@ impl Prober {
         for (shard, position, found) in answers.found {
             self.take_in(shard, position, found, positions, began, &mut probed)?;
         }
-        self.idle.retain(positions);
-        self.asked.retain(|shard, _| positions.contains_key(shard));
         if !probed.available.is_empty() {
             self.last_records = Instant::now();
         } else {
