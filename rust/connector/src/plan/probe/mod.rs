@@ -309,9 +309,15 @@ impl Prober {
                 probed.available.insert(shard.clone(), None);
                 self.keep(shard.clone(), position, iterator);
             }
-            Found::Idle(iterator) => {
+            Found::Idle {
+                iterator,
+                behind_stretch,
+            } => {
                 self.tips.saw(&shard, &position, began);
-                self.idle.saw(&shard, &position, began);
+                // The next batch, if there is one, gets through the stretch, so that nobody has to again.
+                if !behind_stretch {
+                    self.idle.saw(&shard, &position, began);
+                }
                 self.keep(shard.clone(), position, iterator);
             }
             Found::Closed => {
