@@ -77,12 +77,6 @@ impl Claim {
         }
     }
 
-    /// The ends by shard, of a claim with this name.
-    pub(crate) fn into_ends(self, name: ShardId) -> BTreeMap<ShardId, Position> {
-        let of_one = |end| BTreeMap::from([(name, end)]);
-        self.ends.or_else(|| self.end.map(of_one)).unwrap_or_default()
-    }
-
     /// The claim as the stores keep it.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         serde_json::to_vec(self)
@@ -214,14 +208,11 @@ mod tests {
 
     #[test]
     fn a_group_s_claim_tells_each_shard_s_end() {
-        let name = ShardId::from("group-a-2");
         let ends = BTreeMap::from([(ShardId::from("a"), Position::ShardEnd)]);
-        let group = Claim::of_group(ends.clone());
+        let group = Claim::of_group(ends);
         assert_eq!(group.end_of(&"a".into()), Some(&Position::ShardEnd));
         assert_eq!(group.end_of(&"b".into()), None, "b was not read");
-        assert_eq!(group.into_ends(name), ends);
         let one = Claim::new(Position::ShardEnd);
         assert_eq!(one.end_of(&"a".into()), Some(&Position::ShardEnd));
-        assert_eq!(one.into_ends("a".into()), ends);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::claims::protocol::{Reconcile, reconcile, stands_at};
 use crate::claims::{ClaimStore, not_shared};
 use crate::error::Result;
-use crate::read::{Backlog, ShardReport};
+use crate::read::{Backlog, ShardReport, TaskPlan};
 use crate::stream::{Offset, Position, ShardId};
 
 /// The reports of the newest batch.
@@ -16,10 +16,25 @@ pub(super) struct Reports {
     shards: BTreeMap<ShardId, ShardReport>,
     /// The batch planned last; none when there was nothing to plan.
     planned: Option<u64>,
+    /// How many shards of that batch have no task, being at their tips.
+    idle: usize,
+    /// How each shard was read last, in a batch of `read_source`.
+    read: BTreeMap<ShardId, LastRead>,
+    read_source: String,
     /// Shards that went away unread since the query started.
     pub lost_shards: u64,
     /// Positions whose readers found that unread records had expired, since the query started.
     lost_positions: u64,
+}
+
+/// The batch that a shard was read in last.
+#[derive(Debug)]
+struct LastRead {
+    batch: u64,
+    /// The process that did so, if it reported.
+    process: Option<String>,
+    /// The one that read the shard before.
+    previous: Option<String>,
 }
 
 impl Reports {
@@ -31,6 +46,12 @@ impl Reports {
             self.source.clone_from(&report.source);
             self.batch = report.batch;
             self.shards.clear();
+        }
+        if let Some(read) = self.read.get_mut(&report.shard)
+            && (read.batch, &self.read_source) == (report.batch, &report.source)
+            && report.process.is_some()
+        {
+            read.process.clone_from(&report.process);
         }
         if report.batch < self.batch {
             return Ok(None);
@@ -72,8 +93,9 @@ impl Reports {
     }
 
     /// This batch's tasks are planned; none if there is nothing to read. What [`Self::metrics`] tells is that batch's.
-    pub(super) fn plan(&mut self, batch: Option<u64>) {
-        self.planned = batch;
+    /// `idle` shards have no task in it, being at their tips.
+    pub(super) fn plan(&mut self, batch: Option<u64>, idle: usize) {
+        (self.planned, self.idle) = (batch, idle);
     }
 
     /// The reports of the batch planned last.
@@ -91,10 +113,30 @@ impl Reports {
         }
     }
 
-    /// The process in which the shard's subscription was left in the batch before this one.
-    pub(super) fn previous_executor(&self, offset: &Offset, shard: &ShardId) -> Option<String> {
-        let last = self.source == offset.source && self.batch + 1 == offset.batch;
-        last.then(|| self.shards.get(shard)?.process.clone()).flatten()
+    /// The processes in which the subscriptions of the batch's shards were left by the batches that read them last. The
+    /// shards count as read in this one from now on; asked again about the same batch, the answer is the same.
+    pub(super) fn previous_executors(&mut self, offset: &Offset) -> BTreeMap<ShardId, String> {
+        if self.read_source != offset.source {
+            self.read_source.clone_from(&offset.source);
+            self.read.clear();
+        }
+        self.read.retain(|shard, _| offset.shards.contains_key(shard));
+        let mut previous = BTreeMap::new();
+        for (shard, _) in offset.read() {
+            let read = self.read.entry(shard.clone()).or_insert(LastRead {
+                batch: offset.batch,
+                process: None,
+                previous: None,
+            });
+            if read.batch < offset.batch {
+                read.batch = offset.batch;
+                read.previous = read.process.take();
+            }
+            if read.batch == offset.batch {
+                previous.extend(read.previous.clone().map(|process| (shard.clone(), process)));
+            }
+        }
+        previous
     }
 
     /// Subscriptions that were opened again in the newest batch.
@@ -126,9 +168,11 @@ impl Reports {
         if let Some(most) = throttled().max_by_key(|report| report.throttles) {
             metrics.insert("mostThrottledShard".to_owned(), most.shard.to_string());
         }
+        let at_tip = self.newest().next().map_or(0, |_| self.idle);
         let behind: Vec<i64> = self
             .newest()
             .filter_map(|report| report.millis_behind_latest)
+            .chain(std::iter::repeat_n(0, at_tip))
             .collect();
         let average = behind.iter().sum::<i64>().checked_div(behind.len() as i64);
         let fetched = self.newest().filter_map(|report| report.fetched_behind).max();
@@ -150,7 +194,7 @@ pub(super) struct Ends {
     /// Where each shard of the batch stands now. One that was neither reported nor claimed was not read: it
     /// stands where it stood.
     pub positions: BTreeMap<ShardId, Position>,
-    /// How many shards' claims the store had to give.
+    /// How many claims the store had to give.
     pub claims: usize,
     /// Rows that were reported.
     pub delivered: u64,
@@ -165,20 +209,27 @@ pub(super) async fn resolve(
     store: &dyn ClaimStore,
 ) -> Result<Ends> {
     let unreported = start.read().any(|(shard, _)| !reports.contains_key(shard));
-    let claims: BTreeMap<ShardId, Position> = if unreported {
-        let claims = store.load(&start.source, start.batch).await?;
-        claims
-            .into_iter()
-            .flat_map(|(name, claim)| claim.into_ends(name))
-            .collect()
-    } else {
-        BTreeMap::new()
+    let claims = match unreported {
+        true => store.load(&start.source, start.batch).await?,
+        false => BTreeMap::new(),
     };
     let mut positions = start.shards.clone();
-    for (shard, position) in &mut positions {
-        let reported = reports.get(shard).map(|report| &report.end);
-        let claimed = claims.get(shard);
-        *position = stands_at(position, reported, claimed).clone();
+    // Shards without a task stand where they stood. Nothing but the batch's own tasks claims its ends: a store may have
+    // claims of another plan with the same number, where a checkpoint was set back.
+    for group in start
+        .read()
+        .collect::<Vec<_>>()
+        .chunks(start.shards_per_task.max(1))
+    {
+        let claim = group
+            .first()
+            .and_then(|(first, _)| claims.get(&TaskPlan::name(first, group.len())));
+        for (shard, position) in group {
+            let reported = reports.get(*shard).map(|report| &report.end);
+            let claimed = claim.and_then(|claim| claim.end_of(shard));
+            let end = stands_at(position, reported, claimed).clone();
+            positions.insert((*shard).clone(), end);
+        }
     }
     Ok(Ends {
         positions,
@@ -219,5 +270,37 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn every_plan_of_a_batch_names_the_same_previous_executors() {
+        let shard = ShardId::from("s");
+        let offset = |batch| {
+            let json = serde_json::json!({
+                "version": 1, "source": "q", "stream": "events", "created": 1, "batch": batch,
+                "shards": {"s": "TRIM_HORIZON"},
+            });
+            Offset::from_json(&json.to_string()).expect("an offset")
+        };
+        let reported = |batch, process: &str| ShardReport {
+            batch,
+            process: Some(process.to_owned()),
+            ..report("AFTER 5")
+        };
+        let mut reports = Reports::default();
+        assert_eq!(reports.previous_executors(&offset(3)), BTreeMap::new());
+        reports.add(reported(3, "one")).expect("a report");
+        let of_one = BTreeMap::from([(shard.clone(), "one".to_owned())]);
+        assert_eq!(reports.previous_executors(&offset(4)), of_one);
+        assert_eq!(reports.previous_executors(&offset(4)), of_one);
+        reports.add(reported(4, "other")).expect("a report");
+        assert_eq!(reports.previous_executors(&offset(4)), of_one);
+        let of_other = BTreeMap::from([(shard, "other".to_owned())]);
+        assert_eq!(reports.previous_executors(&offset(5)), of_other);
+        assert_eq!(
+            reports.previous_executors(&offset(6)),
+            BTreeMap::new(),
+            "nobody reported"
+        );
     }
 }

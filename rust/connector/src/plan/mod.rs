@@ -165,11 +165,17 @@ impl Planner {
         })
     }
 
-    /// The tasks of a batch, one JSON for each group of as many shards as the offset says.
+    /// The tasks of a batch, one JSON for each group of as many shards as the offset says. They follow from the offset alone,
+    /// which says too which shards have none: a batch that runs again has the same ones.
     pub fn partitions(&self, offset: &str) -> Result<Vec<String>> {
         let offset = self.own_offset(offset)?;
         let mut state = self.state.lock();
-        state.reports.plan(Some(offset.batch));
+        let idle = match (&state.available_now, state.planned.batch == offset.batch) {
+            (None, true) => state.planned.idle,
+            _ => 0,
+        };
+        state.reports.plan(Some(offset.batch), idle);
+        let previous_executors = state.reports.previous_executors(&offset);
         let state = &*state;
         self.mark_soon(&offset.source, state);
         let seen = |shard: &ShardId| {
@@ -187,7 +193,7 @@ impl Planner {
             until: None,
             consumer: self.fan_out.as_ref().map(FanOut::consumer),
             news: seen(shard),
-            previous_executor: state.reports.previous_executor(&offset, shard),
+            previous_executor: previous_executors.get(shard).cloned(),
             asked: PeerCallRate::lately(&self.process, &*self.api, shard),
             mark: Some(self.start.clone()),
         };

@@ -12,6 +12,9 @@ use crate::read::Backlog;
 use crate::service::KinesisApi;
 use crate::stream::{Offset, Position, ShardId};
 
+/// Shards that are read without a question while the stream is busy: a round of questions costs no less.
+const FEW: usize = 8;
+
 /// What one call at a time works on, also while it awaits the service, and leaves to the next. All of it can be found
 /// again after a restart.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(super) struct Planning {
     pub positions: BTreeMap<ShardId, Position>,
     /// Batches in a row that delivered records, without a probe in between that found nothing.
     pub busy: u32,
+    /// How many of them each shard delivered in, the last ones in a row. Those that didn't in the last one are not here.
+    delivering: BTreeMap<ShardId, u32>,
     pub next_batch: NextBatch,
     /// Shards in which the last batch left records. Its readers fetch them, so nobody else asks.
     pub with_backlog: BTreeSet<ShardId>,
@@ -59,6 +64,7 @@ impl Planning {
             ends: BTreeMap::new(),
             positions: BTreeMap::new(),
             busy: 0,
+            delivering: BTreeMap::new(),
             next_batch: NextBatch::Probe,
             with_backlog: BTreeSet::new(),
             purged: 0,
@@ -80,6 +86,53 @@ impl Planning {
         let grown = positions.keys().any(|shard| !self.positions.contains_key(shard));
         self.positions = positions;
         Ok(grown)
+    }
+
+    /// Nothing is to be read.
+    pub(super) fn rest(&mut self) {
+        (self.busy, self.next_batch) = (0, NextBatch::Probe);
+        self.delivering.clear();
+    }
+
+    /// The shards that have something without a question: the last batch left records in them, or they delivered in the
+    /// last two.
+    pub(super) fn sure(&self) -> BTreeSet<ShardId> {
+        let steady = self.delivering.iter().filter(|(_, batches)| **batches > 1);
+        let sure = steady.map(|(shard, _)| shard).chain(&self.with_backlog);
+        sure.filter(|shard| {
+            self.positions
+                .get(*shard)
+                .is_some_and(|at| *at != Position::ShardEnd)
+        })
+        .cloned()
+        .collect()
+    }
+
+    /// True if no other shard is left to be asked.
+    pub(super) fn is_covered_by(&self, shards: &BTreeSet<ShardId>) -> bool {
+        let mut positions = self.positions.iter();
+        positions.all(|(shard, at)| *at == Position::ShardEnd || shards.contains(shard))
+    }
+
+    /// True if the other shards are too few to be worth a question.
+    pub(super) fn are_most(&self, sure: &BTreeSet<ShardId>) -> bool {
+        let unended = self.positions.values().filter(|at| **at != Position::ShardEnd);
+        let others = unended.count().saturating_sub(sure.len());
+        others <= FEW.max(sure.len())
+    }
+
+    /// The shards that have no task in the next batch, of which these are known to have nothing: each of a group that
+    /// shares a task, so that the groups stay the same ones. None if that were all of them.
+    pub(super) fn without_task(&self, idle: &BTreeSet<ShardId>, shards_per_task: usize) -> BTreeSet<ShardId> {
+        let unended = self.positions.iter().filter(|(_, at)| **at != Position::ShardEnd);
+        let unended: Vec<&ShardId> = unended.map(|(shard, _)| shard).collect();
+        let groups = unended.chunks(shards_per_task.max(1));
+        let of_idle = groups.filter(|group| group.iter().all(|shard| idle.contains(*shard)));
+        let without: BTreeSet<ShardId> = of_idle.flatten().map(|shard| (*shard).clone()).collect();
+        match without.len() == unended.len() {
+            true => BTreeSet::new(),
+            false => without,
+        }
     }
 
     /// True while the children of a shard that ended are expected in the listing.
@@ -121,7 +174,7 @@ impl Planner {
             delivered,
             has_backlog,
         } = ends::resolve(start, &reports, &*self.store).await?;
-        if restarted && claims == 0 && reports.is_empty() {
+        if restarted && claims == 0 && reports.is_empty() && start.read().next().is_some() {
             tracing::warn!(
                 stream = %start.stream,
                 batch = start.batch,
@@ -141,6 +194,11 @@ impl Planner {
             planning.prober.tip_seen_in_batch(shard, &report.end);
         }
         planning.busy = if delivered > 0 { planning.busy + 1 } else { 0 };
+        let before = std::mem::take(&mut planning.delivering);
+        let delivering = reports.iter().filter(|(_, report)| report.records > 0);
+        planning.delivering = delivering
+            .map(|(shard, _)| (shard.clone(), before.get(shard).map_or(1, |times| times + 1)))
+            .collect();
         planning.next_batch = match (delivered > 0, has_backlog) {
             (true, true) => NextBatch::Backlog,
             (true, false) if planning.busy > 1 => NextBatch::Busy,

@@ -44,6 +44,8 @@ pub(super) struct Planned {
     pub at_tip: BTreeMap<ShardId, i64>,
     /// The shard in which the driver saw records.
     pub hit: Option<ShardId>,
+    /// How many shards have no task, since nothing is there to be read.
+    pub idle: usize,
 }
 
 impl Planned {
@@ -72,6 +74,7 @@ mod tests {
             batch: 7,
             at_tip: BTreeMap::from([(quiet.clone(), 1_000)]),
             hit: Some(busy.clone()),
+            idle: 0,
         };
         let of = |batch, shard| {
             (

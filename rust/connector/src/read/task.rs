@@ -30,12 +30,17 @@ impl TaskPlan {
     /// of a batch, and no shard's id (`shardId-…`) begins like a group's name.
     pub fn new(tasks: Vec<ReadTask>) -> Option<Self> {
         let first = tasks.first()?.claim_key();
-        let name = match tasks.len() {
-            1 => first.shard,
-            count => ShardId::from(format!("group-{}-{count}", first.shard).as_str()),
-        };
+        let name = Self::name(&first.shard, tasks.len());
         let claim_key = ClaimKey { shard: name, ..first };
         Some(Self { claim_key, tasks })
+    }
+
+    /// The name of a plan for so many shards, of which this is the first.
+    pub(crate) fn name(first: &ShardId, count: usize) -> ShardId {
+        match count {
+            1 => first.clone(),
+            count => ShardId::from(format!("group-{first}-{count}").as_str()),
+        }
     }
 
     /// Plans for groups of `size` shards, in the order given; the last one may be smaller.
@@ -148,7 +153,7 @@ pub struct ReadTask {
     /// The driver has seen a record after the start, so a subscription that has none yet is not at the tip.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub news: bool,
-    /// The process that read the shard in the last batch.
+    /// The process that read the shard in the last batch that did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_executor: Option<String>,
     /// The driver's calls of GetRecords.

@@ -40,8 +40,13 @@ pub struct Offset {
     /// The start of each shard in this batch.
     #[serde(default)]
     pub shards: BTreeMap<ShardId, Position>,
-    /// Those of them that are not read in this batch: a query with `Trigger.AvailableNow` was done with them. It is
-    /// kept, since the batch must be the same when a later run of the query, which has all shards to read, repeats it.
+    /// Those of them that are not read in this batch: nothing was to be read in them when it was planned, or a query with
+    /// `Trigger.AvailableNow` was done with them. They stand where they stand, whatever comes to them meanwhile, and the
+    /// next batch covers it.
+    ///
+    /// This is kept, and logged by Spark before any task of the batch runs, since nothing else could tell it to whoever
+    /// repeats the batch: a shard that wasn't read has no claim, as one that wasn't read yet has none, and a task for it
+    /// would read, in the repetition, what came since. Every version that reads this format leaves these shards out.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub skipped: BTreeSet<ShardId>,
 }

@@ -84,7 +84,11 @@ impl Ledger {
     pub fn ended(&mut self, offset: &Offset, claims: &BTreeMap<ShardId, Claim>, stream: &Stream) -> Checked {
         let mut shard_of_key: BTreeMap<u8, &ShardId> = BTreeMap::new();
         for (id, start) in &offset.shards {
-            let end = claims.get(id).and_then(|claim| claim.end_of(id)).unwrap_or(start);
+            let claim = claims.get(id);
+            if claim.is_some() && offset.skipped.contains(id) {
+                return Err(format!("{id} has no task in batch {}, and a claim", offset.batch));
+            }
+            let end = claim.and_then(|claim| claim.end_of(id)).unwrap_or(start);
             self.ends.insert(id.clone(), end.clone());
             for record in range(stream.find(id), start, end) {
                 let Record { number, key, .. } = *record;

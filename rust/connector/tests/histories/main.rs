@@ -42,6 +42,8 @@ fn epoch(history: &History) -> i64 {
 
 /// Tasks of all histories that went on with what was fetched ahead.
 static PREFETCH_HITS: AtomicU64 = AtomicU64::new(0);
+/// Shards without a task in batches of all histories.
+static SKIPPED: AtomicU64 = AtomicU64::new(0);
 /// The default seed: a run is the same everywhere.
 const SEED: u64 = 1;
 /// Histories in a run.
@@ -81,7 +83,10 @@ fn live_through(histories: impl Strategy<Value = History>, count: u32) {
         runtime.block_on(live(&history)).map_err(TestCaseError::fail)
     });
     match failed {
-        Ok(()) => assert_ne!(PREFETCH_HITS.load(Ordering::Relaxed), 0),
+        Ok(()) => {
+            assert_ne!(PREFETCH_HITS.load(Ordering::Relaxed), 0);
+            assert_ne!(SKIPPED.load(Ordering::Relaxed), 0);
+        }
         Err(TestError::Fail(why, history)) => panic!("{why}\nseed {seed}, cut down to {history:#?}"),
         Err(TestError::Abort(why)) => panic!("{why}"),
     }
@@ -124,6 +129,7 @@ async fn live(history: &History) -> Checked {
     query.stay_idle().await?;
     query.restart().await?;
     PREFETCH_HITS.fetch_add(query.prefetch_hits.load(Ordering::Relaxed), Ordering::Relaxed);
+    SKIPPED.fetch_add(query.skipped, Ordering::Relaxed);
     query.stay_idle().await
 }
 

@@ -64,6 +64,8 @@ pub struct Query {
     planner: Option<Planner>,
     /// Tasks that went on with what was fetched ahead.
     pub prefetch_hits: AtomicU64,
+    /// Shards without a task, in all batches.
+    pub skipped: u64,
     /// The last batch in Spark's offset log.
     pub offset: String,
     pub ledger: Ledger,
@@ -105,6 +107,7 @@ impl Query {
             fetch_time: history.fetch_secs.map(Duration::from_secs),
             tasks: AtomicUsize::default(),
             prefetch_hits: AtomicU64::default(),
+            skipped: 0,
             planner: None,
             offset: String::new(),
             ledger: Ledger::default(),
@@ -531,6 +534,7 @@ impl Query {
         let batch = offset(&next)?;
         let claims = self.store.kept.load(&batch.source, batch.batch).await;
         let claims = claims.map_err(|error| error.to_string())?;
+        self.skipped += batch.skipped.len() as u64;
         self.ledger.ended(&batch, &claims, &self.kinesis.stream())?;
         if self.planner().metrics()["lostPositions"] != "0" {
             return Err(format!("a loss in batch {} that is none", batch.batch));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::support::altered::{Altered, service};
 use crate::support::{LocalFiles, Row, STREAM, World, assert_exact, read_all};
+use aws_sdk_kinesis::primitives::Blob;
 use kinesis_connector::claims::backends::memory::MemoryStore;
 use kinesis_connector::plan::Planner;
 use kinesis_connector::read::{ShardReader, TaskPlan};
@@ -19,6 +20,8 @@ struct Query {
     world: World,
     planner: Planner,
     offset: String,
+    /// Of the last batch.
+    tasks: usize,
 }
 
 impl Query {
@@ -35,6 +38,7 @@ impl Query {
             world,
             planner,
             offset,
+            tasks: 0,
         }
     }
 
@@ -48,7 +52,9 @@ impl Query {
     async fn batch(&mut self) -> Option<Vec<Row>> {
         let offset = self.planner.latest_offset(&self.offset).await.expect("a look")?;
         let mut rows = Vec::new();
-        for task in self.planner.partitions(&offset).expect("tasks") {
+        let tasks = self.planner.partitions(&offset).expect("tasks");
+        self.tasks = tasks.len();
+        for task in tasks {
             let options = self.world.config(&[]).options;
             let task = TaskPlan::from_json(&task).expect("a task");
             let reader = ShardReader::on(self.api.clone(), self.store.clone(), &options, task);
@@ -98,6 +104,30 @@ async fn makes_one_empty_batch_at_most() {
     query.world.put("r", 10..11).await;
     assert_exact(&query.rows().await, "r", 10..11);
     assert_eq!(query.batches(3 * STRETCH).await, [[]; 0]);
+}
+
+/// Puts a record into the shard that has this hash key.
+async fn put_at(world: &World, hash_key: u128, data: &str) {
+    let put = world.client.put_record().stream_name(STREAM);
+    let put = put.partition_key("key").explicit_hash_key(hash_key.to_string());
+    let put = put.data(Blob::new(data)).send().await;
+    put.expect("put");
+}
+
+#[tokio::test]
+async fn a_batch_of_another_shard_gets_through_it() {
+    let world = World::with_shards(2).await;
+    put_at(&world, 0, "r0").await;
+    put_at(&world, u128::MAX, "r1").await;
+    let mut query = Query::start(world).await;
+    assert_exact(&query.rows().await, "r", 0..2);
+    put_at(&query.world, 0, "r2").await;
+    assert_exact(&query.rows().await, "r", 2..3);
+    assert_eq!(query.tasks, 2, "the probe went through the other one's");
+    while query.batch().await.is_some() {}
+    put_at(&query.world, 0, "r3").await;
+    assert_exact(&query.rows().await, "r", 3..4);
+    assert_eq!(query.tasks, 1, "no probe has to go through it again");
 }
 
 /// Two hours without a record, between the ten there are and what comes from now on.

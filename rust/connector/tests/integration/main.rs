@@ -23,6 +23,7 @@ mod odd_listings;
 mod permissions;
 mod planning;
 mod prefetch;
+mod quiet_shards;
 mod reading;
 mod retention;
 mod round_trip;

@@ -5,6 +5,7 @@
 //! - attempts at a batch begin at any time, stop reading after any record, are closed early, fail or are killed;
 //! - a put may be applied and its answer lost, or be under way when its sender dies and take effect much later;
 //! - attempts whose driver or batch is gone go on until they notice, and may still claim;
+//! - a batch may have no task for the shard, which its offset says then;
 //! - the driver dies between any two steps, runs the batch in flight again, and plans the next one from a report or from
 //!   the store; an old batch's claims are removed.
 //!
@@ -53,6 +54,8 @@ enum Rules {
     EarlyEndClaimsNothing,
     /// After a restart the driver plans without the claims.
     RestartWithoutTheClaims,
+    /// A batch that runs again after a restart has a task for the shard, which it had none for before.
+    RepeatedWithATask,
     /// All attempts are in one process, and decide one after the other. None dies while its put is under way, which no
     /// process can wait for.
     OneProcess,
@@ -182,6 +185,12 @@ fn an_early_end_that_claims_nothing_is_found_out() {
 #[test]
 fn a_restart_without_the_claims_is_found_out() {
     assert_found(Rules::RestartWithoutTheClaims, properties::NOTHING_REPEATED);
+}
+
+#[test]
+fn a_batch_that_runs_again_with_a_shard_that_it_skipped_is_found_out() {
+    assert_found(Rules::RepeatedWithATask, properties::SAME_ROWS);
+    assert_found(Rules::RepeatedWithATask, properties::NOTHING_LOST);
 }
 
 #[test]

@@ -36,6 +36,9 @@ pub(super) fn properties() -> Vec<Property<Protocol>> {
         Property::sometimes("all batches are done", |model: &Protocol, world| {
             model.is_done(world)
         }),
+        Property::sometimes("a batch has no task for the shard", |_, world: &World| {
+            world.skipped
+        }),
         Property::sometimes("two attempts read to a claim", |_, world| {
             every(world, |phase| matches!(phase, Phase::Bound(_)))
         }),

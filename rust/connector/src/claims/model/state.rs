@@ -113,6 +113,8 @@ pub(super) struct World {
     pub batch: usize,
     /// Where it starts.
     pub start: End,
+    /// It has no task for the shard, as the offset log says.
+    pub skipped: bool,
     /// Spark's commit log has it too.
     pub committed: bool,
     /// The first report of the running batch; the driver keeps it in memory.
@@ -140,6 +142,7 @@ impl World {
             driver: Driver::Running,
             batch: 0,
             start: 0,
+            skipped: false,
             committed: false,
             report: None,
             claim: None,

@@ -32,6 +32,7 @@ pub(super) enum Step {
     PlanFromReport,
     PlanFromStore,
     LogNextBatch,
+    LogNextBatchWithoutTask,
     DriverDies,
     DriverRestarts,
 
@@ -52,7 +53,7 @@ impl Model for Protocol {
         }
         for (place, attempt) in world.attempts.iter().enumerate() {
             match attempt {
-                None if world.driver == Driver::Running && world.start < SHARD_END => {
+                None if world.driver == Driver::Running && world.start < SHARD_END && !world.skipped => {
                     steps.push(Step::Begin(place))
                 }
                 None => {}
@@ -96,6 +97,12 @@ impl Model for Protocol {
             Step::PlanFromReport => world.driver = Driver::Planned(self.next_start(last, last.report)),
             Step::PlanFromStore => world.driver = Driver::Planned(self.next_start(last, None)),
             Step::LogNextBatch => self.log_next(&mut world),
+            Step::LogNextBatchWithoutTask => {
+                self.log_next(&mut world);
+                world.skipped = true;
+                // What it delivers of the shard is known: nothing.
+                world.whole = Some(world.start);
+            }
             Step::DriverDies => {
                 world.driver = Driver::Down;
                 world.report = None;
@@ -107,6 +114,7 @@ impl Model for Protocol {
                 } else {
                     Driver::Running
                 };
+                world.skipped &= self.rules != Rules::RepeatedWithATask;
             }
 
             Step::WipeClaims => {
@@ -242,7 +250,12 @@ impl Protocol {
                     steps.push(Step::PlanFromReport);
                 }
             }
-            Driver::Planned(_) => steps.push(Step::LogNextBatch),
+            Driver::Planned(next) => {
+                steps.push(Step::LogNextBatch);
+                if next < SHARD_END {
+                    steps.push(Step::LogNextBatchWithoutTask);
+                }
+            }
         }
         steps.push(Step::DriverDies);
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::Availability;
 use crate::error::Result;
@@ -17,23 +18,38 @@ pub(in crate::plan) struct Polling;
 #[async_trait]
 impl Availability for Polling {
     /// Probes all shards, and those that follow the ones that are found to have ended, until there is something to read
-    /// or nothing anywhere. While the stream is busy, the next batch follows without a probe.
-    async fn anything_to_read(&self, _source: &str, planning: &mut Planning) -> Result<bool> {
+    /// or nothing anywhere. Shards that are sure to have something are not probed, and don't wait long for the others;
+    /// where they are most of them, none is probed, and the next batch reads all.
+    async fn anything_to_read(
+        &self,
+        _source: &str,
+        planning: &mut Planning,
+    ) -> Result<Option<BTreeSet<ShardId>>> {
         if planning.next_batch == NextBatch::Busy {
             planning.prober.wait_until_readers_may_ask().await;
-            return Ok(true);
         }
-        let none = BTreeSet::new();
+        let probes = planning.next_batch == NextBatch::Probe;
+        let sure = match probes {
+            true => BTreeSet::new(),
+            false => planning.sure(),
+        };
+        if !probes && planning.are_most(&sure) {
+            return Ok(Some(BTreeSet::new()));
+        }
+        if !sure.is_empty() {
+            return idle_beside(planning, &sure).await.map(Some);
+        }
         // The shards of which nothing could be learnt in this call.
         let mut unknown: Option<BTreeSet<ShardId>> = None;
-        let mut pause = true;
+        let mut pause = probes;
         loop {
             if std::mem::replace(&mut pause, true) {
                 planning.prober.wait_until_due().await;
             }
-            let probed = planning.probe(&none, Extent::FirstRecords).await?;
+            let began = Instant::now();
+            let probed = planning.probe(&BTreeSet::new(), Extent::NextBatch).await?;
             if !probed.available.is_empty() {
-                return Ok(true);
+                return Ok(Some(planning.prober.idle_since(Some(began), &planning.positions)));
             }
             let left = probed.still_unknown(unknown);
             if planning.follow().await? {
@@ -44,8 +60,20 @@ impl Availability for Polling {
             let settled = left.is_empty() && !planning.awaits_children();
             unknown = Some(left);
             if settled {
-                return Ok(planning.shards_changed());
+                let idle = planning.prober.idle_since(Some(began), &planning.positions);
+                return Ok(planning.shards_changed().then_some(idle));
             }
         }
     }
+}
+
+/// The shards that have nothing, beside those that are `sure` to have something: by their answers, as far as those come
+/// soon, or by one of lately. So neither a shard that doesn't answer nor the number of them holds the batch up, and what
+/// failed is not asked again with every batch.
+async fn idle_beside(planning: &mut Planning, sure: &BTreeSet<ShardId>) -> Result<BTreeSet<ShardId>> {
+    let skip = sure | &planning.prober.asked_lately();
+    let asks = !planning.is_covered_by(&skip);
+    let of_most = asks && planning.probe(&skip, Extent::Beside).await?.of_most;
+    let idle = planning.prober.idle_for_now(of_most, &planning.positions);
+    Ok(&idle - sure)
 }

@@ -18,6 +18,9 @@ use crate::stream::{Position, ShardId};
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 /// How long after a batch its executors may take to report on their subscriptions.
 const REPORTED_WITHIN: Duration = Duration::from_millis(100);
+/// For so long a subscription without records is believed without a reader: one sees to its shard then, and makes sure that
+/// its tip is where the subscription stands.
+const READ_WITHIN: Duration = Duration::from_secs(3_600);
 
 /// The subscriptions of this process, and the reports on those of others.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(in crate::plan) struct Subscriptions(pub SubscriptionRegistry);
 struct Known {
     /// One of them has something to read.
     has_records: bool,
+    /// Shards whose subscription stands at the position, without a record.
+    idle: BTreeSet<ShardId>,
     /// Shards whose subscription stands at the position.
     standing: BTreeSet<ShardId>,
     /// Shards that ended at the position.
@@ -37,8 +42,16 @@ struct Known {
 #[async_trait]
 impl Availability for Subscriptions {
     /// Waits until a subscription has something to read, in this process or in one that reports on it. Shards without a
-    /// report are probed; while the stream is busy, their next batch follows without a probe.
-    async fn anything_to_read(&self, source: &str, planning: &mut Planning) -> Result<bool> {
+    /// report are probed; while the stream is busy, their next batch follows without a probe. Only a report says that a
+    /// shard has nothing: a task of another one opens its subscription.
+    async fn anything_to_read(
+        &self,
+        source: &str,
+        planning: &mut Planning,
+    ) -> Result<Option<BTreeSet<ShardId>>> {
+        if planning.next_batch == NextBatch::Backlog {
+            return Ok(Some(self.idle(source, planning)));
+        }
         let busy = planning.next_batch == NextBatch::Busy;
         let deadline = Instant::now() + LONGEST_WAIT;
         let pushed = self.0.arrivals(source);
@@ -67,24 +80,25 @@ impl Availability for Subscriptions {
             };
             let due = due.unwrap_or(now);
             if known.has_records || (busy && elsewhere && due <= now) {
-                return Ok(true);
+                return Ok(Some(self.idle(source, planning)));
             }
             if elsewhere && due <= now {
-                let probed = planning.probe(&known.standing, Extent::FirstRecords).await?;
+                let probed = planning.probe(&known.standing, Extent::NextBatch).await?;
                 if !probed.available.is_empty() {
-                    return Ok(true);
+                    return Ok(Some(self.idle(source, planning)));
                 }
                 unknown = Some(probed.still_unknown(unknown.take()));
             }
             if planning.follow().await? {
                 // The batch's readers subscribe to the new shards.
-                return Ok(true);
+                return Ok(Some(self.idle(source, planning)));
             }
             let awaits = planning.awaits_children();
             let asked = unknown.as_ref().is_some_and(BTreeSet::is_empty);
             let now = Instant::now();
             if now >= deadline && !awaits && (asked || !elsewhere) {
-                return Ok(planning.shards_changed());
+                let changed = planning.shards_changed();
+                return Ok(changed.then(|| self.idle(source, planning)));
             }
             let wake = match (elsewhere && !asked, now < deadline) {
                 (true, _) => planning.prober.due().unwrap_or(now),
@@ -97,12 +111,22 @@ impl Availability for Subscriptions {
 }
 
 impl Subscriptions {
+    /// The shards in which the next batch has nothing to read.
+    fn idle(&self, source: &str, planning: &Planning) -> BTreeSet<ShardId> {
+        let known = self.known(source, &planning.positions);
+        let since = Instant::now().checked_sub(READ_WITHIN);
+        let idle = &known.idle & &planning.prober.idle_since(since, &planning.positions);
+        &idle - &planning.with_backlog
+    }
+
     /// What is known of these positions without a probe.
     fn known(&self, source: &str, positions: &BTreeMap<ShardId, Position>) -> Known {
         let mut known = Known::default();
         for (shard, position) in positions {
             match self.0.standing(source, shard, position) {
-                Some(read::Availability::Idle) => {}
+                Some(read::Availability::Idle) => {
+                    known.idle.insert(shard.clone());
+                }
                 Some(read::Availability::HasRecords) => known.has_records = true,
                 Some(read::Availability::Closed) => known.ended.push(shard.clone()),
                 None => continue,

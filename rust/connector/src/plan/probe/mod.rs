@@ -1,9 +1,10 @@
 //! The driver's probes of the shards, while no executor reads them: when they may be asked, and what was found.
 
+mod idle;
 mod shard_probe;
 mod tips;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use crate::error::{Error, Result};
 use crate::service::{KinesisApi, RequestCounters, ShardIterator, same_stream};
 use crate::stream::{Position, ShardId};
+use idle::Idle;
 pub(super) use shard_probe::Stream;
 use shard_probe::{Found, ShardProbe};
 use tips::Tips;
@@ -25,6 +27,16 @@ pub(in crate::plan) const QUIET_INTERVAL: Duration = Duration::from_secs(1);
 const ITERATOR_AGE: Duration = Duration::from_secs(270);
 /// For so long a shard may stay unknown before the query fails.
 const UNKNOWN_FOR: Duration = Duration::from_secs(600);
+/// Once a probe has found records, it goes on while answers come no farther apart than its first one took and this …
+const WAIT_FOR_OTHERS: Duration = Duration::from_millis(250);
+/// … and as long again for each shard that hasn't answered: a task for it takes no less.
+const WORTH_A_TASK: Duration = Duration::from_millis(2);
+/// So many shards tell whether most have something.
+const SAMPLE: usize = 8;
+/// A batch of shards that are known to have records waits for so long to learn what others have.
+const LOOK_BESIDE: Duration = Duration::from_millis(250);
+/// For so long a shard that had nothing counts as one that still has nothing, where a batch doesn't wait for its answer.
+const IDLE_FOR: Duration = Duration::from_secs(10);
 /// Between two warnings of the same.
 pub(in crate::plan) const WARN_EVERY: Duration = Duration::from_secs(60);
 
@@ -43,6 +55,9 @@ pub(in crate::plan) struct Prober {
     planned: Option<Instant>,
     opened: Instant,
     pub tips: Tips,
+    idle: Idle,
+    /// When each shard was asked last, by the driver or by a batch's reader that saw its tip, whatever it answered.
+    asked: HashMap<ShardId, Instant>,
     last_records: Instant,
     iterators: HashMap<ShardId, Kept>,
     /// The shard in which records were seen last; it is asked first.
@@ -66,10 +81,19 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(in crate::plan) struct Probed {
     /// The shards that have something to read, and when its first record arrived (milliseconds since the epoch) where
-    /// that was seen. Only one of them where that was enough.
+    /// that was seen. Not all of them where these were enough.
     pub available: BTreeMap<ShardId, Option<i64>>,
     /// The shards of which nothing could be learnt: a request failed in a way that passes.
     pub unknown: BTreeSet<ShardId>,
+    /// Most of those that were asked have something. The others were not asked: they are likely to have something, too.
+    pub of_most: bool,
+}
+
+/// The answers to a probe, and which shards were asked, whether they answered or not.
+struct Answers {
+    asked: Vec<ShardId>,
+    found: Vec<(ShardId, Position, Found)>,
+    of_most: bool,
 }
 
 impl Probed {
@@ -85,8 +109,12 @@ impl Probed {
 /// How far a probe of the shards goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::plan) enum Extent {
-    /// Until one shard has records.
-    FirstRecords,
+    /// All shards, so that a batch reads those that have something. Once one has, those that take longer than the others
+    /// to answer are not waited for; and where every other shard has, none is asked any more.
+    NextBatch,
+    /// There is a batch anyway, of other shards, and it doesn't wait long: as many as answer soon, those first that were
+    /// not asked for the longest time.
+    Beside,
     /// Every shard is asked.
     All,
 }
@@ -111,6 +139,8 @@ impl Prober {
             planned: None,
             opened: Instant::now(),
             tips: Tips::default(),
+            idle: Idle::default(),
+            asked: HashMap::new(),
             last_records: Instant::now(),
             iterators: HashMap::new(),
             first: None,
@@ -131,14 +161,45 @@ impl Prober {
         }
     }
 
-    /// A batch was planned: its readers are about to ask.
-    pub(in crate::plan) fn batch_planned(&mut self) {
+    /// A batch was planned, of shards at these positions: its readers are about to ask.
+    pub(in crate::plan) fn batch_planned(&mut self, positions: &BTreeMap<ShardId, Position>) {
         self.planned = Some(Instant::now());
+        self.idle.retain(positions);
+        self.asked.retain(|shard, _| positions.contains_key(shard));
     }
 
     /// The last batch's reader saw the tip of its shard, not before the batch was planned.
     pub(in crate::plan) fn tip_seen_in_batch(&mut self, shard: &ShardId, end: &Position) {
-        self.tips.saw(shard, end, self.planned.unwrap_or(self.opened));
+        let at = self.planned.unwrap_or(self.opened);
+        self.tips.saw(shard, end, at);
+        self.idle.saw(shard, end, at);
+        self.asked.insert(shard.clone(), at);
+    }
+
+    /// The shards in which nothing was to be read at these positions when they were asked last, by the driver or by a
+    /// batch's reader, not before this time.
+    pub(in crate::plan) fn idle_since(
+        &self,
+        since: Option<Instant>,
+        positions: &BTreeMap<ShardId, Position>,
+    ) -> BTreeSet<ShardId> {
+        self.idle.since(since, positions)
+    }
+
+    /// The same, before a batch that doesn't wait for their answers.
+    pub(in crate::plan) fn idle_for_now(
+        &self,
+        of_most: bool,
+        positions: &BTreeMap<ShardId, Position>,
+    ) -> BTreeSet<ShardId> {
+        let lately = if of_most { self.interval } else { IDLE_FOR };
+        self.idle_since(Instant::now().checked_sub(lately), positions)
+    }
+
+    /// The shards that were asked too lately to be asked again.
+    pub(in crate::plan) fn asked_lately(&self) -> BTreeSet<ShardId> {
+        let lately = self.asked.iter().filter(|(_, at)| at.elapsed() < self.interval);
+        lately.map(|(shard, _)| shard.clone()).collect()
     }
 
     /// Waits until the driver may ask the shards again.
@@ -198,9 +259,14 @@ impl Prober {
         self.iterators.retain(|shard, kept| {
             kept.is_fresh() && positions.get(shard).is_some_and(|at| *at == kept.position)
         });
-        let answers = self.probe_all(shards, extent).await;
-        let mut probed = Probed::default();
-        for (shard, position, found) in answers? {
+        let answers = self.probe_all(shards, extent).await?;
+        self.asked
+            .extend(answers.asked.into_iter().map(|shard| (shard, began)));
+        let mut probed = Probed {
+            of_most: answers.of_most,
+            ..Probed::default()
+        };
+        for (shard, position, found) in answers.found {
             self.take_in(shard, position, found, positions, began, &mut probed)?;
         }
         if !probed.available.is_empty() {
@@ -229,6 +295,7 @@ impl Prober {
         began: Instant,
         probed: &mut Probed,
     ) -> Result<()> {
+        self.idle.forget(&shard);
         match found {
             Found::Unknown(error) => {
                 probed.unknown.insert(shard.clone());
@@ -242,8 +309,15 @@ impl Prober {
                 probed.available.insert(shard.clone(), None);
                 self.keep(shard.clone(), position, iterator);
             }
-            Found::Idle(iterator) => {
+            Found::Idle {
+                iterator,
+                behind_stretch,
+            } => {
                 self.tips.saw(&shard, &position, began);
+                // The next batch, if there is one, gets through the stretch, so that nobody has to again.
+                if !behind_stretch {
+                    self.idle.saw(&shard, &position, began);
+                }
                 self.keep(shard.clone(), position, iterator);
             }
             Found::Closed => {
@@ -297,33 +371,31 @@ impl Prober {
         );
     }
 
-    /// The shards that may be asked, the one first that had records last.
+    /// The shards that may be asked: the one first that had records last, then those that were not asked for the longest
+    /// time.
     fn unended(
         &self,
         positions: &BTreeMap<ShardId, Position>,
         skip: &BTreeSet<ShardId>,
-    ) -> VecDeque<(ShardId, Position)> {
-        let mut open: VecDeque<(ShardId, Position)> = positions
+    ) -> Vec<(ShardId, Position)> {
+        let mut open: Vec<(ShardId, Position)> = positions
             .iter()
             .filter(|(shard, position)| **position != Position::ShardEnd && !skip.contains(*shard))
             .map(|(shard, position)| (shard.clone(), position.clone()))
             .collect();
-        if let Some(first) = open
-            .iter()
-            .position(|(shard, _)| Some(shard) == self.first.as_ref())
-        {
-            open.swap(0, first);
-        }
+        open.sort_by_key(|(shard, _)| {
+            let asked = self.asked.get(shard).copied();
+            (Some(shard) != self.first.as_ref(), asked)
+        });
         open
     }
 
     /// Asks these shards, several at once.
-    async fn probe_all(
-        &self,
-        shards: VecDeque<(ShardId, Position)>,
-        extent: Extent,
-    ) -> Result<Vec<(ShardId, Position, Found)>> {
+    async fn probe_all(&self, shards: Vec<(ShardId, Position)>, extent: Extent) -> Result<Answers> {
+        let all = shards.len();
+        let mut asked = Vec::new();
         let questions = shards.into_iter().map(|(shard, position)| {
+            asked.push(shard.clone());
             let question = ShardProbe {
                 api: self.api.clone(),
                 stream: self.stream.clone(),
@@ -341,17 +413,39 @@ impl Prober {
             }
         });
         let mut asking = stream::iter(questions).buffer_unordered(self.at_once);
-        let mut answers = Vec::new();
-        while let Some(answer) = asking.next().await {
-            let answer: (ShardId, Position, Found) = answer?;
-            let enough =
-                extent == Extent::FirstRecords && matches!(answer.2, Found::HasRecords(_) | Found::Behind(_));
-            answers.push(answer);
-            if enough {
-                break;
+        let (began, mut first_took) = (Instant::now(), Duration::ZERO);
+        let (mut found, mut available, mut of_most) = (Vec::new(), 0, false);
+        while !of_most {
+            let until = match extent {
+                Extent::Beside => Some(began + LOOK_BESIDE),
+                Extent::NextBatch if available > 0 => {
+                    let left = u32::try_from(all - found.len()).unwrap_or(u32::MAX);
+                    let longest = first_took + WAIT_FOR_OTHERS + WORTH_A_TASK.saturating_mul(left);
+                    Some(Instant::now() + longest)
+                }
+                Extent::NextBatch | Extent::All => None,
+            };
+            let next = asking.next();
+            let answer: Option<Result<(ShardId, Position, Found)>> = match until {
+                None => next.await,
+                Some(until) if until <= Instant::now() => None,
+                Some(until) => tokio::time::timeout_at(until, next).await.ok().flatten(),
+            };
+            let Some(answer) = answer else { break };
+            let answer = answer?;
+            available += usize::from(matches!(answer.2, Found::HasRecords(_) | Found::Behind(_)));
+            if found.is_empty() {
+                first_took = began.elapsed();
             }
+            found.push(answer);
+            of_most = extent != Extent::All && found.len() >= SAMPLE && available * 2 >= found.len();
         }
-        Ok(answers)
+        drop(asking);
+        Ok(Answers {
+            asked,
+            found,
+            of_most,
+        })
     }
 }
 

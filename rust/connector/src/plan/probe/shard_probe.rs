@@ -35,8 +35,11 @@ pub(in crate::plan) enum Found {
     /// Records, the first of which arrived at this time (milliseconds since the epoch), or something else that a reader
     /// has to see to.
     HasRecords(Option<i64>),
-    /// The tip, without a record before it.
-    Idle(ShardIterator),
+    /// The tip, without a record before it. If answers led through a stretch to it, a reader can keep how far that goes.
+    Idle {
+        iterator: ShardIterator,
+        behind_stretch: bool,
+    },
     /// No records yet, in a part of the shard that is behind its tip: the service leads through it answer by answer.
     Behind(ShardIterator),
     /// The shard is closed and was read to its end.
@@ -80,6 +83,7 @@ impl ShardProbe {
     async fn search(&self) -> Result<Found> {
         let (mut iterator, mut expired) = (self.kept.clone(), 0);
         let (mut ends, mut doubted) = (Ends::default(), 0);
+        let mut behind_stretch = false;
         for followed in 0.. {
             let at = match iterator.take() {
                 Some(iterator) => iterator,
@@ -124,9 +128,17 @@ impl ShardProbe {
                         }
                     }
                 }
-                Some(next) if !behind => return Ok(Found::Idle(next)),
+                Some(iterator) if !behind => {
+                    return Ok(Found::Idle {
+                        iterator,
+                        behind_stretch,
+                    });
+                }
                 Some(next) if !self.follow || followed >= MOST_FOLLOWED => return Ok(Found::Behind(next)),
-                Some(next) => iterator = Some(next),
+                Some(next) => {
+                    behind_stretch = true;
+                    iterator = Some(next);
+                }
             }
         }
         Err(Error::new(ErrorKind::Internal, "a question without an answer"))

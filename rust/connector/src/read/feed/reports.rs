@@ -14,16 +14,17 @@ pub(super) const REPEAT: Duration = Duration::from_secs(1);
 /// … and its report counts for this long: the executor may have died since.
 const FRESH_FOR: Duration = Duration::from_secs(3);
 
-/// Whether a shard has anything to read after a position, by the subscription that is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Whether a shard has anything to read after a position, by the subscription that is there. Where several are, the
+/// greatest counts: a former one may stand there still, and sees no more of the shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Availability {
     /// Nothing arrived.
     Idle,
-    /// Records arrived.
-    HasRecords,
     /// The shard ended there, without a further record.
     Closed,
+    /// Records arrived.
+    HasRecords,
 }
 
 /// All subscriptions of a process that no task reads from right now, by source.
@@ -92,7 +93,7 @@ impl Peers {
         self.processes.insert(report.process, peer);
     }
 
-    /// What came for the shard after this position, if a subscription by this consumer, where one is given, stands
+    /// What came for the shard after this position, if subscriptions by this consumer, where one is given, stand
     /// there.
     pub(super) fn standing(
         &self,
@@ -105,7 +106,7 @@ impl Peers {
         stands
             .filter(|stand| stand.at == *at && consumer.is_none_or(|consumer| stand.consumer == *consumer))
             .map(|stand| stand.found)
-            .next()
+            .max()
     }
 
     /// True if a process reports on the source's subscriptions.
@@ -184,5 +185,25 @@ mod tests {
         tokio::time::advance(FRESH_FOR).await;
         assert_eq!(by(&peers, "other", "5", None), None);
         assert!(!peers.reports_on("other"));
+    }
+
+    #[tokio::test]
+    async fn records_count_wherever_they_arrived() {
+        use Availability::{Closed, HasRecords, Idle};
+        for (known, best) in [
+            ([HasRecords, Idle, Closed], HasRecords),
+            ([Idle, Closed, Idle], Closed),
+            ([Idle, Idle, Idle], Idle),
+        ] {
+            // The processes have no order.
+            for _ in 0..16 {
+                let mut peers = Peers::default();
+                for (number, found) in known.into_iter().enumerate() {
+                    peers.on_report(report(&number.to_string(), "q", Position::TrimHorizon, found));
+                }
+                let found = peers.standing("q", &ShardId::from("s-1"), &Position::TrimHorizon, None);
+                assert_eq!(found, Some(best));
+            }
+        }
     }
 }

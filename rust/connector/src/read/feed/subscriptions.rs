@@ -86,13 +86,13 @@ impl SubscriptionRegistry {
         self.inner().arrivals.entry(source.to_owned()).or_default();
     }
 
-    /// What came for the shard after this position, if a subscription by the source's consumer stands there, in this
-    /// process or in one that reports it.
+    /// What came for the shard after this position, if subscriptions by the source's consumer stand there, in this
+    /// process or in those that report them.
     pub(crate) fn standing(&self, source: &str, shard: &ShardId, at: &Position) -> Option<Availability> {
         let inner = self.inner();
         let parked = self.parked.lock();
         let here = parked.standing(source, shard, at);
-        here.or_else(|| inner.peers.standing(source, shard, at, parked.consumer(source)))
+        here.max(inner.peers.standing(source, shard, at, parked.consumer(source)))
     }
 
     /// True if another process reports on the source's subscriptions.

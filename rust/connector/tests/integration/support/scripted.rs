@@ -45,6 +45,10 @@ pub struct State {
     pub failing: BTreeSet<ShardId>,
     /// Shards that answer a moment later.
     pub slow: BTreeSet<ShardId>,
+    /// Shards that don't answer.
+    pub stuck: BTreeSet<ShardId>,
+    /// Shards that were asked for records, in order.
+    pub asked: Vec<ShardId>,
 }
 
 /// The id of the shard with this number.
@@ -158,6 +162,10 @@ impl KinesisApi for Scripted {
         limit: u32,
         _: &Arc<RequestCounters>,
     ) -> Result<Page> {
+        self.state().asked.push(shard.clone());
+        if self.state().stuck.contains(shard) {
+            std::future::pending::<()>().await;
+        }
         if self.state().slow.contains(shard) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

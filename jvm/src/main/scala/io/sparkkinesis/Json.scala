@@ -16,8 +16,14 @@ private[sparkkinesis] object Json {
   /** JSON text as Java maps, lists, strings and numbers. */
   def read(json: String): AnyRef = mapper.readValue(json, classOf[Object])
 
-  /** A string in an object. */
-  def string(json: String, field: String): String = mapper.readTree(json).get(field).asText()
+  /** A string in the first object of an array in an object, or in the object itself if the array is missing. */
+  def firstString(json: String, array: String, field: String): String = {
+    val tree = mapper.readTree(json)
+    Option(tree.path(array).get(0)).getOrElse(tree).get(field).asText()
+  }
+
+  /** The names of the fields of an object in an object; none if it is missing. */
+  def names(json: String, field: String): Set[String] = mapper.readTree(json).path(field).fieldNames().asScala.toSet
 
   /** A field of an object, true or false; false if it is missing. */
   def flag(json: String, field: String): Boolean = mapper.readTree(json).path(field).asBoolean(false)

@@ -15,4 +15,14 @@ class JsonSuite extends AnyFunSuite {
     assert(Json.strings("""{"warnings": ["a", "b"]}""", "warnings") == Seq("a", "b"))
     assert(Json.strings("{}", "warnings").isEmpty)
   }
+
+  test("a string in an object, or in the first of several") {
+    assert(Json.firstString("""{"shard": "a"}""", "tasks", "shard") == "a")
+    assert(Json.firstString("""{"shard": "a-2", "tasks": [{"shard": "a"}, {"shard": "b"}]}""", "tasks", "shard") == "a")
+  }
+
+  test("the names of an object's fields") {
+    assert(Json.names("""{"shards": {"a": 1, "b": {"c": 2}}}""", "shards") == Set("a", "b"))
+    assert(Json.names("{}", "shards").isEmpty)
+  }
 }

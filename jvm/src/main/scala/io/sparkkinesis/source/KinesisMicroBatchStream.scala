@@ -86,7 +86,9 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
   /** The end alone names the batch: it holds every shard's start, and where a shard ends is found by reading. */
   override def planInputPartitions(start: Offset, end: Offset): Array[InputPartition] = {
     val tasks = planner.partitions(end.json())
-    val locations = placement.of(tasks.toSeq.map(Json.string(_, "shard")), Placement.executors())
+    placement.retain(Json.names(end.json(), "shards"))
+    val shards = tasks.toSeq.map(Json.firstString(_, "tasks", "shard"))
+    val locations = placement.of(shards, Placement.executors())
     tasks.zip(locations).map { case (task, location) => new KinesisInputPartition(task, location) }
   }
 

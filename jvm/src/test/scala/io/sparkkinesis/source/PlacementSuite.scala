@@ -41,6 +41,44 @@ class PlacementSuite extends AnyFunSuite {
     assert(placement.of(shards, executors) == shared)
   }
 
+  test("shards without a task in a batch have their executors after it, too, and count") {
+    val placement = new Placement
+    val first = placement.of(shards, executors).flatten
+    val ofOne = shards.zip(first).collect { case (shard, "executor_a_1") => shard }
+    assert(placement.of(ofOne.take(3), executors).flatten == Seq.fill(3)("executor_a_1"))
+    assert(placement.of(Seq("shard-9", "shard-10"), executors).flatten.toSet == executors)
+    assert(placement.of(shards, executors).flatten == first)
+  }
+
+  test("an executor that comes gets its share of a batch, however many shards had no task for long") {
+    val placement = new Placement
+    def generation(number: Int) = (0 until 100).map(n => s"shard-$number-$n")
+    (0 until 6).foreach(number => placement.of(generation(number), executors))
+    val places = counts(placement.of(generation(5), executors + "executor_c_3"))
+    assert(places.size == 3 && places.values.max <= 34)
+  }
+
+  test("few of many shards are read by many executors, also after one was replaced") {
+    val ten = (0 until 10).map(n => s"executor_h_$n").toSet
+    val placement = new Placement
+    val all = (0 until 1000).map(n => f"shard-$n%05d")
+    // Those of one executor.
+    val active = all.grouped(20).map(_.head).toSeq
+    placement.of(all, ten)
+    assert(counts(placement.of(active, ten)).values.max <= 10)
+    assert(placement.of(active, ten) == placement.of(active, ten))
+    val replaced = ten - "executor_h_3" + "executor_i_1"
+    val places = counts(placement.of(active, replaced))
+    assert(places.keySet == replaced && places.values.max <= 10)
+  }
+
+  test("shards that are gone don't count") {
+    val placement = new Placement
+    placement.of(shards, Set("executor_a_1"))
+    placement.retain(Set("shard-9"))
+    assert(placement.of(Seq("shard-9"), executors) == Seq(Some("executor_a_1")))
+  }
+
   test("without executors there is no place to prefer") {
     assert(new Placement().of(shards, Set.empty) == shards.map(_ => None))
   }
