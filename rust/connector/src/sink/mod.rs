@@ -2,6 +2,7 @@
 
 mod astray;
 mod batch;
+mod chance;
 mod config;
 mod connect;
 mod facts;

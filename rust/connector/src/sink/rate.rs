@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::chance::Chance;
+
 /// Bytes that weigh as much as a record: a shard takes 1,000 records and 1 MiB a second.
 const BYTES_OF_A_RECORD: f64 = 1_048.576;
 
@@ -132,6 +134,7 @@ pub(super) struct Rate {
     /// The second in which refusals are counted.
     counted: Instant,
     refusals: usize,
+    chance: Chance,
 }
 
 impl Rate {
@@ -156,6 +159,7 @@ impl Rate {
             starving: None,
             counted: now,
             refusals: 0,
+            chance: Chance::default(),
         }
     }
 
@@ -193,7 +197,7 @@ impl Rate {
             }
             self.refusals += counts.refusals;
             let takes = self.last_accepted.is_some_and(|at| now - at < STARVED);
-            if takes && counts.refusals > 0 && self.refusals >= MANY {
+            if takes && counts.refusals > 0 && self.refusals >= MANY && !self.chance.explained(now) {
                 self.begin(counts, now);
             }
             return;
@@ -220,6 +224,7 @@ impl Rate {
         // What was sent before is still answered, and the shard may have spent its second.
         self.epoch = Some(now + EPOCH);
         (self.answered, self.quiet) = (Counts::default(), Duration::ZERO);
+        self.chance.begin();
     }
 
     fn adjust(&mut self, lasted: Duration, now: Instant) {
@@ -228,10 +233,14 @@ impl Rate {
         self.epoch = None;
         self.entry_weight = answered.entry_weight();
         let (seconds, mut rate) = (lasted.min(LATELY).as_secs_f64(), self.per_second);
-        let used = (answered.accepted + answered.refused) / lasted.as_secs_f64();
+        let sent = answered.accepted + answered.refused;
+        let used = sent / lasted.as_secs_f64();
+        if self.chance.explains(answered, lasted, now) {
+            self.set_free();
+            return;
+        }
         if answered.refused > 0.0 {
-            let refused = answered.refused / (answered.accepted + answered.refused);
-            rate *= 1.0 - refused.min(0.5);
+            rate *= 1.0 - (answered.refused / sent).min(0.5);
             self.quiet = Duration::ZERO;
             self.untried = false;
         } else {
@@ -440,6 +449,23 @@ mod tests {
             second(&mut rate, 100, 0).await;
         }
         assert!(rate.per_second > 200.0, "{}", rate.per_second);
+    }
+
+    /// Whatever part of the entries is refused however many there are.
+    #[tokio::test(start_paused = true)]
+    async fn a_shard_that_refuses_however_little_it_gets_is_not_at_its_limit() {
+        for part in [0.05, 0.3, 0.5, 0.9] {
+            let mut rate = rate(3_000, MANY);
+            let mut least = f64::MAX;
+            for _ in 0..300 {
+                let sent = if is_limited(&rate) { rate.per_second } else { 3_000.0 };
+                least = sent.min(least);
+                let refused = sent * part;
+                second(&mut rate, (sent - refused).round() as usize, refused.round() as usize).await;
+            }
+            assert!(least > 100.0, "{part}: {least}");
+            assert!(!is_limited(&rate) || rate.per_second > 100.0);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -29,7 +29,6 @@ mod retention;
 mod round_trip;
 mod sink;
 mod sink_aggregation;
-mod sink_limits;
 mod sink_order;
 mod sink_stream;
 mod sink_streams;
