@@ -8,10 +8,10 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{Builder, Config};
 use aws_sdk_kinesis::operation::RequestId;
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
-use aws_sdk_kinesis::primitives::{Blob, DateTime};
+use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{
-    EncryptionType, PutRecordsRequestEntry, PutRecordsResultEntry, Record, RecordDistributionStrategy,
-    Shard as SdkShard, ShardFilter as SdkShardFilter, ShardFilterType, ShardIteratorType,
+    EncryptionType, PutRecordsResultEntry, Record, RecordDistributionStrategy, Shard as SdkShard,
+    ShardFilter as SdkShardFilter, ShardFilterType, ShardIteratorType,
 };
 
 use super::access::{guarded, stream_access};
@@ -22,7 +22,7 @@ use super::network::Network;
 use super::patience::Starved;
 use super::rate_limiter::RateLimiter;
 use super::retry::{RequestCounters, with_retries, with_retries_unless_throttled};
-use super::wire::{ColumnsProtocol, DecodedRecords};
+use super::wire::{ColumnsProtocol, DecodedRecords, PutBody};
 use super::{KinesisApi, Page, PutEntry, PutOutcome, ShardFilter, ShardIterator, StreamSummary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{AccessOptions, RetryOptions, StreamId, WireProtocol};
@@ -250,14 +250,14 @@ impl AwsKinesis {
         })
     }
 
-    async fn put_once(&self, entries: &[PutEntry]) -> Result<Vec<PutOutcome>> {
-        let records = entries.iter().map(sdk_entry).collect::<Result<Vec<_>>>()?;
+    async fn put_once(&self, body: &PutBody) -> Result<Vec<PutOutcome>> {
         let answer = self
             .client()
             .put_records()
             .set_stream_name(self.name())
             .set_stream_arn(self.arn())
-            .set_records(Some(records))
+            .customize()
+            .interceptor(body.clone())
             .send()
             .await
             .map_err(|error| classify("PutRecords", &self.stream.name, error))?;
@@ -400,7 +400,8 @@ impl KinesisApi for AwsKinesis {
         entries: &[PutEntry],
         counters: &Arc<RequestCounters>,
     ) -> Result<Vec<PutOutcome>> {
-        with_retries(&self.retry, counters, || self.put_once(entries)).await
+        let body = PutBody::of(entries, &self.stream)?;
+        with_retries(&self.retry, counters, || self.put_once(&body)).await
     }
 }
 
@@ -443,15 +444,6 @@ fn sdk_filter(filter: ShardFilter) -> Result<Option<SdkShardFilter>> {
             format!("a shard filter can't be made: {error}"),
         )
     })
-}
-
-fn sdk_entry(entry: &PutEntry) -> Result<PutRecordsRequestEntry> {
-    PutRecordsRequestEntry::builder()
-        .data(Blob::new(entry.data.as_ref()))
-        .set_partition_key(entry.partition_key.clone())
-        .set_explicit_hash_key(entry.explicit_hash_key.clone())
-        .build()
-        .map_err(|error| Error::new(ErrorKind::Internal, format!("an entry can't be made: {error}")))
 }
 
 /// With the records of the answer itself, unless they were decoded apart from it.

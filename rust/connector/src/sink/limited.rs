@@ -150,6 +150,33 @@ async fn a_shard_is_driven_at_its_limit_whoever_writes() {
     }
 }
 
+/// As micro-batches do: a shard at its limit stays paced over the pauses between them.
+#[tokio::test(start_paused = true)]
+async fn a_shard_at_its_limit_refuses_little_though_writers_pause() {
+    for model in [Model::Windows, Model::Bucket] {
+        let stream = FakeStream::limited(Limits::of_one(model, 1_000));
+        let shared = Arc::<SinkStream>::default();
+        for batch in 0..8 {
+            let writing = (0..16).map(|task| {
+                let writer =
+                    StreamWriter::sharing(Arc::clone(&stream) as Arc<_>, defaults(), Arc::clone(&shared));
+                async move {
+                    let writer = writer.unwrap();
+                    let first = (batch * 16 + task) * 500;
+                    writer.write(records(first..first + 500)).await.unwrap();
+                    writer.flush().await.unwrap();
+                }
+            });
+            futures_util::future::join_all(writing).await;
+            tokio::time::sleep(Duration::from_secs(20)).await;
+        }
+        let sent: usize = stream.call_sizes().iter().sum();
+        let refused = 1.0 - stream.accepted().len() as f64 / sent as f64;
+        println!("{model:?} with pauses: {refused:.3} refused");
+        assert!(refused < 0.15, "{model:?}: {refused}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_shard_of_large_records_is_driven_at_its_limit() {
     for model in [Model::Windows, Model::Bucket] {

@@ -72,7 +72,7 @@ impl Availability for Polling {
 /// failed is not asked again with every batch.
 async fn idle_beside(planning: &mut Planning, sure: &BTreeSet<ShardId>) -> Result<BTreeSet<ShardId>> {
     let skip = sure | &planning.prober.asked_lately();
-    let asks = !planning.is_covered_by(&skip);
+    let asks = planning.prober.answers_beside() && !planning.is_covered_by(&skip);
     let of_most = asks && planning.probe(&skip, Extent::Beside).await?.of_most;
     let idle = planning.prober.idle_for_now(of_most, &planning.positions);
     Ok(&idle - sure)

@@ -64,6 +64,8 @@ pub(in crate::plan) struct Prober {
     first: Option<ShardId>,
     /// The last probe saw records in it, in this call.
     hit: bool,
+    /// Until then no shard is asked beside a batch: within the time for it none answered.
+    silent_until: Option<Instant>,
     /// Since when nothing could be learnt of a shard.
     unknown: HashMap<ShardId, Instant>,
     warned: Option<Instant>,
@@ -145,6 +147,7 @@ impl Prober {
             iterators: HashMap::new(),
             first: None,
             hit: false,
+            silent_until: None,
             unknown: HashMap::new(),
             warned: None,
         }
@@ -202,6 +205,11 @@ impl Prober {
         lately.map(|(shard, _)| shard.clone()).collect()
     }
 
+    /// False for a while after no shard answered in the time that a batch has for it: every batch would lose that time.
+    pub(in crate::plan) fn answers_beside(&self) -> bool {
+        self.silent_until.is_none_or(|until| until <= Instant::now())
+    }
+
     /// Waits until the driver may ask the shards again.
     pub(in crate::plan) async fn wait_until_due(&self) {
         wait_until(self.due()).await;
@@ -248,7 +256,8 @@ impl Prober {
         self.probed = Some(began);
         self.hit = false;
         let shards = self.unended(positions, skip);
-        if self.keeps_old_iterators() {
+        // A look beside a batch waits for nothing else, and drops old iterators.
+        if extent != Extent::Beside && self.keeps_old_iterators() {
             // A stream made again under the same name takes some of the old positions without complaint.
             match same_stream(&*self.api, &self.stream.name, Some(self.stream.created_millis)).await {
                 Err(error) if !error.is_retryable() => return Err(error),
@@ -260,6 +269,7 @@ impl Prober {
             kept.is_fresh() && positions.get(shard).is_some_and(|at| *at == kept.position)
         });
         let answers = self.probe_all(shards, extent).await?;
+        self.silent_until = answers.found.is_empty().then(|| began + IDLE_FOR);
         self.asked
             .extend(answers.asked.into_iter().map(|shard| (shard, began)));
         let mut probed = Probed {

@@ -4,11 +4,13 @@
 //! answers to GetRecords and in the events of SubscribeToShard: those go to [`DecodedRecords`], and the SDK's output
 //! has an empty list instead. A body that is unusual in any way is left to the SDK's decoder as a whole.
 //!
-//! GetRecords can also be asked and answered in CBOR, which the SDK doesn't know.
+//! GetRecords can also be asked and answered in CBOR, which the SDK doesn't know. The body of PutRecords is written from
+//! the sink's entries.
 
 mod cbor;
 mod json;
 mod protocol;
+mod put;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +23,7 @@ use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use parking_lot::Mutex;
 
 pub(super) use self::protocol::ColumnsProtocol;
+pub(super) use self::put::PutBody;
 use super::columns::RecordColumns;
 use crate::options::WireProtocol;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aws_sdk_kinesis::operation::get_records::GetRecords;
+use aws_sdk_kinesis::operation::put_records::PutRecords;
 use aws_sdk_kinesis::types::SubscribeToShardEvent;
 use aws_smithy_json::codec::{JsonCodec, JsonCodecSettings, JsonSerializer};
 use aws_smithy_json::protocol::aws_json_rpc::AwsJsonRpcProtocol;
@@ -17,8 +18,9 @@ use aws_smithy_types::date_time::Format;
 use aws_smithy_types::endpoint::Endpoint;
 use aws_smithy_types::error::metadata::Builder as MetadataBuilder;
 use aws_smithy_types::{BigDecimal, BigInteger, Blob, DateTime, Document};
+use bytes::Bytes;
 
-use super::{DecodedRecords, cbor, json};
+use super::{DecodedRecords, PutBody, cbor, json};
 use crate::options::WireProtocol;
 
 const NAMESPACE: &str = "com.amazonaws.kinesis";
@@ -37,8 +39,8 @@ pub(super) fn stock_codec() -> JsonCodec {
     JsonCodec::new(settings.build())
 }
 
-/// Gives the records of answers to [`DecodedRecords`] where there is one, in CBOR if it says so, and is the SDK's JSON
-/// protocol otherwise.
+/// The SDK's JSON protocol, except that the records of responses go to the call's [`DecodedRecords`], in CBOR where that
+/// asks for it, and that the body of PutRecords is the call's [`PutBody`].
 #[derive(Debug)]
 pub(in crate::service) struct ColumnsProtocol {
     stock: AwsJsonRpcProtocol,
@@ -104,17 +106,21 @@ impl ClientProtocolInner for ColumnsProtocol {
         cfg: &ConfigBag,
     ) -> Result<Request, SerdeError> {
         let mut request = self.stock.serialize_request(input, schema, endpoint, cfg)?;
+        let operation = schema.shape_id();
+        if operation == PutRecords::INPUT_SCHEMA.shape_id() {
+            if let Some(body) = cfg.load::<PutBody>() {
+                set_body(&mut request, body.bytes());
+            }
+            return Ok(request);
+        }
         let cbor = cfg
             .load::<DecodedRecords>()
             .is_some_and(|records| records.protocol == WireProtocol::Cbor);
-        if cbor && schema.shape_id() == GetRecords::INPUT_SCHEMA.shape_id() {
+        if cbor && operation == GetRecords::INPUT_SCHEMA.shape_id() {
             let body = request.body().bytes().and_then(cbor::request);
             let body = body.ok_or_else(|| SerdeError::unsupported("a request in CBOR with such a member"))?;
             request.headers_mut().insert(CONTENT_TYPE, cbor::CONTENT_TYPE);
-            request
-                .headers_mut()
-                .insert("content-length", body.len().to_string());
-            *request.body_mut() = SdkBody::from(body);
+            set_body(&mut request, body.into());
         }
         Ok(request)
     }
@@ -228,6 +234,12 @@ impl Codec for EventCodec {
 }
 
 const CONTENT_TYPE: &str = "content-type";
+
+fn set_body(request: &mut Request, body: Bytes) {
+    let length = body.len().to_string();
+    request.headers_mut().insert("content-length", length);
+    *request.body_mut() = SdkBody::from(body);
+}
 
 /// True for an answer in CBOR. JSON that says it were begins as nothing in CBOR does that is read here.
 fn is_cbor(response: &Response) -> bool {

@@ -3,6 +3,7 @@
 mod bodies;
 mod cbor;
 mod fuzz;
+mod put;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
