@@ -198,7 +198,7 @@ pub(super) struct Ends {
     pub claims: usize,
     /// Number of reported rows.
     pub delivered: u64,
-    /// True if records are known to remain, or if not every report rules that out.
+    /// True if records are known to remain, or if a shard has no report.
     pub has_backlog: bool,
 }
 

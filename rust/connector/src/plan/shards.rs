@@ -162,7 +162,7 @@ impl Shards {
         }
     }
 
-    /// The new positions, if a listing is due and can change them. A listing failure that may pass is none. Errors
+    /// The new positions, if a listing is due and can change them. A failure that may pass gives none. Errors
     /// are permanent failures, failures that lasted for minutes, and shards that were lost unread.
     pub(super) async fn follow(
         &mut self,
@@ -328,8 +328,8 @@ impl Shards {
         Ok(())
     }
 
-    /// Notes of each shard that ended since when its children are missing from the listing. A shard that stays open there
-    /// after all contradicts what the query keeps of it.
+    /// Notes for each ended shard since when listings have lacked its children. Fails for a shard that they show open
+    /// all that time, which contradicts the query's end of it.
     fn note_childless(
         &mut self,
         stream: &Stream,
