@@ -434,7 +434,7 @@ pub(super) fn region_of_host(host: &str) -> Option<String> {
     region_of_service(host, "kinesis")
 }
 
-/// The region in the name of an STS host. The oldest STS host has none in its name.
+/// The region in the name of an STS host; us-east-1 for the oldest one, which has none in its name.
 pub(super) fn region_of_sts_host(host: &str) -> Option<String> {
     match host.strip_suffix('.').unwrap_or(host) {
         "sts.amazonaws.com" => Some("us-east-1".to_owned()),

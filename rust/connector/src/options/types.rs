@@ -482,7 +482,7 @@ pub struct RowStreams {
 /// Options of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkOptions {
-    /// The stream of rows without a stream. If all rows must name one, the first that they may name.
+    /// The stream of rows that name none. If all rows must name one, the first that they may name.
     pub stream: StreamId,
     /// The streams that rows may name. `None`: rows name no stream.
     pub row_streams: Option<RowStreams>,

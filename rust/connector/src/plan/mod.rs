@@ -125,7 +125,7 @@ impl Planner {
             }
             _ => None,
         };
-        // With fan-out the readers make no GetRecords calls, so the driver's probes need not leave room for theirs.
+        // With fan-out the readers don't poll, so the driver's probes need not leave room for them.
         let fetch_interval = config.options.fetch_interval;
         let (availability, interval): (Box<dyn Availability>, _) = match fan_out {
             Some(_) => {
@@ -252,7 +252,7 @@ impl Planner {
         Ok(())
     }
 
-    /// The source's metrics for the query's progress: those of the last batch's readers (unless nothing was left to
+    /// The source's metrics for the query's progress: those of the last batch's readers (none if there was nothing to
     /// read since), the shards of the last listing, and the driver's own requests since the query started. Unknown
     /// values are absent.
     pub fn metrics(&self) -> BTreeMap<String, String> {

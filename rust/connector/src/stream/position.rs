@@ -91,8 +91,8 @@ pub enum Position {
     AtTimestamp(i64),
     /// The record after this one.
     After(SequenceNumber),
-    /// The record after this one, which is known not to arrive before this time (milliseconds since the epoch): a
-    /// long stretch without records lies between them, and need not be read again.
+    /// The record after this one, which is known not to have arrived before this time (milliseconds since the epoch):
+    /// a long stretch without records lies between them, and need not be read again.
     AfterQuiet(SequenceNumber, i64),
     /// The shard is closed and was read to its end.
     ShardEnd,
