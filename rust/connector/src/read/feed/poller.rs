@@ -38,7 +38,7 @@ pub(super) struct PollingFeed {
     iterator: Option<ShardIterator>,
     /// Pages prefetched after the previous batch, and what this batch left of its last page.
     ahead: Prefetched,
-    /// Set while the pages' end has been reached or will be without a request for what follows.
+    /// What to observe at the pages' end, until the first request for what follows it.
     resume_point: Option<ResumePoint>,
     /// The record before the position, until the shard is known to still have it. The service silently omits expired
     /// records, so this record is requested too: if it comes, nothing after it is missing.
