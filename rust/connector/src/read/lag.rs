@@ -40,7 +40,7 @@ impl Lag {
         Self::at(ending, now.saturating_sub(waited))
     }
 
-    /// Same, given the answer's time by this machine's clock.
+    /// [`Self::of`] with the time of the answer by this machine's clock.
     fn at(ending: Ending, received: i64) -> Option<Self> {
         let Ending {
             millis_behind_latest,

@@ -47,7 +47,7 @@ use rows::RowRules;
 pub struct ReaderMetrics {
     /// Rows fetched.
     pub records: u64,
-    /// Bytes of their data.
+    /// Bytes of data fetched.
     pub bytes: u64,
     /// Requests sent to Kinesis.
     pub requests: u64,

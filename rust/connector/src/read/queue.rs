@@ -89,8 +89,8 @@ impl Queue {
 
     /// Appends a shard's rows, waiting for room in its lane and in the process. An empty lane accepts a batch above
     /// its bound, and a lane that the consumer waits for ignores the process's bound. While `others` wait for this
-    /// reader there is no waiting for room, since room may depend on their progress; false if the rows were appended
-    /// without it.
+    /// reader there is no waiting for room, since room may depend on their progress; false if the rows were then
+    /// appended without room.
     pub(super) async fn push(&self, lane: usize, batch: RecordBatch, others: &Waiters) -> bool {
         let size = batch.bytes();
         let mut hurried = false;

@@ -171,7 +171,7 @@ pub struct ReadTask {
 pub struct PeerCallRate {
     /// Identifies the process.
     pub by: String,
-    /// Number of its calls.
+    /// Number of the process's calls.
     pub times: u32,
 }
 
@@ -246,9 +246,9 @@ impl ReadTask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Backlog {
-    /// Nothing: the shard's tip or its end was there.
+    /// Nothing follows: the shard's tip or its end was there.
     Empty,
-    /// Records.
+    /// Records follow.
     Remaining,
     /// Unknown: the last answer held as many records as were requested, or was requested before the task began.
     Unknown,
@@ -284,7 +284,7 @@ pub struct ShardReport {
     pub lost: bool,
     /// Rows in the batch.
     pub records: u64,
-    /// Bytes of their data.
+    /// Bytes of data in the batch.
     pub bytes: u64,
     /// Aggregates left out because of `kinesis.aggregation.outsideShard` or `kinesis.aggregation.broken`.
     #[serde(default)]

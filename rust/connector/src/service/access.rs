@@ -35,8 +35,8 @@ pub(crate) struct Access {
     pub network: Network,
 }
 
-/// Completes a service's configuration builder that was made from an [`Access`]: adds the guard, and the endpoint of
-/// the options whatever endpoints the environment sets.
+/// Completes a service's configuration builder that was made from an [`Access`]: adds the guard and the options'
+/// endpoint, whatever endpoints the environment sets.
 macro_rules! guarded {
     ($builder:expr, $access:expr, $endpoint:expr) => {{
         let guard = &$access.guard;

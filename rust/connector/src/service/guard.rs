@@ -1,4 +1,4 @@
-//! Reactions of all AWS clients to failed attempts, which the SDK's own retries, being off, don't provide.
+//! Handling of failed attempts, common to all AWS clients. The SDK's own retries, which are off, would lack it.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -25,8 +25,8 @@ use super::failure::refuses_signer;
 
 /// Monitors a client's attempts:
 ///
-/// - A timeout or an interrupted attempt poisons its connection: when a peer vanishes silently, further requests on the
-///   same connection wait in vain until the kernel gives up, about a quarter of an hour later.
+/// - An attempt that timed out or was cut off poisons its connection: when a peer vanishes silently, all requests on
+///   the same connection wait in vain until the kernel gives up, about a quarter of an hour later.
 /// - After a refused signature the attempt is repeated once: with reloaded credentials if they were loaded, and by the
 ///   service's clock if this machine's is off.
 ///

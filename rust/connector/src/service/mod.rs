@@ -94,8 +94,8 @@ pub struct Page {
     pub child_shards: Vec<ShardId>,
     /// The service's request id, for support cases.
     pub request_id: Option<String>,
-    /// The service's clock as in [`StreamSummary::service_millis`], limited to this machine's clock; none in an
-    /// event.
+    /// The service's clock as in [`StreamSummary::service_millis`], but no later than this machine's clock; none in
+    /// an event.
     pub service_millis: Option<i64>,
 }
 
@@ -148,7 +148,7 @@ pub enum PutOutcome {
     },
 }
 
-/// Kinesis for one stream. Every call retries transient failures according to the options, counts retries in
+/// Kinesis for one stream. Every call retries transient failures according to the options, counts them in
 /// [`RequestCounters`], and fails with a classified error that contains stream and request id. A throttled read of a
 /// shard ([`Self::shard_iterator`], [`Self::get_records`]) isn't retried: all readers of the shard share its limit,
 /// so it returns [`crate::ErrorKind::Throttled`] at once, which isn't a failure.

@@ -9,7 +9,7 @@ use crate::stream::{Lineage, ShardId};
 
 /// Consecutive answers that must agree before something counts as gone.
 const ANSWERS: u32 = 3;
-/// Delay between two of those requests. ListShards lags behind a split or merge by about this time.
+/// Delay between two such answers. ListShards lags behind a split or merge by about this time.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// Presence of a shard in the stream's listing.

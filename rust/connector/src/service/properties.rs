@@ -53,7 +53,8 @@ impl SystemProperties {
         }
     }
 
-    /// The same for a store, which uses the job's credentials: the properties' keys rank before the options'.
+    /// A store's options, completed from the properties. A store uses the job's credentials: the properties' keys
+    /// rank before the options'.
     pub(crate) fn complete_store(&self, access: StoreAccess) -> StoreAccess {
         StoreAccess {
             region: access.region.or_else(|| self.region()),

@@ -106,8 +106,8 @@ where
     retried_when(Error::is_retryable, options, counters, attempt).await
 }
 
-/// The same for requests under a shared limit: a throttled one is counted and fails at once, and the caller decides
-/// when to retry ([`super::Patience`]).
+/// [`with_retries`] for requests under a shared limit: a throttled one is counted and fails at once, and the caller
+/// decides when to retry ([`super::Patience`]).
 pub async fn with_retries_unless_throttled<T, F, Fut>(
     options: &RetryOptions,
     counters: &Arc<RequestCounters>,

@@ -119,9 +119,9 @@ impl<'a> Attempt<'a> {
         Ok(Reading { fetcher, feed })
     }
 
-    /// Stores a claim for what was fetched, and reconciles with an earlier claim if one exists. The flag is true if
-    /// the claim is this attempt's own. None if nothing was fetched, by a task that needed no rows. Other attempts
-    /// get their turn as soon as the claim is stored.
+    /// Stores a claim for what was fetched, and reconciles with an earlier claim if one exists. The returned claim is
+    /// none if nothing was fetched, by a task that needed no rows; the flag is true if the claim is this attempt's
+    /// own. Other attempts get their turn as soon as the claim is stored.
     async fn claim(
         &self,
         store: &dyn ClaimStore,

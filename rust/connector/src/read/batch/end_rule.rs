@@ -17,7 +17,7 @@ pub(super) enum EndRule {
     Limits {
         /// Maximum number of rows.
         rows: u64,
-        /// Maximum bytes of their data.
+        /// Maximum bytes of data.
         bytes: Option<u64>,
         /// When the batch's time is up.
         deadline: Option<Instant>,

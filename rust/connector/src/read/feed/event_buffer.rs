@@ -21,7 +21,7 @@ const BLIND: Duration = Duration::from_secs(1);
 pub(super) struct Bell {
     /// Wakes a planner in this process.
     pub driver_here: Arc<Notify>,
-    /// Wakes the reporter to a driver in another process.
+    /// Wakes the task that reports to a driver in another process.
     pub driver_elsewhere: Arc<Notify>,
 }
 

@@ -36,7 +36,7 @@ pub(super) struct PollingFeed {
     most_records: u32,
     position: Position,
     iterator: Option<ShardIterator>,
-    /// Pages prefetched after the previous batch, and what this batch left of its last page.
+    /// Pages fetched beyond the previous batch's end, or what this batch left of its last page.
     ahead: Prefetched,
     /// What to observe at the pages' end, until the first request for what follows it.
     resume_point: Option<ResumePoint>,
@@ -458,7 +458,7 @@ impl OddAnswers {
         }
     }
 
-    /// The same for an error that proves nothing; fails at once if it can't pass.
+    /// Counts an error that proves nothing but may pass; fails with it at once if it can't.
     fn count_if_it_passes(&mut self, error: Error) -> Result<()> {
         match error.is_retryable() {
             true => self.count(error),

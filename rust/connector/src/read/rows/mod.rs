@@ -42,7 +42,7 @@ impl RowRules {
 pub(super) struct Bounds {
     /// Rows still allowed. The batch's first record passes even if it holds more.
     pub rows: Option<u64>,
-    /// Bytes of data still allowed, with the same exception.
+    /// Bytes of data still allowed. The batch's first record passes even if it holds more.
     pub bytes: Option<u64>,
     /// The batch's last record, from its claim.
     pub through: Option<SequenceNumber>,
@@ -71,7 +71,7 @@ pub(super) struct Taken {
     pub bytes: u64,
     /// The last record taken so far.
     pub last: Option<SequenceNumber>,
-    /// When that record arrived, milliseconds since the epoch.
+    /// When the last record taken arrived, milliseconds since the epoch.
     pub last_arrival: Option<i64>,
     /// True if another part follows.
     pub more: bool,
@@ -87,7 +87,7 @@ pub(super) struct Taken {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SkippedAggregates {
     pub count: u64,
-    /// The first one and the reason.
+    /// Identifies the first aggregate passed over, with the reason.
     pub first: Option<String>,
 }
 

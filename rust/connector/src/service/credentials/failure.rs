@@ -82,8 +82,8 @@ impl LoadFailure {
         }
     }
 
-    /// Classifies a chain in which nothing was found. Unanswered instance metadata requests are an outage: a machine
-    /// without instance metadata refuses the connection.
+    /// Classifies a chain in which nothing was found. Unanswered instance metadata requests are an outage: on a
+    /// machine without instance metadata not even the connection succeeds.
     fn of_chain(error: &ProviderChainError<CredentialsError>) -> Self {
         let mut silent = false;
         let tried: Vec<_> = error

@@ -69,8 +69,8 @@ fn nobody(found: &str) -> NetworkFailure {
     )
 }
 
-/// Checks that the HTTP client finds certificates by itself, through the variables or in the system's places. A
-/// success holds for the whole process.
+/// Checks that the HTTP client finds certificates by itself, through the variables or in the system's places. The
+/// client searches only once per process.
 fn system() -> Result<(), String> {
     static FOUND: OnceLock<()> = OnceLock::new();
     if FOUND.get().is_some() {

@@ -228,7 +228,8 @@ impl Codec for EventCodec {
 
 const CONTENT_TYPE: &str = "content-type";
 
-/// True for an answer in CBOR. A body that begins as JSON does, and no CBOR does, is read as JSON despite its header.
+/// True for an answer in CBOR. A body that begins like JSON, as no CBOR read here does, counts as JSON despite its
+/// header.
 fn is_cbor(response: &Response) -> bool {
     let content_type = response.headers().get(CONTENT_TYPE);
     content_type.is_some_and(|content_type| content_type.starts_with(cbor::CONTENT_TYPE))

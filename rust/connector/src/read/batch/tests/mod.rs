@@ -49,7 +49,7 @@ struct State {
     given: u64,
     /// Outcomes of the next requests for records: true if served, false if throttled. All later ones are served.
     turns: VecDeque<bool>,
-    /// The same for iterator requests.
+    /// Outcomes of the next iterator requests, likewise.
     iterator_turns: VecDeque<bool>,
     /// Number of iterators that are too old when they are used.
     too_old: u32,

@@ -21,7 +21,7 @@ fn any_of(values: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
     select(values).prop_map(|value| value.as_bytes().to_vec())
 }
 
-/// Misplaced values.
+/// Values for any place, some of them invalid.
 const STRAY: &[&str] = &[
     "null",
     "nullx",
@@ -140,7 +140,7 @@ fn odd_time() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// UTF-8 text and fragments of it.
+/// Valid and invalid UTF-8.
 const PIECES: &[&[u8]] = &[b"\xc3", b"\xa9", b"x\xc3\xa9", b"\xed\xa0\x80"];
 
 fn odd_text() -> impl Strategy<Value = Vec<u8>> {
@@ -162,7 +162,7 @@ fn odd_text() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => any_of(TEXTS),
         1 => stray(),
-        // Two values that are text only in combination.
+        // Two values that are valid text only when concatenated.
         1 => select(PIECES).prop_map(|piece| [b"\"", piece, b"\""].concat()),
     ]
 }
