@@ -117,8 +117,8 @@ impl Plans for StandInPlanner {
     }
 }
 
-/// Returns `batches` batches of `rows` rows, then ends. `instead` makes it `block`, `panic` or `fail`. `extra` adds
-/// all extra columns, and `unknownColumn` the name of a column that no batch has.
+/// Returns `batches` batches of `rows` rows, then ends; `instead` replaces that with `block`, `panic` or `fail`.
+/// `extra` adds all extra columns, and `unknownColumn` the name of a column that no batch has.
 struct StandInReader {
     wanted: Value,
     given: AtomicU64,
