@@ -61,7 +61,7 @@ impl Queue {
         }
     }
 
-    /// True when no full batch waits for a connection, so that more records may come.
+    /// True if no full batch waits for a connection, so that more records may be added.
     pub(super) fn has_room(&self) -> bool {
         self.ready.is_empty()
     }
