@@ -23,7 +23,7 @@ mod tag {
 /// Builds an aggregate from user records. The aggregate's encoded length is known at any time.
 ///
 /// Records with the same key share one entry of the key table, as the format allows. Records are encoded when they
-/// are added, so that only their bytes in the aggregate are kept.
+/// are added, so that only their bytes in the aggregate and the keys' indices are kept.
 #[derive(Debug, Default)]
 pub struct Aggregator {
     partition_keys: KeyTable,

@@ -62,8 +62,8 @@ impl Pending {
         self.slot.lock()
     }
 
-    /// Starts the operation, or waits again for it if it is in flight. Returns `None` if it isn't done after `wait`,
-    /// and `InvalidArgument` if another operation is in flight.
+    /// Starts the operation, or waits again for it if it is in flight. Returns `None` if it isn't done after `wait`.
+    /// Fails with `InvalidArgument` if another operation is in flight.
     pub(crate) fn drive<T, F>(
         &self,
         runtime: &Runtime,

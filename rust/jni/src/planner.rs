@@ -137,7 +137,7 @@ fn deliver<'l>(
 }
 
 export! {
-    /// Opens a handle for a planner, which `plannerAwaitOpen` opens.
+    /// Creates a handle for a planner, which `plannerAwaitOpen` opens.
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerOpen<'l>(
         env, _class: JClass<'l>, config: JString<'l>, files: JObject<'l>,
     ) -> jlong {

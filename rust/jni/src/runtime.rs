@@ -123,8 +123,8 @@ pub(crate) fn attach_as_daemon() {
 pub(crate) fn detach() {
     let Ok(vm) = JavaVM::singleton() else { return };
     let raw = vm.get_raw();
-    // SAFETY: `raw` is the JVM's own interface. The thread is one of ours, about to end, with no Java frame on
-    // its stack and no local reference left; on a thread that isn't attached the call does nothing.
+    // SAFETY: `raw` is the JVM's own interface. The thread is one of this library's, about to end, with no Java frame
+    // on its stack and no local reference left; on a thread that isn't attached the call does nothing.
     unsafe {
         ((**raw).v1_1.DetachCurrentThread)(raw);
     }

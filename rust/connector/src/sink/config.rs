@@ -14,7 +14,7 @@ use crate::options::{self, ProviderClass, SinkOptions, StreamId};
 pub struct SinkConfig {
     /// The user's options.
     pub options: SinkOptions,
-    /// What the driver found out about the streams.
+    /// Facts about the streams, collected by the driver.
     pub facts: SinkFacts,
 }
 

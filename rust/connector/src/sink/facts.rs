@@ -21,7 +21,7 @@ const FRESH: Duration = Duration::from_secs(600);
 /// driver doesn't.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the driver found out about a stream and passes to the tasks.
+/// Facts about a stream, which the driver collects and passes to the tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct StreamFacts {

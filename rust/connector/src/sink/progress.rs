@@ -1,4 +1,4 @@
-//! Whether a stream takes anything from this process, and when to give it up.
+//! Progress of a stream: whether it takes anything from this process, and when to give it up.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Which shard takes which hash keys, learnt from responses.
+//! The shards of hash keys, learnt from responses. No permission to list shards is needed.
 
 use std::collections::BTreeMap;
 

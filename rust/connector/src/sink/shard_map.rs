@@ -1,4 +1,4 @@
-//! Which shard takes which hash keys, from a listing of the stream's shards.
+//! The shards of hash keys, from a listing of the stream's shards.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

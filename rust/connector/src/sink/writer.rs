@@ -41,7 +41,7 @@ pub struct WriterSettings {
     pub max_record_bytes: usize,
     /// True if rows of one shard are put as aggregates in the KPL's format, provided that the shards can be listed.
     pub aggregation: bool,
-    /// Which rows must arrive in their order.
+    /// Rows that must arrive in their order.
     pub ordering: SinkOrdering,
     /// True if the service ignores partition keys: rows need none, and belong to no shard.
     pub auto_distribution: bool,
