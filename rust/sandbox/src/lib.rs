@@ -33,10 +33,10 @@
 //!
 //! | request | effect |
 //! |---|---|
-//! | `POST /sandbox/knobs` | updates the knobs from a [`KnobUpdate`] in JSON; the response is that of `GET` |
+//! | `POST /sandbox/knobs` | applies a [`KnobUpdate`] in JSON; the response is that of `GET` |
 //! | `GET /sandbox/knobs` | returns the current settings |
 //! | `GET /sandbox/stats` | returns [`Stats`]: connections, calls by operation, and counters by stream and shard |
-//! | `POST` or `DELETE /sandbox/reset` | restores the initial state: no streams, counters at zero, the configured knobs |
+//! | `POST` or `DELETE /sandbox/reset` | restores the initial state: no streams or counts, the configured knobs |
 //!
 //! A [`SubscriptionUpdate`] sets the behaviour of subscriptions, and a [`SubscriptionFaultUpdate`] makes open ones fail.
 //! A [`FaultUpdate`] makes calls fail, including calls of SubscribeToShard. For example:
