@@ -35,10 +35,10 @@
 //! |---|---|
 //! | `POST /sandbox/knobs` | applies a [`KnobUpdate`] in JSON; the response is that of `GET` |
 //! | `GET /sandbox/knobs` | returns the current settings |
-//! | `GET /sandbox/stats` | returns [`Stats`]: connections, calls by operation, and counters by stream and shard |
+//! | `GET /sandbox/stats` | returns [`Stats`]: connections, calls by operation, counters by stream and shard |
 //! | `POST` or `DELETE /sandbox/reset` | restores the initial state: no streams or counts, the configured knobs |
 //!
-//! A [`SubscriptionUpdate`] sets the behaviour of subscriptions, and a [`SubscriptionFaultUpdate`] makes open ones fail.
+//! A [`SubscriptionUpdate`] sets how subscriptions behave, and a [`SubscriptionFaultUpdate`] makes them fail.
 //! A [`FaultUpdate`] makes calls fail, including calls of SubscribeToShard. For example:
 //!
 //! ```json

@@ -1,7 +1,7 @@
 //! The conformance suite against kinesis-local 0.6.2, as a check independent of the sandbox.
 //!
-//! Built only with `--features kinesis-local`, so that `cargo test` needs no Node. `scripts/test` starts the service and
-//! runs these tests. By hand:
+//! Built only with `--features kinesis-local`, so that `cargo test` needs no Node. `scripts/test` starts the service
+//! and runs these tests. By hand:
 //!
 //! ```text
 //! npm i kinesis-local@0.6.2

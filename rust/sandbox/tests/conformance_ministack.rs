@@ -1,7 +1,7 @@
 //! The enhanced fan-out cases of the conformance suite against ministack 1.5.33, which implements them well.
 //!
-//! Built only with `--features ministack`, so that `cargo test` needs no Python. `scripts/test` starts the service and runs
-//! these tests. By hand:
+//! Built only with `--features ministack`, so that `cargo test` needs no Python. `scripts/test` starts the service
+//! and runs these tests. By hand:
 //!
 //! ```text
 //! pip install ministack==1.5.33
