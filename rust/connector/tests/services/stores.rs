@@ -10,8 +10,8 @@
 //!     cargo test -p kinesis-connector --features store-services --test services
 //! ```
 //!
-//! The services must ensure that exactly one of several attempts wins. DynamoDBLocal does; moto's own server does not, so
-//! the script makes it handle one request at a time. For S3 itself this rests on its documentation only.
+//! The services must ensure that exactly one of several attempts wins. DynamoDBLocal does; moto's own server does not,
+//! so the script makes it handle one request at a time. For S3 itself this rests on its documentation only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

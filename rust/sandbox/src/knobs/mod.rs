@@ -1,4 +1,4 @@
-//! Knobs for tests: errors, delays, limits and ages. Without a delay set, nothing here waits for a clock.
+//! Knobs for tests: errors, delays, limits and ages. By default, nothing here waits for a clock.
 
 mod aimed;
 mod oddities;

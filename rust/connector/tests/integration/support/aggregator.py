@@ -1,4 +1,4 @@
-"""Decodes or makes aggregates with Amazon's own code. Reads tasks from stdin and writes results, each a line of JSON."""
+"""Decodes or makes aggregates with Amazon's own code. Tasks from stdin and results are lines of JSON."""
 
 import base64
 import json
