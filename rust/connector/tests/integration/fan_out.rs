@@ -44,8 +44,8 @@ async fn failure(query: &mut Query) -> kinesis_connector::Error {
         .expect("a failure in time")
 }
 
-/// Replaces the checkpoint folder, so that the next query opened is another one. Returns the first query's folder, which
-/// must be kept.
+/// Replaces the checkpoint folder, so that the next query opened is another one. Returns the first query's folder,
+/// which must be kept.
 fn another_folder(world: &mut World) -> TempDir {
     std::mem::replace(&mut world.checkpoint, TempDir::new().expect("a folder"))
 }
