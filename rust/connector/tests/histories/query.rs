@@ -1,5 +1,6 @@
 //! A query as Spark would run it: it plans, logs, reads, commits, crashes and restarts as the history prescribes.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -625,7 +626,13 @@ impl Files {
 #[async_trait]
 impl FileSystem for Files {
     async fn put_if_absent(&self, path: &str, content: Vec<u8>) -> Result<bool> {
-        Ok(self.all().insert(path.to_owned(), content).is_none())
+        match self.all().entry(path.to_owned()) {
+            Entry::Occupied(_) => Ok(false),
+            Entry::Vacant(free) => {
+                free.insert(content);
+                Ok(true)
+            }
+        }
     }
 
     async fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {

@@ -396,3 +396,26 @@ async fn a_backlog_asks_the_other_shards_by_turns() {
     }
     assert_eq!(all.len(), 39);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_loses_no_time_with_every_batch_to_shards_that_never_answer_in_time() {
+    let (scripted, planner, offset, _checkpoint) = with_backlog(20, &[]).await;
+    scripted.state().stuck = (0..20).map(id).collect();
+    let began = Instant::now();
+    for _ in 0..5 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        next_reads(&planner, &scripted, &offset).await;
+    }
+    let waited = began.elapsed() - Duration::from_secs(5);
+    assert!(waited < Duration::from_millis(600), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_waits_for_no_description_of_the_stream() {
+    let (scripted, planner, offset, _checkpoint) = with_backlog(20, &[]).await;
+    scripted.state().undescribed = true;
+    // The iterators of the probe before are too old.
+    tokio::time::advance(Duration::from_secs(271)).await;
+    let (read, _) = next_reads(&planner, &scripted, &offset).await;
+    assert_eq!(read, [id(7)]);
+}

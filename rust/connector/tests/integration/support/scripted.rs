@@ -47,6 +47,8 @@ pub struct State {
     pub slow: BTreeSet<ShardId>,
     /// Shards that don't respond.
     pub stuck: BTreeSet<ShardId>,
+    /// True if DescribeStreamSummary never answers.
+    pub undescribed: bool,
     /// Shards of all GetRecords calls, in order.
     pub asked: Vec<ShardId>,
 }
@@ -113,6 +115,9 @@ impl Scripted {
 #[async_trait]
 impl KinesisApi for Scripted {
     async fn describe_stream(&self) -> Result<StreamSummary> {
+        if self.state().undescribed {
+            std::future::pending::<()>().await;
+        }
         Ok(StreamSummary {
             arn: "arn:aws:kinesis:us-east-1:000000000000:stream/events".to_owned(),
             created_millis: CREATED,
