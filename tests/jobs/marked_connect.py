@@ -1,4 +1,4 @@
-"""A Spark Connect job whose secrets are marked, with the server in this process. Stores everything that Connect shows."""
+"""A Spark Connect job whose secrets are marked, with the server in this process. Stores all that Connect shows."""
 
 import json
 import sys

@@ -9,12 +9,12 @@ def _both(*marks):
     return pytest.mark.parametrize("consumer_type", [POLLING, pytest.param(FAN_OUT, marks=marks)], indirect=True)
 
 
-# Runs a test with both consumer types, the second one only if tests marked `long` run.
+# Runs a test with both consumer types. `_at_length` runs the second one only if tests marked `long` run.
 both_consumers = _both()
 both_consumers_at_length = _both(pytest.mark.long)
 
-# Settings of the sandbox's knobs. The service refuses a subscription for five seconds after the previous one, and sends
-# an empty event every few seconds; with these settings, tests would mostly wait.
+# Settings of the sandbox's knobs: the service's, and shorter delays for tests. The service refuses a subscription for
+# five seconds after the previous one, and sends an empty event every few seconds.
 SERVICE = {"lifetime_ms": 300_000, "idle_event_ms": 5_000, "exclusive_ms": 5_000, "max_records_per_event": 0, "most_consumers": 20}
 HASTE = {"exclusive_ms": 500, "idle_event_ms": 500}
 
