@@ -39,7 +39,7 @@ def assert_in_order(rows):
 @both_consumers
 def test_all_rows_once_with_fewer_tasks_and_claims(spark, sandbox, new_stream, checkpoint):
     stream = new_stream(10)
-    # Enough keys for every shard to get some: AvailableNow leaves a shard that is empty from the start out of the groups.
+    # Enough keys for every shard to get some: AvailableNow's groups don't include a shard that is empty from the start.
     stream.put((f"key-{n % 200}", data) for n, (_, data) in enumerate(events(0, 1000)))
     options = source_options(sandbox, stream, shardsPerTask=4, maxFetchRecordsPerShard=60, extraColumns="shardId")
     sink = drain(read(spark, options), checkpoint, sink=Sink())

@@ -87,7 +87,7 @@ def test_a_query_may_read_some_of_the_columns(spark, sandbox, stream, checkpoint
 
 
 def test_rows_stay_right_through_sort_join_cache_and_state(spark, sandbox, new_stream, checkpoint, tmp_path):
-    """Rows are read in place, from memory that the next batch of records reuses, so operators must copy to keep them."""
+    """Rows are read in place, from memory that the next batch reuses, so operators must copy to keep them."""
     stream = new_stream(2)
     records = [(f"key-{n % 50}", f"{n:05d}-{'x' * (n % 700)}".encode()) for n in range(6000)]
     stream.put(records)

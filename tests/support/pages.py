@@ -129,8 +129,8 @@ def _anchors(file):
 
 
 def unknown_messages(page):
-    """Messages in the first column of the page's tables with a part that no string of the code contains. `…` stands for
-    variable parts, and Spark's own messages are marked as such."""
+    """Messages in the first column of the page's tables with a part that no string of the code contains. `…` stands
+    for variable parts, and Spark's own messages are marked as such."""
     written = _sources()
     unknown = []
     for row in re.findall(r"^\| (`.+?) \|", (environment.ROOT / page).read_text(), re.M):

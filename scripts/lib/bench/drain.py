@@ -1,4 +1,4 @@
-"""How fast a backlog is read, and what CPU time it takes."""
+"""Throughput and CPU time of reading a backlog."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def fill(stream, count):
 
 
 def query_run(spark, sandbox, stream, checkpoint):
-    """Seconds, CPU seconds of the JVM, and rows of a query that reads everything there is."""
+    """Seconds, CPU seconds of the JVM, and rows of a query that reads all available records."""
     pid = jvm_pid(spark)
     cpu, began = cpu_seconds(pid), time.monotonic()
     query = source(spark, sandbox, stream, "TRIM_HORIZON").writeStream.format("noop")
