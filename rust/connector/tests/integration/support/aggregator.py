@@ -1,4 +1,4 @@
-"""Decodes or creates aggregates with Amazon's own code. Reads a line of JSON for each task, and writes one as its result."""
+"""Decodes or creates aggregates with Amazon's own code. Reads a line of JSON per task, and writes one in return."""
 
 import base64
 import json
