@@ -1,4 +1,4 @@
-//! From a Kinesis record to the user records in it.
+//! Decodes a Kinesis record into its user records.
 
 use std::sync::Arc;
 
@@ -9,53 +9,53 @@ use prost::Message;
 use crate::message::AggregatedRecord;
 use crate::{DIGEST_LEN, MAGIC, OVERHEAD, UserRecord};
 
-/// What a Kinesis record's data is.
+/// The content of a Kinesis record's data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
     /// Not an aggregate: the data is the user's own.
     Plain,
-    /// An aggregate, with its user records in order. The list can be empty: an aggregate of keys and no records is
-    /// sound, and holds no rows.
+    /// An aggregate, with its user records in order. The list is empty for an aggregate of keys without records,
+    /// which is valid.
     Aggregate(Vec<UserRecord>),
 }
 
-/// Most characters of a key (the service's own limit for partition keys).
+/// Longest key, in characters: the service's limit for partition keys.
 pub const MAX_KEY_CHARS: usize = 256;
 
-/// Most bytes that an aggregate's user records may take once they are taken apart: their data, their keys (which the
-/// aggregate has only once, however many records have them), and [`RECORD_BYTES`] for each.
+/// Largest size of an aggregate's decoded user records, in bytes: their data, their keys (which the aggregate holds
+/// only once, however many records share them), and [`RECORD_BYTES`] for each.
 pub const MAX_EXPANDED_BYTES: usize = 64 * 1024 * 1024;
 
-/// What a user record counts for beside its keys and data.
+/// Bytes that a user record counts in addition to its keys and data.
 pub(crate) const RECORD_BYTES: usize = 96;
 
-/// An aggregate whose digest is right, but whose user records can't be told, or not within bounds: its producer is
-/// broken, or hostile.
+/// An aggregate with the right digest whose user records can't be decoded, or exceed the bounds: its producer is
+/// broken or hostile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedAggregate {
-    /// It names a key that is not in its table.
+    /// A user record refers to a key outside its table.
     #[error(
         "malformed aggregated record: user record {record} of {records} has {table} index {index}, \
          but that table has {table_len} entries"
     )]
     Index {
-        /// The user record's place in the aggregate, from 0.
+        /// Index of the user record in the aggregate, from 0.
         record: u32,
-        /// How many user records the aggregate has.
+        /// Number of user records in the aggregate.
         records: usize,
         /// Which table: `partition key` or `explicit hash key`.
         table: &'static str,
-        /// The index given.
+        /// The invalid index.
         index: u64,
-        /// How many entries that table has.
+        /// Number of entries in that table.
         table_len: usize,
     },
-    /// A key is longer than a key can be.
+    /// A key has more than [`MAX_KEY_CHARS`] characters.
     #[error("malformed aggregated record: {table} {index} has more than {MAX_KEY_CHARS} characters")]
     LongKey {
         /// Which table: `partition key` or `explicit hash key`.
         table: &'static str,
-        /// The key's place in it.
+        /// Index of the key in that table.
         index: usize,
     },
     /// The user records would take more than [`MAX_EXPANDED_BYTES`].
@@ -66,22 +66,22 @@ pub enum MalformedAggregate {
     TooLarge,
 }
 
-/// True where the data starts as an aggregate does. Four bytes are compared; most plain records end here.
+/// True if the data starts with [`MAGIC`]. For most plain records, decoding ends with this comparison of four bytes.
 #[inline]
 pub fn has_magic(data: &[u8]) -> bool {
     data.starts_with(&MAGIC)
 }
 
-/// Takes a Kinesis record's data apart. The payloads are slices of `data`, not copies, and so keep it in memory.
+/// Decodes a Kinesis record's data. The payloads are slices of `data`, not copies, and so keep it in memory.
 ///
-/// [`Decoded::Plain`] is the answer for everything that isn't an aggregate in the KCL's eyes: another magic, too short,
-/// a digest that doesn't fit, or a message that can't be parsed (a missing required field included). A message of no
-/// bytes counts as too short there, and so here.
+/// Returns [`Decoded::Plain`] for everything that the KCL doesn't take for an aggregate: data with another magic,
+/// with a wrong digest, too short, or with a message that can't be parsed (a missing required field included). As in
+/// the KCL, an empty message counts as too short.
 ///
 /// # Errors
 ///
-/// [`MalformedAggregate`] where the digest is right, and an index points outside its table, a key is longer than keys
-/// are, or the user records would take more memory than is sound. What it costs to find out is bounded, too.
+/// [`MalformedAggregate`] if the digest is right, but an index points outside its table, a key is too long, or the
+/// user records would exceed [`MAX_EXPANDED_BYTES`]. The cost of detecting this is bounded, too.
 pub fn decode(data: &Bytes) -> Result<Decoded, MalformedAggregate> {
     if !has_magic(data) || data.len() <= OVERHEAD {
         return Ok(Decoded::Plain);
@@ -108,7 +108,7 @@ fn user_records(aggregate: AggregatedRecord) -> Result<Vec<UserRecord>, Malforme
     let mut expanded = 0_usize;
     let records = aggregate.records.len();
     let mut user_records = Vec::with_capacity(records);
-    // Counting can't overflow: a record takes six bytes at least, and the service takes no more than 10 MiB.
+    // The counter can't overflow: a record takes at least six bytes, and the service takes at most 10 MiB.
     for (sub_sequence, record) in (0_u32..).zip(aggregate.records) {
         let find = |keys: &[Arc<str>], table, index: u64| {
             usize::try_from(index)
@@ -124,7 +124,7 @@ fn user_records(aggregate: AggregatedRecord) -> Result<Vec<UserRecord>, Malforme
                 })
         };
         let user = UserRecord {
-            // Both fields are there: the message was found initialized.
+            // Both fields are present: the message is initialized.
             partition_key: find(
                 &partition_keys,
                 PARTITION_KEY,
@@ -147,10 +147,10 @@ fn user_records(aggregate: AggregatedRecord) -> Result<Vec<UserRecord>, Malforme
     Ok(user_records)
 }
 
-/// The keys of a table. What isn't UTF-8 is replaced, as proto2 readers in Java do.
+/// The keys of a table. Invalid UTF-8 is replaced, as proto2 readers in Java do.
 fn table(entries: &[Bytes], table: &'static str) -> Result<Vec<Arc<str>>, MalformedAggregate> {
     let key = |(index, entry): (usize, &Bytes)| {
-        // A character has four bytes at most.
+        // A character has at most four bytes.
         let long = || MalformedAggregate::LongKey { table, index };
         if entry.len() > 4 * MAX_KEY_CHARS {
             return Err(long());
@@ -164,8 +164,8 @@ fn table(entries: &[Bytes], table: &'static str) -> Result<Vec<Arc<str>>, Malfor
     entries.iter().enumerate().map(key).collect()
 }
 
-/// How many keys, user records and tags a message has, at least: what decoding it allocates memory for. A message that
-/// can't be parsed is counted as far as it can.
+/// Upper bound for the number of keys, user records and tags in a message, for each of which decoding allocates
+/// memory. A message that can't be parsed is counted up to the first error.
 fn parts(mut message: &[u8], top: bool) -> usize {
     const RECORDS: u64 = 3;
     const TAGS: u64 = 4;
@@ -175,7 +175,7 @@ fn parts(mut message: &[u8], top: bool) -> usize {
             0 => varint(&mut message).map(|_| 0),
             1 => Some(8),
             2 => varint(&mut message),
-            // The bounds of a group, whose fields count as any.
+            // Start or end of a group; its fields are counted like any other.
             3 | 4 => Some(0),
             5 => Some(4),
             _ => None,

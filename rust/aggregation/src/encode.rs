@@ -1,4 +1,4 @@
-//! From user records to a Kinesis record.
+//! Encodes user records as a Kinesis record.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use prost::encoding::{encode_varint, encoded_len_varint};
 
 use crate::{DIGEST_LEN, MAGIC, OVERHEAD, UserRecord};
 
-/// The tags of an aggregate's fields, and of a record's: each a field number and how the field is written.
+/// Protocol buffer tags of the fields of an aggregate and of a record: field number and wire type.
 mod tag {
     const TEXT: u8 = 2;
     const NUMBER: u8 = 0;
@@ -20,10 +20,10 @@ mod tag {
     pub(super) const DATA: u8 = (3 << 3) | TEXT;
 }
 
-/// Collects user records, and knows at any time how long the aggregate would be.
+/// Builds an aggregate from user records. The aggregate's encoded length is known at any time.
 ///
-/// A key that several records have stands in its table once, as the format allows. Records are written as they come, so
-/// that nothing of what was added is kept but its bytes in the aggregate.
+/// Records with the same key share one entry of the key table, as the format allows. Records are encoded when they
+/// are added, so that only their bytes in the aggregate and the keys' indices are kept.
 #[derive(Debug, Default)]
 pub struct Aggregator {
     partition_keys: KeyTable,
@@ -38,17 +38,17 @@ impl Aggregator {
         Self::default()
     }
 
-    /// How many records were added.
+    /// Number of records added.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// True where none was.
+    /// True if no record was added.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// The length of what [`Self::finish`] would return now.
+    /// Length in bytes of what [`Self::finish`] would return.
     pub fn encoded_len(&self) -> usize {
         OVERHEAD
             + self.partition_keys.written.len()
@@ -56,7 +56,7 @@ impl Aggregator {
             + self.records.len()
     }
 
-    /// The length it would have with one more record: for a caller that has a limit to keep.
+    /// Length in bytes with one more record, for a caller with a size limit.
     pub fn encoded_len_with(
         &self,
         partition_key: &str,
@@ -75,7 +75,7 @@ impl Aggregator {
         self.encoded_len() + new_key_len + new_hash_key_len + delimited_len(record_len)
     }
 
-    /// Adds a record behind the others.
+    /// Appends a record.
     pub fn push(&mut self, partition_key: &str, explicit_hash_key: Option<&str>, data: &[u8]) {
         let partition_key = self.partition_keys.index_of(partition_key, tag::PARTITION_KEY);
         let explicit_hash_key =
@@ -96,10 +96,10 @@ impl Aggregator {
         self.count += 1;
     }
 
-    /// The aggregate; afterwards this one is empty, and can be filled again.
+    /// Returns the aggregate. Afterwards, this aggregator is empty and can be filled again.
     ///
-    /// An aggregate of no records has a message of no bytes, which consumers take for a plain record of 20 bytes, and
-    /// one of a single record only adds to its length: there the record itself is the better thing to put.
+    /// Put fewer than two records without an aggregate. The message of an aggregate without records is empty, and
+    /// consumers take it for a plain record of 20 bytes; around a single record, an aggregate only adds length.
     pub fn finish(&mut self) -> Bytes {
         let len = self.encoded_len();
         let Self {
@@ -119,7 +119,7 @@ impl Aggregator {
     }
 }
 
-/// One aggregate of all these records, in this order.
+/// Encodes all records, in this order, as one aggregate.
 pub fn encode(records: &[UserRecord]) -> Bytes {
     let mut aggregator = Aggregator::new();
     for record in records {
@@ -132,13 +132,13 @@ pub fn encode(records: &[UserRecord]) -> Bytes {
     aggregator.finish()
 }
 
-/// The length of a record's fields.
+/// Length of a record's fields, in bytes.
 fn record_len(partition_key: usize, explicit_hash_key: Option<usize>, data_len: usize) -> usize {
     let number = |index| 1 + encoded_len_varint(index as u64);
     number(partition_key) + explicit_hash_key.map_or(0, number) + delimited_len(data_len)
 }
 
-/// The length of a length-delimited field: its tag, its length, and itself.
+/// Length of a length-delimited field: its tag, its length, and its content.
 fn delimited_len(len: usize) -> usize {
     1 + encoded_len_varint(len as u64) + len
 }
@@ -156,7 +156,7 @@ struct KeyTable {
 }
 
 impl KeyTable {
-    /// The index a key has or would get, and what the table would grow by.
+    /// The index that a key has or would get, and the number of bytes by which it would extend the table.
     fn place(&self, key: &str) -> (usize, usize) {
         match self.indices.get(key) {
             Some(index) => (*index, 0),

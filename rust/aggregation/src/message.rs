@@ -1,10 +1,10 @@
-//! The messages of `aggregation-format.md`, annotated by hand so that building needs no protoc.
+//! The protocol buffer messages of `aggregation-format.md`, annotated by hand so that the build needs no protoc.
 //!
-//! Two deviations from the page's declarations that don't show on the wire:
-//! - Required fields are `optional` here, because prost takes a missing required field for its default value, and a
-//!   message without one has to be told from a sound one.
-//! - The key tables are `bytes`, because prost refuses a `string` that isn't UTF-8, and proto2 readers such as the KCL's
-//!   don't.
+//! Two deviations from the page's declarations, which don't change the wire format:
+//! - Required fields are `optional` here, because prost replaces a missing required field by its default value, and
+//!   messages that lack one must be recognized.
+//! - The key tables are `bytes`, because prost rejects a `string` that isn't UTF-8, unlike proto2 readers such as the
+//!   KCL's.
 
 use bytes::Bytes;
 use prost::Message;
@@ -33,7 +33,7 @@ pub(crate) struct Record {
     pub(crate) tags: Vec<Tag>,
 }
 
-/// Not used by the KPL or the KCL so far; declared so that a broken one is noticed.
+/// Not used by the KPL or the KCL so far; declared so that a malformed one is detected.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Tag {
     /// Required.
@@ -44,7 +44,7 @@ pub(crate) struct Tag {
 }
 
 impl AggregatedRecord {
-    /// False where a required field is missing: to a proto2 reader such a message can't be parsed.
+    /// False if a required field is missing; a proto2 reader can't parse such a message.
     pub(crate) fn is_initialized(&self) -> bool {
         self.records.iter().all(|record| {
             record.partition_key_index.is_some()

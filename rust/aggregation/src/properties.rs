@@ -1,5 +1,5 @@
-//! What holds of the decoder whatever bytes it is given: there is an answer, it takes no more memory than is sound, and
-//! what was encoded comes back.
+//! Properties of the decoder for arbitrary bytes: it returns a result, its memory is bounded, and it restores what
+//! was encoded.
 
 use bytes::Bytes;
 use kinesis_fuzzing::fuzz;
@@ -14,12 +14,12 @@ use super::decode::RECORD_BYTES;
 use super::message::{AggregatedRecord, Record, Tag};
 use super::*;
 
-/// Magic, any message, and the digest of it.
+/// Any message, between magic and its digest.
 fn sealed(message: &[u8]) -> Bytes {
     [&MAGIC[..], message, &Md5::digest(message)[..]].concat().into()
 }
 
-/// Decodes it, and holds the answer against the bounds.
+/// Decodes the data and checks the result against the bounds.
 fn check(data: &Bytes) -> Result<(), TestCaseError> {
     let Ok(Decoded::Aggregate(records)) = decode(data) else {
         return Ok(());
@@ -42,7 +42,7 @@ fn check(data: &Bytes) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Bytes, few of them or as many as a key can't have.
+/// A few bytes, or up to more than a key may have.
 fn some_bytes() -> impl Strategy<Value = Bytes> {
     prop_oneof![vec(any::<u8>(), 0..8), vec(any::<u8>(), 0..1_100)].prop_map(Bytes::from)
 }
@@ -68,7 +68,7 @@ fn record() -> impl Strategy<Value = Record> {
     )
 }
 
-/// A message of the format, sound or not.
+/// A message of the format, valid or not.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     (
         vec(some_bytes(), 0..5),
@@ -99,7 +99,7 @@ fn user_records() -> impl Strategy<Value = Vec<UserRecord>> {
     })
 }
 
-/// The same cases in every run, unless PROPTEST_CASES or PROPTEST_RNG_SEED say otherwise.
+/// The same cases in every run, unless PROPTEST_CASES or PROPTEST_RNG_SEED is set.
 fn config() -> ProptestConfig {
     let mut config = ProptestConfig::default();
     if std::env::var_os("PROPTEST_CASES").is_none() {
@@ -156,7 +156,7 @@ proptest! {
     }
 }
 
-/// The message of an aggregate, or of what is taken for one.
+/// The message of an input that starts with the magic, else the whole input.
 fn message_of(input: &[u8]) -> &[u8] {
     match input.strip_prefix(&MAGIC) {
         Some(rest) => &rest[..rest.len().saturating_sub(DIGEST_LEN)],

@@ -12,7 +12,7 @@ fn user(partition_key: &str, explicit_hash_key: Option<&str>, data: &[u8], sub_s
     }
 }
 
-/// Magic, any message, and the digest of it.
+/// Any message, between magic and its digest.
 fn sealed(message: &[u8]) -> Bytes {
     [&MAGIC[..], message, &Md5::digest(message)[..]].concat().into()
 }
@@ -85,7 +85,7 @@ fn the_known_vector_is_encoded_and_decoded() {
     );
 }
 
-/// What AWS's own aggregator for Python (the package aws_kinesis_agg) makes of three records.
+/// Three records, encoded by AWS's own aggregator for Python (the package aws_kinesis_agg).
 const FROM_AWS: &[u8] =
     b"\xf3\x89\x9a\xc2\x0a\x01\x61\x0a\x02\x62\x62\x12\x01\x31\x12\x01\x37\x1a\x07\x08\x00\x10\x00\x1a\
       \x01\x78\x1a\x08\x08\x01\x10\x01\x1a\x02\x79\x7a\x1a\x06\x08\x00\x10\x00\x1a\x00\x6a\x81\xf5\x69\
@@ -246,7 +246,7 @@ fn an_index_outside_its_table_is_an_error() {
             table_len: 2
         }
     );
-    // Would be index 0 after a cast to 32 bits.
+    // After a cast to 32 bits, the first would be index 0.
     for index in [1 << 32, u64::MAX] {
         let error = decode(&with(index, None)).unwrap_err();
         assert!(
@@ -288,7 +288,7 @@ fn a_key_has_256_characters_at_most() {
     );
 }
 
-/// As many user records without data as this, all with the same key.
+/// An aggregate of `count` user records without data, all with the same key.
 fn empty_records(key: &str, count: usize) -> Bytes {
     aggregate(&AggregatedRecord {
         partition_key_table: vec![Bytes::copy_from_slice(key.as_bytes())],
@@ -297,7 +297,7 @@ fn empty_records(key: &str, count: usize) -> Bytes {
     })
 }
 
-/// What fits into a record of 1 MiB.
+/// Number of empty user records that fit into a record of 1 MiB.
 const MOST_RECORDS: usize = 172_918;
 
 #[test]
@@ -314,7 +314,7 @@ fn user_records_that_would_take_too_much_memory_are_an_error() {
         error.to_string(),
         "malformed aggregated record: its user records would take more than 64 MiB"
     );
-    // Four MiB: a stream may be set to take ten.
+    // Four MiB; a stream can be set up for records of ten.
     let error = decode(&empty_records("k", 700_000)).unwrap_err();
     assert_eq!(error, MalformedAggregate::TooLarge);
 }
@@ -333,7 +333,7 @@ fn parts_that_cost_more_memory_than_bytes_are_counted_before_they_are_decoded() 
     prost::encode_length_delimiter(2 * many, &mut message).unwrap();
     message.extend(b"\x22\x00".repeat(many));
     assert_eq!(decode(&sealed(&message)), Err(MalformedAggregate::TooLarge));
-    // What can't be parsed stays plain.
+    // A message that can't be parsed stays plain.
     let broken = [b"\x1A\x00".repeat(3), b"\x1A\x7F".to_vec()].concat();
     assert_eq!(decode(&sealed(&broken)), Ok(Decoded::Plain));
 }
@@ -369,7 +369,7 @@ fn tables_may_repeat_keys_and_hold_unused_ones() {
 
 #[test]
 fn fields_in_any_order_and_unknown_fields_are_read() {
-    // records before the table, and field 15 (a string) and 14 (a number) in between.
+    // `records` comes before the table, with fields 15 (a string) and 14 (a number) in between.
     let message = b"\x1A\x05\x08\x00\x1A\x01x\x7A\x01?\x70\x05\x0A\x01k";
     assert_eq!(
         decode(&sealed(message)),
@@ -456,7 +456,7 @@ fn the_length_is_known_before_encoding() {
     }
 }
 
-/// Random bytes behind magic and before a right digest: whatever comes out, it is an answer.
+/// Messages with random bytes, with the right digest: decoding always returns a result.
 #[test]
 fn no_message_makes_it_panic() {
     let mut random = Random(7);

@@ -1,4 +1,4 @@
-//! What the JVM side hands over to open a planner, a reader or a writer.
+//! Configurations with which the JVM side opens a planner, a reader or a writer.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use serde::Deserialize;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{self, ProviderClass, SourceOptions};
 
-/// The version of the configuration that this library reads.
+/// Version of the configuration format that this library reads.
 const VERSION: u32 = 1;
 
-/// A source as the JVM side configures it, the same for its planner and its readers.
+/// Configuration of a source, the same for its planner and its readers.
 #[derive(Clone, Debug)]
 pub struct SourceConfig {
     /// The user's options.
     pub options: SourceOptions,
     /// The source's own folder in the query's checkpoint location; none for a batch read.
     pub checkpoint_location: Option<String>,
-    /// Batches whose claims are kept, at least 2: the one in flight and the last one are always needed.
+    /// Number of batches whose claims are kept, at least 2: the one in flight and the last one are always needed.
     pub min_batches_to_retain: u64,
 }
 
@@ -32,8 +32,8 @@ struct SourceJson {
 }
 
 impl SourceConfig {
-    /// Reads `{"version":1,"options":{…},"checkpointLocation":"…","minBatchesToRetain":100}`, the last two for a
-    /// streaming query only.
+    /// Parses `{"version":1,"options":{…},"checkpointLocation":"…","minBatchesToRetain":100}`; only a streaming query
+    /// has the last two.
     pub fn parse(json: &str) -> Result<Self> {
         let parsed: SourceJson = serde_json::from_str(json).map_err(|error| malformed(&error))?;
         check_version(parsed.version)?;
@@ -55,14 +55,14 @@ impl SourceConfig {
         })
     }
 
-    /// The class of the job that gives credentials, if the options name one.
+    /// The job's class that provides credentials, if the options name one.
     pub fn provider(&mut self) -> Option<&mut ProviderClass> {
         self.options.access.provider.as_mut()
     }
 }
 
 pub(crate) fn malformed(error: &serde_json::Error) -> Error {
-    // The parser's own words could quote a value.
+    // The parser's own message could quote a value.
     let place = format!("line {}, column {}", error.line(), error.column());
     Error::new(
         ErrorKind::InvalidArgument,

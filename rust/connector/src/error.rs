@@ -1,41 +1,41 @@
-//! The connector's one error type: what failed, why, and what to do about it.
+//! The connector's one error type: what failed, why, and how to fix it.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// What kind of failure it was. The numbers cross the JNI boundary and never change their meaning.
+/// The kind of a failure. The numbers cross the JNI boundary and never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
 #[cfg_attr(test, derive(strum::EnumIter))]
 #[repr(i32)]
 pub enum ErrorKind {
-    /// A defect in the connector, a panic that the guard caught included.
+    /// A defect in the connector, including panics that the guard caught.
     Internal = 1,
     /// An option's key or value was refused.
     InvalidOption = 2,
-    /// Accepted by the design, not built in this version.
+    /// A feature of the design that this version lacks.
     NotSupported = 3,
-    /// The stream, or something else that was named, does not exist.
+    /// The stream, or another named resource, does not exist.
     NotFound = 4,
-    /// Credentials are missing, wrong, or not allowed to do this.
+    /// Credentials are missing, wrong, or lack a permission.
     Access = 5,
-    /// The service asked for fewer requests, and went on asking after all retries.
+    /// The service throttled the requests until all retries were used up.
     Throttled = 6,
-    /// The service could not be reached, or answered with a server error after all retries.
+    /// The service was unreachable, or returned a server error after all retries.
     Transport = 7,
-    /// The service refused the request as wrong.
+    /// The service rejected the request as invalid.
     InvalidRequest = 8,
     /// A KMS key that encrypts the stream can't be used.
     Kms = 9,
-    /// Records expired, or a shard went away, before they were read.
+    /// Records expired, or a shard was deleted, before they were read.
     DataLoss = 10,
     /// Another attempt claimed a nearer end for this shard and batch; the retry reads exactly to it.
     ClaimConflict = 11,
     /// The checkpoint store failed.
     Store = 12,
-    /// Something kept in a checkpoint can't be understood.
+    /// Data in a checkpoint can't be understood.
     CorruptCheckpoint = 13,
-    /// The stream is not the one that the checkpoint was made for.
+    /// The stream is not the one that the checkpoint belongs to.
     StreamChanged = 14,
     /// A row can't be written as a Kinesis record.
     InvalidRow = 15,
@@ -47,35 +47,35 @@ pub enum ErrorKind {
     Interrupted = 18,
     /// The shard iterator is older than five minutes; a new one is needed.
     ExpiredIterator = 19,
-    /// What a caller handed over across the boundary is malformed.
+    /// An argument passed across the boundary is malformed.
     InvalidArgument = 20,
-    /// A record of the stream that says it is an aggregate can't be taken apart.
+    /// A record marked as an aggregate can't be taken apart.
     MalformedRecord = 21,
-    /// The service doesn't take the position that a shard was to be read from.
+    /// The service rejects the position at which a shard was to be read.
     RefusedPosition = 22,
-    /// Something else uses it at the same time: a consumer's subscription, or a stream that is being changed.
+    /// The resource is in use: a consumer that has a subscription, or a stream that is being changed.
     InUse = 23,
 }
 
 impl ErrorKind {
-    /// The number of this kind at the JNI boundary.
+    /// This kind's number at the JNI boundary.
     pub fn code(self) -> i32 {
         self as i32
     }
 
-    /// True for what is said of a shard iterator that is of no use any more: too old, or called invalid. Nothing else of a
-    /// GetRecords request can be invalid.
+    /// True for an unusable shard iterator: too old, or rejected as invalid. Nothing else in a GetRecords request can
+    /// be invalid.
     pub(crate) fn is_of_iterator(self) -> bool {
         matches!(self, Self::ExpiredIterator | Self::InvalidRequest)
     }
 
-    /// The kind's name as logs and exceptions show it.
+    /// This kind's name in logs and exceptions.
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// A failure with its kind, its message, and the names (stream, shard, option, request id …) it concerns.
+/// A failure: its kind, its message, and the names (stream, shard, option, request id …) it concerns.
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -89,7 +89,7 @@ pub struct Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// A failure that trying again would not mend.
+    /// A failure that a retry can't fix.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -100,28 +100,28 @@ impl Error {
         }
     }
 
-    /// Keeps what caused the failure, for [`source`](StdError::source). The message says what users need of it.
+    /// Keeps the cause of the failure, for [`source`](StdError::source). The message holds what users need of it.
     #[must_use]
     pub fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
         self
     }
 
-    /// The same failure in other words.
+    /// The same failure with another message.
     #[must_use]
     pub(crate) fn reworded(mut self, message: impl Into<String>) -> Self {
         self.message = escaped(message.into());
         self
     }
 
-    /// Marks whether the same attempt, made again later, may succeed.
+    /// Marks whether the same attempt may succeed later.
     #[must_use]
     pub fn retryable(mut self, retryable: bool) -> Self {
         self.retryable = retryable;
         self
     }
 
-    /// Adds a name the failure concerns. A key that is already there keeps its first, more exact value.
+    /// Adds a name that the failure concerns. A key that exists already keeps its first, more exact value.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
         if !self.context.iter().any(|(known, _)| *known == key) {
@@ -130,7 +130,7 @@ impl Error {
         self
     }
 
-    /// What kind of failure it is.
+    /// The failure's kind.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
@@ -151,8 +151,8 @@ impl Error {
     }
 }
 
-/// True for a text that may quote a signed request, session token and all, as services do when they don't take its
-/// signature. It is neither logged nor thrown.
+/// True for a text that may quote a signed request with its session token, as services do when they reject its
+/// signature. Such a text is neither logged nor thrown.
 pub fn quotes_request(text: &str) -> bool {
     let text = text.to_lowercase();
     [
@@ -166,8 +166,8 @@ pub fn quotes_request(text: &str) -> bool {
     .any(|part| text.contains(part))
 }
 
-/// The text with its control characters escaped: what a service, a file or a record says is one line of a log, commands
-/// no terminal, and is shown in the order it has.
+/// The text with its control characters escaped. A text from a service, a file or a record thus stays on one line of
+/// a log, commands no terminal, and is shown in its own order.
 pub fn escaped(text: String) -> String {
     let controls = |letter: char| {
         letter.is_control()
@@ -207,7 +207,7 @@ impl StdError for Error {
     }
 }
 
-/// Somebody else's words as part of a sentence that goes on: without the full stop at their end.
+/// A foreign message without its final full stop, for use within a sentence.
 pub(crate) fn unstopped(words: &str) -> &str {
     words.trim_end().trim_end_matches('.')
 }

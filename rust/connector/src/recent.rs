@@ -1,17 +1,17 @@
-//! Things that are expensive to make and shared by all who want the same, as clients are.
+//! A small cache for values that are expensive to create and can be shared, such as clients.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a value stays that nobody uses.
+/// Time after which an unused value is dropped.
 const IDLE: Duration = Duration::from_secs(600);
-/// Values that are kept at most. Those that are still in use live on with their users.
+/// Maximum number of cached values. A dropped value that is in use lives on with its users.
 const MOST: usize = 64;
 
-/// Values by what they depend on. Those that nobody has used for a while are dropped at the next look, and the one that
-/// was used longest ago where they are too many.
+/// Values by their key. [`Self::get`] drops those unused for [`IDLE`]; a full cache drops the least recently used
+/// one.
 #[derive(Debug)]
 pub(crate) struct Recent<K, V> {
     entries: Vec<Entry<K, V>>,
@@ -31,7 +31,7 @@ impl<K, V> Default for Recent<K, V> {
 }
 
 impl<K: PartialEq, V> Recent<K, V> {
-    /// The value of this key.
+    /// The value of this key, which counts as used.
     pub fn get(&mut self, key: &K) -> Option<Arc<V>> {
         let now = Instant::now();
         for entry in &mut self.entries {
@@ -44,7 +44,7 @@ impl<K: PartialEq, V> Recent<K, V> {
         found.map(|entry| entry.value.clone())
     }
 
-    /// Keeps a new value, after [`Self::get`] found none.
+    /// Stores a new value, after [`Self::get`] found none.
     pub fn put(&mut self, key: K, value: Arc<V>) {
         if self.entries.len() >= MOST {
             let oldest = (0..self.entries.len()).min_by_key(|index| {

@@ -1,6 +1,7 @@
-//! docs/options.md says what the table of options says. `UPDATE_DOCS=1 cargo test --test options_page` writes it.
+//! Checks docs/options.md against the table of options. `UPDATE_DOCS=1 cargo test --test options_page` writes the
+//! page.
 
-// Helpers of tests fail as tests do.
+// Helpers fail as tests do.
 #![allow(clippy::expect_used)]
 
 use std::path::Path;

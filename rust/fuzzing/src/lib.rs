@@ -1,8 +1,7 @@
-//! Fuzz targets: properties that hold whatever the bytes, as [`fuzz!`] tests them.
+//! Fuzz targets as ordinary tests: [`fuzz!`] tests a property that must hold for any bytes.
 //!
-//! A target is an ordinary test. It is given the files of its corpus, one after the other, and then inputs made from
-//! them: the same ones in every run, and few enough for a debug build. `FUZZ_INPUTS` is another number of them, and
-//! `FUZZ_SEED` makes others.
+//! A target tests the files of its corpus first, then inputs made from them. These are the same in every run, and few
+//! enough for a debug build. `FUZZ_INPUTS` sets their number, and `FUZZ_SEED` the seed that they follow from.
 
 mod mutator;
 
@@ -12,8 +11,8 @@ use std::path::Path;
 
 use mutator::Mutator;
 
-/// Tests a property, a `Fn(&[u8])` that panics for inputs without it: with the files of the package's folder
-/// `corpus/<name>`, and with so many inputs made from them.
+/// Tests a property, a `Fn(&[u8])` that panics for inputs that violate it, with the files of the package's folder
+/// `corpus/<name>` and with `$inputs` inputs made from them.
 #[macro_export]
 macro_rules! fuzz {
     ($name:literal, $inputs:expr, $property:expr) => {
@@ -26,11 +25,11 @@ macro_rules! fuzz {
     };
 }
 
-/// What [`fuzz!`] does.
+/// Tests `property` with the files of `corpus` and with `inputs` inputs made from them; see [`fuzz!`].
 ///
 /// # Errors
 ///
-/// A corpus that can't be read, or has no file, and environment variables that are no numbers.
+/// If the corpus can't be read or has no file, or an environment variable isn't a number.
 pub fn run(corpus: &Path, inputs: u64, property: impl Fn(&[u8])) -> io::Result<()> {
     let inputs = number("FUZZ_INPUTS")?.unwrap_or(inputs);
     let seed = number("FUZZ_SEED")?.unwrap_or(42);
@@ -48,7 +47,7 @@ pub fn run(corpus: &Path, inputs: u64, property: impl Fn(&[u8])) -> io::Result<(
     Ok(())
 }
 
-/// The files of a corpus by their names, in order.
+/// Paths and contents of a corpus's files, sorted by path.
 fn files(corpus: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", corpus.display()));
     let mut files = Vec::new();
@@ -76,7 +75,7 @@ fn number(variable: &str) -> io::Result<Option<u64>> {
     }
 }
 
-/// Tells which input it was where the property panics.
+/// Prints the input if the property panics.
 struct Tested<'a>(&'a dyn std::fmt::Display, &'a [u8]);
 
 impl Drop for Tested<'_> {

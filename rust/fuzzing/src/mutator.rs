@@ -1,11 +1,11 @@
-//! Inputs made from those of a corpus.
+//! Makes inputs by changing the files of a corpus.
 
 use fastrand::Rng;
 
-/// Most bytes of an input.
+/// Longest input, in bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// Numbers at which something may change: none, one, all bits, and the bounds of what has a sign.
+/// Numbers at which behaviour may change: zero, one, and the limits of signed and unsigned numbers.
 const NUMBERS: [u64; 8] = [
     0,
     1,
@@ -17,7 +17,7 @@ const NUMBERS: [u64; 8] = [
     u64::MAX,
 ];
 
-/// Changes files of a corpus a few times each, by chance.
+/// Makes inputs: each is a random file of the corpus with a few random changes.
 pub(crate) struct Mutator {
     corpus: Vec<Vec<u8>>,
     random: Rng,
@@ -25,7 +25,7 @@ pub(crate) struct Mutator {
 }
 
 impl Mutator {
-    /// Of a corpus that has a file at least.
+    /// The corpus must have at least one file.
     pub fn new(corpus: Vec<Vec<u8>>, seed: u64) -> Self {
         Self {
             corpus,
@@ -40,7 +40,7 @@ impl Mutator {
         self.input.clear();
         let file = &self.corpus[random.usize(..self.corpus.len())];
         self.input.extend_from_slice(file);
-        // Mostly one change or two: of many, one is enough for an input to be refused.
+        // Mostly one or two changes: with many, a single one suffices for an input to be rejected.
         loop {
             let other = &self.corpus[random.usize(..self.corpus.len())];
             change(&mut self.input, other, random);
@@ -101,7 +101,8 @@ fn change(input: &mut Vec<u8>, other: &[u8], random: &mut Rng) {
     }
 }
 
-/// A part of some bytes: half of the time one that begins and ends with punctuation, where a text has its values.
+/// A random range of the bytes. Half of the time it begins and ends with punctuation, which delimits values in a
+/// text.
 fn part(bytes: &[u8], random: &mut Rng) -> std::ops::Range<usize> {
     let from = random.usize(..=bytes.len());
     let longest = 1 << random.u8(..9);

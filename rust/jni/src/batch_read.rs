@@ -24,7 +24,7 @@ impl Handled for BatchReadHandle {
 }
 
 export! {
-    /// A handle for a plan that `batchReadAwait` then makes.
+    /// Opens a handle for a plan, which `batchReadAwait` makes.
     fn Java_io_sparkkinesis_bridge_NativeBridge_batchReadOpen<'l>(
         env, _class: JClass<'l>, config: JString<'l>,
     ) -> jlong {
@@ -57,7 +57,7 @@ export! {
 }
 
 export! {
-    /// The tasks of a plan that is made.
+    /// The tasks of the finished plan; invalid before `batchReadAwait` returned DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_batchReadTasks<'l>(
         env, _class: JClass<'l>, handle: jlong,
     ) -> JObjectArray<'l, JString<'l>> {
@@ -68,7 +68,7 @@ export! {
 }
 
 export! {
-    /// Drops the operation that the last call did not wait for.
+    /// Drops the operation in flight, if there is one.
     fn Java_io_sparkkinesis_bridge_NativeBridge_batchReadCancel<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
         TABLE.get::<BatchReadHandle>(handle)?.pending.cancel();
         Ok(())
@@ -76,7 +76,7 @@ export! {
 }
 
 export! {
-    /// Closes the plan.
+    /// Closes the handle.
     fn Java_io_sparkkinesis_bridge_NativeBridge_batchReadClose<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
         let _runtime = runtime::enter()?;
         TABLE.remove::<BatchReadHandle>(handle)?.pending.cancel();

@@ -1,7 +1,7 @@
 //! Exports and stand-ins for the tests of the boundary in a real JVM. Not part of a shipped library.
 //!
-//! A configuration with a `boundaryTest` object opens a stand-in, which does on the native side of the real
-//! bridge what that object says.
+//! A configuration with a `boundaryTest` object opens a stand-in behind the real bridge. The object's fields choose
+//! what the stand-in does.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ fn wanted(config: &str) -> Result<Option<Value>> {
 }
 
 fn panic_with(text: &str) -> ! {
-    // Formatted on purpose: such a payload is a String, which is easily lost on the way.
+    // Formatted on purpose: the payload is then a String, which is easily lost on the way to Java.
     #[allow(clippy::panic)]
     {
         panic!("formatted: {text}")
@@ -58,7 +58,7 @@ pub(crate) fn planner(config: &str, files: &Files) -> Result<Option<Arc<dyn Plan
 
 #[async_trait]
 impl Plans for StandInPlanner {
-    /// Stores, reads and lists a file in the wanted `folder`.
+    /// Stores, reads and lists a file in the configured `folder`.
     async fn initial_offset(&self) -> Result<String> {
         let folder = self.wanted["folder"].as_str().unwrap_or_default();
         let path = format!("{folder}/offset");
@@ -117,8 +117,8 @@ impl Plans for StandInPlanner {
     }
 }
 
-/// Gives `batches` batches of `rows` rows, then ends; with `block`, `panic` or `fail` does that instead. With `extra`,
-/// a batch has all extra columns, and with `unknownColumn` the reader says that it has that one too.
+/// Returns `batches` batches of `rows` rows, then ends; `instead` replaces that with `block`, `panic` or `fail`.
+/// `extra` adds all extra columns, and `unknownColumn` the name of a column that no batch has.
 struct StandInReader {
     wanted: Value,
     given: AtomicU64,
@@ -143,7 +143,7 @@ pub(crate) fn reader(config: &str) -> Result<Option<NamedReader>> {
     }))
 }
 
-/// Every third explicit hash key is null, and all encryption types of every second batch.
+/// Extra columns with nulls: every third explicit hash key, and all encryption types of every second batch.
 fn extra_values(numbers: impl Iterator<Item = u64> + Clone, batch: u64) -> Vec<ExtraValues> {
     let third = |n: u64| (!n.is_multiple_of(3)).then(|| format!("hash {n}"));
     let kms = |n: u64| n.is_multiple_of(2).then_some("KMS");
@@ -208,7 +208,7 @@ impl Reads for StandInReader {
     }
 }
 
-/// Keeps what it was given and shows it in its metrics.
+/// Keeps the rows and shows them in its metrics.
 struct StandInWriter {
     wanted: Value,
     written: Mutex<Vec<SinkRow>>,
@@ -299,7 +299,7 @@ export! {
 }
 
 export! {
-    /// Panics with a payload that is no text.
+    /// Panics with a payload that isn't text.
     fn Java_io_sparkkinesis_bridge_BoundaryTests_panicWithoutText<'l>(_env, _class: JClass<'l>) -> () {
         #[allow(clippy::panic)]
         std::panic::panic_any(42_u8)
@@ -307,7 +307,7 @@ export! {
 }
 
 export! {
-    /// Fails with the kind of this number, or returns if there is none.
+    /// Fails with the error kind of this number, or returns if there is none.
     fn Java_io_sparkkinesis_bridge_BoundaryTests_fail<'l>(_env, _class: JClass<'l>, code: jint) -> () {
         match KINDS.iter().find(|kind| kind.code() == code) {
             Some(kind) => Err(Error::new(*kind, "what was asked for").with("stream", "s").with("shard", "ü").into()),
@@ -317,7 +317,7 @@ export! {
 }
 
 export! {
-    /// How many objects Java holds handles of.
+    /// Number of objects that Java holds handles to.
     fn Java_io_sparkkinesis_bridge_BoundaryTests_openHandles<'l>(_env, _class: JClass<'l>) -> jlong {
         Ok(TABLE.open() as jlong)
     }

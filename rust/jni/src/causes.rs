@@ -1,7 +1,7 @@
-//! A Java exception as the cause of the connector's error.
+//! Java exceptions as causes of the connector's errors.
 //!
-//! The connector's layers pass errors on without knowing of a JVM. The exception travels as the error's source, and the
-//! guard gives it to the exception that Java gets. It is freed with the error.
+//! The connector's layers don't depend on a JVM: to them, an exception is the source of an error. The guard makes it
+//! the cause of the exception that it throws. It is freed with the error.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -27,7 +27,7 @@ pub(crate) fn attach(error: Error, exception: Global<JThrowable<'static>>) -> Er
     error.caused_by(JavaException(exception))
 }
 
-/// The exception that caused this error, if one did.
+/// The Java exception that caused this error, if there is one.
 pub(crate) fn of(error: &Error) -> Option<&Global<JThrowable<'static>>> {
     let source = error.source()?.downcast_ref::<JavaException>()?;
     Some(&source.0)

@@ -1,4 +1,5 @@
-//! The Java classes and methods this library calls, found once while the right class loader is at hand.
+//! The Java classes and methods that this library calls, looked up once in `JNI_OnLoad`, where the connector's class
+//! loader is available.
 
 use std::sync::OnceLock;
 
@@ -8,7 +9,8 @@ use jni::strings::JNIStr;
 use jni::{Env, jni_sig, jni_str};
 use kinesis_connector::{Error, ErrorKind};
 
-/// What is called in Java. The references keep the classes, and so the ids, valid while the process lives.
+/// Classes, with the ids of their methods. The references keep the classes, and so the ids, valid while the process
+/// lives.
 pub(crate) struct Classes {
     /// `io.sparkkinesis.KinesisConnectorException`
     pub(crate) exception: Global<JClass<'static>>,
@@ -20,7 +22,7 @@ pub(crate) struct Classes {
     pub(crate) is_retryable: JStaticMethodID,
     /// `void log(int level, String logger, String message)`
     pub(crate) log: JStaticMethodID,
-    /// `io.sparkkinesis.bridge.HadoopFileSystem`, which the ids below belong to.
+    /// `io.sparkkinesis.bridge.HadoopFileSystem`, the class of the next four ids.
     pub(crate) _file_system: Global<JClass<'static>>,
     /// `boolean putIfAbsent(String, byte[])`
     pub(crate) put_if_absent: JMethodID,
@@ -42,7 +44,7 @@ pub(crate) struct Classes {
 
 static CLASSES: OnceLock<Result<Classes, String>> = OnceLock::new();
 
-/// Looks everything up. What fails is kept for [`get`].
+/// Looks up all classes and methods. A failure is kept for [`get`].
 pub(crate) fn look_up(env: &mut Env<'_>) {
     CLASSES.get_or_init(|| {
         let found = find_all(env);
@@ -53,7 +55,7 @@ pub(crate) fn look_up(env: &mut Env<'_>) {
     });
 }
 
-/// The classes, or why the library can't be used.
+/// The classes, or an error with the reason why the library can't be used.
 pub(crate) fn get() -> Result<&'static Classes, Error> {
     match CLASSES.get() {
         Some(Ok(classes)) => Ok(classes),
@@ -73,7 +75,7 @@ fn unfit(why: &str) -> Error {
 
 fn find_all(env: &mut Env<'_>) -> jni::errors::Result<Classes> {
     let exception = find(env, jni_str!("io/sparkkinesis/KinesisConnectorException"))?;
-    // Only to learn now that it is there; throwing is rare enough to look it up again.
+    // Checks that the constructor exists; throwing is rare enough to look it up again.
     env.get_method_id(
         &exception,
         jni_str!("<init>"),

@@ -1,4 +1,4 @@
-//! A batch's columns while Java reads them in place.
+//! The columns of a batch while Java reads them in place.
 
 use arrow_array::types::ByteArrayType;
 use arrow_array::{Array, GenericByteArray, PrimitiveArray};
@@ -9,43 +9,43 @@ use kinesis_connector::batch::{ExtraValues, RecordBatch};
 use crate::errors::internal;
 use crate::layout::{NativeBatch, NativeColumn};
 
-/// What freed memory is overwritten with in poison mode.
+/// Byte that overwrites freed memory in poison mode.
 const POISON: u8 = 0xDD;
 
-/// The memory that Java reads.
+/// A batch that Java reads, with its memory.
 pub(crate) enum Columns {
-    /// The batch as it came.
+    /// The batch itself, not a copy.
     Shared(Box<RecordBatch>),
-    /// A copy that may be overwritten: Arrow's buffers can have other owners.
+    /// A copy, which may be overwritten. Arrow's own buffers can have other owners.
     Copied(Box<Copy>),
 }
 
-/// A batch whose buffers are all our own.
+/// A copied batch, the only owner of its buffers.
 pub(crate) struct Copy {
     rows: usize,
     columns: Vec<OwnBuffers>,
 }
 
-/// What the buffers of a column hold.
+/// Kind of a column's values.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// A text for each row.
+    /// One text per row.
     Texts,
-    /// One text, which is every row's.
+    /// One text for all rows.
     Same,
-    /// A number for each row.
+    /// One number per row.
     Numbers,
-    /// Nothing: every row is null.
+    /// No values: every row is null.
     Nulls,
 }
 
-/// A column in Arrow's layout. The buffers that its kind doesn't have are empty.
+/// A column in Arrow's layout. Buffers that its kind doesn't need are empty.
 #[derive(Clone, Copy)]
 struct Buffers<'b> {
     kind: Kind,
-    /// A bit for each row, the lowest bit of a byte first; empty if no row is null.
+    /// One bit per row, the lowest bit of a byte first; empty if no row is null.
     validity: &'b [u8],
-    /// The first row's bit.
+    /// Index of the first row's bit in `validity`.
     first_bit: usize,
     offsets: &'b [i32],
     bytes: &'b [u8],
@@ -62,12 +62,12 @@ struct OwnBuffers {
 }
 
 impl Columns {
-    /// The batch in place.
+    /// Shares the batch without a copy.
     pub(crate) fn shared(batch: RecordBatch) -> Self {
         Self::Shared(Box::new(batch))
     }
 
-    /// A copy for poison mode.
+    /// Copies the batch, for poison mode.
     pub(crate) fn copied(batch: &RecordBatch) -> Result<Self> {
         Ok(Self::Copied(Box::new(Copy {
             rows: batch.rows(),
@@ -75,8 +75,8 @@ impl Columns {
         })))
     }
 
-    /// What Java needs to read the batch: a [`NativeBatch`], and a [`NativeColumn`] for each extra column. Java trusts
-    /// these numbers, so they are checked here.
+    /// The batch's numbers for Java: a [`NativeBatch`], then a [`NativeColumn`] for each extra column. Java trusts
+    /// them, so they are checked here.
     pub(crate) fn addresses(&self) -> Result<Vec<jlong>> {
         let (rows, columns) = match self {
             Self::Shared(batch) => (batch.rows(), buffers(batch)?),
@@ -105,7 +105,7 @@ impl Columns {
         Ok(numbers)
     }
 
-    /// Overwrites the memory, if it is our own.
+    /// Overwrites the memory of a copy. Returns false for a shared batch, which stays as it is.
     pub(crate) fn poison(&mut self) -> bool {
         let Self::Copied(copy) = self else { return false };
         for column in &mut copy.columns {
@@ -114,13 +114,13 @@ impl Columns {
             column.bytes.fill(POISON);
             column.numbers.fill(i64::from_ne_bytes([POISON; 8]));
         }
-        // The compiler sees no reader of what was just written.
+        // Nothing reads what was just written; without this the compiler could omit it.
         std::hint::black_box(copy);
         true
     }
 }
 
-/// The columns in the order in which Java takes them.
+/// The columns in Java's order. Fails if a column holds nulls but must not.
 fn buffers(batch: &RecordBatch) -> Result<Vec<Buffers<'_>>> {
     let nulls = batch.data.null_count() + batch.sequence_number.null_count() + batch.arrival.null_count();
     if nulls > 0 {

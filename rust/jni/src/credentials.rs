@@ -1,4 +1,4 @@
-//! Credentials that a class of the job gives: the Java `ClassCredentials` as the connector's trait.
+//! Credentials from a class of the job: the Java `ClassCredentials` as the connector's trait.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use kinesis_connector::{Error, ErrorKind, Result};
 use crate::errors::{self, internal};
 use crate::{classes, upcall, values};
 
-/// Lets the class, where there is one, be called in the class loader of this thread: the one of the query or task.
+/// Binds the credentials class, if there is one, to the class loader of this thread, which is that of the query or
+/// task.
 pub(crate) fn bind(env: &mut Env<'_>, class: Option<&mut ProviderClass>) -> errors::Result<()> {
     let Some(class) = class else { return Ok(()) };
     let classes = classes::get()?;
@@ -46,13 +47,13 @@ pub(crate) fn bind(env: &mut Env<'_>, class: Option<&mut ProviderClass>) -> erro
     Ok(())
 }
 
-/// A reference that can go to another thread.
+/// A reference that can move to another thread.
 struct Held(Global<JObject<'static>>);
 
 struct JavaCredentials {
     object: Arc<Held>,
     id: u64,
-    /// Held by the thread that asks: one that never gets an answer is the only one to wait for it.
+    /// Locked during a call of the class, so that a call that never returns blocks only one thread.
     loading: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -79,7 +80,7 @@ impl GivesCredentials for JavaCredentials {
     }
 }
 
-/// What `load` answers; `None` for null.
+/// The texts that the class's `load` returns; `None` for null.
 fn load(env: &mut Env<'_>, object: &JObject<'_>) -> errors::Result<Vec<Option<String>>> {
     let id = classes::get()?.credentials_load;
     // SAFETY: the object is a ClassCredentials (`bind` made it), and the id is of its method that returns a String[].

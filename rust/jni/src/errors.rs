@@ -1,4 +1,4 @@
-//! What can go wrong between the JVM and the connector.
+//! Errors at the boundary between the JVM and the connector.
 
 use kinesis_connector::{Error, ErrorKind};
 
@@ -16,12 +16,12 @@ pub(crate) enum BoundaryError {
 /// The result of an export's body.
 pub(crate) type Result<T, E = BoundaryError> = std::result::Result<T, E>;
 
-/// A defect on our side of the boundary.
+/// A defect on the native side of the boundary.
 pub(crate) fn internal(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Internal, message)
 }
 
-/// Something the caller handed over is malformed.
+/// A malformed argument from the caller.
 pub(crate) fn invalid_argument(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidArgument, message)
 }

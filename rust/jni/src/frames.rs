@@ -1,6 +1,6 @@
-//! The rows that Java collects for the sink: frames one after another, every length checked before it is used.
+//! Parser of the rows that Java collects for the sink: frames in sequence, each length checked before it is used.
 //!
-//! A frame begins with its [`RowLengths`].
+//! A frame starts with its [`RowLengths`].
 
 use std::mem::offset_of;
 
@@ -11,9 +11,10 @@ use kinesis_connector::{Error, ErrorKind, Result};
 use crate::errors::invalid_argument;
 use crate::layout::{NO_VALUE, RowLengths};
 
-/// Reads exactly `rows` frames that fill the buffer exactly.
+/// Parses exactly `rows` frames, which must fill the buffer. Fails with `InvalidArgument` if the buffer is malformed,
+/// and with `InvalidRow` if a text isn't UTF-8.
 pub(crate) fn parse(buffer: &Bytes, rows: usize) -> Result<Vec<SinkRow>> {
-    // A frame has its lengths at least: a wrong count must not reserve memory without limit.
+    // Every frame holds at least its lengths, so a wrong count can't reserve memory without limit.
     let mut records = Vec::with_capacity(rows.min(buffer.len() / size_of::<RowLengths>() + 1));
     let mut cursor = Cursor {
         buffer,
@@ -64,7 +65,7 @@ impl Cursor<'_> {
         ))
     }
 
-    /// The length that the row has so many bytes from its start.
+    /// The length at `offset` within the row's frame; `None` for [`NO_VALUE`].
     fn optional_length(&self, offset: usize, what: &str) -> Result<Option<usize>> {
         let start = self.position + offset;
         let field = self
@@ -200,7 +201,7 @@ mod tests {
         }
     }
 
-    /// The frame that a row is read from.
+    /// The frame of a row, as Java writes it.
     fn written(row: &SinkRow) -> Vec<u8> {
         let record = &row.record;
         let fields = [

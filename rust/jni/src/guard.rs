@@ -1,4 +1,4 @@
-//! The one guard around every export: whatever goes wrong inside becomes a `KinesisConnectorException`.
+//! The guard around every export, which turns errors and panics into a `KinesisConnectorException`.
 
 use std::any::Any;
 
@@ -12,14 +12,15 @@ use kinesis_connector::Error;
 use crate::errors::{BoundaryError, Result};
 use crate::{causes, classes, panics};
 
-/// Declares an exported native method: its body runs in the guard and answers a `Result`.
+/// Declares an exported native method. Its body runs in the guard and returns a `Result`.
 macro_rules! export {
     (
         $(#[$meta:meta])*
         fn $name:ident<$l:lifetime>($env:ident, $($arg:ident: $type:ty),+ $(,)?) -> $answer:ty $body:block
     ) => {
         $(#[$meta])*
-        // The name is what the JVM looks for, and belongs to one class of ours: it can't clash with another.
+        // The JVM looks up this name. It includes the name of a class of the connector, so it can't clash with
+        // another symbol.
         #[allow(non_snake_case)]
         #[unsafe(no_mangle)]
         pub extern "system" fn $name<$l>(env: jni::EnvUnowned<$l>, $($arg: $type),+) -> $answer {
@@ -32,7 +33,7 @@ macro_rules! export {
 }
 pub(crate) use export;
 
-/// Runs an export's body. An error or a panic becomes a pending Java exception, and the answer zero or null.
+/// Runs an export's body. After an error or a panic, a Java exception is pending and the result is zero or null.
 pub(crate) fn run<'l, T: Default>(
     mut env: EnvUnowned<'l>,
     body: impl FnOnce(&mut Env<'l>) -> Result<T>,
@@ -40,7 +41,7 @@ pub(crate) fn run<'l, T: Default>(
     env.with_env(body).resolve::<Throw>()
 }
 
-/// Throws what the body failed with. jni's ready policy would lose the text of formatted panics.
+/// Throws the body's failure. jni's own policy would lose the text of formatted panics.
 struct Throw;
 
 impl<T: Default> ErrorPolicy<T, BoundaryError> for Throw {
@@ -75,7 +76,7 @@ impl<T: Default> ErrorPolicy<T, BoundaryError> for Throw {
     }
 }
 
-/// Leaves an exception pending, in every case: where ours can't be made, a plain one.
+/// Leaves an exception pending in every case: a plain one if a `KinesisConnectorException` can't be made.
 fn throw(env: &mut Env<'_>, error: BoundaryError) {
     let pending = env.exception_occurred();
     if pending.is_some() {
@@ -89,7 +90,7 @@ fn throw(env: &mut Env<'_>, error: BoundaryError) {
         (None, None) => &none,
     };
     if new_exception(env, &error, cause).is_err() && !env.exception_check() {
-        // Only without memory, or when the library's start failed: say at least what it was.
+        // Out of memory, or the library's start failed: throw the message at least.
         let _ = throw_plain(env, &error.to_string());
     }
 }
@@ -124,7 +125,7 @@ fn new_exception(env: &mut Env<'_>, error: &Error, cause: &JObject<'_>) -> Resul
     )?;
     let exception = env.cast_local::<jni::objects::JThrowable<'_>>(exception)?;
     match env.throw(&exception) {
-        // Which is jni's way to say that it worked.
+        // jni reports a successful throw as this error.
         Err(jni::errors::Error::JavaException) => Ok(()),
         Err(other) => Err(other.into()),
         Ok(()) => Ok(()),
@@ -136,7 +137,7 @@ fn throw_plain(env: &mut Env<'_>, message: &str) -> jni::errors::Result<()> {
     env.throw_new(CLASS, jni::strings::JNIString::from(message))
 }
 
-/// A length as JNI counts.
+/// A length as JNI's type; an error if it is too long for Java.
 pub(crate) fn jsize_of(length: usize) -> Result<jsize> {
     jsize::try_from(length).map_err(|_| crate::errors::internal("an array is too long for Java").into())
 }

@@ -1,8 +1,8 @@
-//! Handles: how Java names objects that live here.
+//! Handles: the numbers by which Java refers to native objects.
 //!
-//! A handle is a key of a slot map, its slot and that slot's generation, as a positive `i64`. A handle that was closed, was
-//! never given out, or names an object of another type is an error, never a wrong access: the generation grows when a slot
-//! is freed, and a slot whose generations are used up is not used again.
+//! A handle is a slot map's key (a slot and its generation) as a positive `i64`. A handle that was closed, was never
+//! issued, or belongs to an object of another type is an error, never a wrong access. The generation grows when a
+//! slot is freed, and a slot whose generations are used up stays unused.
 
 use std::any::Any;
 use std::sync::{Arc, LazyLock};
@@ -11,7 +11,7 @@ use kinesis_connector::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 
-/// An object that Java can hold a handle of.
+/// An object that Java can hold a handle to.
 pub(crate) trait Handled: Any + Send + Sync {
     /// The type's name in messages.
     const NAME: &'static str;
@@ -19,7 +19,7 @@ pub(crate) trait Handled: Any + Send + Sync {
 
 type Object = Arc<dyn Any + Send + Sync>;
 
-/// Stands in a slot that is not to be used again.
+/// Placeholder in a slot whose generations are used up.
 struct Retired;
 
 /// A table of objects. The process has one, [`TABLE`].
@@ -28,23 +28,23 @@ pub(crate) struct Table {
     objects: Mutex<SlotMap<DefaultKey, Object>>,
 }
 
-/// All objects that Java holds handles of.
+/// All objects that Java holds handles to.
 pub(crate) static TABLE: LazyLock<Table> = LazyLock::new(Table::default);
 
-/// The handle of a key; none once the generation doesn't fit into a positive number.
+/// The handle of a key; `None` if the generation is too large for a positive number.
 fn handle_of(key: DefaultKey) -> Option<i64> {
     i64::try_from(key.data().as_ffi()).ok()
 }
 
-/// The key of a handle; none for a number that is no key's.
+/// The key of a handle; `None` for a number that no key has.
 fn key_of(handle: i64) -> Option<DefaultKey> {
     let key = KeyData::from_ffi(handle as u64);
-    // An even generation, which no key has, is read as the odd one after it.
+    // `from_ffi` turns an even generation, which no key has, into the next odd one.
     (key.as_ffi() == handle as u64).then(|| key.into())
 }
 
 impl Table {
-    /// Takes the object in and gives its handle.
+    /// Inserts the object and returns its handle.
     pub(crate) fn insert<T: Handled>(&self, object: T) -> i64 {
         let object: Object = Arc::new(object);
         let mut objects = self.objects.lock();
@@ -59,7 +59,7 @@ impl Table {
         }
     }
 
-    /// The object of this handle.
+    /// The object of this handle; an `InvalidHandle` error if it is closed or of another type.
     pub(crate) fn get<T: Handled>(&self, handle: i64) -> Result<Arc<T>> {
         let object = key_of(handle).and_then(|key| self.objects.lock().get(key).cloned());
         object
@@ -67,15 +67,15 @@ impl Table {
             .ok_or_else(|| invalid::<T>(handle))
     }
 
-    /// Takes the object out; the handle is stale from now on.
+    /// Removes the object and makes its handle stale.
     pub(crate) fn remove<T: Handled>(&self, handle: i64) -> Result<Arc<T>> {
         let object = self.get::<T>(handle)?;
         let removed = key_of(handle).and_then(|key| self.objects.lock().remove(key));
-        // Else another thread closed it in between.
+        // `None` if another thread closed it in between.
         removed.map(|_| object).ok_or_else(|| invalid::<T>(handle))
     }
 
-    /// How many objects are open.
+    /// Number of open objects.
     #[cfg(any(test, feature = "boundary-tests"))]
     pub(crate) fn open(&self) -> usize {
         let objects = self.objects.lock();

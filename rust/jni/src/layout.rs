@@ -1,8 +1,8 @@
-//! Numbers and layouts that Java knows, too: what the native methods answer, and how rows lie in memory.
+//! Numbers and memory layouts shared with Java: status codes, log levels, and the layout of batches and rows.
 //!
-//! `include/sparkkinesis.h` is this file and the error kinds as a C header; a test fails when it is not up to date, and
-//! `UPDATE_HEADER=1 cargo test -p spark-kinesis-jni --lib layout` writes it. The constants in the Java classes are
-//! compared with this file, too. Whatever changes here changes the ABI: see [`ABI_VERSION`].
+//! `include/sparkkinesis.h` is this file and the error kinds as a C header. A test fails when it is out of date, and
+//! `UPDATE_HEADER=1 cargo test -p spark-kinesis-jni --lib layout` writes it. Another test compares the constants of
+//! the Java classes with this file. Every change here changes the ABI: see [`ABI_VERSION`].
 
 /// Changes with every change of the native methods or of what they mean. The Java side has the same number, and refuses
 /// a library with another one.
@@ -22,7 +22,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// `Done` with an answer, else `Again`.
+    /// `Done` if there is an answer, else `Again`.
     pub fn of<T>(answer: &Option<T>) -> Self {
         match answer {
             Some(_) => Self::Done,
@@ -94,17 +94,18 @@ pub const LOG_DEBUG: i32 = 4;
 pub const LOG_TRACE: i32 = 5;
 
 impl NativeColumn {
-    /// The fields as Java's array has them.
+    /// The fields in the order of Java's array.
     pub fn numbers(self) -> [i64; size_of::<Self>() / size_of::<i64>()] {
-        // SAFETY: in C's layout the fields are exactly so many i64, without padding; the compiler compares the sizes.
+        // SAFETY: in C's layout the struct is a sequence of i64 fields without padding; the compiler checks that the
+        // sizes match.
         unsafe { std::mem::transmute(self) }
     }
 }
 
 impl NativeBatch {
-    /// The fields as Java's array has them.
+    /// The fields in the order of Java's array.
     pub fn numbers(self) -> [i64; size_of::<Self>() / size_of::<i64>()] {
-        // SAFETY: as above, and every column is four of them.
+        // SAFETY: as above; each column consists of four i64 fields.
         unsafe { std::mem::transmute(self) }
     }
 }
@@ -116,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    /// Where a structure of 64-bit numbers has this field, counted in them.
+    /// Index of a field in a structure of 64-bit numbers.
     macro_rules! index_of {
         ($type:ty, $field:ident) => {
             offset_of!($type, $field) / size_of::<i64>()
@@ -166,7 +167,7 @@ mod tests {
         );
     }
 
-    /// The numbers that the class has, by their names.
+    /// The `int` constants of a Java class, with their names.
     fn constants(class: &str) -> Vec<(String, i64)> {
         let path = file("../../jvm/src/main/java/io/sparkkinesis/bridge").join(format!("{class}.java"));
         let source = std::fs::read_to_string(path).unwrap();

@@ -1,9 +1,9 @@
-//! The JNI library of the connector: what `io.sparkkinesis.bridge.NativeBridge` declares, and nothing else.
+//! The connector's JNI library: the native methods of `io.sparkkinesis.bridge.NativeBridge`, and nothing else.
 //!
-//! The crate turns calls of the JVM into calls of `kinesis_connector` and back. It is the only crate with
-//! `unsafe`. Every export runs in [`guard`], so that neither an error nor a panic ever unwinds into the JVM;
-//! Java sees one exception class. Objects live in a table of typed [`handles`]. A call that may take long
-//! waits a bounded time and answers [`Again`](layout::Status::Again), so that a killed task can leave.
+//! The crate translates calls of the JVM into calls of `kinesis_connector` and back. It is the only crate with
+//! `unsafe`. Every export runs in [`guard`]: no panic unwinds into the JVM, and Java sees one exception class.
+//! Objects live in a table of typed [`handles`]. A call that may take long waits for a bounded time and then returns
+//! [`Again`](layout::Status::Again), so that a killed task can end.
 
 mod batch_read;
 #[cfg(feature = "boundary-tests")]
@@ -40,20 +40,20 @@ use kinesis_connector::service::SystemProperties;
 use crate::guard::export;
 use crate::layout::ABI_VERSION;
 
-/// Called by the JVM when it loads the library, with the class loader of the class that loads it: the one
-/// moment at which the connector's own classes can be found from here. A failure is kept, and reported by
-/// `initialize`, after the Java side had the chance to compare the ABI version.
+/// Called by the JVM when it loads the library, with the class loader of the loading class. Native code can find the
+/// connector's classes only at this moment. `initialize` reports a failed look-up, after Java has compared the ABI
+/// version.
 ///
 /// # Safety
 ///
-/// For the JVM only: `vm` must be its interface.
+/// Only the JVM may call it; `vm` must be the JVM's interface.
 #[unsafe(no_mangle)]
 pub unsafe extern "system" fn JNI_OnLoad(vm: *mut jni::sys::JavaVM, _reserved: *mut c_void) -> jint {
     let loaded = std::panic::catch_unwind(|| {
         panics::install_hook();
-        // SAFETY: the JVM hands a valid pointer to its own interface, which stays valid until the JVM ends.
+        // SAFETY: the JVM passes a valid pointer to its own interface, which stays valid until the JVM ends.
         let vm = unsafe { JavaVM::from_raw(vm) };
-        // The JVM frees the local references of JNI_OnLoad's frame, but a frame of our own costs nothing.
+        // The JVM frees the local references of JNI_OnLoad's frame, but a separate frame costs nothing.
         vm.with_local_frame(32, |env| {
             classes::look_up(env);
             Ok::<(), jni::errors::Error>(())
@@ -65,7 +65,7 @@ pub unsafe extern "system" fn JNI_OnLoad(vm: *mut jni::sys::JavaVM, _reserved: *
     }
 }
 
-/// Tells which interface version a file has without loading it, by its name, which is in the file's table of symbols.
+/// Marks the file with its ABI version: the symbol's name can be read without loading the library.
 #[unsafe(no_mangle)]
 pub extern "C" fn sparkkinesis_abi_8() -> jint {
     ABI_VERSION
@@ -79,7 +79,7 @@ export! {
 }
 
 export! {
-    /// Reports a failed start, then connects the log. `level` as in `setLogLevel`.
+    /// Fails if the library's start failed, else connects the log. `level` is as in `setLogLevel`.
     fn Java_io_sparkkinesis_bridge_NativeBridge_initialize<'l>(_env, _class: JClass<'l>, level: jint) -> () {
         classes::get()?;
         runtime::get()?;
@@ -97,8 +97,7 @@ export! {
 }
 
 export! {
-    /// Hands over the JVM's system properties for AWS, in the order of `SYSTEM_PROPERTIES`; null for one that is
-    /// not set.
+    /// Sets the JVM's system properties for AWS, in the order of `SYSTEM_PROPERTIES`; null for one that is not set.
     fn Java_io_sparkkinesis_bridge_NativeBridge_setSystemProperties<'l>(
         env, _class: JClass<'l>, region: JString<'l>, key: JString<'l>, secret: JString<'l>, token: JString<'l>,
     ) -> () {

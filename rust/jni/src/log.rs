@@ -1,9 +1,9 @@
-//! The connector's events in the JVM's log.
+//! Forwards the connector's events to the JVM's log.
 //!
-//! An event is put in a bounded queue, and one thread hands it to slf4j: whoever logs never waits for Java,
-//! holds no lock of ours while Java runs, and can't come back here. When the queue is full events are counted
-//! instead. Events of our crates pass at the level of the JVM's log, those of other crates from WARN on: the
-//! details of requests that some write at lower levels are nobody's business.
+//! Events go into a bounded queue, from which one thread passes them to slf4j. So a logging thread never waits for
+//! Java, holds no native lock while Java runs, and can't re-enter this module. When the queue is full, events are
+//! dropped and counted. Events of the connector's crates pass at the level of the JVM's log, those of other crates
+//! only from WARN on, because some of them log details of requests at lower levels.
 
 use std::cell::Cell;
 use std::fmt::{Debug, Write};
@@ -23,7 +23,7 @@ use crate::layout::{LOG_DEBUG, LOG_ERROR, LOG_INFO, LOG_OFF, LOG_TRACE, LOG_WARN
 use crate::{runtime, upcall};
 
 const QUEUE: usize = 1_024;
-/// A message longer than this is cut: one line of a log should not be a book.
+/// Longest message, in bytes; a longer one is cut, so that a line of the log stays readable.
 const LONGEST_MESSAGE: usize = 8 * 1_024;
 const OWN_CRATES: [(&str, &str); 3] = [
     ("kinesis_connector", ""),
@@ -41,7 +41,7 @@ struct Entry {
     message: String,
 }
 
-/// Sends events to Java from now on. A second call only sets the level.
+/// Connects events to the JVM's log. A second call only sets the level.
 pub(crate) fn install(level: i32) -> Result<()> {
     static CONNECTED: OnceCell<()> = OnceCell::new();
     CONNECTED.get_or_try_init(connect)?;
@@ -63,7 +63,7 @@ fn connect() -> Result<()> {
         .map_err(|error| internal(format!("the log could not be connected: {error}")))
 }
 
-/// Sets the most detailed level that passes. What is off costs one comparison where it is written.
+/// Sets the most detailed level that passes. An event that doesn't pass costs one comparison at its call site.
 pub(crate) fn set_level(level: i32) {
     if LEVEL.swap(level, Ordering::Relaxed) != level {
         tracing::callsite::rebuild_interest_cache();
@@ -80,11 +80,11 @@ fn deliver(queue: &Receiver<Entry>) {
 }
 
 thread_local! {
-    // Set on the log's own thread, and while an event is put in the queue: events from there are dropped.
+    // True on the log's own thread, and on others while they enqueue an event. Events raised meanwhile are dropped.
     static DELIVERING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Ends an event's way into the queue.
+/// Resets [`DELIVERING`] after an event was enqueued.
 struct Delivered;
 
 impl Drop for Delivered {
@@ -118,7 +118,7 @@ impl Subscriber for Forward {
         if DELIVERING.replace(true) {
             return;
         }
-        // Dropped by a panic of what is shown, too: the thread's next events are heard.
+        // Also reset when the formatting of a value panics, so that the thread's next events pass.
         let _delivered = Delivered;
         let metadata = event.metadata();
         let mut message = Message::default();
@@ -161,7 +161,7 @@ fn number(level: &Level) -> i32 {
     }
 }
 
-/// For a module of ours, its crate's part of a logger's name and the modules in it.
+/// The crate's part of the logger's name and the module path within the crate; `None` for other crates.
 fn own(target: &str) -> Option<(&'static str, &str)> {
     OWN_CRATES.iter().find_map(|(name, part)| {
         let rest = target.strip_prefix(name)?;
@@ -169,7 +169,7 @@ fn own(target: &str) -> Option<(&'static str, &str)> {
     })
 }
 
-/// The logger's name for a module: `io.sparkkinesis.native.read.feed`.
+/// The logger's name for a module, such as `io.sparkkinesis.native.read.feed`.
 fn logger(target: &str) -> String {
     match own(target) {
         Some((part, modules)) => format!("{LOGGER}{part}{}", modules.replace("::", ".")),
@@ -203,7 +203,8 @@ impl Visit for Message {
 }
 
 impl Message {
-    /// One line. Texts of other crates that may quote a signed request are left out: our own never do.
+    /// The message as one line. A text of another crate is left out if it may quote a signed request; the connector's
+    /// own texts never do.
     fn text(self, own: bool, lost: u64) -> String {
         let mut text = self.message;
         text.push_str(&self.fields);
@@ -251,7 +252,7 @@ mod tests {
         );
     }
 
-    /// Panics when it is shown.
+    /// Panics when it is formatted.
     struct Unshowable;
 
     impl Debug for Unshowable {

@@ -1,4 +1,4 @@
-//! Options, checked while a query is analysed, without any I/O.
+//! Checks options while a query is analysed, without any I/O.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,10 @@ use crate::guard::export;
 use crate::values;
 
 export! {
-    /// Checks a user's options. Answers
-    /// `{"warnings":[…],"otherSide":[…],"streamName":"…","region":"…","extraColumns":[{"name":"…","type":"…"}]}`; the
-    /// types are those of Spark's SQL, and `otherSide` are the keys that are a write's where a read asks, and a read's
-    /// where a write does.
+    /// Checks a user's options and returns
+    /// `{"warnings":[…],"otherSide":[…],"streamName":"…","region":"…","extraColumns":[{"name":"…","type":"…"}]}`. The
+    /// types are those of Spark SQL. `otherSide` lists a read's keys that are only for writes, or a write's keys that
+    /// are only for reads.
     fn Java_io_sparkkinesis_bridge_NativeBridge_checkOptions<'l>(
         env, _class: JClass<'l>, kind: JString<'l>, json: JString<'l>,
     ) -> JString<'l> {
@@ -29,7 +29,7 @@ export! {
 
 fn check(kind: &str, json: &str) -> Result<String> {
     let raw: BTreeMap<String, String> = serde_json::from_str(json).map_err(|error| {
-        // The parser's own words could quote a value, and some values are secret.
+        // The parser's message could quote a value, and some values are secret.
         invalid_argument(format!(
             "the options are malformed at line {}, column {}",
             error.line(),

@@ -1,4 +1,4 @@
-//! What a panic said and where, kept by the thread it happened on until the guard asks.
+//! Panics as errors: the hook keeps text and location of a panic on its thread until the guard fetches them.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -11,16 +11,16 @@ use kinesis_connector::{Error, Result};
 use crate::errors::internal;
 
 thread_local! {
-    // One slot for each thread: the guard catches a panic on the thread that panicked.
+    // One slot per thread is enough: the guard catches a panic on the thread that panicked.
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
     static LOGGING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Makes panics of this library leave their text here and in the log, instead of on the process's stderr.
+/// Installs a panic hook that keeps the text here and logs it, instead of printing it to the process's stderr.
 pub(crate) fn install_hook() {
     std::panic::set_hook(Box::new(|info| {
         let text = describe(info);
-        // A panic while the panic is logged must not come here again.
+        // A panic during this logging must not be logged, too.
         if !LOGGING.replace(true) {
             let _ = catch_unwind(AssertUnwindSafe(|| tracing::error!("panic: {text}")));
             LOGGING.set(false);
@@ -41,7 +41,7 @@ fn describe(info: &PanicHookInfo<'_>) -> String {
     }
 }
 
-/// The error for a panic caught on this thread. Takes the payload, whose own drop may panic too.
+/// The error for a panic caught on this thread. Consumes the payload, whose drop may panic, too.
 pub(crate) fn caught(payload: Box<dyn Any + Send>) -> Error {
     let text = LAST.with(|last| last.try_borrow_mut().ok().and_then(|mut last| last.take()));
     let text = text.unwrap_or_else(|| payload_text(payload.as_ref()));
@@ -66,8 +66,8 @@ pub(crate) fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(caught(payload)))
 }
 
-/// Runs the future and turns a panic in it into an error. The panic is caught within the poll it happens in,
-/// so on the thread that has its text.
+/// Runs the future and turns a panic in it into an error. The panic is caught within the poll in which it happens, so
+/// on the thread that keeps its text.
 pub(crate) async fn guarded_async<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let mut future = pin!(future);
     poll_fn(

@@ -1,7 +1,7 @@
-//! An operation that may take longer than one native call waits.
+//! Operations that may outlast the native call that waits for them.
 //!
-//! Java must get a chance to see that its task was killed, so a native call waits a bounded time. The
-//! operation itself goes on in the runtime; the handle keeps it, and the following call waits for it again.
+//! A native call waits for a bounded time, so that Java can notice that its task was killed. The operation continues
+//! in the runtime; the handle keeps it, and the next call waits for it again.
 
 use std::any::Any;
 use std::future::Future;
@@ -15,22 +15,22 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::errors::{internal, invalid_argument};
 use crate::panics;
 
-/// The longest a native call waits, whatever the caller asks for.
+/// Upper bound for the wait of a native call, whatever the caller requests.
 const LONGEST_WAIT_MS: i32 = 1_000;
 
 type Answer = Box<dyn Any + Send>;
 type Task = JoinHandle<Result<Answer>>;
 
 struct Running {
-    /// Tells this operation from one that took its place after it was cancelled.
+    /// Distinguishes this operation from one that replaced it after a cancellation.
     number: u64,
     operation: &'static str,
     abort: AbortHandle,
-    /// None while a call waits for it.
+    /// `None` while a call waits for the operation.
     task: Option<Task>,
 }
 
-/// The operation in flight of one handle. At most one: calls of a handle come one at a time.
+/// A handle's operation in flight. There is at most one, since calls of a handle come one at a time.
 #[derive(Default)]
 pub(crate) struct Pending {
     slot: Mutex<Slot>,
@@ -42,13 +42,13 @@ struct Slot {
     running: Option<Running>,
 }
 
-/// The wait that Java asks for, within bounds.
+/// The requested wait in milliseconds, limited to 0 to [`LONGEST_WAIT_MS`].
 pub(crate) fn wait_of(wait_ms: i32) -> Duration {
     Duration::from_millis(wait_ms.clamp(0, LONGEST_WAIT_MS).unsigned_abs().into())
 }
 
 impl Pending {
-    /// Without an operation.
+    /// No operation in flight.
     pub(crate) const fn new() -> Self {
         Self {
             slot: Mutex::new(Slot {
@@ -62,7 +62,8 @@ impl Pending {
         self.slot.lock()
     }
 
-    /// Starts the operation, or goes on waiting for it if it is the one in flight. None: not done yet.
+    /// Starts the operation, or waits again for it if it is in flight. Returns `None` if it isn't done after `wait`.
+    /// Fails with `InvalidArgument` if another operation is in flight.
     pub(crate) fn drive<T, F>(
         &self,
         runtime: &Runtime,
@@ -78,7 +79,7 @@ impl Pending {
         self.wait_for(runtime, operation, wait, number, task)
     }
 
-    /// As [`drive`](Self::drive), but drops another operation in flight instead of refusing to start.
+    /// As [`drive`](Self::drive), but cancels another operation in flight instead of failing.
     pub(crate) fn drive_instead<T, F>(
         &self,
         runtime: &Runtime,
@@ -109,7 +110,7 @@ impl Pending {
     ) -> Result<Option<T>> {
         let finished = runtime.block_on(async { tokio::time::timeout(wait, &mut task).await });
         let mut slot = self.lock();
-        // None: another thread cancelled it meanwhile, and may have started something else.
+        // `None` if another thread cancelled the operation meanwhile; another one may be running.
         let ours = slot.running.as_mut().filter(|running| running.number == number);
         let Ok(joined) = finished else {
             let ours = ours.ok_or_else(|| cancelled(operation))?;
@@ -140,7 +141,7 @@ impl Pending {
         }
     }
 
-    /// Drops the operation in flight if it is this one.
+    /// Drops the operation in flight if it has this name.
     pub(crate) fn cancel_only(&self, operation: &str) {
         if let Some(running) = self
             .lock()

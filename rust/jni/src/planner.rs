@@ -18,7 +18,7 @@ use crate::pending::{Pending, wait_of};
 use crate::upcall::{Files, JavaFiles};
 use crate::{credentials, runtime, values};
 
-/// What this module asks of a planner. The tests of the boundary have one of their own.
+/// The planner's interface for this module. The boundary's tests implement it with a stand-in.
 #[async_trait]
 pub(crate) trait Plans: Send + Sync {
     async fn initial_offset(&self) -> Result<String>;
@@ -67,7 +67,7 @@ impl Plans for Planner {
 
 type Shared = Arc<dyn Plans>;
 
-/// What a planner is opened with.
+/// Configuration that a planner is opened with.
 #[derive(Clone)]
 struct Configuration {
     #[cfg(feature = "boundary-tests")]
@@ -137,7 +137,7 @@ fn deliver<'l>(
 }
 
 export! {
-    /// A handle for a planner that `plannerAwaitOpen` then opens.
+    /// Creates a handle for a planner, which `plannerAwaitOpen` opens.
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerOpen<'l>(
         env, _class: JClass<'l>, config: JString<'l>, files: JObject<'l>,
     ) -> jlong {
@@ -181,7 +181,7 @@ export! {
 }
 
 export! {
-    /// The initial offset into `out[0]`; AGAIN or DONE.
+    /// Writes the initial offset to `out[0]`; AGAIN or DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerInitialOffset<'l>(
         env, _class: JClass<'l>, handle: jlong, wait: jint, out: JObjectArray<'l, JString<'l>>,
     ) -> Status {
@@ -194,7 +194,7 @@ export! {
 }
 
 export! {
-    /// The next offset into `out[0]`; AGAIN, DONE, or NONE when nothing is new.
+    /// Writes the next offset to `out[0]`; AGAIN, DONE, or NONE if nothing is new.
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerLatestOffset<'l>(
         env, _class: JClass<'l>, handle: jlong, start: JString<'l>, wait: jint, out: JObjectArray<'l, JString<'l>>,
     ) -> Status {
@@ -223,7 +223,7 @@ export! {
 }
 
 export! {
-    /// Hands over a reader's report.
+    /// Passes a reader's report to the planner.
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerReport<'l>(
         env, _class: JClass<'l>, handle: jlong, report: JString<'l>,
     ) -> () {
@@ -235,7 +235,7 @@ export! {
 }
 
 export! {
-    /// A batch is done; AGAIN or DONE.
+    /// Commits a finished batch; AGAIN or DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerCommit<'l>(
         env, _class: JClass<'l>, handle: jlong, offset: JString<'l>, wait: jint,
     ) -> Status {
@@ -262,10 +262,10 @@ export! {
 }
 
 export! {
-    /// The query stopped: ends what its readers left in this process, and lets others have its consumer.
+    /// Called when the query stops: ends what its readers left in this process, and frees its consumer for others.
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerStop<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
         let handle = TABLE.get::<PlannerHandle>(handle)?;
-        // What the stop interrupted must not go on.
+        // An operation that the stop interrupted must not continue.
         handle.pending.cancel();
         let _runtime = runtime::enter()?;
         Ok(handle.planner()?.stop()?)
@@ -273,13 +273,13 @@ export! {
 }
 
 export! {
-    /// The query ended for good: gives back what it registered; AGAIN or DONE.
+    /// Called when the query ends for good: releases what it registered; AGAIN or DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerRelease<'l>(
         _env, _class: JClass<'l>, handle: jlong, wait: jint,
     ) -> Status {
         let handle = TABLE.get::<PlannerHandle>(handle)?;
         let planner = Arc::clone(handle.planner()?);
-        // What the stop interrupted may be in flight still.
+        // An operation that the stop interrupted may still be in flight.
         let answer = handle.pending.drive_instead(runtime::get()?, "release", wait_of(wait), || {
             Ok(async move { planner.release().await })
         })?;
@@ -299,7 +299,7 @@ export! {
 }
 
 export! {
-    /// Drops the operation that the last call did not wait for.
+    /// Drops the operation in flight, if there is one.
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerCancel<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
         TABLE.get::<PlannerHandle>(handle)?.pending.cancel();
         Ok(())

@@ -1,4 +1,4 @@
-//! The shard reader's native methods: rows cross as the addresses of the columns they already lie in.
+//! The shard reader's native methods. Rows cross without a copy, as addresses of their columns.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::pending::{Pending, wait_of};
 use crate::upcall::{Files, JavaFiles};
 use crate::{credentials, runtime, values};
 
-/// What this module asks of a reader. The tests of the boundary have one of their own.
+/// The reader's interface for this module. The boundary's tests implement it with a stand-in.
 #[async_trait]
 pub(crate) trait Reads: Send + Sync {
     async fn next(&self) -> Result<Option<RecordBatch>>;
@@ -44,7 +44,7 @@ impl Reads for ShardReader {
     }
 }
 
-/// In poison mode, overwritten batches that are kept allocated, so that a late reader sees the poison and not
+/// Number of overwritten batches that stay allocated in poison mode, so that a late reader sees the poison and not
 /// what the allocator put there next.
 const QUARANTINE: usize = 8;
 
@@ -55,7 +55,7 @@ struct Batches {
 }
 
 impl Batches {
-    /// Ends the life of the current batch.
+    /// Frees the current batch; in poison mode, overwrites it and moves it to the quarantine.
     fn free(&mut self) {
         if let Some(mut columns) = self.current.take()
             && columns.poison()
@@ -98,7 +98,7 @@ impl ReaderHandle {
     }
 }
 
-/// A reader, and what all of its rows have in common.
+/// A reader and the values that all of its rows share.
 struct Opened {
     reader: Arc<dyn Reads>,
     stream_name: String,
@@ -128,8 +128,7 @@ fn open(env: &mut Env<'_>, config: &str, task: &str, files: Files) -> errors::Re
 }
 
 export! {
-    /// A handle for a reader, which starts reading. With `poison`, the memory of a batch is overwritten when
-    /// its life ends.
+    /// Opens a reader, which starts to read. With `poison`, the memory of a batch is overwritten when it is freed.
     fn Java_io_sparkkinesis_bridge_NativeBridge_readerOpen<'l>(
         env, _class: JClass<'l>, config: JString<'l>, task: JString<'l>, files: JObject<'l>, poison: jboolean,
     ) -> jlong {
@@ -162,7 +161,7 @@ export! {
 }
 
 export! {
-    /// The names of the columns of `kinesis.extraColumns`, in its order.
+    /// Names of the extra columns, in the order of `kinesis.extraColumns`.
     fn Java_io_sparkkinesis_bridge_NativeBridge_readerExtraColumns<'l>(
         env, _class: JClass<'l>, handle: jlong,
     ) -> JObjectArray<'l, JString<'l>> {
@@ -172,8 +171,8 @@ export! {
 }
 
 export! {
-    /// Loads the next batch and fills `out` with its number of rows and its columns' addresses, valid until the
-    /// following `readerNext` or `readerClose`; AGAIN, DONE, or NONE at the end.
+    /// Loads the next batch and fills `out` with its number of rows and its columns' addresses, which are valid until
+    /// the next `readerNext` or `readerClose`; AGAIN, DONE, or NONE at the end.
     fn Java_io_sparkkinesis_bridge_NativeBridge_readerNext<'l>(
         env, _class: JClass<'l>, handle: jlong, wait: jint, out: JLongArray<'l>,
     ) -> Status {
@@ -185,7 +184,7 @@ export! {
             Ok(async move { reader.next().await })
         });
         if next.is_err() {
-            // What a reader that nobody needs any more failed with is no news.
+            // Nobody needs the failure of a finished reader.
             handle.check_unfinished()?;
         }
         let answer = next?;
@@ -206,12 +205,12 @@ export! {
 }
 
 export! {
-    /// Ends the reading, with the report into `out[0]`; AGAIN, DONE, or NONE without a report.
+    /// Ends the reading and writes the report to `out[0]`; AGAIN, DONE, or NONE without a report.
     fn Java_io_sparkkinesis_bridge_NativeBridge_readerFinish<'l>(
         env, _class: JClass<'l>, handle: jlong, succeeded: jboolean, wait: jint, out: JObjectArray<'l, JString<'l>>,
     ) -> Status {
         let handle = TABLE.get::<ReaderHandle>(handle)?;
-        // Python functions are fed by a thread of their own, which may still wait for rows that nobody needs.
+        // A separate thread feeds Python functions and may still wait for rows that nobody needs.
         handle.finished.store(true, Ordering::SeqCst);
         let answer = handle.pending.drive_instead(runtime::get()?, "finish", wait_of(wait), || {
             let reader = Arc::clone(&handle.reader);
@@ -239,8 +238,8 @@ export! {
 }
 
 export! {
-    /// Drops a `next` that its last call did not wait for. Not a `finish`: that may be another thread's, which has
-    /// just ended this `next`; `readerClose` drops it.
+    /// Drops a `next` in flight. A `finish` stays: it may belong to another thread, and have ended this `next`.
+    /// `readerClose` drops it.
     fn Java_io_sparkkinesis_bridge_NativeBridge_readerCancel<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
         TABLE.get::<ReaderHandle>(handle)?.pending.cancel_only("next");
         Ok(())

@@ -1,5 +1,5 @@
-//! The process's one tokio runtime, whose threads the JVM knows as daemons, and the engine that runs in it. Threads for
-//! up-calls, which block for as long as a file system takes, are apart from it.
+//! The process's tokio runtime, whose threads are daemons of the JVM, and the engine that runs in it. Up-calls have
+//! separate threads, because they block for as long as a file system takes.
 
 use std::ffi::{CString, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,10 +11,10 @@ use once_cell::sync::OnceCell;
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 use tokio::task::JoinHandle;
 
-/// Up-calls that may run at once; more wait for a thread.
+/// Upper bound for concurrent up-calls; more wait for a thread.
 const UP_CALL_THREADS: usize = 32;
 
-/// What else blocks: the resolution of names, for one, without which no connection is made.
+/// Threads for other blocking work, such as the name resolution that every new connection needs.
 const BLOCKING_THREADS: usize = 32;
 
 struct Process {
@@ -25,7 +25,7 @@ struct Process {
 
 static PROCESS: OnceCell<Process> = OnceCell::new();
 
-/// The process's, made at the first call. What kept it from being made (no room for a file or a thread) may pass, so
+/// The process's runtimes and engine, made by the first call. A failure (no room for a file or a thread) may pass, so
 /// the next call tries again.
 fn process() -> Result<&'static Process> {
     PROCESS.get_or_try_init(Process::make).map_err(|why| {
@@ -39,7 +39,7 @@ fn process() -> Result<&'static Process> {
 impl Process {
     fn make() -> std::result::Result<Self, String> {
         let workers = std::thread::available_parallelism().map_or(2, usize::from).min(4);
-        // Nothing runs in it: it lends its blocking threads.
+        // No task runs in it; it only provides blocking threads.
         let up_calls = build(
             Builder::new_current_thread().max_blocking_threads(UP_CALL_THREADS),
             "kinesis-files",
@@ -63,22 +63,22 @@ fn build(builder: &mut Builder, name: &'static str) -> std::result::Result<Runti
     let number = AtomicUsize::new(0);
     builder
         .thread_name_fn(move || format!("{name}-{}", number.fetch_add(1, Ordering::Relaxed)))
-        // Every thread, not just those that call Java: freeing a global reference needs an attached thread,
-        // and jni would attach it as a non-daemon, for which the JVM waits when it ends.
+        // Every thread, not only those that call Java: freeing a global reference needs an attached thread, and jni
+        // would attach it as a non-daemon, for which the JVM waits at its end.
         .on_thread_start(attach_as_daemon)
         .on_thread_stop(detach)
         .build()
         .map_err(|error| error.to_string())
 }
 
-/// Starts an up-call on a thread that may block, of which there is a bounded number.
+/// Starts an up-call on a thread that may block. There are [`UP_CALL_THREADS`] of them.
 pub(crate) fn spawn_up_call<T: Send + 'static>(
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>> {
     Ok(process()?.up_calls.spawn_blocking(run))
 }
 
-/// The runtime. Made at the first call.
+/// The runtime, made by the first call.
 pub(crate) fn get() -> Result<&'static Runtime> {
     Ok(&process()?.runtime)
 }
@@ -93,8 +93,8 @@ pub(crate) fn engine() -> Result<&'static Engine> {
     Ok(&process()?.engine)
 }
 
-/// Attaches this thread to the JVM, as one that the JVM's end does not wait for. Without a JVM (unit tests)
-/// it does nothing; where it fails, up-calls on this thread say so.
+/// Attaches this thread to the JVM as a daemon, for which the JVM doesn't wait at its end. Does nothing without a JVM
+/// (unit tests). If it fails, up-calls on this thread return an error.
 pub(crate) fn attach_as_daemon() {
     let Ok(vm) = JavaVM::singleton() else { return };
     let name = std::thread::current()
@@ -123,8 +123,8 @@ pub(crate) fn attach_as_daemon() {
 pub(crate) fn detach() {
     let Ok(vm) = JavaVM::singleton() else { return };
     let raw = vm.get_raw();
-    // SAFETY: `raw` is the JVM's own interface. The thread is one of ours, about to end, with no Java frame on
-    // its stack and no local reference left; on a thread that isn't attached the call does nothing.
+    // SAFETY: `raw` is the JVM's own interface. The thread is one of this library's, about to end, with no Java frame
+    // on its stack and no local reference left; on a thread that isn't attached the call does nothing.
     unsafe {
         ((**raw).v1_1.DetachCurrentThread)(raw);
     }
@@ -149,7 +149,7 @@ mod tests {
             })
         };
         let calls: Vec<_> = (0..UP_CALL_THREADS).map(|_| hang().unwrap()).collect();
-        // As the resolution of names runs.
+        // Name resolution runs in the same way.
         let other = runtime.spawn_blocking(|| 7);
         let answer = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), other).await });
         *gate.0.lock().unwrap() = true;
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(answer.expect("in time").unwrap(), 7);
     }
 
-    /// In a process of its own, where nothing made the runtime before, and which may have few files open.
+    /// Runs in a separate process, in which no runtime was made before and few files may be open.
     #[test]
     fn a_runtime_that_could_not_be_made_is_made_by_a_later_call() {
         const CHILD: &str = "SPARKKINESIS_TEST_FEW_FILES";

@@ -1,4 +1,4 @@
-//! The native methods of a sink's driver side.
+//! The native methods of a sink in the driver.
 
 use std::sync::OnceLock;
 
@@ -25,7 +25,7 @@ impl Handled for FactsHandle {
 }
 
 export! {
-    /// A handle for what `factsAwait` finds out of a sink's streams.
+    /// Opens a handle for facts about a sink's streams, which `factsAwait` loads.
     fn Java_io_sparkkinesis_bridge_NativeBridge_factsOpen<'l>(
         env, _class: JClass<'l>, config: JString<'l>,
     ) -> jlong {
@@ -40,7 +40,7 @@ export! {
 }
 
 export! {
-    /// Asks the service; AGAIN or DONE.
+    /// Loads the facts from the service; AGAIN or DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_factsAwait<'l>(
         _env, _class: JClass<'l>, handle: jlong, wait: jint,
     ) -> Status {
@@ -57,7 +57,7 @@ export! {
 }
 
 export! {
-    /// What was found out, as the sink's configuration takes it.
+    /// The loaded facts, in the form that the sink's configuration takes.
     fn Java_io_sparkkinesis_bridge_NativeBridge_facts<'l>(
         env, _class: JClass<'l>, handle: jlong,
     ) -> JString<'l> {
@@ -68,7 +68,7 @@ export! {
 }
 
 export! {
-    /// Drops the operation that the last call did not wait for.
+    /// Drops the operation in flight, if there is one.
     fn Java_io_sparkkinesis_bridge_NativeBridge_factsCancel<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
         TABLE.get::<FactsHandle>(handle)?.pending.cancel();
         Ok(())
@@ -85,7 +85,8 @@ export! {
 }
 
 export! {
-    /// What writers did together, given as `writerTold` told it of each, as a JSON object of numbers.
+    /// Metrics of several writers together, as a JSON object of numbers. Each element of `told` is a result of
+    /// `writerTold`.
     fn Java_io_sparkkinesis_bridge_NativeBridge_sinkMetrics<'l>(
         env, _class: JClass<'l>, told: JObjectArray<'l, JString<'l>>,
     ) -> JString<'l> {

@@ -8,11 +8,11 @@ use crate::layout::Status;
 use crate::pending::{Pending, wait_of};
 use crate::{runtime, values};
 
-/// The next report of this process; one thread of it asks.
+/// The wait for the process's next report. A single thread asks for it.
 static REPORTING: Pending = Pending::new();
 
 export! {
-    /// The next report on this executor's subscriptions into `out[0]`; AGAIN or DONE.
+    /// Writes the next report on this executor's subscriptions to `out[0]`; AGAIN or DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_nextSubscriptionReport<'l>(
         env, _class: JClass<'l>, wait: jint, out: JObjectArray<'l, JString<'l>>,
     ) -> Status {

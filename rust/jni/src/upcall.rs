@@ -1,4 +1,4 @@
-//! Calls from here into Java: the checkpoint's file system, and what a Java exception means.
+//! Calls of Java from native code: the checkpoint's file system, the log, and the description of exceptions.
 
 use jni::objects::{JByteArray, JObject, JObjectArray, JString};
 use jni::refs::Global;
@@ -11,12 +11,12 @@ use std::sync::Arc;
 use crate::errors::{BoundaryError, internal, invalid_argument};
 use crate::{causes, classes, panics, runtime};
 
-/// Local references one up-call may need before the JVM has to grow the frame.
+/// Local references that one up-call may need before the JVM has to grow the frame.
 const FRAME: usize = 16;
 
-/// Runs `body` on this thread, which must be attached, in a local frame of its own, so that a native thread
-/// that never returns to Java leaks no references. A Java exception becomes an error of this kind, and is
-/// kept as its cause.
+/// Runs `body` on this thread, which must be attached. It has a local frame of its own, so that a native thread that
+/// never returns to Java leaks no references. A Java exception becomes an error of this kind and is kept as its
+/// cause.
 pub(crate) fn call<T>(
     kind: ErrorKind,
     what: &str,
@@ -33,7 +33,7 @@ pub(crate) fn call<T>(
     .map_err(BoundaryError::into_connector)
 }
 
-/// Clears a pending exception and describes it.
+/// Clears a pending exception and returns it as an error.
 fn take_exception(env: &mut Env<'_>, kind: ErrorKind, what: &str) -> Option<Error> {
     let exception = env.exception_occurred()?;
     env.exception_clear();
@@ -75,8 +75,8 @@ fn describe(
     Ok((text, retryable))
 }
 
-/// Hands one event to the JVM's log. The thread must be attached. What fails is dropped: there is nobody to
-/// tell, and telling the log would come back here.
+/// Passes one event to the JVM's log. The thread must be attached. A failure is ignored, because logging it would
+/// call this function again.
 pub(crate) fn log(level: i32, logger: &str, message: &str) {
     let logged = call(ErrorKind::Internal, "the log", |env| {
         let classes = classes::get()?;
@@ -101,7 +101,7 @@ pub(crate) struct JavaFiles {
 }
 
 impl JavaFiles {
-    /// Keeps the Java object.
+    /// Keeps a reference to the Java object, which must not be null.
     pub(crate) fn new(env: &Env<'_>, object: &JObject<'_>) -> std::result::Result<Arc<Self>, BoundaryError> {
         if object.is_null() {
             return Err(invalid_argument("the file system for checkpoints is null").into());
@@ -111,7 +111,7 @@ impl JavaFiles {
     }
 }
 
-/// A reference that can go to another thread and keeps the object.
+/// A shared reference that keeps the object and can move to another thread.
 #[derive(Clone)]
 pub(crate) struct Files(pub(crate) Arc<JavaFiles>);
 

@@ -1,4 +1,4 @@
-//! Java's values as ours, and back.
+//! Conversion between Java's strings and Rust's.
 
 use jni::Env;
 use jni::objects::{JObjectArray, JString};
@@ -14,7 +14,7 @@ pub(crate) fn text(env: &Env<'_>, value: &JString<'_>, name: &str) -> Result<Str
     Ok(value.try_to_string(env)?)
 }
 
-/// The text of a Java string, none for null.
+/// The text of a Java string; `None` for null.
 pub(crate) fn optional_text(env: &Env<'_>, value: &JString<'_>) -> Result<Option<String>> {
     if value.is_null() {
         return Ok(None);
@@ -22,7 +22,7 @@ pub(crate) fn optional_text(env: &Env<'_>, value: &JString<'_>) -> Result<Option
     Ok(Some(value.try_to_string(env)?))
 }
 
-/// Puts the answer of an operation into the array that the caller passed for it.
+/// Writes the result of an operation to the first element of the caller's array.
 pub(crate) fn answer<'l>(env: &mut Env<'l>, out: &JObjectArray<'l, JString<'l>>, value: &str) -> Result<()> {
     let value = env.new_string(value)?;
     out.set_element(env, 0, &value)?;

@@ -1,4 +1,4 @@
-//! The stream writer's native methods: Java collects rows in a direct buffer and hands a full one over.
+//! The stream writer's native methods. Java collects rows in a direct buffer and passes it on when it is full.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::layout::Status;
 use crate::pending::{Pending, wait_of};
 use crate::{credentials, frames, runtime, values};
 
-/// What this module asks of a writer. The tests of the boundary have one of their own.
+/// The writer's interface for this module. The boundary's tests implement it with a stand-in.
 #[async_trait]
 pub(crate) trait Writes: Send + Sync {
     async fn write(&self, rows: Vec<SinkRow>) -> Result<()>;
@@ -61,7 +61,7 @@ fn open(env: &mut Env<'_>, config: &str) -> errors::Result<Arc<dyn Writes>> {
     Ok(Arc::new(runtime::engine()?.open_task_writer(config)))
 }
 
-/// Copies the filled part of a direct buffer: Java goes on writing to it while the records wait here.
+/// Copies the filled part of a direct buffer, because Java reuses the buffer while the records wait here.
 fn copy_of(env: &Env<'_>, buffer: &JByteBuffer<'_>, length: jint) -> errors::Result<Bytes> {
     if buffer.is_null() {
         return Err(invalid_argument("the rows' buffer is null").into());
@@ -77,14 +77,14 @@ fn copy_of(env: &Env<'_>, buffer: &JByteBuffer<'_>, length: jint) -> errors::Res
             ))
         })?;
     let start = env.get_direct_buffer_address(buffer).map_err(direct)?;
-    // SAFETY: a direct buffer has `capacity` readable bytes at its address, and `length` is not more. The caller's
-    // local reference keeps it during this call, and its writer, the only one to use it, waits for the call.
+    // SAFETY: a direct buffer has `capacity` readable bytes at its address, and `length` is at most `capacity`. The
+    // caller's local reference keeps the buffer during this call, and the only writer to it waits for the call.
     let filled = unsafe { std::slice::from_raw_parts(start, length) };
     Ok(Bytes::copy_from_slice(filled))
 }
 
 export! {
-    /// A handle for a writer.
+    /// Opens a writer.
     fn Java_io_sparkkinesis_bridge_NativeBridge_writerOpen<'l>(
         env, _class: JClass<'l>, config: JString<'l>,
     ) -> jlong {
@@ -96,8 +96,8 @@ export! {
 }
 
 export! {
-    /// Takes over `rows` rows in the first `length` bytes of the buffer, which is free again after the first
-    /// answer; AGAIN while the writer has no room, or DONE.
+    /// Takes `rows` rows from the first `length` bytes of the buffer, which Java may reuse after the first return;
+    /// AGAIN while the writer has no room, or DONE.
     fn Java_io_sparkkinesis_bridge_NativeBridge_writerWrite<'l>(
         env, _class: JClass<'l>, handle: jlong, buffer: JByteBuffer<'l>, length: jint, rows: jint, wait: jint,
     ) -> Status {
@@ -132,7 +132,7 @@ export! {
 }
 
 export! {
-    /// What the writer did, for `sinkMetrics`.
+    /// The writer's metrics in the form that `sinkMetrics` takes.
     fn Java_io_sparkkinesis_bridge_NativeBridge_writerTold<'l>(
         env, _class: JClass<'l>, handle: jlong,
     ) -> JString<'l> {
@@ -152,7 +152,7 @@ export! {
 }
 
 export! {
-    /// Drops the operation that the last call did not wait for.
+    /// Drops the operation in flight, if there is one.
     fn Java_io_sparkkinesis_bridge_NativeBridge_writerCancel<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
         TABLE.get::<WriterHandle>(handle)?.pending.cancel();
         Ok(())
@@ -160,7 +160,7 @@ export! {
 }
 
 export! {
-    /// Closes the writer. Records it has not put yet are dropped: a task that succeeds flushes first.
+    /// Closes the writer and drops records that are not put yet: a task that succeeds flushes first.
     fn Java_io_sparkkinesis_bridge_NativeBridge_writerClose<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
         let _runtime = runtime::enter()?;
         TABLE.remove::<WriterHandle>(handle)?.pending.cancel();

@@ -1,10 +1,11 @@
-//! Measures the sandbox over loopback: MB/s of payload put and got, with 1 KiB records.
+//! Measures the sandbox's throughput over loopback: MB/s of payload put and got, with 1 KiB records.
 //!
-//! `cargo run --release -p kinesis-sandbox --example throughput [-- [MB] [connections]]` (default 400 MB, 2 connections)
+//! `cargo run --release -p kinesis-sandbox --example throughput [-- [MB] [connections]]` (default 400 MB, 2
+//! connections)
 //!
-//! PutRecords of 500 records over HTTP/1.1 keep-alive, then GetRecords of up to 10,000 records, one shard for each
-//! connection. The client is a plain one that decodes nothing, so the figures are the sandbox's own, client and server
-//! sharing the machine.
+//! PutRecords of 500 records over HTTP/1.1 keep-alive, then GetRecords of up to 10,000 records, with one shard for
+//! each connection. The client decodes no records, so the figures are those of the sandbox. Client and server share
+//! the machine.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -34,7 +35,7 @@ async fn call(http: &Http, endpoint: &str, operation: &str, body: Bytes) -> Byte
         .unwrap();
     let answer = http.request(request).await.unwrap();
     let status = answer.status();
-    // Frame by frame, as a streaming client would: all of an answer is looked at, its end is kept.
+    // Reads frame by frame, as a streaming client would, and keeps only the end of the response.
     let mut body = answer.into_body();
     let mut kept = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -52,10 +53,10 @@ async fn call(http: &Http, endpoint: &str, operation: &str, body: Bytes) -> Byte
     kept.into()
 }
 
-/// Enough for what follows the records of a GetRecords answer.
+/// Enough for the members that follow the records of a GetRecords response.
 const TAIL: usize = 4096;
 
-/// The text of a member of the answer's end.
+/// Value of a text member near the end of the response.
 fn member<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     let start = answer.rfind(&format!("\"{name}\":"))? + name.len() + 3;
     let rest = answer[start..].trim_start_matches('"');

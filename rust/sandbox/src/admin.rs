@@ -1,4 +1,4 @@
-//! The paths under `/sandbox`: knobs, counters and reset over HTTP.
+//! HTTP endpoints under `/sandbox`: knobs, counters and reset.
 
 use hyper::Method;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::core::Core;
 use crate::knobs::KnobUpdate;
 
-/// Status and JSON body of the answer.
+/// Returns the response's status and JSON body.
 pub(crate) fn answer(core: &Core, method: &Method, path: &str, body: &[u8]) -> (u16, String) {
     match (method.as_str(), path.trim_end_matches('/')) {
         ("GET", "/sandbox/stats") => (

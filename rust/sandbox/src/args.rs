@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line arguments.
 
 use std::path::PathBuf;
 
@@ -53,7 +53,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// The sandbox that is asked for, and where its certificate goes.
+    /// Returns the sandbox's configuration, and the file for its certificate.
     pub(crate) fn into_parts(self) -> (SandboxConfig, Option<PathBuf>) {
         let config = SandboxConfig {
             port: self.port,

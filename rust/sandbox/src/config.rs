@@ -1,28 +1,28 @@
-//! How a sandbox is started.
+//! Start-up configuration of a sandbox.
 
 use crate::knobs::{ITERATOR_MAX_AGE_MS, ShardLimits};
 
-/// How a sandbox is started. The defaults are the service's, on any free port.
+/// Start-up configuration of a sandbox. The defaults are the service's, on any free port.
 #[derive(Clone, Debug)]
 pub struct SandboxConfig {
-    /// The port on 127.0.0.1; 0 takes a free one.
+    /// HTTP port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
-    /// The port on 127.0.0.1 that serves HTTPS beside; 0 takes a free one, and without one there is none.
+    /// HTTPS port on 127.0.0.1, in addition to the plain one; 0 takes a free one, `None` disables HTTPS.
     pub tls_port: Option<u16>,
-    /// How many requests one HTTP/2 connection may have under way.
+    /// Maximum number of concurrent requests on one HTTP/2 connection.
     pub http2_streams: u32,
-    /// How many open shards all streams may have together.
+    /// Maximum number of open shards in all streams together.
     pub shard_limit: usize,
     /// Maximum record size of streams created without `MaxRecordSizeInKiB`: 1024 to 10240, the service's 1024 if
     /// absent.
     pub max_record_kib: Option<i64>,
-    /// How long a stream is CREATING or UPDATING after a change. 0: changes show at once.
+    /// Time that a stream is CREATING or UPDATING after a change. With 0, changes take effect at once.
     pub transition_ms: u64,
-    /// How old an iterator may grow.
+    /// Maximum age of a shard iterator.
     pub iterator_max_age_ms: u64,
     /// Throughput limits of each shard; none by default.
     pub shard_limits: Option<ShardLimits>,
-    /// Access key ids that are answered with UnrecognizedClientException.
+    /// Access key ids whose requests get UnrecognizedClientException.
     pub rejected_keys: Vec<String>,
     /// Seed of random faults.
     pub seed: u64,

@@ -1,4 +1,4 @@
-//! What a running sandbox consists of, whichever way it is asked.
+//! State and control operations of a running sandbox, shared by the HTTP endpoints and the methods of `Sandbox`.
 
 use std::sync::Arc;
 
@@ -51,15 +51,15 @@ impl Core {
         )
     }
 
-    /// Back to how it was started: no streams, no counts, the knobs of the configuration.
+    /// Restores the initial state: no streams, counters at zero, the configured knobs.
     pub fn reset(&self) {
         self.streams.clear();
         self.counters.clear();
         self.knobs.reset(initial(&self.config), self.config.seed);
     }
 
-    /// Turns knobs. What is wrong with the update is found before anything is changed, except that what
-    /// concerns a stream or shard finds out about that by itself.
+    /// Applies an update. An invalid update changes nothing, except that the parts that concern a stream or shard are
+    /// checked only when they are applied.
     pub fn apply(&self, update: &KnobUpdate) -> Result<(), KnobError> {
         let mut faults = Vec::new();
         for fault in &update.faults {
@@ -150,7 +150,7 @@ impl Core {
         Ok(())
     }
 
-    /// Plans a fault for subscriptions that are open, or keeps it for those to come.
+    /// Plans a fault for open subscriptions, or keeps it for future ones.
     pub fn fail_subscriptions(&self, mut fault: WaitingFault) {
         if !fault.open {
             self.knobs.add_subscription_fault(fault);
@@ -169,14 +169,14 @@ impl Core {
         }
     }
 
-    /// Removes records; returns how many.
+    /// Removes records; returns their number.
     pub fn trim(&self, trim: &TrimUpdate) -> Result<usize, KnobError> {
         let stream = self.stream(&trim.stream)?;
         let shards = match &trim.shard {
             Some(id) => vec![stream.shard(id).map_err(|e| KnobError(e.message))?],
             None => stream.read().listed().cloned().collect(),
         };
-        // A sequence number belongs to one shard; without a shard id it finds its own.
+        // A sequence number belongs to one shard, so without a shard id only that shard trims.
         let removed: Vec<usize> = shards
             .iter()
             .filter_map(|shard| shard.trim(&trim.records))
@@ -190,7 +190,7 @@ impl Core {
         )))
     }
 
-    /// Unlists a closed shard.
+    /// Removes a closed shard from the lists.
     pub fn forget(&self, forget: &ForgetUpdate) -> Result<(), KnobError> {
         let stream = self.stream(&forget.stream)?;
         let shard = stream.shard(&forget.shard).map_err(|e| KnobError(e.message))?;
@@ -205,7 +205,7 @@ impl Core {
         Ok(())
     }
 
-    /// Makes lists of a stream's shards tell of an earlier time.
+    /// Makes ListShards show an earlier state of a stream's shards.
     pub fn list_so(&self, listing: &ListingUpdate) -> Result<(), KnobError> {
         let until = match (listing.count, listing.for_ms) {
             (Some(lists), None) => ListingUntil::Lists(lists),
@@ -216,7 +216,7 @@ impl Core {
         Ok(())
     }
 
-    /// Makes, or takes away, a stretch of a shard without records.
+    /// Adds a stretch without records to a shard, or removes it.
     pub fn stretch(&self, update: &StretchUpdate) -> Result<(), KnobError> {
         let stream = self.stream(&update.stream)?;
         let shard = stream.shard(&update.shard).map_err(|e| KnobError(e.message))?;
@@ -260,7 +260,7 @@ impl Core {
     }
 }
 
-/// Which calls a fault of calls is for.
+/// Target of a call fault.
 fn aim(operation: Operation, fault: &FaultUpdate) -> Result<Aim, KnobError> {
     let of_shards = [
         Operation::GetRecords,
@@ -280,7 +280,7 @@ fn aim(operation: Operation, fault: &FaultUpdate) -> Result<Aim, KnobError> {
     })
 }
 
-/// The knobs as the configuration sets them.
+/// Initial knob settings, from the configuration.
 fn initial(config: &SandboxConfig) -> Settings {
     Settings {
         transition_ms: config.transition_ms,

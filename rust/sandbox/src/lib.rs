@@ -1,6 +1,6 @@
-//! A Kinesis on one's own machine, for demo, tests and benchmarks.
+//! A local Kinesis for demos, tests and benchmarks.
 //!
-//! [`Sandbox::start`] serves on loopback, in memory and in awsJson 1.1:
+//! [`Sandbox::start`] serves these operations on loopback, from memory and in awsJson 1.1:
 //!
 //! | part | operations |
 //! |---|---|
@@ -9,36 +9,37 @@
 //! | shards | ListShards, SplitShard, MergeShards, UpdateShardCount |
 //! | consumers | RegisterStreamConsumer, DescribeStreamConsumer, ListStreamConsumers, DeregisterStreamConsumer |
 //!
-//! over plain HTTP/1.1 and HTTP/2 (prior knowledge), and over HTTPS beside it (HTTP/2 or HTTP/1.1 by ALPN) when
-//! [`SandboxConfig::tls_port`] is set. The certificate is made at the start; clients trust [`Sandbox::tls_certificate`].
-//! Any AWS SDK talks to it when its endpoint is overridden. The program `kinesis-sandbox` does the same from a command
-//! line.
+//! The protocols are plain HTTP/1.1 and HTTP/2 (prior knowledge), and also HTTPS (HTTP/2 or HTTP/1.1 by ALPN) if
+//! [`SandboxConfig::tls_port`] is set. The certificate is made at the start; clients must trust
+//! [`Sandbox::tls_certificate`]. Any AWS SDK works with an endpoint override. The program `kinesis-sandbox` starts a
+//! sandbox from the command line.
 //!
-//! It follows the service's documentation in what a client can observe: operations, limits, error names, sequence
-//! numbers, shard lineage, iterators and their age, subscriptions and their end. It differs where a test wants to decide:
+//! The sandbox follows the service's documentation in all that a client can observe: operations, limits, error names,
+//! sequence numbers, shard lineage, iterators and their age, subscriptions and their end. It differs where a test needs
+//! control:
 //!
-//! - Streams and consumers are ACTIVE at once, unless `transition_ms` says otherwise.
-//! - No clock expires records. Retention periods are kept and answered; a trim ([`Sandbox::trim`]) removes records,
-//!   and [`Sandbox::forget_shard`] removes a closed shard from the lists, as the service does when all its records
-//!   have expired.
-//! - Throughput limits of a shard are off unless switched on, and never slow a subscription: it pushes as fast as its
-//!   client takes, in events of up to 1 MiB.
+//! - Streams and consumers are ACTIVE at once, unless `transition_ms` is set.
+//! - No clock expires records. Retention periods are stored and returned; [`Sandbox::trim`] removes records, and
+//!   [`Sandbox::forget_shard`] removes a closed shard from the lists, as the service does when all its records have
+//!   expired.
+//! - Throughput limits of a shard are off by default, and never slow a subscription, which pushes as fast as its client
+//!   reads, in events of up to 1 MiB.
 //! - SubscribeToShard needs HTTP/2 only over HTTPS, as SDKs speak HTTP/1.1 to a plain endpoint.
-//! - There is one name space of streams for all regions; the region of a request's signature only shows in
-//!   ARNs. Signatures are not verified; an `Authorization` header must be there.
-//! - CBOR is served for GetRecords alone; tags, encryption and enhanced monitoring are not served.
+//! - All regions share one name space of streams; the region of a request's signature shows only in ARNs. Signatures
+//!   are not verified, but an `Authorization` header is required.
+//! - CBOR is supported for GetRecords only; tags, encryption and enhanced monitoring are not supported.
 //!
-//! Faults, delays, limits and ages are turned through the methods of [`Sandbox`], or over HTTP:
+//! Faults, delays, limits and ages are set through the methods of [`Sandbox`], or over HTTP:
 //!
-//! | request | does |
+//! | request | effect |
 //! |---|---|
-//! | `POST /sandbox/knobs` | turns knobs; the body is a [`KnobUpdate`] in JSON; answers what `GET` answers |
-//! | `GET /sandbox/knobs` | the settings as they stand |
-//! | `GET /sandbox/stats` | [`Stats`]: connections, calls by operation, and counters by stream and shard |
-//! | `POST` or `DELETE /sandbox/reset` | no streams, no counts, the knobs as at the start |
+//! | `POST /sandbox/knobs` | applies a [`KnobUpdate`] in JSON; the response is that of `GET` |
+//! | `GET /sandbox/knobs` | returns the current settings |
+//! | `GET /sandbox/stats` | returns [`Stats`]: connections, calls by operation, counters by stream and shard |
+//! | `POST` or `DELETE /sandbox/reset` | restores the initial state: no streams or counts, the configured knobs |
 //!
-//! How subscriptions go is a [`SubscriptionUpdate`], what befalls them a [`SubscriptionFaultUpdate`]; a call of
-//! SubscribeToShard itself fails by a [`FaultUpdate`], as any call does. For example
+//! A [`SubscriptionUpdate`] sets how subscriptions behave, and a [`SubscriptionFaultUpdate`] makes them fail.
+//! A [`FaultUpdate`] makes calls fail, including calls of SubscribeToShard. For example:
 //!
 //! ```json
 //! {
@@ -51,10 +52,10 @@
 //! }
 //! ```
 //!
-//! Some answers of the service are right and odd. A [`FaultUpdate`] may be for the calls of one stream or shard, so that a
-//! live shard is once not found, or a position once refused; a [`ListingUpdate`] makes a list of shards lag or go back; a
-//! [`StretchUpdate`] is a time without records that readers go through answer by answer. A neighbour that polls the same
-//! shards is another client, with `shard_limits` on.
+//! Some responses of the service are valid but unusual. A [`FaultUpdate`] for one stream or shard makes a live shard be
+//! not found once, or a position be refused once. A [`ListingUpdate`] makes the list of shards lag or go back. A
+//! [`StretchUpdate`] adds a time without records, which readers pass through response by response. To simulate another
+//! application that polls the same shards, use a second client, with `shard_limits` on.
 //!
 //! ```json
 //! {

@@ -1,4 +1,4 @@
-//! `kinesis-sandbox`: serves a Kinesis on loopback until it is told to stop.
+//! `kinesis-sandbox`: serves a Kinesis on loopback until it gets a signal to stop.
 
 mod args;
 
@@ -30,7 +30,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: SandboxConfig, certificate: Option<PathBuf>) -> io::Result<()> {
-    // Before the port is told, so that a signal sent right after it is not lost.
+    // Install the handlers before the port is printed, so that a signal sent right after it is not lost.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let sandbox = Sandbox::start(config).await?;
     let mut out = io::stdout();

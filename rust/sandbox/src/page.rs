@@ -1,28 +1,28 @@
-//! A page of a shard's records: what GetRecords answers, and what an event of SubscribeToShard carries.
+//! A page of a shard's records: the content of a GetRecords response or of a SubscribeToShard event.
 
 use serde_json::{Value, json};
 
 use crate::store::{Shard, ShardState, StreamState, shard_id};
 
-/// Records that follow on a place in a shard.
+/// Consecutive records from a place in a shard.
 #[derive(Debug)]
 pub(crate) struct Page {
-    /// Where the first one stands among those kept.
+    /// Offset of the first record among the records kept.
     from: usize,
     pub count: usize,
     /// Payload and partition keys, in bytes.
     pub size: usize,
-    /// About as much JSON as the records make.
+    /// Approximate length of the records as JSON.
     pub json_len: usize,
-    /// The index of the record after the last one.
+    /// Index of the record after the last one.
     pub end: u64,
     pub millis_behind_latest: i64,
-    /// The children of a closed shard, as JSON, when the page ends it.
+    /// Children of a closed shard, as JSON, if the page reaches the shard's end.
     pub children: Option<String>,
 }
 
 impl Page {
-    /// What follows from `index` on: at most so many records and bytes, but one record of any size.
+    /// The page from `index` on, with at most this many records and bytes; the first record may have any size.
     pub fn at(
         lineage: &StreamState,
         state: &ShardState,
@@ -53,7 +53,7 @@ impl Page {
         }
     }
 
-    /// No record, though there may be some.
+    /// A page without records, at a place that records may follow.
     pub fn empty(millis_behind_latest: i64) -> Page {
         Page {
             from: 0,
@@ -66,13 +66,14 @@ impl Page {
         }
     }
 
-    /// More time without records follows than its records tell.
+    /// Adjusts a page that a stretch without records follows: the shard's end is further away than its records show.
     pub fn before_stretch(&mut self, millis_behind_latest: i64) {
         self.children = None;
         self.millis_behind_latest = millis_behind_latest;
     }
 
-    /// Begins an answer with the records; `state` is the shard's, still locked, unless the page is empty.
+    /// Appends the start of a response, with the records. `state` is the locked state of the shard; an empty page
+    /// needs none.
     pub fn push_records(&self, state: Option<&ShardState>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"Records\":[");
         let records = state.map(|state| state.records.range(self.from..self.from + self.count));
@@ -85,7 +86,7 @@ impl Page {
         out.push(b']');
     }
 
-    /// Ends an answer with what both operations say last.
+    /// Appends the end of a response, which is the same for both operations.
     pub fn push_rest(&self, out: &mut Vec<u8>) {
         if let Some(children) = &self.children {
             out.extend_from_slice(b",\"ChildShards\":");
@@ -95,7 +96,7 @@ impl Page {
     }
 }
 
-/// The children of a shard that was read to its end.
+/// Children of a shard that has been read to its end.
 fn children(lineage: &StreamState, state: &ShardState) -> String {
     let children = state
         .children
@@ -111,7 +112,7 @@ fn children(lineage: &StreamState, state: &ShardState) -> String {
     Value::Array(children.collect()).to_string()
 }
 
-/// A shard's part of the key space, in decimal.
+/// A shard's hash key range, in decimal.
 pub(crate) fn range_json(shard: &Shard) -> Value {
     json!({
         "StartingHashKey": shard.range.start.to_string(),

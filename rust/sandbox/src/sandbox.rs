@@ -1,4 +1,4 @@
-//! A running sandbox, and its knobs as methods.
+//! A running sandbox, with methods to set its knobs.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,11 +26,11 @@ pub struct Sandbox {
     core: Arc<Core>,
     plain: Server,
     tls: Option<Server>,
-    /// In PEM; empty without TLS.
+    /// The authority's certificate in PEM; empty without TLS.
     authority: String,
 }
 
-/// A port that is served.
+/// A port and the task that serves it.
 #[derive(Debug)]
 struct Server {
     address: SocketAddr,
@@ -51,7 +51,7 @@ impl Server {
 
     async fn stop(&mut self) {
         self.task.abort();
-        // Ends with the cancellation that was just asked for.
+        // The task ends because of the cancellation above.
         drop((&mut self.task).await);
     }
 }
@@ -84,27 +84,27 @@ impl Sandbox {
         })
     }
 
-    /// Where it listens, e.g. `http://127.0.0.1:4567`.
+    /// HTTP endpoint, e.g. `http://127.0.0.1:4567`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.plain.address)
     }
 
-    /// Where it listens for HTTPS, e.g. `https://127.0.0.1:4568`, if it does.
+    /// HTTPS endpoint, e.g. `https://127.0.0.1:4568`, if enabled.
     pub fn tls_endpoint(&self) -> Option<String> {
         self.tls.as_ref().map(|tls| format!("https://{}", tls.address))
     }
 
-    /// The certificate in PEM that clients of the HTTPS endpoint have to trust; another one at each start.
+    /// Certificate in PEM that clients of the HTTPS endpoint must trust. Each start creates a new one.
     pub fn tls_certificate(&self) -> Option<&str> {
         self.tls.as_ref().map(|_| self.authority.as_str())
     }
 
-    /// The plain port it listens on.
+    /// Port of the HTTP endpoint.
     pub fn port(&self) -> u16 {
         self.plain.address.port()
     }
 
-    /// Closes its ports and all connections, and waits until that is done.
+    /// Closes the ports and all connections, and waits for completion.
     pub async fn stop(mut self) {
         self.plain.stop().await;
         if let Some(tls) = &mut self.tls {
@@ -112,28 +112,28 @@ impl Sandbox {
         }
     }
 
-    /// Turns any knobs at once, as `POST /sandbox/knobs` does.
+    /// Applies an update of the knobs, as `POST /sandbox/knobs` does.
     pub fn apply(&self, update: &KnobUpdate) -> Result<(), KnobError> {
         self.core.apply(update)
     }
 
-    /// What was counted since the start or the last reset.
+    /// Counters since the start or the last reset.
     pub fn stats(&self) -> Stats {
         self.core.stats()
     }
 
-    /// Back to how it was started: no streams, no counts, the knobs of the configuration.
+    /// Restores the initial state: no streams, counters at zero, the configured knobs.
     pub fn reset(&self) {
         self.core.reset();
     }
 
-    /// Makes calls of this operation fail: the next so many, or a part of all. Adds to earlier faults.
+    /// Makes calls of this operation fail: the next `n`, or a fraction of all. Adds to existing faults.
     pub fn fail(&self, operation: Operation, fault: Fault, schedule: Schedule) {
         let any = Aim::default();
         self.core.knobs.add_fault(operation, any, fault, schedule);
     }
 
-    /// Makes calls of GetShardIterator, GetRecords or SubscribeToShard for this shard fail. Adds to earlier faults.
+    /// Makes calls of GetShardIterator, GetRecords or SubscribeToShard for this shard fail. Adds to existing faults.
     pub fn fail_shard(
         &self,
         operation: Operation,
@@ -148,23 +148,23 @@ impl Sandbox {
         self.core.knobs.add_fault(operation, aim, fault, schedule);
     }
 
-    /// Makes entries of PutRecords fail with this code, while the call succeeds. Adds to earlier faults.
+    /// Makes entries of PutRecords fail with this code, while the call succeeds. Adds to existing faults.
     pub fn fail_entries(&self, code: ErrorCode, schedule: Schedule) {
         self.core.knobs.add_entry_fault(code, schedule);
     }
 
-    /// Makes this befall subscriptions to come, after so many events of each. Adds to earlier faults.
+    /// Plans a fault for future subscriptions, after this number of events of each. Adds to existing faults.
     pub fn fail_subscriptions(&self, fault: SubscriptionFault, after_events: u64, schedule: Schedule) {
         self.core
             .fail_subscriptions(WaitingFault::to_come(fault, after_events, schedule));
     }
 
-    /// Forgets all faults, of calls, of entries and of subscriptions to come.
+    /// Removes all faults: of calls, of entries and of future subscriptions.
     pub fn clear_faults(&self) {
         self.core.knobs.clear_faults();
     }
 
-    /// Answers every call of this operation so much later; zero ends that.
+    /// Delays every response of this operation; zero ends that.
     pub fn delay(&self, operation: Operation, delay: Duration) {
         self.core.knobs.change(|settings| {
             if delay.is_zero() {
@@ -175,26 +175,26 @@ impl Sandbox {
         });
     }
 
-    /// How old an iterator may grow; the service's is five minutes.
+    /// Maximum age of a shard iterator. The service's is five minutes.
     pub fn set_iterator_max_age(&self, age: Duration) {
         self.core
             .knobs
             .change(|settings| settings.iterator_max_age_ms = age.as_millis() as u64);
     }
 
-    /// How old a page token may grow; the service's is five minutes.
+    /// Maximum age of a page token. The service's is five minutes.
     pub fn set_next_token_max_age(&self, age: Duration) {
         self.core
             .knobs
             .change(|settings| settings.next_token_max_age_ms = age.as_millis() as u64);
     }
 
-    /// Makes all iterators given so far expired.
+    /// Expires all iterators issued so far.
     pub fn expire_iterators(&self) {
         self.core.knobs.change(|settings| settings.iterator_epoch += 1);
     }
 
-    /// Makes the next so many lists of a stream's shards tell of the time before its last reshard; 0 ends that.
+    /// Makes the next `lists` lists of a stream's shards show the state before its last reshard; 0 ends that.
     pub fn show_shards(&self, stream: &str, show: Listing, lists: u64) -> Result<(), KnobError> {
         self.core.list_so(&ListingUpdate {
             stream: stream.to_owned(),
@@ -204,7 +204,7 @@ impl Sandbox {
         })
     }
 
-    /// Makes a stretch of a shard without records, everywhere or after a record; see [`StretchUpdate`].
+    /// Adds a stretch without records to a shard: before every position, or after a record. See [`StretchUpdate`].
     pub fn stretch(
         &self,
         (stream, shard): (&str, &str),
@@ -219,7 +219,7 @@ impl Sandbox {
         })
     }
 
-    /// Removes records of a shard, or of all shards of a stream; returns how many.
+    /// Removes records of one shard, or of all shards of a stream; returns their number.
     pub fn trim(&self, stream: &str, shard: Option<&str>, records: Trim) -> Result<usize, KnobError> {
         let (stream, shard) = (stream.to_owned(), shard.map(str::to_owned));
         self.core.trim(&TrimUpdate {
@@ -229,7 +229,7 @@ impl Sandbox {
         })
     }
 
-    /// Unlists a closed shard, with its records.
+    /// Removes a closed shard and its records.
     pub fn forget_shard(&self, stream: &str, shard: &str) -> Result<(), KnobError> {
         self.core.forget(&ForgetUpdate {
             stream: stream.to_owned(),
@@ -237,45 +237,45 @@ impl Sandbox {
         })
     }
 
-    /// Caps the records of a GetRecords answer; `None` lifts the cap.
+    /// Caps the records of a GetRecords response; `None` lifts the cap.
     pub fn set_max_records_per_get(&self, cap: Option<usize>) {
         self.core
             .knobs
             .change(|settings| settings.max_records_per_get = cap.filter(|n| *n > 0));
     }
 
-    /// Makes the next so many GetRecords answers empty, with MillisBehindLatest above 0.
+    /// Makes the next `count` GetRecords responses empty, with MillisBehindLatest above 0.
     pub fn answer_empty(&self, count: u64) {
         self.core.knobs.change(|settings| settings.empty_answers = count);
     }
 
-    /// Switches throughput limits of shards on (see [`ShardLimits::default`]) or off.
+    /// Enables throughput limits of shards (see [`ShardLimits::default`]); `None` disables them.
     pub fn set_shard_limits(&self, limits: Option<ShardLimits>) {
         self.core.knobs.change(|settings| settings.shard_limits = limits);
     }
 
-    /// Shifts the arrival time of records put from now on.
+    /// Offset added to the arrival time of records put from now on.
     pub fn set_arrival_offset_ms(&self, offset: i64) {
         self.core
             .knobs
             .change(|settings| settings.arrival_offset_ms = offset);
     }
 
-    /// How long a stream is CREATING or UPDATING after a change from now on.
+    /// Time that a stream is CREATING or UPDATING after a change.
     pub fn set_transition(&self, time: Duration) {
         self.core
             .knobs
             .change(|settings| settings.transition_ms = time.as_millis() as u64);
     }
 
-    /// Answers requests signed with this access key id with UnrecognizedClientException.
+    /// Refuses requests signed with this access key id, with UnrecognizedClientException.
     pub fn reject_key(&self, access_key_id: &str) {
         self.core.knobs.change(|settings| {
             settings.rejected_keys.insert(access_key_id.to_owned());
         });
     }
 
-    /// Takes access key ids rejected so far again.
+    /// Accepts all rejected access key ids again.
     pub fn accept_all_keys(&self) {
         self.core.knobs.change(|settings| settings.rejected_keys.clear());
     }

@@ -1,4 +1,4 @@
-//! HTTP: connections, headers, and which path is whose.
+//! HTTP: connections, headers and the dispatch by path.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -31,28 +31,28 @@ use crate::wire::{Switch, Wire};
 
 const JSON: &str = "application/x-amz-json-1.1";
 const TARGET_PREFIX: &str = "Kinesis_20131202.";
-/// A request of 10 MiB in base64, and room for its keys and JSON.
+/// Maximum size of a body: a request of 10 MiB in base64, plus its keys and JSON.
 const MAX_BODY: usize = 32 * 1024 * 1024;
-/// How far a request's time may be from the service's.
+/// Maximum difference between a request's time and the service's.
 const MOST_APART_SECS: i64 = 300;
 const H2_WINDOW: u32 = 8 * 1024 * 1024;
 
-/// The connection is to be closed without an answer.
+/// Closes the connection without a response.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was dropped by a knob")]
 struct Dropped;
 
-/// What is known of the connection that a request came by.
+/// Properties of the connection that a request came through.
 #[derive(Clone, Debug)]
 struct Channel {
     switch: Switch,
     tls: bool,
 }
 
-/// A body of an answer: whole, or pushed frame by frame.
+/// A response body: complete, or pushed frame by frame.
 type Body = UnsyncBoxBody<Bytes, Dropped>;
 
-/// Takes connections until it is cancelled; they end with it.
+/// Accepts connections until it is cancelled, which also ends its connections.
 pub(crate) async fn serve(listener: TcpListener, core: Arc<Core>, tls: Option<TlsAcceptor>) {
     let mut connections = JoinSet::new();
     loop {
@@ -61,7 +61,8 @@ pub(crate) async fn serve(listener: TcpListener, core: Arc<Core>, tls: Option<Tl
                 Ok((stream, _)) => {
                     connections.spawn(accept(stream, Arc::clone(&core), tls.clone()));
                 }
-                // Out of file handles, or a connection that broke while it was taken: go on when others ended.
+                // Out of file handles, or the connection broke while being accepted: continue, as other connections
+                // may have ended.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::task::yield_now().await;
@@ -191,13 +192,13 @@ async fn handle(
     Ok(answer)
 }
 
-/// The service's time, so far from this machine's.
+/// The service's time: this machine's time plus the offset.
 fn now(offset_ms: i64) -> DateTime {
     let now = DateTime::from(SystemTime::now()).to_millis().unwrap_or_default();
     DateTime::from_millis(now + offset_ms)
 }
 
-/// Refuses a request that was signed at another time, in words like the service's, which quote what was signed.
+/// Refuses a request that was signed at another time. The message quotes the signed time, as the service's does.
 fn check_time(core: &Core, signed_at: Option<&str>) -> Result<(), ServiceError> {
     let Some(signed_at) = signed_at.filter(|text| text.len() == 16 && text.is_ascii()) else {
         return Ok(());
@@ -225,7 +226,7 @@ fn check_time(core: &Core, signed_at: Option<&str>) -> Result<(), ServiceError> 
     }
 }
 
-/// Reads a body whole; most come in several frames, which are put together once.
+/// Reads a complete body. Most bodies come in several frames, which are copied once.
 async fn read(mut body: Incoming) -> Result<Bytes, ServiceError> {
     use hyper::body::Body;
     let expected = body.size_hint().lower() as usize;
@@ -245,7 +246,8 @@ async fn read(mut body: Incoming) -> Result<Bytes, ServiceError> {
     Ok(Bytes::from(whole))
 }
 
-/// Checks that the request is signed at all, and by whom, who may call this; gives the region it is signed for.
+/// Checks that the request is signed, and that its access key may call this operation; returns the region that it is
+/// signed for.
 fn authenticate<'a>(
     core: &Core,
     authorization: Option<&'a str>,
@@ -304,14 +306,15 @@ fn unknown(target: &str, content_type: &str) -> ServiceError {
     ServiceError::new(ErrorCode::UnknownOperationException, message)
 }
 
-/// The service pushes over HTTP/2 only. Without TLS the sandbox is not so strict, as SDKs speak HTTP/1.1 there.
+/// Error for SubscribeToShard below HTTP/2, over which alone the service pushes. Without TLS the sandbox accepts
+/// HTTP/1.1, which SDKs use there.
 fn needs_http2(version: Version) -> ServiceError {
     ServiceError::invalid_argument(format!(
         "SubscribeToShard needs HTTP/2, and this request came over {version:?}."
     ))
 }
 
-/// The error that a knob asked for, in words that a log can be searched for.
+/// Error for an injected fault, with a message that can be found in logs.
 fn injected(code: ErrorCode) -> ServiceError {
     ServiceError::new(code, format!("{code} asked for by a knob of the sandbox."))
 }
@@ -335,7 +338,7 @@ fn response(
     respond(status, content_type, body.boxed_unsync(), error)
 }
 
-/// What a subscription pushes; the connection takes the next when it can send it.
+/// Body with a subscription's frames; the connection takes the next frame when it can send it.
 fn events(subscription: Subscription, switch: Switch) -> Body {
     let frames =
         futures_util::stream::unfold((subscription, switch), |(mut subscription, switch)| async move {
@@ -371,7 +374,7 @@ fn respond(
     response
 }
 
-/// Unique for this process, and of the usual form.
+/// A request id, unique in this process and in the usual format.
 fn request_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(1);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);

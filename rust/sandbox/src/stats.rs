@@ -1,4 +1,4 @@
-//! Counters, for tests that ask how often something was called.
+//! Counters of connections, calls and records, for tests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,40 +8,40 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::{ErrorCode, Operation};
 
-/// What was counted since the start or the last reset. A deleted stream takes its counters along.
+/// Counters since the start or the last reset. A deleted stream's counters are removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
-    /// Connections taken, over HTTP and HTTPS.
+    /// Connections accepted, over HTTP and HTTPS.
     #[serde(default)]
     pub connections: u64,
-    /// Those that are open now; a reset leaves them.
+    /// Connections open now; a reset leaves this count.
     #[serde(default)]
     pub connections_open: u64,
-    /// By the operation's name.
+    /// Calls by operation name.
     pub operations: BTreeMap<String, OperationStats>,
-    /// By stream, then by shard id.
+    /// Shard counters by stream, then by shard id.
     pub streams: BTreeMap<String, BTreeMap<String, ShardStats>>,
 }
 
-/// Calls of one operation.
+/// Counters of one operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationStats {
-    /// All calls, those that failed included.
+    /// All calls, including failed ones.
     pub calls: u64,
-    /// Calls answered with an error, by its name; `DroppedConnection` for those not answered.
+    /// Calls answered with an error, by the error's name; `DroppedConnection` for calls without a response.
     pub errors: BTreeMap<String, u64>,
 }
 
-/// What happened to one shard.
+/// Counters of one shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardStats {
     /// GetRecords calls with a valid iterator of the shard, throttled ones included.
     pub get_records: u64,
     /// GetRecords calls refused by the shard's limits.
     pub get_records_throttled: u64,
-    /// Records given.
+    /// Records returned by GetRecords.
     pub records_out: u64,
-    /// Payload and partition keys given, in bytes.
+    /// Payload and partition keys returned by GetRecords, in bytes.
     pub bytes_out: u64,
     /// GetShardIterator calls.
     pub iterators: u64,
@@ -55,7 +55,7 @@ pub struct ShardStats {
     pub subscribe_calls: u64,
     /// Subscriptions opened.
     pub subscriptions: u64,
-    /// Subscriptions ended, for whatever reason.
+    /// Subscriptions ended, for any reason.
     pub subscriptions_ended: u64,
     /// Events pushed to subscriptions, empty ones included.
     pub events_pushed: u64,
@@ -78,7 +78,7 @@ impl Stats {
         self.operations.get(operation).map_or(0, |o| o.calls)
     }
 
-    /// The counters of this shard, zero if it has none.
+    /// The counters of this shard; all zero if it has none.
     pub fn shard(&self, stream: &str, shard_id: &str) -> ShardStats {
         self.streams
             .get(stream)
@@ -88,7 +88,7 @@ impl Stats {
     }
 }
 
-/// The live counters of one shard.
+/// Live counters of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct ShardCounters {
     pub get_records: AtomicU64,
@@ -133,7 +133,7 @@ impl ShardCounters {
     }
 }
 
-/// The live counters of the operations.
+/// Live counters of connections and operations.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     connections: AtomicU64,
@@ -141,7 +141,7 @@ pub(crate) struct Counters {
     operations: Mutex<BTreeMap<Operation, OperationStats>>,
 }
 
-/// A connection that is open, until it is dropped.
+/// Counts a connection as open until dropped.
 #[derive(Debug)]
 pub(crate) struct OpenConnection<'a>(&'a Counters);
 
@@ -163,7 +163,7 @@ impl Counters {
         self.operations.lock().entry(operation).or_default().calls += 1;
     }
 
-    /// Counts a failed call; `None` is a connection dropped without an answer.
+    /// Counts a failed call; `None` stands for a connection dropped without a response.
     pub fn failed(&self, operation: Operation, code: Option<ErrorCode>) {
         let name = code.map_or("DroppedConnection", ErrorCode::name);
         let mut operations = self.operations.lock();
@@ -180,7 +180,7 @@ impl Counters {
         self.operations.lock().clear();
     }
 
-    /// The counts, with those of the shards: by stream, then by shard id.
+    /// Snapshot of the counters, combined with those of the shards: by stream, then by shard id.
     pub fn read(&self, streams: BTreeMap<String, BTreeMap<String, ShardStats>>) -> Stats {
         let operations = self.operations.lock();
         Stats {

@@ -1,7 +1,7 @@
-//! An open subscription of SubscribeToShard, as the frames of its answer.
+//! An open subscription of SubscribeToShard, as the frames of its response.
 //!
-//! Frames are made when the connection asks for them, which is when the client's window is open: a slow client holds up
-//! its own subscription and no memory.
+//! Frames are made when the connection asks for them, which requires an open client window. A slow client delays its
+//! own subscription only, and takes up no memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use crate::protocol::{self, ACCOUNT, ServiceError};
 use crate::stats::add;
 use crate::store::{Consumer, Control, Ending, Shard, Stream, now_ms};
 
-/// What an event carries at most, in bytes of payload and partition keys, beside one larger record.
+/// Maximum size of an event, in bytes of payload and partition keys; a single record may be larger.
 const MAX_EVENT: usize = 1024 * 1024;
 const MAX_RECORDS: usize = 10_000;
-/// How long what was pushed may take to leave the connection's buffers, before a fault that would discard it.
+/// Time for pushed bytes to leave the connection's buffers before a fault that would discard them.
 const FLUSH: Duration = Duration::from_millis(50);
 
-/// A place in a shard from which records are pushed.
+/// An open subscription and its place in the shard.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     core: Arc<Core>,
@@ -30,7 +30,7 @@ pub(crate) struct Subscription {
     shard: Arc<Shard>,
     consumer: Arc<Consumer>,
     control: Arc<Control>,
-    /// The index of the next record.
+    /// Index of the next record.
     index: u64,
     opened: Instant,
     last_event: Option<Instant>,
@@ -42,22 +42,22 @@ pub(crate) struct Subscription {
 enum Stage {
     Opened,
     Pushing,
-    /// The next event is the last, and only half of it comes.
+    /// The next event is the last, and only half of it is sent.
     Breaking,
     Ended,
 }
 
-/// What the connection is to do next.
+/// Next action of the connection.
 #[derive(Debug)]
 pub(crate) enum Push {
     Bytes(Bytes),
-    /// Break the stream.
+    /// Reset the stream.
     Reset,
     /// Stop all traffic of the connection.
     FallSilent,
 }
 
-/// How bytes are held back.
+/// Sends bytes in small pieces, with a delay before each.
 #[derive(Debug)]
 struct Drip {
     piece: usize,
@@ -88,7 +88,7 @@ impl Subscription {
         }
     }
 
-    /// What comes next, as soon as there is something; `None` at the end of the subscription.
+    /// Waits for the next action; `None` at the end of the subscription.
     pub async fn push(&mut self) -> Option<Push> {
         if let Some(piece) = self.piece().await {
             return Some(Push::Bytes(piece));
@@ -103,7 +103,7 @@ impl Subscription {
         }
     }
 
-    /// The next piece of a frame that comes in pieces.
+    /// The next piece of a frame that is sent in pieces.
     async fn piece(&mut self) -> Option<Bytes> {
         let drip = self.drip.as_mut().filter(|drip| !drip.left.is_empty())?;
         sleep(drip.delay).await;
@@ -122,7 +122,7 @@ impl Subscription {
         }
         let (shard, control) = (Arc::clone(&self.shard), Arc::clone(&self.control));
         loop {
-            // Before looking, so that nothing is missed in between.
+            // Enabled before the checks, so that no change is missed in between.
             let (mut news, mut changed) = (std::pin::pin!(shard.news.wait()), std::pin::pin!(control.wait()));
             news.as_mut().enable();
             changed.as_mut().enable();
@@ -161,7 +161,7 @@ impl Subscription {
         }
     }
 
-    /// What a fault makes the subscription end with; `None` when it goes on in another way.
+    /// Applies a fault. Returns the subscription's last action, or `None` if the subscription continues.
     async fn befall(&mut self, fault: SubscriptionFault) -> Option<Option<Push>> {
         match fault {
             SubscriptionFault::Cut => Some(None),
@@ -193,11 +193,12 @@ impl Subscription {
         }
     }
 
-    /// Records, the shard's end, or an empty event that is due: at once after the start, then at `empty_due`.
+    /// Event with records, with the shard's end, or an empty one that is due: at once after the start, then at
+    /// `empty_due`.
     fn event(&mut self, settings: &SubscriptionSettings, empty_due: Option<Instant>) -> Option<Bytes> {
         let cap = settings.max_records_per_event.unwrap_or(MAX_RECORDS);
         let (now, now_ms) = (Instant::now(), now_ms());
-        // The stream's lock is taken before the shard's, as everywhere.
+        // Lock order: the stream before the shard.
         let lineage = self.stream.read();
         let state = self.shard.state();
         let page = Page::at(&lineage, &state, self.index, (cap, MAX_EVENT), now_ms);

@@ -1,4 +1,4 @@
-//! TLS with a certificate made at the start, for clients that are told to trust it.
+//! TLS with a certificate authority made at the start, which clients must trust.
 
 use std::io;
 use std::sync::Arc;
@@ -11,14 +11,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// A server's side of TLS, and what its clients have to trust.
+/// A server's TLS configuration, and the certificate that clients must trust.
 pub(crate) struct Identity {
     pub acceptor: TlsAcceptor,
-    /// The authority's certificate, in PEM.
+    /// Certificate of the authority, in PEM.
     pub authority: String,
 }
 
-/// Makes an authority, and a certificate by it for `localhost`, 127.0.0.1 and ::1. By ALPN, HTTP/2 comes before HTTP/1.1.
+/// Creates an authority, and a certificate signed by it for `localhost`, 127.0.0.1 and ::1. ALPN prefers HTTP/2 over
+/// HTTP/1.1.
 pub(crate) fn identity() -> io::Result<Identity> {
     let (authority, issuer) = authority().map_err(io::Error::other)?;
     let (chain, key) = certificate(&issuer).map_err(io::Error::other)?;

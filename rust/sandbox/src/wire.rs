@@ -1,4 +1,4 @@
-//! A connection's bytes, which a knob can make vanish on both ways.
+//! Byte stream of a connection, which a knob can silence in both directions.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,12 +9,12 @@ use std::task::{Context, Poll, ready};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The switch of a connection.
+/// Switch that silences a connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Switch(Arc<AtomicBool>);
 
 impl Switch {
-    /// From here on the connection is half-open: it stands, but nothing gets through.
+    /// Makes the connection half-open: it stays established, but no bytes pass.
     pub fn off(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -24,12 +24,12 @@ impl Switch {
     }
 }
 
-/// The switches of the connections that are open.
+/// Switches of the open connections.
 #[derive(Debug, Default)]
 pub(crate) struct Switches(Mutex<Vec<Weak<AtomicBool>>>);
 
 impl Switches {
-    /// The switch of a new connection.
+    /// Creates the switch of a new connection.
     pub fn add(&self) -> Switch {
         let switch = Switch::default();
         let mut switches = self.0.lock();
@@ -38,7 +38,7 @@ impl Switches {
         switch
     }
 
-    /// Makes all connections of this moment half-open.
+    /// Makes all current connections half-open.
     pub fn all_off(&self) {
         for switch in self.0.lock().iter().filter_map(Weak::upgrade) {
             Switch(switch).off();
@@ -46,7 +46,7 @@ impl Switches {
     }
 }
 
-/// A stream of bytes behind a [`Switch`].
+/// A byte stream controlled by a [`Switch`].
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
     stream: S,
@@ -70,7 +70,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             let mut swallowed = ReadBuf::new(&mut swallowed);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut swallowed))?;
             if swallowed.filled().is_empty() {
-                // The client gave up: so does the server.
+                // The client has closed its side: so does the server.
                 return Poll::Ready(Ok(()));
             }
         }

@@ -1,4 +1,4 @@
-//! The conformance suite against the sandbox itself, started in this process, one for each case.
+//! The conformance suite against the sandbox, with a new one in this process for each case.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,7 +1,7 @@
-//! The conformance suite against kinesis-local 0.6.2, so that it does not only hold the sandbox's own idea of Kinesis.
+//! The conformance suite against kinesis-local 0.6.2, as a check independent of the sandbox.
 //!
-//! Built only with `--features kinesis-local`, so that `cargo test` needs no Node. `scripts/test` starts the service and
-//! runs this; by hand:
+//! Built only with `--features kinesis-local`, so that `cargo test` needs no Node. `scripts/test` starts the service
+//! and runs these tests. By hand:
 //!
 //! ```text
 //! npm i kinesis-local@0.6.2
@@ -10,9 +10,9 @@
 //!     cargo test -p kinesis-sandbox --features kinesis-local --test conformance_kinesis_local
 //! ```
 //!
-//! Enhanced fan-out is left to ministack: kinesis-local loses consumers now and then, and lets no subscription take over
-//! another. It binds all addresses: run it where only loopback is reachable. A case where it is known to differ
-//! from Kinesis's documentation says so, see `Service::documented_or`.
+//! Enhanced fan-out is tested against ministack instead: kinesis-local loses consumers now and then, and does not let
+//! one subscription take over another. kinesis-local binds all addresses, so run it where only loopback is reachable.
+//! Known differences from Kinesis's documentation are marked in the cases with `Service::documented_or`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(

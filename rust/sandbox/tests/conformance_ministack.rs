@@ -1,7 +1,7 @@
-//! The conformance suite's enhanced fan-out against ministack 1.5.33, the other service that does it well.
+//! The enhanced fan-out cases of the conformance suite against ministack 1.5.33, which implements them well.
 //!
-//! Built only with `--features ministack`, so that `cargo test` needs no Python. `scripts/test` starts the service and runs
-//! this; by hand:
+//! Built only with `--features ministack`, so that `cargo test` needs no Python. `scripts/test` starts the service
+//! and runs these tests. By hand:
 //!
 //! ```text
 //! pip install ministack==1.5.33
@@ -10,7 +10,7 @@
 //!     cargo test -p kinesis-sandbox --features ministack --test conformance_ministack
 //! ```
 //!
-//! A case where it is known to differ from Kinesis's documentation says so, see `Service::documented_or`.
+//! Known differences from Kinesis's documentation are marked in the cases with `Service::documented_or`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(

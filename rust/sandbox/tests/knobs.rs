@@ -1,4 +1,5 @@
-//! What only the sandbox has: knobs through the library and over HTTP, counters, and the wire's own rules.
+//! Behaviour that only the sandbox has: knobs through the library and over HTTP, counters, and rules of the wire
+//! format.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -69,7 +70,7 @@ async fn horizon(client: &Client, shard: &str) -> String {
     request.send().await.unwrap().shard_iterator.unwrap()
 }
 
-/// The error code of a GetRecords call, or how many records it gave.
+/// Number of records that GetRecords returned, or its error code.
 async fn get(client: &Client, iterator: &str) -> Result<usize, String> {
     match client.get_records().shard_iterator(iterator).send().await {
         Ok(page) => Ok(page.records.len()),
@@ -110,7 +111,7 @@ async fn a_trim_moves_the_horizon() {
         Ok(3),
         "an older iterator goes on behind what was trimmed"
     );
-    // A position that was trimmed is still one of the shard's.
+    // A trimmed position is still a valid position of the shard.
     let request = client.get_shard_iterator().stream_name("s").shard_id(SHARD);
     let request = request.shard_iterator_type(ShardIteratorType::AfterSequenceNumber);
     let trimmed = request
@@ -127,7 +128,7 @@ async fn a_trim_moves_the_horizon() {
     assert_eq!(get(&client, &horizon(&client, SHARD).await).await, Ok(0));
     assert!(sandbox.trim("s", None, Trim::UpTo("1".into())).is_err());
     assert!(sandbox.trim("none", None, Trim::All).is_err());
-    // Old by arrival, whatever the clock says.
+    // Old by arrival time, independent of the clock.
     sandbox.set_arrival_offset_ms(-7_200_000);
     put(&client, 2).await;
     sandbox.set_arrival_offset_ms(0);
@@ -260,7 +261,7 @@ async fn answers_are_cut_short_and_empty() {
 #[tokio::test]
 async fn shard_limits_throttle_when_switched_on() {
     let (sandbox, client) = start().await;
-    // So little a second that the test's own pace does not matter.
+    // A rate so low that the test's own speed does not matter.
     let limits = ShardLimits {
         write_records: 3.0,
         read_calls: 2.0,

@@ -1,4 +1,4 @@
-//! Enhanced fan-out as only the sandbox has it: with its knobs and its counters.
+//! Enhanced fan-out with the sandbox's knobs and counters.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -30,7 +30,7 @@ async fn records_are_pushed_as_they_come() {
     assert_eq!(first.records[0].data.as_ref(), b"data of a");
     assert_eq!(first.millis_behind_latest, 0);
     assert_eq!(first.child_shards, None);
-    // Much sooner than the next empty event.
+    // Arrives much sooner than the next empty event.
     for key in ["c", "d"] {
         fixture.put(&[key]).await;
         assert_eq!(keys_of(&events.event().await), [key]);
@@ -49,7 +49,7 @@ async fn an_idle_subscription_moves_on() {
     let number = fixture.put(&["a"]).await.remove(0);
     let mut events = fixture.subscribe(at(ShardIteratorType::Latest)).await.unwrap();
     let mut last = number.clone();
-    // A place's number grows with the second.
+    // The number of a place between records grows every second.
     while last <= number || events.event().await.continuation_sequence_number <= last {
         let event = events.event().await;
         assert!(event.records.is_empty());
@@ -59,7 +59,7 @@ async fn an_idle_subscription_moves_on() {
     }
     fixture.put(&["b"]).await;
     assert_eq!(events.keys(1).await, ["b"]);
-    // Neither position at the place of an empty event rewinds.
+    // Resuming from the position of an empty event does not rewind.
     fixture.knobs(json!({"subscriptions": {"exclusive_ms": 0}}));
     let mut resumed = fixture.subscribe(after(&last)).await.unwrap();
     assert_eq!(resumed.keys(1).await, ["b"]);
@@ -98,7 +98,7 @@ async fn a_closed_shard_ends_its_subscription() {
     assert_eq!(end.child_shards()[0].parent_shards, [SHARD]);
     assert_eq!(end.continuation_sequence_number, "", "null on the wire");
     assert!(events.next().await.unwrap().is_none());
-    // Read again, records and end come in one event.
+    // When read again, the records and the end come in one event.
     fixture.knobs(json!({"subscriptions": {"exclusive_ms": 0}}));
     let mut again = fixture.subscribe(horizon()).await.unwrap();
     let all = again.event().await;
@@ -113,7 +113,7 @@ async fn a_second_subscription_waits_and_then_takes_over() {
     first.event().await;
     let second = fixture.subscribe(horizon()).await.err();
     assert_eq!(second.as_deref(), Some("ResourceInUseException"));
-    // Another consumer is not in the way.
+    // Another consumer is independent.
     let other = register(&fixture.client, "other").await.unwrap();
     let mut beside = subscribe(&fixture.client, &other, SHARD, horizon())
         .await

@@ -46,7 +46,7 @@ def session(tasks=2):
     return spark
 
 
-def source(spark, sandbox, stream, position, consumer_type="GetRecords"):
+def source(spark, sandbox, stream, position, consumer_type="GetRecords", options=()):
     reader = (
         spark.readStream.format("aws-kinesis")
         .option("kinesis.region", REGION)
@@ -55,7 +55,9 @@ def source(spark, sandbox, stream, position, consumer_type="GetRecords"):
         .option("kinesis.startingPosition", position)
         .option("kinesis.consumerType", consumer_type)
     )
-    return (reader if consumer_type == "GetRecords" else reader.option("kinesis.consumerName", "bench")).load()
+    if consumer_type != "GetRecords":
+        reader = reader.option("kinesis.consumerName", "bench")
+    return reader.options(**dict(options)).load()
 
 
 def cpu_seconds(pid):

@@ -9,6 +9,7 @@ import time
 from local_kinesis import Sandbox, Stream, await_condition
 
 from . import SHARDS, arguments, scratch, session, source
+from .table import Table
 
 BURSTS, RECORDS, WARM_UP = 60, 4, 8
 # Longer than any polling interval, so that bursts hit all of its phases.
@@ -30,13 +31,10 @@ def bursts(stream, query, arrived, count):
     return took
 
 
-def describe(what, seconds):
+def milliseconds(seconds):
+    """The median, the 99th percentile and the longest of these times, as cells of a table."""
     cuts = statistics.quantiles(seconds, n=100)
-    print(
-        f"{what:<58} median {statistics.median(seconds) * 1000:6.0f} ms   p99 {cuts[98] * 1000:6.0f} ms"
-        f"   longest {max(seconds) * 1000:6.0f} ms   n {len(seconds)}",
-        flush=True,
-    )
+    return [f"{value * 1000:.0f}" for value in (statistics.median(seconds), cuts[98], max(seconds))]
 
 
 def floor(spark, checkpoint):
@@ -74,8 +72,12 @@ def main():
         bursts(stream, query, arrived, WARM_UP)
         took = bursts(stream, query, arrived, BURSTS)
         query.stop()
-        describe(f"put -> row, {consumer_type}, {SHARDS} shards, {RECORDS} records a burst", took)
-        describe("floor: a whole batch of Spark's own rate source, back to back", floor(spark, f"{work}/floor"))
+        table = Table(
+            f"From put to row, {SHARDS} shards, {BURSTS} bursts of {RECORDS} records at random moments, milliseconds",
+            "way", "median", "99th percentile", "longest",
+        )  # fmt: skip
+        table.row(consumer_type, *milliseconds(took))
+        table.row("a whole batch of Spark's own rate source, back to back", *milliseconds(floor(spark, f"{work}/floor")))
         spark.stop()
 
 

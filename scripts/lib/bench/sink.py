@@ -7,6 +7,7 @@ import time
 from local_kinesis import REGION, Sandbox, Stream
 
 from . import arguments, calls_by_operation, cpu_seconds, jvm_pid, peak_megabytes, reset_peak, session
+from .table import Table
 
 MEGABYTES, SECONDS, TASKS = 400, 60, 2
 ROW_BYTES, SHARDS = (1024, 100), (4, 32)
@@ -53,7 +54,7 @@ class Shards:
 
 
 def run(spark, sandbox, shards, row_bytes, count, aggregation):
-    """Writes `count` rows into a new stream and prints the cost. Returns the shards' counts, and the seconds."""
+    """Writes `count` rows into a new stream. Returns a table row's first cells, the shards' counts, and the seconds."""
     stream = Stream.create(sandbox.client, f"sink-{shards}-{row_bytes}-{aggregation}", shards)
     pid, calls = jvm_pid(spark), calls_by_operation(sandbox).get("PutRecords", 0)
     reset_peak(pid)
@@ -63,39 +64,42 @@ def run(spark, sandbox, shards, row_bytes, count, aggregation):
     calls = calls_by_operation(sandbox)["PutRecords"] - calls
     counts = Shards(sandbox, stream)
     megabytes = count * row_bytes / 1e6
-    print(
-        f"{row_bytes:5d} B  {shards:3d} shards  {'aggregates' if aggregation else 'plain':<10} {megabytes:6.1f} MB {seconds:7.2f} s"
-        f" {megabytes / seconds:7.1f} MB/s {cpu:6.1f} CPU s {calls:6d} requests {counts.records:8d} records"
-        f" {peak_megabytes(pid):6.0f} MB at most",
-        end="",
-        flush=True,
-    )
+    cells = [
+        f"{megabytes:.0f} MB in rows of {row_bytes} bytes, {shards} shards, {'aggregates' if aggregation else 'plain'}",
+        f"{seconds:.1f}", f"{megabytes / seconds:.1f}", f"{cpu:.1f}", f"{calls}", f"{peak_megabytes(pid):.0f}",
+    ]  # fmt: skip
     if not aggregation and counts.records != count:
         raise SystemExit(f"error: {count} rows were written, {counts.records} records are there")
     stream.delete()
-    return counts, seconds
+    return cells, counts, seconds
 
 
 def cases():
     return itertools.product(ROW_BYTES, SHARDS, (False, True))
 
 
+COLUMNS = ("rows", "seconds", "MB/s", "CPU seconds", "requests", "MB of memory at most")
+
+
 def unlimited(spark, sandbox, megabytes):
-    print(f"as fast as it goes, {megabytes} MB", flush=True)
+    table = Table("Writing as fast as it goes", *COLUMNS)
     for row_bytes, shards, aggregation in cases():
-        run(spark, sandbox, shards, row_bytes, megabytes * 1_000_000 // row_bytes, aggregation)
-        print(flush=True)
+        cells, *_ = run(spark, sandbox, shards, row_bytes, megabytes * 1_000_000 // row_bytes, aggregation)
+        table.row(*cells)
 
 
 def limited(spark, sandbox, seconds):
-    print(f"against 1 MiB and 1,000 records a second and shard, for {seconds} s or so", flush=True)
+    table = Table(
+        "Writing against the service's limits, 1 MiB and 1,000 records a second and shard",
+        *COLUMNS, "of the possible rate", "of the entries refused",
+    )  # fmt: skip
     sandbox.knobs(shard_limits=True)
     for row_bytes, shards, aggregation in cases():
         by_bytes = MOST_BYTES / (row_bytes + 8)
         count = int(seconds * shards * (by_bytes if aggregation else min(by_bytes, MOST_RECORDS)))
-        counts, took = run(spark, sandbox, shards, row_bytes, count, aggregation)
+        cells, counts, took = run(spark, sandbox, shards, row_bytes, count, aggregation)
         refused = counts.refused / (counts.records + counts.refused)
-        print(f"   {counts.least_seconds() / took:6.1%} of the possible rate, {refused:5.1%} refused", flush=True)
+        table.row(*cells, f"{counts.least_seconds() / took:.1%}", f"{refused:.1%}")
     sandbox.knobs(shard_limits=False)
 
 

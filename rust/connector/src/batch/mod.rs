@@ -1,29 +1,30 @@
-//! Records as Arrow columns: the form in which they cross to the JVM, read there in place.
+//! Records as Arrow columns: the form in which they cross to the JVM, which reads them in place.
 
 use arrow_array::{Array, BinaryArray, Int64Array, StringArray, TimestampMicrosecondArray};
 
-/// Most bytes in one batch that crosses, unless one record alone has more.
+/// Maximum number of payload bytes in one batch that crosses to the JVM; a single larger record is a batch of its
+/// own.
 pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// Rows of one shard, in the order of their sequence numbers. No column holds a null, except those that say so.
+/// Rows of one shard, in the order of their sequence numbers. Columns have no nulls, except where noted.
 #[derive(Clone, Debug)]
 pub struct RecordBatch {
     /// Payloads.
     pub data: BinaryArray,
     /// Partition keys; null for records without one.
     pub partition_key: StringArray,
-    /// Sequence numbers; the rows of an aggregate share their record's.
+    /// Sequence numbers; the rows of an aggregate have the number of its record.
     pub sequence_number: StringArray,
-    /// Approximate arrival times, microseconds since the epoch (the service gives milliseconds).
+    /// Approximate arrival times, in microseconds since the epoch (the service's precision is milliseconds).
     pub arrival: TimestampMicrosecondArray,
     /// The columns of `kinesis.extraColumns`, in its order.
     pub extra: Vec<ExtraValues>,
 }
 
-/// The values of a column that was asked for beyond the usual ones.
+/// The values of one of the `kinesis.extraColumns`.
 #[derive(Clone, Debug)]
 pub enum ExtraValues {
-    /// An array of one text, which is every row's.
+    /// An array with one text, which is the value of every row.
     Same(StringArray),
     /// Numbers, none of them null.
     Numbers(Int64Array),
@@ -58,12 +59,12 @@ impl RecordBatch {
         self.data.len()
     }
 
-    /// The bytes of the rows' payloads.
+    /// The number of payload bytes.
     pub fn data_bytes(&self) -> usize {
         span(self.data.value_offsets())
     }
 
-    /// The bytes of all columns.
+    /// The number of bytes in all columns.
     pub fn bytes(&self) -> usize {
         self.data_bytes()
             + span(self.partition_key.value_offsets())
@@ -72,7 +73,7 @@ impl RecordBatch {
             + self.extra.iter().map(ExtraValues::bytes).sum::<usize>()
     }
 
-    /// Some of the rows; nothing is copied.
+    /// A range of the rows, without copying.
     pub fn slice(&self, start: usize, rows: usize) -> Self {
         Self {
             data: self.data.slice(start, rows),
@@ -87,8 +88,8 @@ impl RecordBatch {
         }
     }
 
-    /// The rows in batches of at most [`MAX_BATCH_BYTES`] of payload, and as much of keys and numbers; nothing is
-    /// copied.
+    /// Splits the rows into batches of at most [`MAX_BATCH_BYTES`] of payload, and as much of keys and sequence
+    /// numbers, without copying.
     pub fn split(self) -> Vec<Self> {
         if self.data_bytes() <= MAX_BATCH_BYTES && self.bytes() - self.data_bytes() <= MAX_BATCH_BYTES {
             return if self.rows() == 0 { Vec::new() } else { vec![self] };

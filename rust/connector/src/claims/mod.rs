@@ -1,5 +1,5 @@
-//! Claims: for each (source, batch, shard) the batch's end, stored once, by the first attempt that reads to it. The
-//! shards of a task that reads a group of them share a claim.
+//! Claims: the end of a batch for each (source, batch, shard), stored once, by the first attempt that reads to it.
+//! The shards that one task reads as a group share a claim.
 
 pub mod backends;
 #[cfg(test)]
@@ -19,17 +19,17 @@ pub(crate) use open::open;
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Position, ShardId};
 
-/// The version of the claim format that this library writes.
+/// Version of the claim format that this library writes.
 const VERSION: u32 = 1;
 
-/// Names a claim.
+/// Identifies a claim.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClaimKey {
-    /// The query source, [`crate::stream::Offset::source`].
+    /// ID of the query source, [`crate::stream::Offset::source`].
     pub source: String,
-    /// The source's batch.
+    /// The source's number of the batch.
     pub batch: u64,
-    /// The shard, or the name of a group of shards of a task.
+    /// The shard, or the name of a task's group of shards.
     pub shard: ShardId,
 }
 
@@ -39,8 +39,8 @@ impl fmt::Display for ClaimKey {
     }
 }
 
-/// The end of a shard's part of a batch, or the ends of a group's: the first position that is not part of the batch any
-/// more, the batch's start where it holds no record.
+/// The end of a shard's part of a batch, or the ends of a group's shards. An end is the first position after the
+/// batch's records, or the batch's start if it has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     version: u32,
@@ -69,7 +69,7 @@ impl Claim {
         }
     }
 
-    /// Where the shard's part of the batch ends; none if it is in a group and was not read.
+    /// The end of the shard's part of the batch; none if the shard is in a group and was not read.
     pub fn end_of(&self, shard: &ShardId) -> Option<&Position> {
         match &self.ends {
             Some(ends) => ends.get(shard),
@@ -77,13 +77,13 @@ impl Claim {
         }
     }
 
-    /// The claim as the stores keep it.
+    /// The claim in the stores' format.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         serde_json::to_vec(self)
             .map_err(|error| Error::new(ErrorKind::Internal, format!("a claim can't be written: {error}")))
     }
 
-    /// Reads a claim; `place` names the entry for the message.
+    /// Parses a claim; `place` names the entry in the error.
     pub fn from_json(json: &[u8], place: &str) -> Result<Self> {
         let corrupt = |why: &str| {
             Error::new(
@@ -110,7 +110,7 @@ impl Claim {
     }
 }
 
-/// The error of processes that don't see each other's claims.
+/// The error of processes that can't see each other's claims.
 pub(crate) fn not_shared(what: &str) -> Error {
     Error::new(
         ErrorKind::Store,
@@ -123,53 +123,53 @@ pub(crate) fn not_shared(what: &str) -> Error {
     )
 }
 
-/// What became of an attempt to claim.
+/// The outcome of a put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PutResult {
-    /// This claim holds.
+    /// This claim was stored and holds.
     Stored,
-    /// Another was first and holds.
+    /// Another claim was first and holds.
     Exists(Claim),
 }
 
-/// A place for claims. Every implementation is atomic in [`put_if_absent`](Self::put_if_absent): of any number of
-/// attempts at the same key, on whichever machine, one is stored and all others see it.
+/// A store of claims. Every implementation is atomic in [`put_if_absent`](Self::put_if_absent): of any number of
+/// attempts at the same key, on any machine, one is stored and all others see it.
 #[async_trait]
 pub trait ClaimStore: fmt::Debug + Send + Sync {
-    /// Makes what is missing, and finds out early what would fail later. The planner does this when it opens; the
-    /// other operations work without it.
+    /// Creates what is missing, and finds failures early that would occur later. The planner calls this when it is
+    /// opened; the other operations work without it.
     async fn prepare(&self) -> Result<()> {
         Ok(())
     }
 
-    /// Leaves a mark of this start of the query for [`Self::find_mark`]. For the driver, before it plans a batch of the
-    /// source.
+    /// Leaves a mark of this start of the query for [`Self::find_mark`]. The driver calls this before it plans a
+    /// batch of the source.
     async fn leave_mark(&self, _source: &str, _start: &str) -> Result<()> {
         Ok(())
     }
 
-    /// Removes the marks of other starts, of which nobody reads any more.
+    /// Removes the marks of other starts, which nobody reads any more.
     async fn remove_other_marks(&self, _source: &str, _start: &str) -> Result<()> {
         Ok(())
     }
 
-    /// Fails if the mark that the driver of this start has left isn't seen from here: claims of other processes aren't,
-    /// then, either. Stores that all processes reach by nature have no need of it.
+    /// Fails if this process can't see the mark that the driver left at this start: then it can't see the claims of
+    /// other processes either. A store that all processes reach by its nature needs no mark.
     async fn find_mark(&self, _source: &str, _start: &str) -> Result<()> {
         Ok(())
     }
 
-    /// Claims an end, unless one is claimed already.
+    /// Claims an end, unless one has been claimed.
     async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult>;
 
-    /// The claim of one shard, or group of shards, in a batch.
+    /// The claim of one shard, or of a group of shards, in a batch.
     async fn get(&self, key: &ClaimKey) -> Result<Option<Claim>>;
 
     /// All claims of a batch, by the names in their keys.
     async fn load(&self, source: &str, batch: u64) -> Result<BTreeMap<ShardId, Claim>>;
 
-    /// What awslabs/spark-sql-kinesis-connector keeps in the same place of a batch of its own: each shard's end, as text.
-    /// Nothing in stores that it doesn't share.
+    /// The shards' ends, as text, that awslabs/spark-sql-kinesis-connector keeps in the same place for a batch of its
+    /// own. Empty in stores that it doesn't share.
     async fn foreign_ends(&self, _batch: u64) -> Result<BTreeMap<ShardId, String>> {
         Ok(BTreeMap::new())
     }

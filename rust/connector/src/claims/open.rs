@@ -1,4 +1,4 @@
-//! From options to a store of claims: the one switch between the backends.
+//! Opens the store of claims that the options choose: the one switch between the backends.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::options::{Committer, S3Location, SourceOptions};
 use crate::service::SystemProperties;
 use crate::storage::FileSystem;
 
-/// The store of a source's claims: the table, else by the folder's scheme. `checkpoint_location` is the source's own
-/// folder, which `files` reaches. The store connects when it is first used.
+/// The store of a source's claims: the table, or else the store for the folder's scheme. `checkpoint_location` is the
+/// source's own folder, reached through `files`. The store connects when it is first used.
 pub(crate) fn open(
     options: &SourceOptions,
     checkpoint_location: &str,
@@ -32,7 +32,7 @@ pub(crate) fn open(
     let location = S3Location::parse(&folder).map_err(|why| {
         Error::new(
             ErrorKind::InvalidOption,
-            // Not the path itself, which may hold what looks like a user's name and password.
+            // Not the path itself, which may hold a user's name and password.
             format!("claims can't be kept beneath the checkpointLocation: {why}. Set kinesis.metadataPath"),
         )
         .with("option", "kinesis.metadataPath")

@@ -1,22 +1,23 @@
-//! The decisions of the claim protocol, without the reading and storing around them: readers and the planner act on
+//! The decisions of the claim protocol, without the reading and storing around them. Readers and the planner act on
 //! them, and the protocol's model checks them.
 
 use std::cmp::Ordering;
 
 use crate::stream::{Position, SequenceNumber};
 
-/// What an attempt does that has read to its own end when it learns of the claim.
+/// What an attempt that has read to its own end does when it sees the claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reconcile {
-    /// Its own end is the claim.
+    /// Its own end is the claim: it ends there.
     Accept,
-    /// The claim is farther: it reads on to it.
+    /// The claim is farther: it reads on to the claim.
     ReadOn,
-    /// The claim is nearer: it gives up what is after it, or fails if it [has delivered](has_passed) of that.
+    /// The claim is nearer: it discards the records after it, or fails if it [has delivered](has_passed) some of
+    /// them.
     CutBack,
 }
 
-/// How an attempt that read to `own` follows the claim.
+/// How an attempt that read to `own` complies with the claim.
 pub(crate) fn reconcile(own: &Position, claim: &Position) -> Reconcile {
     match order(claim, own) {
         Ordering::Equal => Reconcile::Accept,
@@ -39,8 +40,8 @@ pub(crate) fn is_before(record: &SequenceNumber, end: &Position) -> bool {
     }
 }
 
-/// Where a shard stands after a batch: where an attempt that succeeded reported, else where it was claimed to end.
-/// Without either it was not read, and stands where it stood.
+/// The position of a shard after a batch: the end that a successful attempt reported, otherwise the claimed end. A
+/// shard without either was not read and keeps its start.
 pub(crate) fn stands_at<'a>(
     start: &'a Position,
     reported: Option<&'a Position>,
@@ -49,7 +50,7 @@ pub(crate) fn stands_at<'a>(
     reported.or(claimed).unwrap_or(start)
 }
 
-/// The order of two ends of the same batch and shard: nothing, then by record, then the shard's end.
+/// Orders two ends of the same batch and shard: ends without a record, then by record, then the shard's end.
 fn order(left: &Position, right: &Position) -> Ordering {
     let rank = |position: &Position| match position {
         Position::TrimHorizon | Position::AtTimestamp(_) => 0,

@@ -1,5 +1,5 @@
-//! Composition: what all queries and tasks of one process share, and how planners, readers and writers are made of it.
-//! Nothing else in the engine imports this.
+//! Composition: the state that all queries and tasks of one process share, and the construction of planners, readers
+//! and writers. Nothing else in the engine imports this.
 
 mod open;
 
@@ -20,12 +20,11 @@ use crate::service::{AwsKinesis, Connection, FanOutApi, KinesisApi, SystemProper
 use crate::sink::SinkStreams;
 use crate::storage::FileSystem;
 
-/// Marks of drivers of which a process remembers that it saw them; looking again costs one read.
+/// Maximum number of drivers' marks that a process remembers as seen; a repeated check costs one read.
 const MARKS_KEPT: usize = 1_000;
 
-/// The process-wide part of the connector: the clients' connection pools and what readers remember of shards.
-/// Cloning shares it. It must be used inside one tokio runtime only, since connections live in the runtime
-/// that opened them.
+/// The process-wide part of the connector: the clients' connection pools and the readers' feeds. Clones share it. It
+/// must be used inside one tokio runtime only, since connections live in the runtime that opened them.
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
     inner: Arc<Inner>,
@@ -36,20 +35,20 @@ struct Inner {
     clients: Mutex<Clients>,
     stores: StoreClients,
     feeds: FeedRegistry,
-    /// The sources, and their queries' starts, whose driver's mark was seen from this process.
+    /// The sources, with the starts of their queries, whose driver's mark this process has seen.
     marks_seen: parking_lot::Mutex<BTreeSet<(String, String)>>,
     sinks: SinkStreams,
     properties: RwLock<SystemProperties>,
 }
 
-/// Connections, by the access they need, and the streams that are called by them.
+/// Connections, by their access, and the clients of streams that use them.
 #[derive(Debug, Default)]
 struct Clients {
     connections: Recent<AccessOptions, Connection>,
     streams: Recent<StreamKey, AwsKinesis>,
 }
 
-/// What a stream's client depends on.
+/// Everything that a stream's client depends on.
 #[derive(Debug, PartialEq)]
 struct StreamKey {
     access: AccessOptions,
@@ -60,22 +59,23 @@ struct StreamKey {
 }
 
 impl Engine {
-    /// An engine without clients yet; they are made when a query first needs them.
+    /// An engine without clients; they are created when a query first needs them.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets what the JVM's system properties say. Clients that are there already stay as they are.
+    /// Sets the JVM's system properties. Existing clients stay as they are.
     pub fn set_system_properties(&self, properties: SystemProperties) {
         *self.inner.properties.write() = properties;
     }
 
-    /// What earlier readers of this process left for the next.
+    /// The feeds that earlier readers of this process left for the next ones.
     fn feeds(&self) -> &FeedRegistry {
         &self.inner.feeds
     }
 
-    /// Makes sure, once in this process, that it sees in the store what the driver of the source wrote at this start.
+    /// Checks, once per process, that this process sees the mark that the source's driver wrote to the store at this
+    /// start.
     async fn see_mark(&self, store: &dyn ClaimStore, source: &str, start: &str) -> Result<()> {
         let mark = (source.to_owned(), start.to_owned());
         let seen = || self.inner.marks_seen.lock();
@@ -91,7 +91,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The store of a source's claims; none for a batch read. `files` reaches the checkpoint location.
+    /// The store of a source's claims; none for a batch read. `files` accesses the checkpoint location.
     fn store(
         &self,
         config: &SourceConfig,
@@ -105,19 +105,18 @@ impl Engine {
             .transpose()
     }
 
-    /// The next report on this executor's subscriptions (enhanced fan-out), for [`Self::on_subscription_report`] in the
-    /// driver: as soon as something changed, and about once a second while there are any.
+    /// The next report on this executor's subscriptions (enhanced fan-out), for [`Self::on_subscription_report`] in
+    /// the driver. Reports follow at once after a change, and about once a second while there are subscriptions.
     pub async fn next_subscription_report(&self) -> Result<String> {
         self.feeds().subscriptions().next_report().await
     }
 
-    /// Takes the driver's acknowledgement of a report, and ends the subscriptions of queries that ended.
+    /// Processes the driver's acknowledgement of a report, and ends the subscriptions of queries that ended.
     pub fn on_report_ack(&self, acknowledgement: &str) -> Result<()> {
         self.feeds().subscriptions().on_ack(acknowledgement)
     }
 
-    /// Takes an executor's report in the driver, whose queries then need not ask the service. Returns the
-    /// acknowledgement.
+    /// Processes an executor's report in the driver, whose queries then need no probes. Returns the acknowledgement.
     pub fn on_subscription_report(&self, report: &str) -> Result<String> {
         self.feeds().subscriptions().on_report(report)
     }
@@ -126,12 +125,12 @@ impl Engine {
         self.inner.properties.read().clone()
     }
 
-    /// The client of a source, made when first asked for.
+    /// The client of a source, created when first needed.
     async fn source_client(&self, config: &SourceConfig) -> Result<Arc<dyn KinesisApi>> {
         Ok(self.client_of_source(config).await?)
     }
 
-    /// The same client, for enhanced fan-out.
+    /// The client of a source, for enhanced fan-out.
     async fn fan_out_client(&self, config: &SourceConfig) -> Result<Arc<dyn FanOutApi>> {
         Ok(self.client_of_source(config).await?)
     }

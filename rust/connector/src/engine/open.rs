@@ -1,4 +1,4 @@
-//! From a configuration to a planner, a reader or a writer.
+//! Opens planners, readers and writers from configurations.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use crate::sink::{
 use crate::storage::FileSystem;
 
 impl Engine {
-    /// Opens the planner of a streaming query: looks at the stream, makes nothing. `files` reaches the checkpoint
-    /// location.
+    /// Opens the planner of a streaming query. Describes the stream and creates nothing in it. `files` accesses the
+    /// checkpoint location.
     pub async fn open_planner(&self, config: SourceConfig, files: Arc<dyn FileSystem>) -> Result<Planner> {
         let api = self.source_client(&config).await?;
         let store = self.store(&config, files.clone())?.ok_or_else(|| {
@@ -36,13 +36,13 @@ impl Engine {
         Ok(planner)
     }
 
-    /// The tasks of a batch read, as [`batch_read_tasks`] plans them.
+    /// The tasks of a batch read, from [`batch_read_tasks`].
     pub async fn batch_read_tasks(&self, config: &SourceConfig) -> Result<Vec<String>> {
         batch_read_tasks(&*self.source_client(config).await?, &config.options).await
     }
 
-    /// Starts reading what `task` (from [`Planner::partitions`], or [`Self::batch_read_tasks`] where the configuration is
-    /// one of a batch read) says. Must run in the runtime.
+    /// Starts to read a `task` from [`Planner::partitions`], or from [`Self::batch_read_tasks`] if the configuration
+    /// is that of a batch read. Must run in the runtime.
     pub fn open_reader(
         &self,
         config: SourceConfig,
@@ -83,12 +83,12 @@ impl Engine {
         StreamWriter::open(Arc::new(self.clone()), config)
     }
 
-    /// What the driver has to know of a sink's streams, asked of the service.
+    /// The service's facts about a sink's streams that the driver needs.
     pub async fn sink_facts(&self, config: &SinkConfig) -> Result<SinkFacts> {
         sink::sink_facts(self, config).await
     }
 
-    /// The same of the configuration's own stream.
+    /// The service's facts about the configuration's own stream.
     pub async fn stream_facts(&self, config: &SinkConfig) -> Result<StreamFacts> {
         sink::stream_facts(self, config).await
     }

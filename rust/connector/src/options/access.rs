@@ -1,4 +1,4 @@
-//! Which stream, where, and as whom: what the source and the sink have in common.
+//! Stream, address and credentials: the options that the source and the sink share.
 
 use super::parse::{self, Endpoint, StreamArn};
 use super::proxy;
@@ -7,7 +7,7 @@ use super::table::{self as t, User};
 use super::types::{AccessOptions, ProviderClass, RetryOptions, Secret, StaticKeys, StreamId};
 use crate::error::Result;
 
-/// The stream, and the access to it. Where no stream is given it is `instead`, if there is such.
+/// The stream and the access to it. `instead` names the stream if no option does.
 pub(super) fn stream_and_access(
     raw: &RawOptions,
     user: User,
@@ -20,7 +20,7 @@ pub(super) fn stream_and_access(
     let region = raw.get(&t::REGION, parse::region)?;
     let endpoint = raw.get(&t::ENDPOINT_URL, parse::endpoint)?;
     let sts_role_arn = raw.get(&t::STS_ROLE_ARN, parse::role_arn)?;
-    // The limits of session name and external id are AssumeRole's.
+    // The limits of session name and external ID are AssumeRole's.
     let sts_session_name = raw.get(&t::STS_SESSION_NAME, |text| {
         parse::made_of(text, 2, 64, "_+=,.@-")
     })?;
@@ -28,7 +28,7 @@ pub(super) fn stream_and_access(
     let sts_external_id = raw.get(&t::STS_EXTERNAL_ID, |text| {
         parse::made_of(text, 2, 1224, "_+=,.@:/-")
     })?;
-    // Nothing more is checked: local services take any key, as `test`.
+    // Nothing else is checked: local services accept any key, such as `test`.
     let access_key_id = raw.get(&t::AWS_ACCESS_KEY_ID, parse::no_white_space)?;
     let secret = raw.text(&t::AWS_SECRET_KEY)?.map(Secret::new);
     let session_token = raw.text(&t::SESSION_TOKEN)?.map(Secret::new);
@@ -130,7 +130,7 @@ fn stream_region(
         ));
     }
     let of_arn = arn.map(|arn| arn.region.clone());
-    // A host of AWS takes no signature for another region; kinesis.region may be meant for the table or bucket alone.
+    // AWS's hosts accept no signature for another region; kinesis.region may be meant for the table or bucket alone.
     let chosen = of_endpoint
         .or(kinesis_region)
         .or(region)

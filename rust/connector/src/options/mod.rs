@@ -1,9 +1,10 @@
 //! Options: every key a user may give, parsed and checked in one place, before anything is opened.
 //!
-//! [`table()`] has a row for each key with its default and what is allowed; [`source`], [`batch_read`] and [`sink`]
-//! turn a user's options into types. They do no I/O. A mistake is an [`crate::error::ErrorKind::InvalidOption`] that
-//! names key, value and what is allowed; what the design has and this version doesn't is a
-//! [`crate::error::ErrorKind::NotSupported`] that says what to do instead. No value of a secret key is ever shown.
+//! [`table()`] has a row for each key with its default and its allowed values; [`source`], [`batch_read`] and
+//! [`sink`] convert a user's options into types. They do no I/O. A mistake is an
+//! [`crate::error::ErrorKind::InvalidOption`] that names the key, the value and the allowed values; a feature of the
+//! design that this version lacks is a [`crate::error::ErrorKind::NotSupported`] that names an alternative. No value
+//! of a secret key is ever shown.
 
 mod access;
 mod parse;

@@ -1,5 +1,5 @@
-//! Values: from the text a user wrote to what it means. A refusal says why; the key and what is allowed are added by
-//! the caller, which knows the row.
+//! Parsers of values: from a user's text to its meaning. A refusal has the reason only; the caller, which has the
+//! row, adds the key and the allowed values.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::types::{EndingPosition, StartingPosition};
 use crate::stream::{GivenPosition, SequenceNumber, ShardId, awslabs};
 
-/// Why a value is refused.
+/// The reason why a value is refused.
 pub(super) type Refusal = String;
 
 /// A whole number within bounds.
@@ -35,7 +35,7 @@ pub(super) fn bytes(text: &str, min: u64, max: u64) -> Result<u64, Refusal> {
     within(bytes, min, max)
 }
 
-/// A time with a suffix. A bare number is refused: Spark takes one for milliseconds, people for seconds.
+/// A time with a suffix. A bare number is refused: Spark reads it as milliseconds, people as seconds.
 pub(super) fn time(text: &str, min_ms: u64, max_ms: u64) -> Result<Duration, Refusal> {
     let (number, suffix) = split_suffix(text);
     let factor = match suffix.to_ascii_lowercase().as_str() {
@@ -62,7 +62,7 @@ pub(super) fn flag(text: &str) -> Result<bool, Refusal> {
     }
 }
 
-/// The word of the list that was meant, as the list spells it.
+/// The word of the list that equals the text in any case, in the list's spelling.
 pub(super) fn one_of(text: &str, words: &[&'static str]) -> Result<&'static str, Refusal> {
     words
         .iter()
@@ -71,7 +71,7 @@ pub(super) fn one_of(text: &str, words: &[&'static str]) -> Result<&'static str,
         .ok_or_else(String::new)
 }
 
-/// Where a query starts.
+/// The start of a query.
 pub(super) fn starting_position(text: &str) -> Result<StartingPosition, Refusal> {
     match text.to_ascii_uppercase().as_str() {
         "LATEST" => Ok(StartingPosition::Latest),
@@ -83,11 +83,11 @@ pub(super) fn starting_position(text: &str) -> Result<StartingPosition, Refusal>
     }
 }
 
-/// Where single shards start, and the stream that the JSON names, if it does: the AWS connector's form of the same, an
-/// object for each shard and one of metadata, is taken too.
+/// The starts of single shards, and the stream if the JSON names it. The AWS connector's form is accepted, too: an
+/// object for each shard and one of metadata.
 pub(super) type GivenPositions = (Option<String>, BTreeMap<ShardId, GivenPosition>);
 
-/// Where single shards start.
+/// Parses the starts of single shards.
 pub(super) fn starting_positions(text: &str) -> Result<GivenPositions, Refusal> {
     let Pairs(pairs) = serde_json::from_str(text).map_err(|error| {
         format!(
@@ -120,7 +120,7 @@ pub(super) fn starting_positions(text: &str) -> Result<GivenPositions, Refusal> 
     }
 }
 
-/// Where one shard starts.
+/// The start of one shard.
 fn given_position(text: &str) -> Result<GivenPosition, Refusal> {
     let (word, rest) = text
         .trim()
@@ -144,7 +144,7 @@ fn given_position(text: &str) -> Result<GivenPosition, Refusal> {
     }
 }
 
-/// The members of a JSON object in their order, one that is there twice included.
+/// The members of a JSON object in their order, including duplicates.
 struct Pairs(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Pairs {
@@ -169,7 +169,7 @@ impl<'de> Deserialize<'de> for Pairs {
     }
 }
 
-/// Where a batch read ends.
+/// The end of a batch read.
 pub(super) fn ending_position(text: &str) -> Result<EndingPosition, Refusal> {
     if text.eq_ignore_ascii_case("LATEST") {
         Ok(EndingPosition::Latest)
@@ -206,7 +206,7 @@ fn at_timestamp(text: &str) -> Result<i64, Refusal> {
     }
 }
 
-/// RFC 3339, and what ISO 8601 allows beyond it: offsets as `+0200` and `+02`, and no seconds.
+/// RFC 3339, and the additional forms of ISO 8601: offsets as `+0200` and `+02`, and times without seconds.
 fn iso_8601(time: &str) -> Option<i64> {
     if let Ok(parsed) = DateTime::parse_from_rfc3339(time) {
         return Some(parsed.timestamp_millis());
@@ -221,7 +221,7 @@ fn iso_8601(time: &str) -> Option<i64> {
         .map(|parsed| parsed.timestamp_millis())
 }
 
-/// True where something like an offset follows the time of day.
+/// True if something like an offset follows the time of day.
 fn has_offset(time: &str) -> bool {
     let of_day = time.split_once(['T', 't', ' ']).map_or("", |(_, of_day)| of_day);
     of_day.contains(['Z', 'z', '+', '-'])
@@ -233,7 +233,7 @@ pub(super) fn resource_name(text: &str) -> Result<String, Refusal> {
     made_of(text, 1, 128, "_.-")
 }
 
-/// A region's name. Nothing more than its characters is checked: new regions come, and local services have their own.
+/// A region's name. Only its characters are checked: AWS adds regions, and local services have their own.
 pub(super) fn region(text: &str) -> Result<String, Refusal> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(fits) {
@@ -257,7 +257,8 @@ pub(super) fn no_white_space(text: &str) -> Result<String, Refusal> {
     }
 }
 
-/// A class's full name, as the JVM spells it: parts of letters, digits, `_` and `$`, none of which begins with a digit.
+/// A class's full name in the JVM's spelling: parts of letters, digits, `_` and `$`, none of which begins with a
+/// digit.
 pub(super) fn class_name(text: &str) -> Result<String, Refusal> {
     let part = |part: &str| {
         !part.starts_with(|c: char| c.is_numeric())
@@ -270,7 +271,7 @@ pub(super) fn class_name(text: &str) -> Result<String, Refusal> {
     }
 }
 
-/// A text of a length, made of ASCII letters, digits, and some signs.
+/// A text of `min` to `max` characters: ASCII letters, digits, and the given signs.
 pub(super) fn made_of(text: &str, min: usize, max: usize, signs: &str) -> Result<String, Refusal> {
     let length = text.chars().count();
     if let Some(bad) = text
@@ -310,7 +311,7 @@ pub(super) fn stream_arn(text: &str) -> Result<StreamArn, Refusal> {
     })
 }
 
-/// A registered consumer's ARN: the stream's, `/consumer/`, its name, and when it was made.
+/// A registered consumer's ARN: the stream's, `/consumer/`, its name, and its creation time.
 pub(super) fn consumer_arn(text: &str) -> Result<String, Refusal> {
     let (stream, consumer) = text.split_once("/consumer/").ok_or("it names no consumer")?;
     stream_arn(stream)?;
@@ -363,7 +364,7 @@ pub(super) struct Endpoint {
     pub(super) host: String,
 }
 
-/// An http or https URL with a host, and perhaps a port and a path.
+/// Parses an http or https URL with a host, and optionally a port and a path.
 pub(super) fn endpoint(text: &str) -> Result<Endpoint, Refusal> {
     let (scheme, rest) = text
         .split_once("://")
@@ -433,7 +434,7 @@ pub(super) fn region_of_host(host: &str) -> Option<String> {
     region_of_service(host, "kinesis")
 }
 
-/// The same for STS, whose oldest host has no region in its name.
+/// The region in the name of an STS host; us-east-1 for the oldest one, which has none in its name.
 pub(super) fn region_of_sts_host(host: &str) -> Option<String> {
     match host.strip_suffix('.').unwrap_or(host) {
         "sts.amazonaws.com" => Some("us-east-1".to_owned()),
@@ -461,7 +462,7 @@ fn region_of_service(host: &str, service: &str) -> Option<String> {
     looks_like_one.then(|| region.to_owned())
 }
 
-/// Only digits, and few enough of them; a sign is not one.
+/// A number of digits only, without a sign; none if there are too many.
 fn digits(text: &str) -> Option<u64> {
     if text.bytes().all(|b| b.is_ascii_digit()) {
         text.parse().ok()

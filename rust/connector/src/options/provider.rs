@@ -1,4 +1,4 @@
-//! What a class of the job (`kinesis.credentialProviderClass`) does for the engine.
+//! The interface of a job's credentials class (`kinesis.credentialProviderClass`) to the engine.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use async_trait::async_trait;
 use super::StaticKeys;
 use crate::error::Result;
 
-/// Gives credentials, as a class that the JVM has loaded does.
+/// A source of credentials, such as a class that the JVM has loaded.
 #[async_trait]
 pub trait GivesCredentials: fmt::Debug + Send + Sync {
-    /// The same number means the same object: clients are shared by those who ask it.
+    /// ID of the object: clients are shared by users of the same object.
     fn id(&self) -> u64;
 
-    /// The credentials of now. An error that is retryable may pass.
+    /// The current credentials. A retryable error may pass.
     async fn give(&self) -> Result<GivenCredentials>;
 }
 
-/// What was given.
+/// Credentials with their expiry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GivenCredentials {
     /// The keys.
     pub keys: StaticKeys,
-    /// When they expire, milliseconds since the epoch; none where that wasn't told.
+    /// Time of their expiry, in milliseconds since the epoch; none if unknown.
     pub expires_millis: Option<i64>,
 }

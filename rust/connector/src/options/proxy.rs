@@ -1,4 +1,4 @@
-//! The proxy: a pair of options for both sides, and one of writing that comes before it.
+//! The proxy: options for reading and writing, and options of the sink alone, which take precedence for a write.
 
 use super::parse::{self, Refusal};
 use super::raw::{RawOptions, conflict};
@@ -30,7 +30,7 @@ const OF_THE_SINK: Rows = Rows {
     login: "kinesis.sink.proxyUsername and kinesis.sink.proxyPassword",
 };
 
-/// The proxy that the options name, for a write that of the sink's own first.
+/// The proxy in the options; a write uses the sink's own options first.
 pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Option<ProxyOptions>> {
     let own = match user {
         User::Sink => of(raw, &OF_THE_SINK)?,
@@ -98,7 +98,7 @@ fn of(raw: &RawOptions, rows: &Rows) -> Result<Option<ProxyOptions>> {
     }))
 }
 
-/// A host, with or without `http://` before it and a port behind.
+/// A host, optionally with `http://` before it and a port after it.
 fn host_and_port(text: &str) -> Result<(String, Option<u16>), Refusal> {
     if text.parse::<std::net::Ipv6Addr>().is_ok() {
         return Ok((text.to_owned(), None));
@@ -115,7 +115,7 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), Refusal> {
         Some((_, path)) if !path.is_empty() => return Err("it has a path".to_owned()),
         _ => url.trim_end_matches('/'),
     };
-    // Checked above: what follows the last colon is a port, unless it is inside an IPv6 address.
+    // Checked above: the text after the last colon is a port, unless it is inside an IPv6 address.
     let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
     Ok((endpoint.host, port))
 }

@@ -13,25 +13,26 @@ use crate::error::{Error, ErrorKind, Result};
 
 const PREFIX: &str = "kinesis.";
 const INTERNAL_PREFIX: &str = "kinesis.internal.";
-/// How like a known key an unknown one must be to be taken for a slip, without their common prefix: 1 is the same key.
+/// Similarity to a known key, without their common prefix, from which an unknown key counts as a typo of it; 1 is the
+/// same key.
 const NEAR: f64 = 0.6;
-/// How much of a refused value an error message shows, in characters.
+/// Maximum length of a refused value in an error message, in characters.
 const SHOWN: usize = 256;
 
-/// A user's `kinesis.*` options. Keys are case-insensitive; everything else that Spark hands over is Spark's, and left
-/// out. Secret values, and values of keys that are not known, don't show in `Debug`.
+/// A user's `kinesis.*` options. Keys are case-insensitive; all other keys are Spark's and are left out. `Debug`
+/// shows neither secret values nor values of unknown keys.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "BTreeMap<String, serde_json::Value>")]
 pub struct RawOptions {
-    /// By the key in lower case.
+    /// Values by their keys in lower case.
     given: BTreeMap<String, Entry>,
-    /// Keys that are one of ours but for the prefix, as they were spelt, by what they were with it.
+    /// Keys that lack only the prefix to be known ones, in the user's spelling, by the full key in lower case.
     unprefixed: BTreeMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
 struct Entry {
-    /// As the user spelt it, for messages.
+    /// In the user's spelling, for messages.
     key: String,
     value: String,
 }
@@ -93,8 +94,8 @@ impl RawOptions {
         Self::try_from(object)
     }
 
-    /// The keys given that belong to the other side: a read's for a write, a write's for a read. Many share one map of
-    /// options between both.
+    /// The given keys that belong to the other side: a read's for a write, a write's for a read. Many jobs share one
+    /// map of options between both.
     pub fn other_side(&self, user: User) -> impl Iterator<Item = &str> {
         let is_other =
             move |folded: &str| table::find(folded).is_some_and(|spec| spec.users.other_side(user));
@@ -104,7 +105,7 @@ impl RawOptions {
             .map(|(_, entry)| entry.key.as_str())
     }
 
-    /// Keys nobody knows, keys without their prefix, and keys that are someone else's. Returns warnings for keys without
+    /// Refuses unknown keys, keys without their prefix, and keys of another user. Returns warnings for keys without
     /// effect.
     pub(super) fn check_keys(&self, user: User) -> Result<Vec<String>> {
         for (ours, key) in &self.unprefixed {
@@ -153,7 +154,7 @@ impl RawOptions {
             .map(|entry| entry.value.as_str())
     }
 
-    /// The value given, else the default, parsed; `None` where there is neither.
+    /// The given value, otherwise the default, parsed; `None` if there is neither.
     pub(super) fn get<T>(
         &self,
         spec: &OptionSpec,
@@ -180,14 +181,14 @@ impl RawOptions {
         }
     }
 
-    /// A number of a type that holds the row's greatest.
+    /// A number in a type that holds the row's maximum.
     pub(super) fn number_as<T: TryFrom<u64>>(&self, spec: &OptionSpec) -> Result<Option<T>> {
         self.number(spec)?
             .map(|number| T::try_from(number).map_err(|_| wrong_row(spec)))
             .transpose()
     }
 
-    /// The same, of a row with a default.
+    /// A number in a type that holds the row's maximum, for a row with a default.
     pub(super) fn number_or_default<T: TryFrom<u64>>(&self, spec: &OptionSpec) -> Result<T> {
         self.number_as(spec)?.ok_or_else(|| wrong_row(spec))
     }
@@ -205,12 +206,12 @@ impl RawOptions {
         }
     }
 
-    /// `true` or `false`, of a row with a default.
+    /// `true` or `false`, for a row with a default.
     pub(super) fn flag(&self, spec: &OptionSpec) -> Result<bool> {
         self.required(spec, parse::flag)
     }
 
-    /// One of the row's words, of a row with a default.
+    /// One of the row's words, for a row with a default.
     pub(super) fn word(&self, spec: &OptionSpec) -> Result<&'static str> {
         match spec.kind {
             Kind::OneOf(words) => self.required(spec, |value| parse::one_of(value, words)),
@@ -218,7 +219,7 @@ impl RawOptions {
         }
     }
 
-    /// One of the row's words, of a row without a default.
+    /// One of the row's words, for a row without a default.
     pub(super) fn optional_word(&self, spec: &OptionSpec) -> Result<Option<&'static str>> {
         match spec.kind {
             Kind::OneOf(words) => self.get(spec, |value| parse::one_of(value, words)),
@@ -235,7 +236,8 @@ impl RawOptions {
         self.get(spec, parse)?.ok_or_else(|| wrong_row(spec))
     }
 
-    /// The three rows of a kind of requests. A first wait above the longest is bounded by it, with a warning.
+    /// The retry options in the three rows of one kind of requests. A first wait above the longest one is limited to
+    /// it, with a warning.
     pub(super) fn retry(&self, rows: [&OptionSpec; 3], warnings: &mut Vec<String>) -> Result<RetryOptions> {
         let [retries, interval, max_interval] = rows;
         let options = RetryOptions {
@@ -294,9 +296,9 @@ impl fmt::Debug for RawOptions {
     }
 }
 
-/// A value that is refused, with the reason (which may be empty) and what is allowed.
+/// The error for a refused value, with the reason (which may be empty) and the allowed values.
 pub(super) fn refused(spec: &OptionSpec, value: &str, why: &str) -> Error {
-    // A reason may quote the value, so a secret's is left out too.
+    // A reason may quote the value, so a secret's reason is left out, too.
     let found = match (spec.secret && !value.is_empty(), why.is_empty()) {
         (true, _) => format!("{} has a value that is not allowed", spec.key),
         (false, true) => format!("{} is \"{}\"", spec.key, shown(value)),
@@ -309,7 +311,7 @@ pub(super) fn refused(spec: &OptionSpec, value: &str, why: &str) -> Error {
     .with("option", spec.key)
 }
 
-/// Options that can't stand together, or one that is missing.
+/// The error for options that exclude each other, or for a missing one.
 pub(super) fn conflict(spec: &OptionSpec, message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOption, message).with("option", spec.key)
 }
@@ -365,7 +367,7 @@ fn no_end(spec: &OptionSpec) -> Error {
     .with("option", key)
 }
 
-/// Only reachable by a mistake in the table, which the tests look for.
+/// The error for a mistake in the table, which the tests detect.
 fn wrong_row(spec: &OptionSpec) -> Error {
     Error::new(
         ErrorKind::Internal,
@@ -374,7 +376,7 @@ fn wrong_row(spec: &OptionSpec) -> Error {
     .with("option", spec.key)
 }
 
-/// A value as messages show it: not too long, and without what stands before the @ in a URL.
+/// A value in the form that messages show: shortened, and without the text before the @ in a URL.
 fn shown(value: &str) -> String {
     let masked = match value.split_once("://") {
         Some((scheme, rest)) => match rest.rsplit_once('@') {

@@ -1,22 +1,23 @@
-//! Where in S3: from a path as Hadoop writes it to a bucket and the beginning of keys.
+//! Locations in S3: from a Hadoop path to a bucket and a key prefix.
 
 /// A folder of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3Location {
     /// The bucket.
     pub bucket: String,
-    /// What all keys in the folder begin with: empty, or with a slash at its end.
+    /// Prefix of all keys in the folder: empty, or with a slash at its end.
     pub prefix: String,
 }
 
-/// Longest key in bytes ("Naming Amazon S3 objects").
+/// Maximum length of a key in bytes ("Naming Amazon S3 objects").
 const LONGEST_KEY: usize = 1024;
-/// What is added to the prefix: a source's UUID, a batch in twenty digits, and a shard's id, with slashes.
+/// Maximum length that a claim's key adds to the prefix: a source's UUID, a batch in twenty digits, and a shard's ID,
+/// with slashes.
 const OWN_PART: usize = 36 + 1 + 20 + 1 + 128;
 
 impl S3Location {
-    /// `Ok(None)` where the path is not of S3; the reason where it is, but can't be used. As in Hadoop's own paths
-    /// nothing is percent-decoded, and `//`, `.` and `..` mean what they mean in a file system.
+    /// Parses a path: `Ok(None)` if it is not in S3, and the reason if it is but can't be used. As in Hadoop's own
+    /// paths, nothing is percent-decoded, and `//`, `.` and `..` have their meaning in a file system.
     pub fn parse(path: &str) -> Result<Option<Self>, String> {
         let Some((scheme, rest)) = path.split_once(':') else {
             return Ok(None);
@@ -36,7 +37,7 @@ impl S3Location {
         if bucket.len() < 3 || !bucket.chars().all(fits) {
             return Err("it names no bucket, as s3://bucket/path does".to_owned());
         }
-        // Listing a directory bucket is not in the order of keys.
+        // The listing of a directory bucket is not in the order of keys.
         if bucket.ends_with("--x-s3") {
             return Err("directory buckets (S3 Express One Zone) are not supported".to_owned());
         }

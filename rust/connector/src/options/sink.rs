@@ -9,7 +9,7 @@ use super::table::{self as t, User};
 use super::types::{Parsed, RowStreams, SinkOptions, SinkOrdering};
 use crate::error::Result;
 
-/// The options of a streaming or batch write.
+/// Parses the options of a streaming or batch write.
 pub(super) fn parse(raw: &RawOptions) -> Result<Parsed<SinkOptions>> {
     let mut warnings = raw.check_keys(User::Sink)?;
     let allowed = raw.get(&t::ALLOWED_STREAMS, stream_names)?;
@@ -40,7 +40,7 @@ pub(super) fn parse(raw: &RawOptions) -> Result<Parsed<SinkOptions>> {
     Ok(Parsed { options, warnings })
 }
 
-/// Most streams that rows may name. A task may have a writer for each.
+/// Maximum number of streams that rows may name. A task may have a writer for each.
 const MOST_STREAMS: usize = 32;
 
 fn stream_names(text: &str) -> Result<Vec<String>, Refusal> {

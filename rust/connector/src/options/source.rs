@@ -16,14 +16,14 @@ use super::types::{
 use crate::error::Result;
 use crate::stream::{GivenPosition, ShardId};
 
-/// The options of a streaming or a batch read.
+/// Parses the options of a streaming or a batch read.
 pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions>> {
     let mut warnings = raw.check_keys(user)?;
     let (stream, access) = access::stream_and_access(raw, user, None, &mut warnings)?;
     let client_retry = access::client_retry(raw, &mut warnings)?;
     let metadata = metadata(raw, &access, &mut warnings)?;
     let starting_position = match user {
-        // As with Spark's Kafka source: a batch reads all there is unless told otherwise.
+        // As with Spark's Kafka source: a batch reads everything by default.
         User::BatchRead if !raw.has(&t::STARTING_POSITION) => StartingPosition::TrimHorizon,
         _ => raw.required(&t::STARTING_POSITION, parse::starting_position)?,
     };
@@ -75,7 +75,7 @@ pub(super) fn parse(raw: &RawOptions, user: User) -> Result<Parsed<SourceOptions
     Ok(Parsed { options, warnings })
 }
 
-/// Where single shards start, of the stream that is read.
+/// The starts of single shards of the stream.
 fn starting_positions(
     raw: &RawOptions,
     user: User,
@@ -107,7 +107,7 @@ fn starting_positions(
     Ok(shards)
 }
 
-/// Whose checkpoint to go on from, which says where all shards start.
+/// The checkpoint to continue from, which has the starts of all shards.
 fn import_checkpoint(raw: &RawOptions, user: User) -> Result<Option<String>> {
     let spec = &t::IMPORT_CHECKPOINT;
     let path = raw.text(spec)?.filter(|_| user == User::Source);
@@ -236,7 +236,7 @@ fn metadata_path(text: &str) -> Result<String, Refusal> {
     Ok(text.to_owned())
 }
 
-/// The options of one store don't go with those of another.
+/// Refuses options of one store together with those of another.
 fn check_store(raw: &RawOptions, metadata: &MetadataOptions, warnings: &mut Vec<String>) -> Result<()> {
     let (committer, table) = (t::METADATA_COMMITTER_TYPE.key, t::DYNAMODB_TABLE_NAME.key);
     let without = |spec: &t::OptionSpec, what: &str| {
@@ -288,7 +288,7 @@ fn check_store(raw: &RawOptions, metadata: &MetadataOptions, warnings: &mut Vec<
                     return Err(without(spec, &format!("{committer} DYNAMODB")));
                 }
             }
-            // Without a path it depends on the checkpointLocation, which isn't known here.
+            // Without a path it depends on the checkpointLocation, which is unknown here.
             if let (Some(spec), Some(false)) = (of_s3, s3_path) {
                 return Err(without(
                     spec,
@@ -329,7 +329,7 @@ fn extra_columns(text: &str) -> Result<Vec<ExtraColumn>, Refusal> {
     Ok(columns)
 }
 
-/// A batch read whose start is not before its end reads nothing.
+/// Refuses a batch read whose start is not before its end: it would read nothing.
 fn check_range(options: &SourceOptions) -> Result<()> {
     match (options.starting_position, options.ending_position) {
         (

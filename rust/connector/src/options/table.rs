@@ -1,12 +1,12 @@
-//! The table of options: one row for each key, and nothing about a key kept anywhere else.
+//! The table of options: one row for each key, and the only place with facts about keys.
 //!
-//! Names, defaults and meanings are those of the connector users come from (awslabs/spark-sql-kinesis-connector), so
-//! that their jobs run unchanged; rows it doesn't have are marked "new" in the documentation. A default stands here
-//! as the text a user would write, and goes through the same parser as theirs.
+//! Names, defaults and meanings are those of the connector from which users come
+//! (awslabs/spark-sql-kinesis-connector), so that their jobs run unchanged; rows that it lacks are marked "new" in
+//! the documentation. A default is the text that a user would write, and goes through the same parser.
 
 use std::fmt::Write as _;
 
-/// Which of the documentation's tables a key belongs to.
+/// The table of the documentation to which a key belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     /// Which stream, and where: for reading and writing.
@@ -35,7 +35,7 @@ impl Group {
     }
 }
 
-/// Who is asking: the part of Spark that hands over the options.
+/// The user of a set of options: the part of Spark that passes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {
     /// `spark.readStream`.
@@ -46,14 +46,14 @@ pub enum User {
     Sink,
 }
 
-/// Who may use a key.
+/// The users of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Users {
     /// Reading and writing.
     All,
     /// Streaming and batch reads.
     Reads,
-    /// Streaming reads. A batch read takes the key with a warning, since jobs share their read options.
+    /// Streaming reads. A batch read accepts the key with a warning, since jobs share their read options.
     Streaming,
     /// Batch reads.
     BatchRead,
@@ -62,7 +62,7 @@ pub enum Users {
 }
 
 impl Users {
-    /// True where the key is `user`'s, without effect included.
+    /// True if `user` may give the key, even without effect.
     pub fn admit(self, user: User) -> bool {
         match self {
             Self::All => true,
@@ -72,7 +72,7 @@ impl Users {
         }
     }
 
-    /// True where the key is one of writing and `user` reads, or the other way round.
+    /// True if the key is one of writing and `user` reads, or the reverse.
     pub fn other_side(self, user: User) -> bool {
         match self {
             Self::All => false,
@@ -92,30 +92,30 @@ impl Users {
     }
 }
 
-/// What a value may be. Ranges are inclusive.
+/// The allowed values. Ranges are inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Text with a syntax of its own, described for the user.
+    /// Text with a syntax of its own, described for users.
     Text(&'static str),
     /// A whole number.
     Whole {
-        /// The least value.
+        /// The minimum.
         min: u64,
-        /// The greatest value.
+        /// The maximum.
         max: u64,
     },
     /// A number of bytes, with or without a suffix.
     Bytes {
-        /// The least number of bytes.
+        /// The minimum number of bytes.
         min: u64,
-        /// The greatest number of bytes.
+        /// The maximum number of bytes.
         max: u64,
     },
     /// A time with a suffix.
     Time {
-        /// The least number of milliseconds.
+        /// The minimum number of milliseconds.
         min_ms: u64,
-        /// The greatest number of milliseconds.
+        /// The maximum number of milliseconds.
         max_ms: u64,
     },
     /// `true` or `false`.
@@ -124,12 +124,12 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
 }
 
-/// How much of a key this version does.
+/// How far this version supports a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// All of it; where single values are refused, the parser of that key does so.
+    /// Entirely; if single values are refused, the key's parser does so.
     Full,
-    /// Accepted with a warning. The text says why it has no effect.
+    /// Accepted with a warning. The text is the reason why it has no effect.
     NoEffect(&'static str),
 }
 
@@ -138,21 +138,21 @@ pub enum Support {
 pub struct OptionSpec {
     /// The key as documented; users may write it in any case.
     pub key: &'static str,
-    /// Where the documentation lists it.
+    /// The table of the documentation that lists it.
     pub group: Group,
-    /// Who may use it.
+    /// The users that may give it.
     pub users: Users,
-    /// The default as a user would write it. `None`: absent, or found as `default_note` says.
+    /// The default as a user would write it. `None`: no default, or one described by `default_note`.
     pub default: Option<&'static str>,
-    /// What stands in the documentation's default column where `default` is `None`.
+    /// The documentation's default column if `default` is `None`.
     pub default_note: &'static str,
-    /// What a value may be.
+    /// The allowed values.
     pub kind: Kind,
-    /// True where the value must never be shown.
+    /// True if the value must never be shown.
     pub secret: bool,
-    /// How much of it this version does.
+    /// How far this version supports it.
     pub support: Support,
-    /// Its meaning in a line.
+    /// Its meaning in one line.
     pub doc: &'static str,
 }
 
@@ -191,7 +191,7 @@ impl OptionSpec {
         self
     }
 
-    /// What a value may be, in words for an error message and the documentation.
+    /// The allowed values, in words for error messages and the documentation.
     pub fn allowed(&self) -> String {
         match self.kind {
             Kind::Text(text) => text.to_owned(),
@@ -222,9 +222,9 @@ fn range(what: &str, min: u64, max: u64, unit: &str) -> String {
     }
 }
 
-/// The greatest number that the JVM's side can hold too; shown as "or more".
+/// The largest number that the JVM's side can hold, too; shown as "or more".
 const NO_LIMIT: u64 = i64::MAX as u64;
-/// What Spark and the reference keep in an `Int`.
+/// The largest value of an `Int`, in which Spark and the reference connector keep such numbers.
 const INT_MAX: u64 = i32::MAX as u64;
 const HOUR_MS: u64 = 3_600_000;
 const GIB: u64 = 1 << 30;
@@ -243,7 +243,7 @@ const PROXY: Kind =
     Kind::Text("the name or address of a host, as proxy.example.com or http://proxy.example.com:3128");
 const PORT: Kind = Kind::Whole { min: 1, max: 65_535 };
 
-/// Makes the constant of each row and the table of all rows at once, so that neither can lack one.
+/// Creates the constants of all rows and the table together, so that neither can lack a row.
 macro_rules! rows {
     ($($name:ident = ($key:literal, $($field:expr),+ $(,)?) $(.$with:ident($($value:expr)?))*;)+) => {
         $(
@@ -378,7 +378,7 @@ rows! {
     RECORDS_PER_FETCH = ("kinesis.getRecords.numberOfRecordsPerFetch", Group::Source, Users::Reads,
         Kind::Whole { min: 1, max: 10_000 }, "the limit of a GetRecords request")
         .default("10000");
-    // An iterator lives five minutes, so the interval stays well below.
+    // An iterator lives for five minutes, so the interval stays well below that.
     FETCH_INTERVAL = ("kinesis.getRecords.fetchIntervalMs", Group::Source, Users::Reads,
         Kind::Whole { min: 0, max: 240_000 }, "least milliseconds between two GetRecords of a shard at the tip; less than 200 also raises the bound of five GetRecords a second and shard")
         .default("200");
@@ -479,7 +479,7 @@ rows! {
     MAX_CONNECTIONS = ("kinesis.sink.maxConnections", Group::Sink, Users::Sink,
         Kind::Whole { min: 1, max: 256 }, "most PutRecords requests in flight in a task")
         .default("8");
-    // The service takes records of up to 10 MiB where the stream is set so.
+    // The service accepts records of up to 10 MiB if the stream is configured so.
     MAX_RECORD_BYTES = ("kinesis.sink.maxRecordBytes", Group::Sink, Users::Sink,
         Kind::Bytes { min: 1, max: 10_485_760 },
         "new: the largest record, data and partition key; more than 1 MiB only where the stream allows it")
@@ -521,11 +521,11 @@ pub fn find(key: &str) -> Option<&'static OptionSpec> {
     TABLE.iter().find(|spec| spec.key.eq_ignore_ascii_case(key))
 }
 
-/// The table as the documentation shows it: one Markdown table for each group.
+/// The table for the documentation: one Markdown table for each group.
 pub fn markdown() -> String {
     let mut text = String::new();
     for group in Group::ALL {
-        // Writing to a String can't fail, so the results are of no interest.
+        // Writing to a String can't fail, so the results are ignored.
         let _ = writeln!(text, "### {}\n", group.title());
         let _ = writeln!(
             text,
@@ -556,7 +556,7 @@ pub fn markdown() -> String {
     text
 }
 
-/// `<name>` would be taken for HTML and `|` for the cell's end.
+/// Escapes a cell: `<name>` would count as HTML, and `|` as the cell's end.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "&lt;").replace('>', "&gt;")
 }

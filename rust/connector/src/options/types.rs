@@ -1,4 +1,4 @@
-//! What the options mean, once they are parsed.
+//! The types of parsed options.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::GivesCredentials;
 use crate::stream::{GivenPosition, ShardId};
 
-/// Options that were understood, and what their user should know about them.
+/// Parsed options, and warnings for their user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed<T> {
     /// The options.
@@ -27,7 +27,7 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value itself, for whoever signs with it.
+    /// The value itself, for signing.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -45,57 +45,57 @@ impl fmt::Display for Secret {
     }
 }
 
-/// What stands where a secret value would.
+/// Text shown in place of a secret value.
 pub(super) const HIDDEN: &str = "*********(redacted)";
 
-/// Which stream.
+/// The stream's identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamId {
-    /// The stream's name; where only the ARN was given, the name in it.
+    /// The stream's name; if only the ARN was given, the name in it.
     pub name: String,
-    /// The stream's ARN where it was given: requests then name the stream by it.
+    /// The stream's ARN if it was given: requests then name the stream by its ARN.
     pub arn: Option<String>,
 }
 
-/// Where the service is, and as whom to call it.
+/// The service's address and the credentials for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessOptions {
-    /// The stream's region: the one in the endpoint's host where that is AWS's, else `kinesis.kinesisRegion`, else
-    /// `kinesis.region`, else the one in the stream's ARN. `None`: the AWS default chain's.
+    /// The stream's region: the one in the endpoint's host if that is AWS's, otherwise `kinesis.kinesisRegion`,
+    /// `kinesis.region`, or the one in the stream's ARN. `None`: the AWS default chain's.
     pub region: Option<String>,
     /// The service's address; `None`: the region's.
     pub endpoint_url: Option<String>,
-    /// The role to assume, with `static_keys` or the `provider` if there are some, else with the AWS default chain.
+    /// The role to assume, with `static_keys` or the `provider` if given, otherwise with the AWS default chain.
     pub sts_role_arn: Option<String>,
-    /// The role session's name; `None`: make one.
+    /// The role session's name; `None`: a generated one.
     pub sts_session_name: Option<String>,
-    /// Where to ask for the role; `None`: the region's STS.
+    /// STS's address, to assume the role; `None`: the region's STS.
     pub sts_endpoint_url: Option<String>,
-    /// The region in that address where its host is AWS's, for which such requests are signed; `None`: `region`.
+    /// The region in `sts_endpoint_url` if its host is AWS's, for which STS requests are signed; `None`: `region`.
     pub sts_region: Option<String>,
-    /// The external id to give when asking for the role.
+    /// The external ID for AssumeRole.
     pub sts_external_id: Option<String>,
     /// Keys to use instead of the AWS default chain.
     pub static_keys: Option<StaticKeys>,
-    /// A class of the job that gives credentials, to use instead of the AWS default chain.
+    /// The job's credentials class, to use instead of the AWS default chain.
     pub provider: Option<ProviderClass>,
-    /// The proxy to go by; `None`: the environment's, if it names one.
+    /// The proxy to use; `None`: the environment's, if it names one.
     pub proxy: Option<ProxyOptions>,
 }
 
-/// A class of the job that gives credentials.
+/// A class of the job that provides credentials.
 #[derive(Clone)]
 pub struct ProviderClass {
-    /// Its name.
+    /// Name of the class.
     pub name: String,
-    /// What it is made with.
+    /// Argument for its construction.
     pub param: Option<Secret>,
-    /// How it is called, which depends on who asks: set by [`Self::bind`].
+    /// Access to the class, which differs between processes: set by [`Self::bind`].
     pub(crate) given_by: Option<Arc<dyn GivesCredentials>>,
 }
 
 impl ProviderClass {
-    /// A class that nobody can call yet.
+    /// A class that can't be called yet.
     pub fn new(name: impl Into<String>, param: Option<Secret>) -> Self {
         Self {
             name: name.into(),
@@ -104,7 +104,7 @@ impl ProviderClass {
         }
     }
 
-    /// Says how the class is called.
+    /// Sets the access to the class.
     pub fn bind(&mut self, given_by: Arc<dyn GivesCredentials>) {
         self.given_by = Some(given_by);
     }
@@ -134,18 +134,18 @@ impl fmt::Debug for ProviderClass {
 /// An HTTP proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyOptions {
-    /// Its host, an IPv6 address without brackets.
+    /// The host; an IPv6 address without brackets.
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// What it asks for, if anything.
+    /// Its credentials, if it requires some.
     pub login: Option<ProxyLogin>,
-    /// The options that say so, for messages.
+    /// The options that set it, for messages.
     pub keys: ProxyKeys,
 }
 
 impl ProxyOptions {
-    /// Scheme, host and port.
+    /// The URL of scheme, host and port.
     pub fn url(&self) -> String {
         match self.host.contains(':') {
             true => format!("http://[{}]:{}", self.host, self.port),
@@ -157,42 +157,42 @@ impl ProxyOptions {
 /// A proxy's user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyLogin {
-    /// The name. Not shown either.
+    /// The name, which is not shown either.
     pub username: Secret,
     /// The password.
     pub password: Secret,
 }
 
-/// How messages name the options of a proxy.
+/// The options of a proxy, for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProxyKeys {
-    /// The one with the address.
+    /// The option with the address.
     pub address: &'static str,
-    /// Those with name and password.
+    /// The options with name and password.
     pub login: &'static str,
 }
 
-/// Where, and as whom, to call the stores of claims.
+/// Region, credentials and proxy for the stores of claims.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreAccess {
     /// The stores' region; `None`: the AWS default chain's.
     pub region: Option<String>,
-    /// Keys of the job itself, to use instead of the AWS default chain: the JVM's system properties.
+    /// The job's own keys from the JVM's system properties, to use instead of the AWS default chain.
     pub job_keys: Option<StaticKeys>,
-    /// The options' keys, which are the stream's: to use where the AWS default chain has nothing.
+    /// The options' keys, which are the stream's: used if the AWS default chain has no credentials.
     pub stream_keys: Option<StaticKeys>,
-    /// The same for the options' class.
+    /// The options' class, which is the stream's: used if the AWS default chain has no credentials.
     pub stream_provider: Option<ProviderClass>,
-    /// The proxy to go by; `None`: the environment's, if it names one.
+    /// The proxy to use; `None`: the environment's, if it names one.
     pub proxy: Option<ProxyOptions>,
 }
 
 /// Static AWS keys.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StaticKeys {
-    /// The key's id. Not shown either: Spark hides it too.
+    /// The key's ID, which is not shown either, as in Spark.
     pub access_key_id: String,
-    /// The secret.
+    /// The secret key.
     pub secret: Secret,
     /// The session token of temporary keys.
     pub session_token: Option<Secret>,
@@ -208,10 +208,10 @@ impl fmt::Debug for StaticKeys {
     }
 }
 
-/// How often, and how long apart, a failed request is made again. The wait doubles.
+/// Retries of a failed request. The wait between them doubles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryOptions {
-    /// Tries after the first.
+    /// Maximum number of attempts after the first.
     pub retries: u32,
     /// The first wait; not above `max_interval`.
     pub interval: Duration,
@@ -219,13 +219,13 @@ pub struct RetryOptions {
     pub max_interval: Duration,
 }
 
-/// How requests and answers are written, where there is a choice.
+/// Encoding of requests and responses, where there is a choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WireProtocol {
     /// As JSON, with payloads in base64.
     #[default]
     Json,
-    /// As CBOR, with payloads as they are.
+    /// As CBOR, with binary payloads.
     Cbor,
 }
 
@@ -238,101 +238,101 @@ pub enum ConsumerType {
     SubscribeToShard,
 }
 
-/// The registered consumer of a query.
+/// The registered consumer to read with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConsumerChoice {
-    /// By name: used if it is there, registered otherwise.
+    /// By name: used if it exists, registered otherwise.
     Name(String),
     /// By ARN: used as it is.
     Arn(String),
 }
 
-/// Where a new query, or a batch read, starts.
+/// The start of a new query or a batch read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartingPosition {
-    /// At the tip as of the query's first start.
+    /// The tip at the query's first start.
     Latest,
-    /// At the oldest record kept.
+    /// The oldest retained record.
     TrimHorizon,
-    /// At the first record that arrived then or later.
+    /// The first record that arrived at this time or later.
     AtTimestamp {
         /// Milliseconds since 1970, UTC.
         millis: i64,
     },
 }
 
-/// Where a batch read ends.
+/// The end of a batch read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndingPosition {
-    /// At the tip as of the read's start.
+    /// The tip at the read's start.
     Latest,
-    /// Before the first record that arrived then or later.
+    /// Before the first record that arrived at this time or later.
     AtTimestamp {
         /// Milliseconds since 1970, UTC.
         millis: i64,
     },
 }
 
-/// Which store keeps the claims.
+/// The store that keeps the claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Committer {
-    /// Files: of a Hadoop file system, or of S3 by the path's scheme.
+    /// Files: in a Hadoop file system, or in S3, depending on the path's scheme.
     Hdfs,
     /// A DynamoDB table.
     DynamoDb,
 }
 
-/// What a bucket's policy may demand of objects.
+/// Properties that a bucket's policy may require of objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct S3Puts {
-    /// How S3 encrypts them: AES256, aws:kms or aws:kms:dsse; `None`: as the bucket says.
+    /// Encryption by S3: AES256, aws:kms or aws:kms:dsse; `None`: the bucket's default.
     pub encryption: Option<&'static str>,
-    /// The KMS key to encrypt with: its id, ARN or alias; `None`: the bucket's, or AWS's own.
+    /// The KMS key for encryption: its ID, ARN or alias; `None`: the bucket's, or AWS's own.
     pub kms_key_id: Option<String>,
     /// A canned ACL.
     pub acl: Option<&'static str>,
 }
 
-/// Where and how claims are kept.
+/// The options of claims and their store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetadataOptions {
-    /// Which store.
+    /// The store.
     pub committer: Committer,
     /// The folder; `None`: beneath the query's checkpointLocation.
     pub path: Option<String>,
-    /// Requests to the store.
+    /// Retries of requests to the store.
     pub retry: RetryOptions,
-    /// Batches whose claims are kept; `None`: as many as Spark keeps (`spark.sql.streaming.minBatchesToRetain`).
+    /// Number of batches whose claims are kept; `None`: Spark's (`spark.sql.streaming.minBatchesToRetain`).
     pub min_batches_to_retain: Option<u32>,
-    /// The region of the table or bucket: `kinesis.region`, else the stream's where `kinesis.kinesisRegion` does
-    /// not set it apart. `None`: the AWS default chain's.
+    /// The region of the table or bucket: `kinesis.region`, otherwise the stream's unless `kinesis.kinesisRegion`
+    /// sets that. `None`: the AWS default chain's.
     pub region: Option<String>,
-    /// The table of `Committer::DynamoDb`, and only there.
+    /// The table, with `Committer::DynamoDb` only.
     pub dynamodb_table: Option<String>,
     /// DynamoDB's address; `None`: the region's.
     pub dynamodb_endpoint_url: Option<String>,
     /// S3's address; `None`: the region's.
     pub s3_endpoint_url: Option<String>,
-    /// Objects of claims there.
+    /// Properties of the claims' objects.
     pub s3_puts: S3Puts,
 }
 
 /// A column to add to the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtraColumn {
-    /// The shard the record was read from.
+    /// The shard from which the record was read.
     ShardId,
-    /// The user record's place in its aggregate, from 0; 0 for a plain record, as in the KCL.
+    /// The user record's index in its aggregate, from 0; 0 for a plain record, as in the KCL.
     SubSequenceNumber,
-    /// The explicit hash key of a user record of an aggregate; null where it has none, and for a plain record, whose
+    /// The explicit hash key of a user record in an aggregate. Null if it has none, and for a plain record, whose
     /// explicit hash key GetRecords doesn't return.
     ExplicitHashKey,
-    /// How the service kept the record; null where it doesn't tell.
+    /// The record's encryption in the service; null if the service doesn't return it.
     EncryptionType,
 }
 
 impl ExtraColumn {
-    /// All there are.
+    /// All columns.
     pub const ALL: [Self; 4] = [
         Self::ShardId,
         Self::SubSequenceNumber,
@@ -350,7 +350,7 @@ impl ExtraColumn {
         }
     }
 
-    /// Its type, as Spark's SQL names it.
+    /// The column's type in Spark's SQL.
     pub fn sql_type(self) -> &'static str {
         match self {
             Self::SubSequenceNumber => "bigint",
@@ -359,97 +359,97 @@ impl ExtraColumn {
     }
 }
 
-/// What becomes of KPL aggregates that can't be delivered as they are.
+/// Handling of KPL aggregates that can't be delivered as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AggregationOptions {
-    /// One with a user record whose hash key is none of its shard's.
+    /// For an aggregate with a user record whose hash key is outside its shard.
     pub outside_shard: OutsideShard,
-    /// One that can't be taken apart.
+    /// For an aggregate that can't be taken apart.
     pub broken: BrokenAggregate,
 }
 
-/// What becomes of an aggregate with a user record whose hash key is none of its shard's.
+/// Handling of an aggregate with a user record whose hash key is outside its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutsideShard {
-    /// None of its user records is delivered: the KPL puts them again.
+    /// Delivers none of its user records: the KPL puts them again.
     Skip,
-    /// All of them are delivered.
+    /// Delivers all of them.
     Deliver,
-    /// The read fails.
+    /// Fails the read.
     Fail,
 }
 
-/// What becomes of an aggregate that can't be taken apart.
+/// Handling of an aggregate that can't be taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokenAggregate {
-    /// The read fails.
+    /// Fails the read.
     Fail,
-    /// It is passed over.
+    /// Skips it.
     Skip,
 }
 
 /// Options of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceOptions {
-    /// Which stream.
+    /// The stream.
     pub stream: StreamId,
-    /// Where, and as whom.
+    /// The service's address and the credentials for it.
     pub access: AccessOptions,
     /// How shards are read.
     pub consumer_type: ConsumerType,
-    /// The consumer to read with, and only for `SubscribeToShard`.
+    /// The consumer to read with; with `SubscribeToShard` only.
     pub consumer: Option<ConsumerChoice>,
     /// Longest wait for a subscription.
     pub subscribe_timeout: Duration,
-    /// Failures of a subscription in a row before the task that reads it fails.
+    /// Consecutive failures of a subscription before the task that reads it fails.
     pub subscribe_max_retries: u32,
-    /// Where a new query starts.
+    /// The start of a new query.
     pub starting_position: StartingPosition,
-    /// Whether that was said, or is the default.
+    /// True if `starting_position` was given, false if it is the default.
     pub starting_position_given: bool,
-    /// Where single shards of a new query, or of a batch read, start instead.
+    /// Starts of single shards of a new query or a batch read, in place of `starting_position`.
     pub starting_positions: BTreeMap<ShardId, GivenPosition>,
-    /// The checkpoint of another connector that a new query goes on from.
+    /// Another connector's checkpoint from which a new query continues.
     pub import_checkpoint: Option<String>,
-    /// Where a batch read ends; `None` for a streaming query.
+    /// The end of a batch read; `None` for a streaming query.
     pub ending_position: Option<EndingPosition>,
-    /// Whether an expired or missing shard with unread records fails the query.
+    /// True if the query fails when a shard expired or disappeared with unread records.
     pub fail_on_data_loss: bool,
-    /// Least time between two ListShards.
+    /// Shortest time between two ListShards calls.
     pub describe_shard_interval: Duration,
-    /// Most records of a shard in a micro-batch.
+    /// Maximum number of records of a shard in a micro-batch.
     pub max_fetch_records_per_shard: u64,
-    /// Most bytes of data of a shard in a micro-batch.
+    /// Maximum number of data bytes of a shard in a micro-batch.
     pub max_fetch_bytes_per_shard: Option<u64>,
-    /// Longest that a shard is read in a micro-batch.
+    /// Longest time to read a shard in a micro-batch.
     pub max_fetch_time_per_shard: Option<Duration>,
     /// The limit of a GetRecords request, 1 to 10,000.
     pub records_per_fetch: u32,
-    /// Least time between two GetRecords of a shard at the tip.
+    /// Shortest time between two GetRecords calls for a shard at the tip.
     pub fetch_interval: Duration,
-    /// Of GetRecords.
+    /// Encoding of GetRecords.
     pub protocol: WireProtocol,
-    /// Kinesis requests.
+    /// Retries of Kinesis requests.
     pub client_retry: RetryOptions,
-    /// Where and how claims are kept.
+    /// The options of claims and their store.
     pub metadata: MetadataOptions,
-    /// Shards in a task, 1 to 1,000.
+    /// Number of shards in a task, 1 to 1,000.
     pub shards_per_task: usize,
-    /// Most shards that the driver asks for news at once.
+    /// Maximum number of shards that the driver probes at the same time.
     pub check_new_record_threads: usize,
-    /// Most bytes that a shard's reader fetches ahead.
+    /// Maximum number of bytes that a shard's reader prefetches.
     pub prefetch_max_bytes_per_shard: u64,
-    /// The same for all readers of an executor.
+    /// Maximum number of bytes that all readers of an executor prefetch together.
     pub prefetch_max_bytes_per_executor: u64,
     /// Columns to add to the schema, in this order.
     pub extra_columns: Vec<ExtraColumn>,
-    /// Aggregates that can't be delivered as they are.
+    /// Handling of aggregates that can't be delivered as they are.
     pub aggregation: AggregationOptions,
 }
 
 impl SourceOptions {
-    /// Where the claims' table or bucket is, and as whom to call it: as the job itself, see
-    /// [`MetadataOptions::region`]. A role and an address are the stream's alone, its keys the last resort.
+    /// Access to the claims' table or bucket, with the job's own credentials and [`MetadataOptions::region`]. The
+    /// options' role and endpoint are for the stream only, and the options' keys are the last resort.
     pub fn store_access(&self) -> StoreAccess {
         StoreAccess {
             region: self.metadata.region.clone(),
@@ -461,45 +461,45 @@ impl SourceOptions {
     }
 }
 
-/// Which records of a task must arrive in the order of their rows.
+/// The records of a task that must arrive in the order of their rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SinkOrdering {
-    /// None.
+    /// No records.
     None,
-    /// Those of one key.
+    /// The records of each key.
     Key,
 }
 
 /// The streams that rows may name in their column `streamName`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowStreams {
-    /// Their names, beside the options' own stream.
+    /// Names of streams besides the options' own one.
     pub names: Vec<String>,
-    /// True if rows may name none.
+    /// True if rows may leave the stream out.
     pub optional: bool,
 }
 
 /// Options of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkOptions {
-    /// The stream of rows that name none. Where all rows must name one, the first that they may name.
+    /// The stream of rows that name none. If all rows must name one, the first that they may name.
     pub stream: StreamId,
     /// The streams that rows may name. `None`: rows name no stream.
     pub row_streams: Option<RowStreams>,
-    /// Where, and as whom.
+    /// The service's address and the credentials for it.
     pub access: AccessOptions,
-    /// Whether records are aggregated in the KPL format.
+    /// True if records are aggregated in the KPL format.
     pub aggregation: bool,
-    /// Which records must arrive in the order of their rows.
+    /// The records that must arrive in the order of their rows.
     pub ordering: SinkOrdering,
-    /// Longest that a record waits for company.
+    /// Longest time for which a record waits to be sent together with others.
     pub max_buffered_time: Duration,
-    /// Most PutRecords requests in flight in a task.
+    /// Maximum number of PutRecords requests that a task has in flight.
     pub max_connections: usize,
-    /// The largest record, data and partition key together. `None`: what the stream takes.
+    /// Maximum size of a record, data and partition key together. `None`: the stream's limit.
     pub max_record_bytes: Option<usize>,
-    /// How long the stream may take nothing from a process before what waits for it fails.
+    /// Time for which the stream may accept nothing from a process before the waiting records fail.
     pub max_retry_time: Duration,
-    /// Kinesis requests.
+    /// Retries of Kinesis requests.
     pub client_retry: RetryOptions,
 }

@@ -1,4 +1,4 @@
-//! `Trigger.AvailableNow`: everything that was in the stream when the query started, and then the end.
+//! `Trigger.AvailableNow`: reads everything that was in the stream when the query started, then ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +9,14 @@ use crate::error::Result;
 use crate::read::{Backlog, ShardReport};
 use crate::stream::{Position, ShardId};
 
-/// What a query with `Trigger.AvailableNow` has left: every shard is read until its tip was seen once,
-/// or a record that came later.
+/// What a query with `Trigger.AvailableNow` still has to read: every shard until its tip was seen once, or until a
+/// record that arrived after the start.
 #[derive(Debug, Default)]
 pub(super) struct AvailableNow {
-    /// When it began, milliseconds since the epoch.
+    /// Start of the query, in milliseconds since the epoch.
     pub since: i64,
-    /// A time that was surely after that by the service's clock: a shard that has a record of then, or later, to read
-    /// next has none of before.
+    /// A time certainly later than `since` by the service's clock: if a shard's next record arrived at this time or
+    /// later, none is left from before `since`.
     pub surely_later: i64,
     pub done: BTreeSet<ShardId>,
 }
@@ -26,7 +26,7 @@ impl AvailableNow {
         (self.done.clone(), self.surely_later)
     }
 
-    /// Those of these shards that are open and have nothing left to read.
+    /// The shards in `positions` that are open and have nothing left to read.
     pub(super) fn done_of(&self, positions: &BTreeMap<ShardId, Position>) -> BTreeSet<ShardId> {
         let open = |shard: &&ShardId| positions.get(*shard).is_some_and(|at| *at != Position::ShardEnd);
         self.done.iter().filter(open).cloned().collect()
@@ -34,8 +34,8 @@ impl AvailableNow {
 }
 
 impl Planner {
-    /// Fixes what a query with `Trigger.AvailableNow` reads: every shard until its tip was seen, or a record that
-    /// arrived after this moment.
+    /// Fixes what a query with `Trigger.AvailableNow` reads: every shard until its tip was seen, or until a record
+    /// that arrived after this moment.
     pub fn prepare_for_available_now(&self) {
         let all = AvailableNow {
             since: self.clock.now_millis(),
@@ -45,15 +45,15 @@ impl Planner {
         self.state.lock().available_now = Some(all);
     }
 
-    /// Looks at every shard that a query with `Trigger.AvailableNow` has not finished, and at those that follow
-    /// the ones it has.
+    /// Probes every shard that a query with `Trigger.AvailableNow` has not finished, and the children of finished
+    /// ones. True if there is anything for another batch.
     pub(super) async fn anything_left(&self, planning: &mut Planning) -> Result<bool> {
         loop {
             let so_far = self.state.lock().available_now.as_ref().map(AvailableNow::so_far);
             let Some((done, surely_later)) = so_far else {
                 return Ok(false);
             };
-            // The shards in which the last batch left records are known to have some.
+            // The shards in which the last batch left records need no probe.
             let known = &done | &planning.with_backlog;
             let asked: BTreeSet<ShardId> = planning
                 .positions
@@ -99,8 +99,9 @@ impl Planner {
         left.is_some_and(|left| left.done.contains(shard))
     }
 
-    /// Whether a reader that reported had read all that was there when the query began. GetRecords answers with what is
-    /// there; a subscription pushes it a moment later, so its last record tells, or that it waited for one in vain.
+    /// True if a reader had read everything that was there when the query began. GetRecords returns what is there at
+    /// once. A subscription pushes it a moment later, so the proof is the time of its last record, or a wait for one
+    /// in vain.
     pub(super) fn is_done(&self, report: &ShardReport, available: &AvailableNow) -> bool {
         let arrived_since = |time: i64| report.last_arrival.is_some_and(|arrival| arrival >= time);
         let at_tip = report.backlog == Backlog::Empty

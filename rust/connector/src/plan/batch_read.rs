@@ -1,5 +1,5 @@
-//! Planning a batch read: every shard from the starting to the ending position. There is no
-//! checkpoint and no claim: the end is a time, the same for every attempt at a task.
+//! Plans a batch read: every shard from the starting to the ending position. A batch read has no checkpoint and no
+//! claims: its end is a time, the same for every attempt at a task.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +11,12 @@ use crate::read::{ReadTask, TaskPlan};
 use crate::service::{KinesisApi, ShardFilter};
 use crate::stream::{Lineage, Position, Shard, ShardId};
 
-/// What stands in a task where a streaming query has its source's id.
+/// Source ID in the tasks of a batch read, which has no source of a streaming query.
 const SOURCE: &str = "batch-read";
 
 /// The tasks of a batch read, one JSON for each group of `kinesis.shardsPerTask` shards that can have records between
-/// the two positions. The ending position LATEST is the moment of this call, by the service's clock. No position is in the
-/// service's future.
+/// the two positions. The ending position LATEST is the moment of this call, by the service's clock. No position is
+/// in the service's future.
 pub async fn batch_read_tasks(api: &dyn KinesisApi, options: &SourceOptions) -> Result<Vec<String>> {
     let (clock, _) = ServiceClock::asked(api, &options.stream.name).await?;
     let (start, filter) = match options.starting_position {
@@ -39,7 +39,7 @@ pub async fn batch_read_tasks(api: &dyn KinesisApi, options: &SourceOptions) -> 
         }
         Some(EndingPosition::Latest) | None => {
             let (_, latest) = clock.bounds();
-            // Where the clocks are apart, records with that time may yet arrive: not every attempt would see them.
+            // If the clocks differ, records with that time may still arrive, and not every attempt would see them.
             clock.wait_for(latest).await;
             latest
         }
@@ -62,9 +62,9 @@ pub async fn batch_read_tasks(api: &dyn KinesisApi, options: &SourceOptions) -> 
         .collect()
 }
 
-/// The shards to read of a stream, some of which have positions of their own: those that they came from count as read,
-/// those that follow them are read from their first record on, and the rest starts at `start`, where it can have
-/// something for that.
+/// The shards to read and their start positions, where some shards have a given one. Ancestors of these count as
+/// read, and their descendants are read from their first record on. Other shards start at `start` if they can have
+/// records from there on.
 fn beside_given(
     given: &BTreeMap<ShardId, Position>,
     start: &Position,

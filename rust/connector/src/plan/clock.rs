@@ -3,24 +3,25 @@
 use crate::error::Result;
 use crate::service::{KinesisApi, StreamSummary};
 
-/// A driver's clock this near the service's is taken for right: the service tells whole seconds, some time after
-/// it was asked.
+/// Largest difference from the service's clock at which the driver's counts as right: the service's time has whole
+/// seconds and is taken some time after the request.
 const TOLERANCE_MILLIS: i64 = 5_000;
-/// The service's clock is later than it told by no more than this: it tells whole seconds, and a server may tell a
-/// second again.
+/// Largest lead of the service's clock over the time in its response: that time has whole seconds, and a server may
+/// use a second twice.
 const TOLD_WITHIN_MILLIS: i64 = 1_999;
 
-/// The service tells whole seconds, and its shards' clocks may differ a little.
+/// Uncertainty of the service's time: it has whole seconds, and its shards' clocks may differ a little.
 const UNCERTAINTY_MILLIS: i64 = 2_000;
 
-/// The service's clock, as the driver's tells it.
+/// The service's clock, derived from the driver's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ServiceClock {
-    /// How far the time that the service told was from the driver's, if they were compared.
+    /// Difference between the service's clock and the driver's; none if they were not compared.
     apart: Option<Apart>,
 }
 
-/// The answer was given somewhen between the request and its arrival.
+/// The service's time minus the driver's, in milliseconds, at both bounds of the moment at which the service
+/// answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Apart {
     from_request: i64,
@@ -28,7 +29,7 @@ struct Apart {
 }
 
 impl ServiceClock {
-    /// Describes the stream, compares the driver's clock with the answer's, and warns if they are apart.
+    /// Describes the stream, compares the driver's clock with the response's time, and warns if they differ.
     pub(super) async fn asked(api: &dyn KinesisApi, stream: &str) -> Result<(Self, StreamSummary)> {
         let asked = chrono::Utc::now().timestamp_millis();
         let summary = api.describe_stream().await?;
@@ -56,7 +57,7 @@ impl ServiceClock {
         Self { apart }
     }
 
-    /// What must be added to the driver's clock to have the service's; nothing where it is nearly right.
+    /// Milliseconds to add to the driver's clock to get the service's; 0 where it is nearly right.
     fn correction_millis(self) -> i64 {
         match self.apart {
             Some(apart) if apart.from_arrival > TOLERANCE_MILLIS => apart.from_arrival,
@@ -65,7 +66,7 @@ impl ServiceClock {
         }
     }
 
-    /// The same, at least and at most; nothing where the driver's clock may be right.
+    /// Least and largest number of milliseconds to add; (0, 0) where the driver's clock may be right.
     fn bounds_millis(self) -> (i64, i64) {
         let Some(apart) = self.apart else { return (0, 0) };
         let (least, most) = (apart.from_arrival, apart.from_request + TOLD_WITHIN_MILLIS);
@@ -75,7 +76,7 @@ impl ServiceClock {
         }
     }
 
-    /// A time that was not reached yet by any of the service's clocks; milliseconds since the epoch.
+    /// A time that none of the service's clocks has reached yet, in milliseconds since the epoch.
     pub(super) fn surely_later_millis(self) -> i64 {
         let driver = chrono::Utc::now().timestamp_millis();
         match self.apart {
@@ -84,7 +85,7 @@ impl ServiceClock {
         }
     }
 
-    /// Now by the service's clock, at the earliest and at the latest.
+    /// The earliest and latest value of now by the service's clock, in milliseconds since the epoch.
     pub(super) fn bounds(self) -> (i64, i64) {
         let (now, (least, most)) = (chrono::Utc::now().timestamp_millis(), self.bounds_millis());
         (now + least, now + most)

@@ -1,4 +1,4 @@
-//! Where a batch ended: what its readers reported, and the claims for those that didn't.
+//! Where a batch ended: the ends that its readers reported, and the claims of shards without a report.
 
 use std::collections::BTreeMap;
 
@@ -14,33 +14,33 @@ pub(super) struct Reports {
     source: String,
     batch: u64,
     shards: BTreeMap<ShardId, ShardReport>,
-    /// The batch planned last; none when there was nothing to plan.
+    /// Number of the batch planned last; none if there was nothing to plan.
     planned: Option<u64>,
-    /// How many shards of that batch have no task, being at their tips.
+    /// Number of shards of that batch without a task, because they are at their tips.
     idle: usize,
-    /// How each shard was read last, in a batch of `read_source`.
+    /// The last read of each shard, in a batch of `read_source`.
     read: BTreeMap<ShardId, LastRead>,
     read_source: String,
-    /// Shards that went away unread since the query started.
+    /// Number of shards that were lost unread since the query started.
     pub lost_shards: u64,
-    /// Positions whose readers found that unread records had expired, since the query started.
+    /// Number of positions whose readers found that unread records had expired, since the query started.
     lost_positions: u64,
 }
 
-/// The batch that a shard was read in last.
+/// The batch in which a shard was read last.
 #[derive(Debug)]
 struct LastRead {
     batch: u64,
-    /// The process that did so, if it reported.
+    /// The process that read the shard in `batch`, if it reported.
     process: Option<String>,
-    /// The one that read the shard before.
+    /// The process that read the shard before `batch`.
     previous: Option<String>,
 }
 
 impl Reports {
-    /// Adds a report. Several attempts and actions may read the same shard of a batch: their ends are the same,
-    /// their requests add up. Ends that differ show that not all of them saw the claim. Answers how many positions were
-    /// lost since the query started, if this is a new one.
+    /// Adds a report. Several attempts and actions may read the same shard of a batch: their ends are the same, their
+    /// requests add up. Different ends are an error, since they show that an attempt missed the claim. Returns the
+    /// number of positions lost since the query started, if this report adds one.
     pub(super) fn add(&mut self, report: ShardReport) -> Result<Option<u64>> {
         if report.batch > self.batch || report.source != self.source {
             self.source.clone_from(&report.source);
@@ -92,8 +92,8 @@ impl Reports {
         Ok((self.lost_positions > lost_before).then_some(self.lost_positions))
     }
 
-    /// This batch's tasks are planned; none if there is nothing to read. What [`Self::metrics`] tells is that batch's.
-    /// `idle` shards have no task in it, being at their tips.
+    /// Records that this batch's tasks are planned, or none if there is nothing to read. [`Self::metrics`] covers
+    /// that batch. `idle` of its shards have no task, because they are at their tips.
     pub(super) fn plan(&mut self, batch: Option<u64>, idle: usize) {
         (self.planned, self.idle) = (batch, idle);
     }
@@ -113,8 +113,8 @@ impl Reports {
         }
     }
 
-    /// The processes in which the subscriptions of the batch's shards were left by the batches that read them last. The
-    /// shards count as read in this one from now on; asked again about the same batch, the answer is the same.
+    /// For each of the batch's shards, the process that read it last and keeps its subscription. The shards count as
+    /// read in this batch from then on; another call for the same batch returns the same result.
     pub(super) fn previous_executors(&mut self, offset: &Offset) -> BTreeMap<ShardId, String> {
         if self.read_source != offset.source {
             self.read_source.clone_from(&offset.source);
@@ -139,12 +139,12 @@ impl Reports {
         previous
     }
 
-    /// Subscriptions that were opened again in the newest batch.
+    /// Number of subscriptions that were reopened in the newest batch.
     pub(super) fn resubscriptions(&self) -> u64 {
         self.newest().map(|report| report.resubscriptions).sum()
     }
 
-    /// The newest batch's sums, extremes and averages; nothing of it when no batch followed.
+    /// Sums, extremes and averages of the newest batch's reports; without its values if no batch followed.
     pub(super) fn metrics(&self) -> BTreeMap<String, String> {
         let sum = |field: fn(&ShardReport) -> u64| self.newest().map(field).sum::<u64>().to_string();
         let mut metrics = BTreeMap::from([
@@ -188,17 +188,17 @@ impl Reports {
     }
 }
 
-/// What is known of a batch after its end.
+/// The outcome of a batch.
 #[derive(Debug)]
 pub(super) struct Ends {
-    /// Where each shard of the batch stands now. One that was neither reported nor claimed was not read: it
-    /// stands where it stood.
+    /// The end of each shard of the batch. A shard that was neither reported nor claimed was not read and keeps its
+    /// start.
     pub positions: BTreeMap<ShardId, Position>,
-    /// How many claims the store had to give.
+    /// Number of claims that had to be read from the store.
     pub claims: usize,
-    /// Rows that were reported.
+    /// Number of reported rows.
     pub delivered: u64,
-    /// True if records are known to be left, or nobody said that none are.
+    /// True if records are known to remain, or if a shard has no report.
     pub has_backlog: bool,
 }
 
@@ -214,8 +214,8 @@ pub(super) async fn resolve(
         false => BTreeMap::new(),
     };
     let mut positions = start.shards.clone();
-    // Shards without a task stand where they stood. Nothing but the batch's own tasks claims its ends: a store may have
-    // claims of another plan with the same number, where a checkpoint was set back.
+    // Shards without a task keep their positions. Only the claims of the batch's own tasks count: if a checkpoint was
+    // set back, the store may have claims of another plan with the same number.
     for group in start
         .read()
         .collect::<Vec<_>>()

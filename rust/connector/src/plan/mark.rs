@@ -1,4 +1,4 @@
-//! The driver's mark beside the claims, by which executors see that they share the claims' folder with it.
+//! The driver's mark beside the claims, which shows executors that they share the claims' folder with the driver.
 
 use std::time::Duration;
 
@@ -8,11 +8,12 @@ use super::Planner;
 use super::state::State;
 use crate::error::Result;
 
-/// The driver's mark is put again with a batch after this time: something may have cleaned it away.
+/// Time after which a batch writes the mark again: a clean-up may have removed it.
 const MARK_AGAIN: Duration = Duration::from_secs(60);
 
 impl Planner {
-    /// Leaves the mark of this start of the driver beside the claims of a source, once, in the place of earlier ones'.
+    /// Writes the mark of this start of the driver beside a source's claims. The first write removes the marks of
+    /// earlier starts; later ones follow at most once in [`MARK_AGAIN`].
     pub(super) async fn mark(&self, source: &str) -> Result<()> {
         let before = self.state.lock().marked.get(source).copied();
         if before.is_some_and(|at| at.elapsed() < MARK_AGAIN) {
@@ -23,13 +24,13 @@ impl Planner {
             (Ok(()), None) => {
                 let (store, source, start) = (self.store.clone(), source.to_owned(), self.start.clone());
                 tokio::spawn(async move {
-                    // What stays does no harm, and the next start removes it.
+                    // A mark that stays does no harm, and the next start removes it.
                     if let Err(error) = store.remove_other_marks(&source, &start).await {
                         tracing::debug!("marks of earlier starts beside the claims stay: {error}");
                     }
                 });
             }
-            // The one that was left before is there still, most likely.
+            // The mark written before is most likely still there.
             (Err(error), Some(_)) => {
                 tracing::warn!(
                     stream = %self.config.options.stream.name,
@@ -42,8 +43,8 @@ impl Planner {
         Ok(())
     }
 
-    /// Sees to the mark where [`Self::mark`] didn't yet: a batch that Spark runs again after a restart comes before a next
-    /// one is asked for. Its executors look for the mark for a while.
+    /// Writes the mark in the background if [`Self::mark`] has not written it: after a restart, Spark runs the last
+    /// batch again before it asks for the next one. That batch's executors look for the mark for a while.
     pub(super) fn mark_soon(&self, source: &str, state: &State) {
         if state.marked.contains_key(source) {
             return;

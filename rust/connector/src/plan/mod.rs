@@ -1,4 +1,5 @@
-//! The driver's side: which shards there are, where the last batch ended, what the next one reads.
+//! The planner, on the driver: which shards there are, where the last batch ended, and what the next one reads. It
+//! reads no records itself.
 
 mod availability;
 mod available_now;
@@ -39,7 +40,7 @@ use state::{SharedState, State};
 
 /// The driver probes four times a second: the shard's fifth call (AWS limit) belongs to its reader.
 const READERS_SHARE: u32 = 4;
-/// Old claims are removed once in so many batches: each removal lists a folder.
+/// Number of batches between two removals of old claims; each removal lists a folder.
 const PURGE_EVERY: u64 = 10;
 
 /// Plans the micro-batches of one query source. Calls come one at a time, from the query's thread.
@@ -53,20 +54,20 @@ pub struct Planner {
     config: SourceConfig,
     stream: Arc<Stream>,
     clock: ServiceClock,
-    /// Where a new query's shards start whose positions were given.
+    /// Start positions given for the shards of a new query.
     given: Option<BTreeMap<ShardId, Position>>,
     counters: Arc<RequestCounters>,
-    /// Names this process.
+    /// ID of this process.
     process: String,
-    /// Names this start of the query.
+    /// Unique ID of this start of the query.
     start: String,
-    /// Where the planner was opened.
+    /// Runtime on which the planner was opened, for its background work.
     runtime: tokio::runtime::Handle,
-    /// Of the readers in this process.
+    /// Feeds of the readers in this process.
     feeds: FeedRegistry,
-    /// What all calls share.
+    /// State that all calls share.
     state: SharedState,
-    /// What one call at a time works on: the others wait for it.
+    /// State of one planning call at a time; other calls wait for it.
     planning: tokio::sync::Mutex<Planning>,
 }
 
@@ -79,7 +80,7 @@ impl std::fmt::Debug for Files {
 }
 
 impl Planner {
-    /// A planner on these parts.
+    /// A planner built from these parts.
     #[doc(hidden)]
     pub async fn on(
         api: Arc<dyn KinesisApi>,
@@ -90,7 +91,8 @@ impl Planner {
         Self::with_feeds(api, None, store, config, files, &FeedRegistry::default()).await
     }
 
-    /// A planner on these parts, in the process of readers with this feeds. With a consumer it needs `fan_out`.
+    /// A planner built from these parts, in one process with the readers that use `feeds`. With a consumer it needs
+    /// `fan_out`.
     #[doc(hidden)]
     pub async fn with_feeds(
         api: Arc<dyn KinesisApi>,
@@ -123,7 +125,7 @@ impl Planner {
             }
             _ => None,
         };
-        // With fan-out the readers don't ask, so the driver's probes need not keep pace with theirs.
+        // With fan-out the readers don't poll, so the driver's probes need not leave room for them.
         let fetch_interval = config.options.fetch_interval;
         let (availability, interval): (Box<dyn Availability>, _) = match fan_out {
             Some(_) => {
@@ -165,8 +167,8 @@ impl Planner {
         })
     }
 
-    /// The tasks of a batch, one JSON for each group of as many shards as the offset says. They follow from the offset alone,
-    /// which says too which shards have none: a batch that runs again has the same ones.
+    /// The tasks of a batch: one JSON for each group of `shards_per_task` shards. They follow from the offset alone,
+    /// which also lists the shards without a task, so a batch that runs again has the same tasks.
     pub fn partitions(&self, offset: &str) -> Result<Vec<String>> {
         let offset = self.own_offset(offset)?;
         let mut state = self.state.lock();
@@ -202,13 +204,13 @@ impl Planner {
             .collect()
     }
 
-    /// The shard's hash keys, where its reader asks for them.
+    /// The shard's hash keys, if its reader needs them.
     fn hash_range_for_task(&self, shard: &ShardId, state: &State) -> Option<HashRange> {
         let asked = self.config.options.aggregation.outside_shard != OutsideShard::Deliver;
         asked.then(|| state.listed.hash_range(shard)).flatten()
     }
 
-    /// Takes what a reader whose task succeeded reports.
+    /// Adds the report of a reader whose task succeeded.
     pub fn report(&self, report: &str) -> Result<()> {
         for report in ShardReport::all_from_json(report)? {
             if let Some(asked) = &report.asked {
@@ -217,7 +219,7 @@ impl Planner {
             let (shard, end) = (report.shard.clone(), report.end.clone());
             let lost = self.state.lock().reports.add(report)?;
             if let Some(lost) = lost {
-                // The reader's own warning, which says more, is in its executor's log.
+                // The reader's more detailed warning is in its executor's log.
                 tracing::warn!(
                     stream = %self.config.options.stream.name,
                     %shard,
@@ -231,17 +233,17 @@ impl Planner {
         Ok(())
     }
 
-    /// The batch of this offset is done: removes claims that are no longer needed.
+    /// Completes the batch of this offset: removes claims that are no longer needed.
     pub async fn commit(&self, offset: &str) -> Result<()> {
         let offset = self.own_offset(offset)?;
         let mut planning = self.planning.lock().await;
         let before = (offset.batch + 1).saturating_sub(self.config.min_batches_to_retain);
         if before >= planning.purged + PURGE_EVERY {
-            // What stays is removed the next time, and is no reason to end the query.
+            // A failed purge is no reason to end the query; the next one removes the claims.
             if let Err(error) = self.store.purge(&offset.source, before).await {
                 tracing::warn!(stream = %offset.stream, "old claims could not be removed: {error}");
             }
-            // Somebody may have removed old files, and executors that come later look for this one.
+            // A clean-up of old files may have removed the mark, and executors that start later look for it.
             if let Err(error) = self.store.leave_mark(&offset.source, &self.start).await {
                 tracing::warn!(stream = %offset.stream, "the mark beside the claims could not be written: {error}");
             }
@@ -250,9 +252,9 @@ impl Planner {
         Ok(())
     }
 
-    /// The source's metrics for the query's progress: those of the last batch's readers, unless there was nothing to read
-    /// since, the shards that were listed last, and the driver's own requests since the query started. What is not known
-    /// is absent.
+    /// The source's metrics for the query's progress: those of the last batch's readers (none if there was nothing to
+    /// read since), the shards of the last listing, and the driver's own requests since the query started. Unknown
+    /// values are absent.
     pub fn metrics(&self) -> BTreeMap<String, String> {
         let state = self.state.lock();
         let mut metrics = state.reports.metrics();
@@ -268,8 +270,8 @@ impl Planner {
         metrics
     }
 
-    /// The query stopped, for good or not: ends what its readers left in this process, and lets its next start, or
-    /// another query, have its consumer.
+    /// Stops the query, for good or until its next start: ends the feeds that its readers left in this process, and
+    /// frees its consumer for that start or another query.
     pub fn stop(&self) {
         self.close();
         if let Some(fan_out) = &self.fan_out {
@@ -277,8 +279,8 @@ impl Planner {
         }
     }
 
-    /// The query ended for good, not by a failure after which it starts again: deregisters the consumer if the query
-    /// registered it, and nobody has taken it since the query [stopped](Self::stop).
+    /// Ends the query for good, as opposed to a failure that it restarts after: deregisters the consumer if the query
+    /// registered it and nobody has taken it since the query [stopped](Self::stop).
     pub async fn release(&self) -> Result<()> {
         self.stop();
         let folder = self.config.checkpoint_location.as_deref().unwrap_or_default();
@@ -288,12 +290,12 @@ impl Planner {
         }
     }
 
-    /// Tells this checkpoint location from others: see [`Offset::home`].
+    /// Identifies this checkpoint location among others: see [`Offset::home`].
     fn home(&self) -> String {
         offset_home(self.config.checkpoint_location.as_deref().unwrap_or_default())
     }
 
-    /// Reads an offset and refuses one of another stream.
+    /// Parses an offset and refuses one of another stream.
     fn own_offset(&self, json: &str) -> Result<Offset> {
         let offset = Offset::from_json(json)?;
         let name = &self.config.options.stream.name;
@@ -311,7 +313,7 @@ impl Planner {
         if offset.created != self.stream.created_millis {
             return Err(stream_changed(name));
         }
-        // Under the lock: `close` ends what is served by then, and nothing is served after it.
+        // Under the lock: `close` ends all sources served so far, and no source is served after it.
         let mut state = self.state.lock();
         if state.sources.insert(offset.source.clone())
             && !state.closed
@@ -323,8 +325,8 @@ impl Planner {
         Ok(offset)
     }
 
-    /// What the readers in this process left for the next batch is of no use any more. Once: later it may be what the
-    /// query's next start reads from.
+    /// Ends the feeds that the readers in this process left for the next batch. Runs once: later feeds may belong to
+    /// the query's next start.
     fn close(&self) {
         let mut state = self.state.lock();
         if std::mem::replace(&mut state.closed, true) {

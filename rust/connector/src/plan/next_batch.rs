@@ -1,4 +1,4 @@
-//! The next batch: whether there is anything to read, and where its shards start.
+//! Whether there is anything to read, and where the shards of the next batch start.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +7,10 @@ use super::state::Planned;
 use crate::error::Result;
 
 impl Planner {
-    /// The next batch's offset after `start`, or none when nothing is new: every shard was asked since the call began,
-    /// and those that follow shards that ended. Shards that are known to have nothing have no task in the batch. On an idle stream it first waits until the shards may be asked, so it
-    /// may be called in a loop. Dropping the future loses nothing.
+    /// The offset of the batch after `start`, or none if nothing is new. None means that every shard was probed since
+    /// the call began, as were the children of ended shards. Shards known to have nothing get no task in the batch.
+    /// On an idle stream the call first waits until the shards may be probed, so it may be called in a loop. Dropping
+    /// the future loses nothing.
     pub async fn latest_offset(&self, start: &str) -> Result<Option<String>> {
         let start = self.own_offset(start)?;
         let mut guard = self.planning.lock().await;

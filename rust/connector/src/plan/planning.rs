@@ -1,4 +1,4 @@
-//! Where the query stands between two batches, and how the end of a batch changes that.
+//! The query's state between two batches, and how the end of a batch changes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,48 +12,48 @@ use crate::read::Backlog;
 use crate::service::KinesisApi;
 use crate::stream::{Offset, Position, ShardId};
 
-/// Shards that are read without a question while the stream is busy: a round of questions costs no less.
+/// Number of shards that a busy stream's batch reads without a probe: a round of probes costs no less.
 const FEW: usize = 8;
 
-/// What one call at a time works on, also while it awaits the service, and leaves to the next. All of it can be found
-/// again after a restart.
+/// State of one planning call at a time, held across awaits of the service and kept for the next call. All of it can
+/// be rebuilt after a restart.
 #[derive(Debug)]
 pub(super) struct Planning {
     api: Arc<dyn KinesisApi>,
     stream: Arc<Stream>,
     pub shards: Shards,
     pub prober: Prober,
-    /// The last batch's number.
+    /// Number of the last batch.
     pub batch: Option<u64>,
-    /// Where it ended, as its claims keep it.
+    /// Where the last batch ended, as its claims keep it.
     pub ends: BTreeMap<ShardId, Position>,
-    /// Where the next one starts: what probes and listings found since is not kept yet.
+    /// Where the next batch starts: `ends` plus the findings of later probes and listings, which no claim holds yet.
     pub positions: BTreeMap<ShardId, Position>,
-    /// Batches in a row that delivered records, without a probe in between that found nothing.
+    /// Number of consecutive batches that delivered records; a probe that finds nothing resets it.
     pub busy: u32,
-    /// How many of them each shard delivered in, the last ones in a row. Those that didn't in the last one are not here.
+    /// For each shard that delivered in the last batch, the number of consecutive batches in which it did.
     delivering: BTreeMap<ShardId, u32>,
     pub next_batch: NextBatch,
-    /// Shards in which the last batch left records. Its readers fetch them, so nobody else asks.
+    /// Shards in which the last batch left records. Their readers fetch these, so the driver does not probe.
     pub with_backlog: BTreeSet<ShardId>,
-    /// Claims of batches before this one were removed.
+    /// Claims of batches before this number were removed.
     pub purged: u64,
 }
 
-/// What comes before the next batch is planned.
+/// The step before the next batch is planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NextBatch {
-    /// The last batch left records behind: the next follows at once.
+    /// The last batch left records behind: the next one follows at once.
     Backlog,
-    /// The stream goes on delivering: the next follows without a question, as soon as its shards may be asked.
+    /// The stream keeps delivering: the next batch follows without a probe, as soon as its shards may be called.
     Busy,
-    /// Nothing may be there: the driver asks. After a single burst too, since a question is cheaper than an empty
-    /// batch.
+    /// The stream may be empty: the driver probes it. So it does after a single burst, since a probe costs less than
+    /// an empty batch.
     Probe,
 }
 
 impl Planning {
-    /// Nothing was planned yet.
+    /// The state before the first batch.
     pub(super) fn new(api: Arc<dyn KinesisApi>, stream: Arc<Stream>, shards: Shards, prober: Prober) -> Self {
         Self {
             api,
@@ -71,13 +71,13 @@ impl Planning {
         }
     }
 
-    /// Probes the shards, but those in `skip`: see [`Prober::probe`].
+    /// Probes all shards except those in `skip`: see [`Prober::probe`].
     pub(super) async fn probe(&mut self, skip: &BTreeSet<ShardId>, extent: Extent) -> Result<Probed> {
         self.prober.probe(&mut self.positions, skip, extent).await
     }
 
-    /// Puts the shards that follow in the place of those that ended, where the stream may be listed and can tell
-    /// something new. True if there are shards now that were not there before.
+    /// Replaces ended shards by their children, if a listing is due and can show new ones. True if new shards were
+    /// added.
     pub(super) async fn follow(&mut self) -> Result<bool> {
         let followed = self.shards.follow(&*self.api, &self.stream, &self.positions);
         let Some(positions) = followed.await? else {
@@ -88,14 +88,14 @@ impl Planning {
         Ok(grown)
     }
 
-    /// Nothing is to be read.
+    /// Resets the state to that of an idle stream.
     pub(super) fn rest(&mut self) {
         (self.busy, self.next_batch) = (0, NextBatch::Probe);
         self.delivering.clear();
     }
 
-    /// The shards that have something without a question: the last batch left records in them, or they delivered in the
-    /// last two.
+    /// Shards that are taken to have records without a probe: the last batch left some in them, or they delivered in
+    /// the last two batches.
     pub(super) fn sure(&self) -> BTreeSet<ShardId> {
         let steady = self.delivering.iter().filter(|(_, batches)| **batches > 1);
         let sure = steady.map(|(shard, _)| shard).chain(&self.with_backlog);
@@ -108,21 +108,21 @@ impl Planning {
         .collect()
     }
 
-    /// True if no other shard is left to be asked.
+    /// True if every open shard is in `shards`.
     pub(super) fn is_covered_by(&self, shards: &BTreeSet<ShardId>) -> bool {
         let mut positions = self.positions.iter();
         positions.all(|(shard, at)| *at == Position::ShardEnd || shards.contains(shard))
     }
 
-    /// True if the other shards are too few to be worth a question.
+    /// True if the open shards outside `sure` are too few to be worth a probe.
     pub(super) fn are_most(&self, sure: &BTreeSet<ShardId>) -> bool {
         let unended = self.positions.values().filter(|at| **at != Position::ShardEnd);
         let others = unended.count().saturating_sub(sure.len());
         others <= FEW.max(sure.len())
     }
 
-    /// The shards that have no task in the next batch, of which these are known to have nothing: each of a group that
-    /// shares a task, so that the groups stay the same ones. None if that were all of them.
+    /// Shards without a task in the next batch: each group whose shards are all in `idle`. Groups that share a task
+    /// stay whole, so that they stay the same. Empty if no shard would be left.
     pub(super) fn without_task(&self, idle: &BTreeSet<ShardId>, shards_per_task: usize) -> BTreeSet<ShardId> {
         let unended = self.positions.iter().filter(|(_, at)| **at != Position::ShardEnd);
         let unended: Vec<&ShardId> = unended.map(|(shard, _)| shard).collect();
@@ -135,12 +135,12 @@ impl Planning {
         }
     }
 
-    /// True while the children of a shard that ended are expected in the listing.
+    /// True while the listing is expected to show the children of an ended shard.
     pub(super) fn awaits_children(&self) -> bool {
         self.shards.awaits_children(&self.positions)
     }
 
-    /// True if the shards to be read are others than after the last batch. Only a batch keeps that.
+    /// True if the open shards differ from those after the last batch. Only a new batch makes that durable.
     pub(super) fn shards_changed(&self) -> bool {
         let unread = |positions: &BTreeMap<ShardId, Position>| {
             let unended = positions.iter().filter(|(_, at)| **at != Position::ShardEnd);
@@ -151,7 +151,8 @@ impl Planning {
 }
 
 impl Planner {
-    /// Finds where the batch of `start` ended, from the readers' reports, and from the store what they miss.
+    /// Finds where the batch of `start` ended: from the readers' reports, and from the store for shards without a
+    /// report.
     pub(super) async fn resolve(&self, start: &Offset, planning: &mut Planning) -> Result<()> {
         if let Some(initial) = &start.initial {
             planning.positions = planning.shards.roots(&*self.api, initial).await?;
@@ -160,7 +161,7 @@ impl Planner {
             return Ok(());
         }
         if start.batch == 0 {
-            // It was never read: these positions were given.
+            // The batch was never read: its positions were given.
             planning.positions.clone_from(&start.shards);
             planning.ends.clone_from(&start.shards);
             planning.batch = Some(start.batch);

@@ -1,5 +1,5 @@
-//! The stream's shards, listed only when something can have changed: at a start, and when a shard was read to its
-//! end. New shards come from a split or a merge, so their parents end first.
+//! Lists the stream's shards, only when they can have changed: at a start, and after a shard was read to its end. New
+//! shards come from a split or a merge, so their parents end first.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,62 +13,63 @@ use crate::options::SourceOptions;
 use crate::service::{KinesisApi, ShardFilter, same_stream};
 use crate::stream::{HashRange, Lineage, Position, Shard, ShardId};
 
-/// Listings that are compared where the first ones disagree with what the query keeps.
+/// Maximum number of listings that are compared if the first ones disagree with the query's shards.
 const MOST_LISTINGS: u32 = 5;
-/// Listings that must lack a shard before it counts as gone.
+/// Number of listings that must lack a shard before it counts as lost.
 const LISTINGS_OF_A_LOSS: u32 = 3;
-/// How long the listing may lack shards that a split or merge made: they are listed a moment later.
+/// Time for which the listing may lack the shards that a split or merge made: they appear a moment later.
 pub(super) const CHILDREN_WITHIN: Duration = Duration::from_secs(60);
-/// Listings that must show a shard open and without children, in that time or longer, before it contradicts the query.
+/// Number of listings, over [`CHILDREN_WITHIN`] or longer, that must show a shard open and without children before
+/// they contradict the query.
 const LISTINGS_OF_A_CONTRADICTION: u32 = 30;
-/// Least and longest wait between two listings of which the later one is to show more.
+/// Shortest and longest wait before a listing that is expected to show more shards.
 const LIST_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// Least wait between two listings that must agree.
+/// Shortest wait between two listings that must agree.
 const COMPARE_AFTER: Duration = Duration::from_secs(1);
-/// How long listings may fail before the query does.
+/// Time for which listings may fail before the query fails.
 const FAILING_FOR: Duration = Duration::from_secs(600);
 
-/// Lists shards, at most once in an interval.
+/// Lists shards, at most once per interval.
 #[derive(Debug)]
 pub(super) struct Shards {
     interval: Duration,
     fail_on_data_loss: bool,
     listed: Option<Instant>,
-    /// Since when listings fail, and the last attempt.
+    /// Time of the first failed listing in a row, and of the last attempt.
     failing: Option<(Instant, Instant)>,
-    /// When it was said last that listings fail.
+    /// Time of the last warning about failed listings.
     warned: Option<Instant>,
-    /// Where every listing is noted.
+    /// State that every listing is written to.
     state: SharedState,
-    /// What the planner's opening listed, until the first call that can use it.
+    /// The listing made when the planner was opened, for the first call that can use it.
     opening: Option<(Instant, Vec<Shard>)>,
-    /// Since when listings lack the children of a shard that ended; none once they show them.
+    /// Ended shards whose children are missing from the listings; none once the children are listed.
     childless: BTreeMap<ShardId, Option<Childless>>,
 }
 
-/// A shard that ended, whose children aren't listed.
+/// An ended shard whose children aren't listed.
 #[derive(Clone, Copy, Debug)]
 struct Childless {
     since: Instant,
-    /// Listings in a row.
+    /// Number of consecutive listings without the children.
     listings: u32,
 }
 
-/// The hash keys of the shards that were listed last, and how many those are.
+/// Hash keys of the shards in the last listing, and their counts.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
     ranges: BTreeMap<ShardId, HashRange>,
-    /// Of them, those that take no records any more.
+    /// Number of closed shards, which take no more records.
     closed: usize,
 }
 
 impl Listed {
-    /// What a shard takes; none if it isn't listed.
+    /// The hash keys of a shard; none if it isn't listed.
     pub(super) fn hash_range(&self, shard: &ShardId) -> Option<HashRange> {
         self.ranges.get(shard).copied()
     }
 
-    /// How many shards there are, and how many of them are closed; none before the first listing.
+    /// Number of shards, and how many of them are closed; none before the first listing.
     pub(super) fn counts(&self) -> Option<(usize, usize)> {
         let total = self.ranges.len();
         (total > 0).then_some((total, self.closed))
@@ -98,7 +99,7 @@ impl Shards {
         }
     }
 
-    /// Lists the shards before anything is planned: the batch in flight at a restart runs again without a call of
+    /// Lists the shards when the planner is opened: after a restart the batch in flight runs again without a call of
     /// [`Self::follow`], and its tasks need the shards' hash keys.
     pub(super) async fn open(&mut self, api: &dyn KinesisApi) -> Result<()> {
         let listing = api.list_shards(ShardFilter::All).await?;
@@ -111,7 +112,7 @@ impl Shards {
         self.state.lock().listed = Listed::new(listing);
     }
 
-    /// All shards: what the opening listed, if that may be used still.
+    /// All shards: from the listing made at the opening while it is recent enough, otherwise from a new one.
     pub(super) async fn list(&mut self, api: &dyn KinesisApi) -> Result<Lineage> {
         let (listed, listing) = match self.opening.take() {
             Some((listed, listing)) if listed.elapsed() < self.interval => (listed, listing),
@@ -125,8 +126,8 @@ impl Shards {
         Ok(Lineage::new(listing))
     }
 
-    /// Where a new query starts. With a time, shards that ended before it have nothing for the query. Since every hash
-    /// key has a shard at any time, a listing that leaves some out is not complete yet.
+    /// Start positions of a new query. With a start time, shards that ended before it are left out. Every hash key
+    /// has a shard at any time, so a listing that lacks keys is incomplete and is repeated.
     pub(super) async fn roots(
         &mut self,
         api: &dyn KinesisApi,
@@ -161,8 +162,8 @@ impl Shards {
         }
     }
 
-    /// The new positions, if listing the shards is due and can tell something new. A listing that fails and may pass tells
-    /// nothing; an error is one that doesn't pass, or that lasted for minutes, or is about shards that went away unread.
+    /// The new positions, if a listing is due and can change them. A failure that may pass gives none. Errors
+    /// are permanent failures, failures that lasted for minutes, and shards that were lost unread.
     pub(super) async fn follow(
         &mut self,
         api: &dyn KinesisApi,
@@ -198,8 +199,8 @@ impl Shards {
         Ok(Some(positions))
     }
 
-    /// A listing that can be believed: one that lacks shards of the query is compared with others, since it may be older
-    /// than they are. None if all of them are.
+    /// A reliable listing: one that lacks shards of the query may be outdated, so it is compared with others. None if
+    /// all of them are outdated.
     async fn list_with(
         &mut self,
         api: &dyn KinesisApi,
@@ -228,8 +229,8 @@ impl Shards {
         Ok(None)
     }
 
-    /// A listing failed: none where that may pass, which it may for minutes. A stream that is not found is asked for in
-    /// another way first.
+    /// Handles a failed listing: none if the failure may pass and has lasted less than [`FAILING_FOR`], otherwise the
+    /// error. A stream that is not found is first checked by another request.
     async fn failed(
         &mut self,
         api: &dyn KinesisApi,
@@ -260,12 +261,13 @@ impl Shards {
         Ok(None)
     }
 
-    /// The least time between two listings of which the later one is to show more, however rarely shards are listed.
+    /// Shortest time before a listing that is expected to show more, even if the configured interval is long.
     pub(super) fn soon(&self) -> Duration {
         self.interval.clamp(LIST_AGAIN.0, LIST_AGAIN.1)
     }
 
-    /// The least time between two listings: not long where children are expected, however rarely shards are listed.
+    /// Shortest time between two listings; short while children are expected, even if the configured interval is
+    /// long.
     fn interval_for(&self, positions: &BTreeMap<ShardId, Position>) -> Duration {
         match self.awaits_children(positions) {
             true => self.soon(),
@@ -273,7 +275,7 @@ impl Shards {
         }
     }
 
-    /// Waits until the shards may be listed again, which are to show the children of one that ended.
+    /// Waits until the shards may be listed again, to find the children of an ended shard.
     pub(super) async fn wait_for_children(&self, positions: &BTreeMap<ShardId, Position>) {
         let tried = self.failing.map(|(_, tried)| tried).or(self.listed);
         if let Some(tried) = tried {
@@ -281,7 +283,7 @@ impl Shards {
         }
     }
 
-    /// True while the children of a shard that ended are expected in the listing.
+    /// True while the listing is expected to show the children of an ended shard.
     pub(super) fn awaits_children(&self, positions: &BTreeMap<ShardId, Position>) -> bool {
         let ended = positions.iter().filter(|(_, at)| **at == Position::ShardEnd);
         ended
@@ -295,8 +297,8 @@ impl Shards {
             })
     }
 
-    /// Shards went away with records that were not read, at these positions: an error or a counted warning, as
-    /// `kinesis.failOnDataLoss` says.
+    /// Handles shards that were lost with unread records at these positions: an error or a counted warning, depending
+    /// on `kinesis.failOnDataLoss`.
     fn note_lost(&self, stream: &Stream, lost: &[(ShardId, Position)]) -> Result<()> {
         let Some((shard, position)) = lost.first() else {
             return Ok(());
@@ -326,8 +328,8 @@ impl Shards {
         Ok(())
     }
 
-    /// Notes of each shard that ended since when its children are missing from the listing. A shard that stays open there
-    /// after all contradicts what the query keeps of it.
+    /// Notes for each ended shard since when listings have lacked its children. Fails for a shard that they show open
+    /// all that time, which contradicts the query's end of it.
     fn note_childless(
         &mut self,
         stream: &Stream,
@@ -341,7 +343,7 @@ impl Shards {
                 childless.insert(shard.clone(), None);
                 continue;
             }
-            // A listing may be older than the one before it, which showed them.
+            // This listing may be older than the one before it, which showed the children.
             let before = self.childless.get(shard).copied().flatten();
             let known = Childless {
                 since: before.map_or_else(Instant::now, |before| before.since),
@@ -359,7 +361,7 @@ impl Shards {
     }
 }
 
-/// The shards that are not read to their end and not listed.
+/// The shards that are neither read to their end nor listed.
 fn missing_from<'a>(
     lineage: &Lineage,
     positions: &'a BTreeMap<ShardId, Position>,

@@ -1,4 +1,4 @@
-//! What the planner's calls share: one state, under one lock.
+//! The state that all calls of a planner share, under one lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,50 +11,50 @@ use super::ends::Reports;
 use super::shards::Listed;
 use crate::stream::ShardId;
 
-/// What any call may need at any moment, from any thread. The lock is held for as long as it takes to read or change
-/// this, and never while the service or a store is awaited. What is awaited for is in
+/// State that any call may need at any time, from any thread. The lock is held only to read or change it, never while
+/// the service or a store is awaited. State that is held across an await is in
 /// [`Planning`](super::planning::Planning).
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Of the readers whose tasks succeeded.
+    /// Reports of the readers whose tasks succeeded.
     pub reports: Reports,
-    /// The shards, as they were listed last.
+    /// The shards of the last listing.
     pub listed: Listed,
     /// The batch planned last.
     pub planned: Planned,
-    /// What is left to read; none without `Trigger.AvailableNow`.
+    /// What remains to be read; none without `Trigger.AvailableNow`.
     pub available_now: Option<AvailableNow>,
-    /// The query's sources, as its offsets named them.
+    /// The query's sources, by their IDs in its offsets.
     pub sources: BTreeSet<String>,
-    /// What its readers left in this process was ended. What stands there later is of the query's next start.
+    /// True once the query's feeds in this process were ended. Later feeds belong to its next start.
     pub closed: bool,
-    /// The sources beside whose claims the driver left its mark, and when.
+    /// Sources whose claims have the driver's mark beside them, and when it was written.
     pub marked: BTreeMap<String, Instant>,
 }
 
-/// The state, as the planner and its parts share it.
+/// The state as the planner and its parts share it.
 pub(super) type SharedState = Arc<Mutex<State>>;
 
-/// What is known of a batch when it is planned, for its tasks.
+/// Facts about a planned batch that its tasks need.
 #[derive(Debug, Default)]
 pub(super) struct Planned {
     /// The batch's number.
     pub batch: u64,
-    /// The shards that start where their tip was seen, and when that was (milliseconds since the epoch).
+    /// Shards that start at an observed tip, with the time of the observation (milliseconds since the epoch).
     pub at_tip: BTreeMap<ShardId, i64>,
-    /// The shard in which the driver saw records.
+    /// The shard in which a probe of the driver found records.
     pub hit: Option<ShardId>,
-    /// How many shards have no task, since nothing is there to be read.
+    /// Number of shards without a task, because they have nothing to read.
     pub idle: usize,
 }
 
 impl Planned {
-    /// When the tip was seen where the shard starts in this batch.
+    /// Time at which the tip was observed at the shard's start in this batch (milliseconds since the epoch).
     pub(super) fn tip_seen_at(&self, batch: u64, shard: &ShardId) -> Option<i64> {
         self.at_tip.get(shard).copied().filter(|_| self.batch == batch)
     }
 
-    /// True if the driver saw records in the shard before it planned this batch.
+    /// True if the driver found records in the shard before it planned this batch.
     pub(super) fn saw_records(&self, batch: u64, shard: &ShardId) -> bool {
         self.batch == batch && self.hit.as_ref() == Some(shard)
     }

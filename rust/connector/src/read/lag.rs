@@ -1,27 +1,27 @@
-//! How far behind its shard's tip a batch's last row is: the lag of what is delivered, not of what is fetched.
+//! Lag of a batch: how far its last row is behind the shard's tip. Delivered rows count, not fetched ones.
 
 use tokio::time::Instant;
 
-/// Up to this, an answer's `MillisBehindLatest` says that nothing followed: 1 stands for the tip in an answer that
-/// waited for a later batch.
+/// Largest `MillisBehindLatest` that still means the tip: 1 stands for the tip in an answer that waited for a later
+/// batch.
 const TIP: i64 = 1;
 
-/// The answer that a batch ended in, and how much of it was delivered. Times are milliseconds since the epoch.
+/// The answer in which a batch ended, and how much of it was delivered. Times are milliseconds since the epoch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ending {
-    /// How far the answer was behind the tip when it was asked for, where the service tells.
+    /// Distance to the tip when the answer was requested, in milliseconds; none if the service doesn't report it.
     pub millis_behind_latest: Option<i64>,
-    /// When it came.
+    /// When the answer was received.
     pub received: Instant,
     /// When the answer's last record arrived in the shard.
     pub last_arrival: Option<i64>,
-    /// When the last record arrived that the batch has, of this answer or an earlier one.
+    /// When the batch's last record arrived, whether in this answer or an earlier one.
     pub delivered: Option<i64>,
-    /// Records of the answer were left.
+    /// True if some of the answer's records were left.
     pub left: bool,
 }
 
-/// The lag of a batch. It grows with time while records are known to wait: the tip moves on.
+/// The lag of a batch. It grows with time while records are known to wait, since the tip moves on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lag {
     millis: i64,
@@ -29,18 +29,18 @@ pub(crate) struct Lag {
 }
 
 impl Lag {
-    /// The lag of a batch that ended so; none where it isn't known.
+    /// The lag of a batch with this ending; none if unknown.
     ///
-    /// The service counts from the newest record to the present if there is one that follows, so the present by its clock
-    /// is known from such an answer. If the records that were left are the shard's newest, this machine's clock has
-    /// to do.
+    /// If a record follows the answer, the service reports the time from the answer's newest record to the present,
+    /// which reveals the present by the service's clock. If the records left are the shard's newest, this machine's
+    /// clock has to do.
     pub(super) fn of(ending: Ending) -> Option<Self> {
         let now = chrono::Utc::now().timestamp_millis();
         let waited = i64::try_from(ending.received.elapsed().as_millis()).unwrap_or(i64::MAX);
         Self::at(ending, now.saturating_sub(waited))
     }
 
-    /// The same with the time at which the answer came by this machine's clock.
+    /// [`Self::of`] with the time of the answer by this machine's clock.
     fn at(ending: Ending, received: i64) -> Option<Self> {
         let Ending {
             millis_behind_latest,
@@ -63,7 +63,7 @@ impl Lag {
         })
     }
 
-    /// The lag at present, in milliseconds.
+    /// The present lag, in milliseconds.
     pub(super) fn millis(self) -> i64 {
         let grown = self.grows_since.map_or(0, |since| {
             i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX)
@@ -116,7 +116,7 @@ mod tests {
             ..whole(0)
         };
         assert_eq!(millis(left(Some(7_000))), Some(67_000));
-        // The service's clock isn't known: at least as far as the machine's says.
+        // The service's clock is unknown: at least the lag by this machine's clock.
         assert_eq!(millis(left(Some(0))), Some(65_000));
         assert_eq!(millis(left(None)), Some(65_000));
         let behind = Lag::at(left(Some(0)), RECEIVED - 3_600_000).map(Lag::millis);

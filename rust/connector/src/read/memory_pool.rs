@@ -1,4 +1,4 @@
-//! The bytes that all readers of a process may fetch ahead together.
+//! Memory pool: the bytes that all readers of a process together may fetch ahead.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use tokio::sync::watch;
 
 use crate::options::SourceOptions;
 
-/// Counts the bytes that wait in readers' queues and buffers. Cloning shares the count. The bound is the asking
-/// query's own (`kinesis.prefetch.maxBytesPerExecutor`), what counts against it is everybody's.
+/// Counts the bytes that wait in readers' queues and buffers. Cloning shares the count. Each query brings its own
+/// bound (`kinesis.prefetch.maxBytesPerExecutor`), but everybody's bytes count against it.
 #[derive(Clone, Debug)]
 pub(crate) struct MemoryPool {
     used: Arc<watch::Sender<usize>>,
@@ -21,12 +21,12 @@ impl Default for MemoryPool {
     }
 }
 
-/// How many bytes may wait for the readers of a shard.
+/// Upper bounds for the bytes that wait for a shard's readers.
 #[derive(Clone, Debug)]
 pub(crate) struct MemoryLimits {
-    /// Of the shard (`kinesis.prefetch.maxBytesPerShard`).
+    /// Bound for the shard (`kinesis.prefetch.maxBytesPerShard`).
     pub own: usize,
-    /// In all of the process (`kinesis.prefetch.maxBytesPerExecutor`).
+    /// Bound for the whole process (`kinesis.prefetch.maxBytesPerExecutor`).
     pub all: usize,
     pub pool: MemoryPool,
 }
@@ -42,7 +42,7 @@ impl MemoryLimits {
     }
 }
 
-/// Bytes taken from a pool; they go back when it is dropped.
+/// Bytes taken from a pool; dropping the reservation returns them.
 #[derive(Debug)]
 pub(crate) struct MemoryReservation {
     pool: MemoryPool,
@@ -50,7 +50,7 @@ pub(crate) struct MemoryReservation {
 }
 
 impl MemoryPool {
-    /// Takes bytes if they are left beneath the bound.
+    /// Takes bytes if they fit under the bound `most`.
     pub(crate) fn try_reserve(&self, bytes: usize, most: usize) -> Option<MemoryReservation> {
         let fits = |used: &usize| used.saturating_add(bytes) <= most;
         self.used
@@ -64,25 +64,25 @@ impl MemoryPool {
             .then(|| self.reserved(bytes))
     }
 
-    /// Takes bytes whatever the bound: a reader with nothing in hand must always get on.
+    /// Takes bytes regardless of any bound: a reader with nothing in hand must always make progress.
     pub(crate) fn grow(&self, bytes: usize) -> MemoryReservation {
         self.used.send_modify(|used| *used += bytes);
         self.reserved(bytes)
     }
 
-    /// Waits until so many bytes are left beneath the bound. They may be gone again when the caller takes them.
+    /// Waits until this many bytes fit under the bound. Others may take them before the caller does.
     pub(crate) async fn wait_for(&self, bytes: usize, most: usize) {
         let mut used = self.used.subscribe();
         // The sender lives as long as `self`.
         let _ = used.wait_for(|used| used.saturating_add(bytes) <= most).await;
     }
 
-    /// The bytes beneath the bound that nobody has taken.
+    /// Free bytes under the bound `most`.
     pub(crate) fn left(&self, most: usize) -> usize {
         most.saturating_sub(*self.used.borrow())
     }
 
-    /// The bytes that are taken now.
+    /// Bytes in use.
     #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
         *self.used.borrow()
@@ -97,7 +97,8 @@ impl MemoryPool {
 }
 
 impl MemoryReservation {
-    /// Makes it as many bytes as this, if what it takes beside is left beneath the bound.
+    /// Changes the reservation to `bytes`; false, with nothing changed, if it would have to grow beyond the bound
+    /// `most`.
     pub(crate) fn resize(&mut self, bytes: usize, most: usize) -> bool {
         let fits = self.pool.used.send_if_modified(|used| {
             let others = used.saturating_sub(self.bytes);

@@ -1,4 +1,5 @@
-//! The executors' side: a task's records of one batch, and where the batch ends.
+//! The executors' side: reads a task's records of one batch and decides where the batch ends. Planning is the
+//! driver's.
 
 mod batch;
 mod feed;
@@ -40,42 +41,42 @@ use progress::Progress;
 use queue::Queue;
 use rows::RowRules;
 
-/// What a reader did so far.
+/// Counters of a reader.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReaderMetrics {
     /// Rows fetched.
     pub records: u64,
-    /// Bytes of their data.
+    /// Bytes of data fetched.
     pub bytes: u64,
     /// Requests sent to Kinesis.
     pub requests: u64,
-    /// Requests sent again.
+    /// Requests repeated.
     pub retries: u64,
     /// Requests that the service throttled.
     pub throttles: u64,
-    /// Subscriptions opened again.
+    /// Subscriptions reopened.
     pub resubscriptions: u64,
-    /// Shards that were read on from what this process had fetched ahead, or from a subscription of it.
+    /// Shards that continued from prefetched records or from a subscription of this process.
     pub prefetch_hits: u64,
-    /// Bytes fetched ahead that the reader left to the next batch.
+    /// Bytes fetched ahead that the reader left for the next batch.
     pub buffered_bytes: u64,
-    /// How far behind the shard's tip the last row is, of the shard that is farthest behind; none before the first
-    /// answer.
+    /// How far the last row is behind the shard's tip, in milliseconds: the maximum over all shards. None before the
+    /// first answer.
     pub millis_behind_latest: Option<i64>,
 }
 
-/// What the fetching and the consuming side of a reader share of one shard.
+/// State of one shard that the reader's fetching and consuming sides share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     task: ReadTask,
     rules: RowRules,
-    /// One for all shards of the reader.
+    /// The reader's queue, shared by all its shards.
     queue: Arc<Queue>,
-    /// The shard's lane in it.
+    /// The shard's lane in the queue.
     lane: usize,
     progress: Mutex<Progress>,
-    /// What the reader left for the next one is there.
+    /// Where the reader parks what it leaves for the next one.
     feeds: FeedRegistry,
     counters: Arc<RequestCounters>,
 }
@@ -85,7 +86,7 @@ impl Shared {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The end of what was fetched; where nothing was, the batch's start.
+    /// The end of what was fetched; the batch's start if nothing was.
     fn fetched_to(&self) -> Position {
         let progress = self.progress();
         match progress.fetched {
@@ -94,14 +95,14 @@ impl Shared {
         }
     }
 
-    /// Says which shard and batch an error concerns.
+    /// Adds the shard and the batch to an error's context.
     fn named(&self, error: Error) -> Error {
         error
             .with("shard", self.task.shard.to_string())
             .with("batch", self.task.batch.to_string())
     }
 
-    /// What a task that succeeded tells of the shard; none without a claim.
+    /// The report of a successful task on the shard; none without a claim.
     fn report(&self) -> Option<ShardReport> {
         let progress = self.progress();
         let counters = &self.counters;
@@ -130,7 +131,7 @@ impl Shared {
         })
     }
 
-    /// What the reader left to that of the next batch, once the batch's end is sure.
+    /// Bytes left for the next batch's reader, once the batch's end is sure.
     fn buffered_bytes(&self, progress: &Progress) -> u64 {
         match &progress.claimed {
             Some(_) if progress.subscribed => progress.buffered_bytes,
@@ -139,7 +140,7 @@ impl Shared {
         }
     }
 
-    /// Says once for the shard's part of the batch, if aggregates were left out.
+    /// Logs one warning per shard and batch if aggregates were left out.
     fn warn_of_left_out(&self) {
         let skipped = self.progress().skipped.clone();
         if let Some(first) = skipped.first {
@@ -154,17 +155,17 @@ impl Shared {
     }
 }
 
-/// What a reader works with.
+/// The services that a reader uses.
 pub(crate) struct ReaderParts {
     pub api: Arc<dyn KinesisApi>,
-    /// For tasks with a consumer.
+    /// Present for tasks with a consumer.
     pub fan_out: Option<Arc<dyn FanOutApi>>,
-    /// Where claims are; none in a batch read, whose end is known beforehand.
+    /// Holds the claims; none in a batch read, whose end is known beforehand.
     pub store: Option<Arc<dyn ClaimStore>>,
 }
 
-/// Reads a task's part of one batch: a shard's, or those of a group of shards, all at once. It fetches ahead of its
-/// consumer, within the memory bound.
+/// Reads a task's part of one batch: one shard's, or concurrently those of a group of shards. It fetches ahead of its
+/// consumer, within the memory bounds.
 #[derive(Debug)]
 pub struct ShardReader {
     plan: Arc<TaskPlan>,
@@ -175,7 +176,7 @@ pub struct ShardReader {
 }
 
 impl ShardReader {
-    /// A reader on these parts.
+    /// A reader with these parts.
     #[doc(hidden)]
     pub fn on(
         api: Arc<dyn KinesisApi>,
@@ -186,8 +187,7 @@ impl ShardReader {
         Self::with_feeds(api, None, store, options, plan, &FeedRegistry::default())
     }
 
-    /// A reader on these parts, for tasks that follow one another in a process: a task with a consumer reads by
-    /// `fan_out`.
+    /// A reader with these parts, for consecutive tasks of a process. Tasks with a consumer read by `fan_out`.
     #[doc(hidden)]
     pub fn with_feeds(
         api: Arc<dyn KinesisApi>,
@@ -205,7 +205,7 @@ impl ShardReader {
         Self::start(plan.into(), options, feeds, async { Ok(parts) })
     }
 
-    /// Starts reading, once `parts` are there.
+    /// Starts reading as soon as `parts` are available.
     pub(crate) fn start(
         plan: TaskPlan,
         options: &SourceOptions,
@@ -265,15 +265,16 @@ impl ShardReader {
         }
     }
 
-    /// The next rows, or none at the batch's end, once its claim is stored. Dropping the future loses nothing.
+    /// The next rows; none at the batch's end, once its claim is stored. Cancel-safe: dropping the future loses
+    /// nothing.
     pub async fn next(&self) -> Result<Option<RecordBatch>> {
         self.queue.pop().await
     }
 
-    /// Ends the reading. After the end, or when the task succeeded without reading to the end, answers the
-    /// reports for `Planner::report`; an early end claims what was fetched, and nothing if nothing
-    /// was. A failed or killed task (`succeeded` false) claims nothing and has no report. Dropping the future leaves the
-    /// end open: the reading goes on until the reader is finished again, or dropped, which ends it without a claim.
+    /// Ends the reading. Returns the reports for `Planner::report` if the reader is at its end or the task succeeded
+    /// early; an early end claims what was fetched, if anything was. A failed or killed task (`succeeded` false)
+    /// claims nothing and has no report. Dropping the future leaves the end open: the reading continues until the
+    /// reader is finished again, or dropped, which ends it without a claim.
     pub async fn finish(&self, succeeded: bool) -> Result<Option<String>> {
         if !succeeded {
             if let Some(fetching) = self.fetching().take() {
@@ -289,12 +290,12 @@ impl ShardReader {
             );
             named(error, &self.plan)
         })?;
-        // What was not consumed is of no use any more, but how the fetching ended is.
+        // Unconsumed rows are discarded, but the outcome of the fetching matters.
         while self.queue.pop().await?.is_some() {}
         self.report()
     }
 
-    /// Waits for the end of the fetching, which stays the reader's to abort meanwhile.
+    /// Waits for the end of the fetching. The reader can abort it meanwhile.
     async fn fetched(&self) -> Result<(), JoinError> {
         poll_fn(|context| {
             let mut fetching = self.fetching();
@@ -320,7 +321,7 @@ impl ShardReader {
         }
     }
 
-    /// What the reader did so far, of all its shards.
+    /// The reader's counters, over all its shards.
     pub fn metrics(&self) -> ReaderMetrics {
         let mut sum = ReaderMetrics::default();
         for shard in self.shards.iter() {
@@ -339,7 +340,7 @@ impl ShardReader {
     }
 }
 
-/// Says what the error of a task concerns, as far as it doesn't itself.
+/// Adds the plan's shard and batch to the context of an error that lacks them.
 fn named(error: Error, plan: &TaskPlan) -> Error {
     let key = plan.claim_key();
     error

@@ -1,4 +1,4 @@
-//! The rows between the fetching and the task that consumes them, bounded in bytes.
+//! Queue of rows between the fetching side and the consuming task, bounded in bytes.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,14 +12,14 @@ use crate::claims::protocol::{has_passed, is_before};
 use crate::error::{Error, Result};
 use crate::stream::{Position, SequenceNumber};
 
-/// A queue for one consumer, with a lane for the producer of each shard. The lanes are emptied one after the other, so
-/// that every attempt at a task hands out its rows in the same order, however its shards' answers came.
+/// A single-consumer queue with one lane per shard. The lanes are emptied one after the other, so every attempt at a
+/// task delivers its rows in the same order, whatever the order of its shards' answers.
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<State>,
     filled: Notify,
     drained: Notify,
-    /// Of each lane.
+    /// Limits of each lane.
     limits: MemoryLimits,
 }
 
@@ -33,16 +33,16 @@ struct State {
 #[derive(Debug, Default)]
 struct Lane {
     batches: VecDeque<(RecordBatch, MemoryReservation)>,
-    /// The bytes that wait.
+    /// Bytes of the waiting rows.
     bytes: usize,
-    /// The last row that the consumer has.
+    /// The last row that was delivered.
     delivered: Option<SequenceNumber>,
-    /// No more rows will come, unless another attempt's claim turns out to be farther.
+    /// True if no more rows will come, unless another attempt's claim turns out to be farther.
     done: bool,
 }
 
 impl State {
-    /// Takes the rows that are next: those of the first lane that has some, unless an earlier one may still get some.
+    /// Takes the next rows: the first lane's that has some, unless an earlier lane may still get some.
     fn take(&mut self) -> Option<RecordBatch> {
         for lane in &mut self.lanes {
             if let Some((batch, _)) = lane.batches.pop_front() {
@@ -58,7 +58,7 @@ impl State {
         None
     }
 
-    /// True if the consumer waits for this lane's rows: it has none, nor has or gets any lane before it.
+    /// True if the consumer waits for this lane: it is empty, and all lanes before it are empty and done.
     fn is_awaited(&self, lane: usize) -> bool {
         self.lanes[lane].batches.is_empty()
             && self.lanes[..lane]
@@ -67,7 +67,7 @@ impl State {
     }
 }
 
-/// What [`Queue::truncate`] took away.
+/// What [`Queue::truncate`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Truncated {
     pub rows: u64,
@@ -75,7 +75,7 @@ pub(super) struct Truncated {
 }
 
 impl Queue {
-    /// A queue with so many lanes.
+    /// A queue with this many lanes.
     pub(super) fn new(lanes: usize, limits: MemoryLimits) -> Self {
         let mut state = State::default();
         state.lanes.resize_with(lanes, Lane::default);
@@ -87,14 +87,15 @@ impl Queue {
         }
     }
 
-    /// Appends a shard's rows, waiting for room in its lane and in the process. An empty lane takes a batch above its
-    /// bound, and one that the consumer waits for takes it whatever is left in the process. Once `others` wait for
-    /// this reader there is no waiting for room: that may need them to go on first. False if there was none.
+    /// Appends a shard's rows, waiting for room in its lane and in the process. An empty lane accepts a batch above
+    /// its bound, and a lane that the consumer waits for ignores the process's bound. While `others` wait for this
+    /// reader there is no waiting for room, since room may depend on their progress; false if the rows were then
+    /// appended without room.
     pub(super) async fn push(&self, lane: usize, batch: RecordBatch, others: &Waiters) -> bool {
         let size = batch.bytes();
         let mut hurried = false;
         loop {
-            // Made before the look at the state, so that nothing that is drained after it is missed.
+            // Created before the state is checked, so that no notification after the check is missed.
             let drained = self.drained.notified();
             let own_room = {
                 let mut state = self.state();
@@ -123,14 +124,14 @@ impl Queue {
         !hurried
     }
 
-    /// The shard's rows are all there, as far as is known.
+    /// Marks the shard's rows as complete, as far as is known.
     pub(super) fn finish_lane(&self, lane: usize) {
         self.state().lanes[lane].done = true;
         self.filled.notify_one();
         self.drained.notify_waiters();
     }
 
-    /// Takes the next rows; none after the end. Dropping the future loses nothing.
+    /// Takes the next rows; none after the end. Cancel-safe: dropping the future loses nothing.
     pub(super) async fn pop(&self) -> Result<Option<RecordBatch>> {
         loop {
             {
@@ -149,7 +150,7 @@ impl Queue {
         }
     }
 
-    /// No more rows will come. After an error none that wait are delivered either.
+    /// Ends the queue. After an error, rows that still wait are discarded.
     pub(super) fn end(&self, result: Result<()>) {
         {
             let mut state = self.state();
@@ -161,7 +162,7 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Takes away a shard's rows after `end`; none, with nothing changed, if one of them was delivered already.
+    /// Removes a shard's rows after `end`. None, with nothing changed, if one of them was delivered already.
     pub(super) fn truncate(&self, lane: usize, end: &Position) -> Option<Truncated> {
         let mut state = self.state();
         let lane = &mut state.lanes[lane];

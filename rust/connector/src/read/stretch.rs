@@ -1,32 +1,32 @@
-//! A stretch of a shard without records: its answers are empty, and say how far they are behind the shard's tip. Where
-//! they have come to is worth keeping, so that no other reader walks through the same stretch.
+//! Detects how far a reader has come in a stretch of a shard without records, from empty answers and their distance
+//! to the tip. Keeping that place saves other readers the walk through the same stretch.
 
 use crate::service::Page;
 
-/// How much earlier than an answer says the next reader begins: the service's clocks may differ, and arrival times are
+/// Safety margin before the time that an answer proves: the service's clocks may differ, and arrival times are
 /// approximate.
 const MARGIN_MILLIS: i64 = 60_000;
-/// Answers in a row that must fit together before the first of them is believed.
+/// Consecutive answers that must agree before the first of them counts.
 const ANSWERS: usize = 3;
 
 /// The last answers of a stretch, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Stretch {
     last: Vec<Answer>,
-    /// Where the first answer of all had come to.
+    /// The time that the stretch's first answer had reached.
     began: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Answer {
-    /// The time that it had come to, milliseconds since the epoch.
+    /// Arrival time that the answer had reached, milliseconds since the epoch.
     reached: i64,
-    /// How far that is behind the tip, in milliseconds.
+    /// Distance of that time to the tip, in milliseconds.
     behind: i64,
 }
 
 impl Stretch {
-    /// Takes note of an answer. Records end the stretch, and so does an answer that doesn't tell where it is.
+    /// Records an answer. The stretch ends with an answer that has records or lacks its place in time.
     pub(crate) fn saw(&mut self, page: &Page) {
         let told = page.millis_behind_latest.zip(page.service_millis);
         let (Some((behind, now)), true) = (told, page.records.is_empty()) else {
@@ -49,9 +49,9 @@ impl Stretch {
         }
     }
 
-    /// A time before which the shard has no record that follows the stretch's beginning; none where the answers don't
-    /// prove one, and where it is no farther than where they began: that is sooner walked through again. A single wrong
-    /// answer proves nothing.
+    /// Time before which the shard has no record after the stretch's beginning. None if the answers don't prove one
+    /// (a single wrong answer proves nothing), or if it isn't later than where they began: that stretch is quickly
+    /// read again.
     pub(crate) fn no_record_before(&self) -> Option<i64> {
         let first = self.last.first().filter(|_| self.last.len() == ANSWERS)?;
         let time = first.reached - MARGIN_MILLIS;

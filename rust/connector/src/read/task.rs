@@ -1,4 +1,4 @@
-//! What a task is told to read, and what it reports.
+//! A task's input, and its report to the planner.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::service::KinesisApi;
 use crate::stream::{HashRange, Position, ShardId};
 
-/// What one Spark task reads: one shard's part of a batch, or those of a group of shards, which then share a claim.
+/// Input of one Spark task: one shard's part of a batch, or those of a group of shards that share a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskPlan {
-    /// Named by the shard's id, or by the group's name.
+    /// Contains the shard's id or the group's name.
     claim_key: ClaimKey,
     tasks: Vec<ReadTask>,
 }
 
-/// A group as it travels; one shard travels as its [`ReadTask`]. Both have a name in the field `shard`.
+/// JSON form of a group; a single shard's is its [`ReadTask`]. Both have a name in the field `shard`.
 #[derive(Serialize, Deserialize)]
 struct GroupJson<T> {
     shard: ShardId,
@@ -26,8 +26,8 @@ struct GroupJson<T> {
 }
 
 impl TaskPlan {
-    /// A plan for these shards of one batch; none without any. Its name follows from them: no shard begins two groups
-    /// of a batch, and no shard's id (`shardId-…`) begins like a group's name.
+    /// A plan for these shards of one batch; none without any. Its name is unique: no shard begins two groups of a
+    /// batch, and no shard's id (`shardId-…`) begins like a group's name.
     pub fn new(tasks: Vec<ReadTask>) -> Option<Self> {
         let first = tasks.first()?.claim_key();
         let name = Self::name(&first.shard, tasks.len());
@@ -35,7 +35,7 @@ impl TaskPlan {
         Some(Self { claim_key, tasks })
     }
 
-    /// The name of a plan for so many shards, of which this is the first.
+    /// The name of a plan for `count` shards that begins with `first`.
     pub(crate) fn name(first: &ShardId, count: usize) -> ShardId {
         match count {
             1 => first.clone(),
@@ -56,12 +56,12 @@ impl TaskPlan {
         &self.tasks
     }
 
-    /// Names the plan's claim.
+    /// Key of the plan's claim.
     pub fn claim_key(&self) -> &ClaimKey {
         &self.claim_key
     }
 
-    /// The claim of these ends of the plan's shards.
+    /// A claim with these ends of the plan's shards.
     pub(crate) fn claim(&self, mut ends: BTreeMap<ShardId, Position>) -> Claim {
         match ends.remove(&self.claim_key.shard) {
             Some(end) => Claim::new(end),
@@ -69,7 +69,7 @@ impl TaskPlan {
         }
     }
 
-    /// Reads what [`Self::to_json`] wrote.
+    /// Parses the output of [`Self::to_json`].
     pub fn from_json(json: &str) -> Result<Self> {
         let malformed = |error: serde_json::Error| {
             Error::new(
@@ -98,7 +98,7 @@ impl TaskPlan {
         })
     }
 
-    /// The plan as it travels to its executor.
+    /// JSON form of the plan, for its executor.
     pub fn to_json(&self) -> Result<String> {
         match self.tasks.as_slice() {
             [task] if task.shard == self.claim_key.shard => task.to_json(),
@@ -133,55 +133,56 @@ pub struct ReadTask {
     pub shard: ShardId,
     /// Where the batch starts.
     pub start: Position,
-    /// When the stream was created, milliseconds since the epoch: tells it from another one under the same name. None
-    /// where it isn't known.
+    /// When the stream was created, milliseconds since the epoch: distinguishes it from another one under the same
+    /// name. None if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<i64>,
-    /// The hash keys that the shard takes; none where they aren't known.
+    /// Hash key range of the shard; none if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash_range: Option<HashRange>,
-    /// When the shard's tip was seen at `start`, milliseconds since the epoch: see [`Self::is_tip_seen`]. None where it
-    /// wasn't.
+    /// When the shard's tip was seen at `start`, milliseconds since the epoch; none if it wasn't. See
+    /// [`Self::is_tip_seen`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tip_seen_at: Option<i64>,
-    /// In a batch read: records that arrived later (milliseconds since the epoch) don't belong to it.
+    /// In a batch read: latest arrival time (milliseconds since the epoch) of the batch's records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<i64>,
-    /// The ARN of the enhanced fan-out consumer to read with; GetRecords without one.
+    /// ARN of the enhanced fan-out consumer to read with; none for GetRecords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumer: Option<String>,
-    /// The driver has seen a record after the start, so a subscription that has none yet is not at the tip.
+    /// The driver has seen a record after the start, so a subscription without one isn't at the tip.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub news: bool,
-    /// The process that read the shard in the last batch that did.
+    /// The process that last read the shard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_executor: Option<String>,
-    /// The driver's calls of GetRecords.
+    /// The driver's recent GetRecords calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<PeerCallRate>,
-    /// The query's start of which the driver has left its mark beside the claims: whoever reads the task must see it.
+    /// Identifies the query start whose mark the driver stored beside the claims; every reader of the task must find
+    /// that mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<String>,
 }
 
-/// How often a process called GetRecords for a shard within the last second, told to another one: the service's limit
-/// is for all.
+/// A process's GetRecords calls for a shard within the last second, sent to another process because all share the
+/// service's limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerCallRate {
-    /// The process.
+    /// Identifies the process.
     pub by: String,
-    /// Its calls.
+    /// Number of the process's calls.
     pub times: u32,
 }
 
 impl PeerCallRate {
-    /// The calls that this process made through `api`; none if it made none.
+    /// This process's recent calls through `api`; none if there were none.
     pub(crate) fn lately(process: &str, api: &dyn KinesisApi, shard: &ShardId) -> Option<Self> {
         let (by, times) = (process.to_owned(), api.asked_lately(shard));
         (times > 0).then_some(Self { by, times })
     }
 
-    /// Counts the calls of another process.
+    /// Counts the calls, unless they are this process's own.
     pub(crate) fn count(&self, process: &str, api: &dyn KinesisApi, shard: &ShardId) {
         if self.by != process {
             api.count_asked(shard, self.times);
@@ -190,7 +191,7 @@ impl PeerCallRate {
 }
 
 impl ReadTask {
-    /// A task of a shard from this start, of which nothing else is known: polled, without an end.
+    /// A task with only the required fields: polled, without an end.
     pub fn new(source: &str, batch: u64, shard: ShardId, start: Position) -> Self {
         Self {
             source: source.to_owned(),
@@ -209,13 +210,13 @@ impl ReadTask {
         }
     }
 
-    /// True if the shard's tip was seen at the start so lately that what came after it can't have expired. Otherwise
-    /// whoever reads makes sure of it. Asked when the reading begins, since a task may wait for a day before it runs.
+    /// True if the shard's tip was seen at the start so recently that nothing after it can have expired; otherwise
+    /// the reader has to check. Evaluated when the reading begins, since a task may wait for a day before it runs.
     pub(crate) fn is_tip_seen(&self) -> bool {
         self.tip_seen_at.is_some_and(is_young)
     }
 
-    /// Names the task's claim.
+    /// Key of the task's claim.
     pub fn claim_key(&self) -> ClaimKey {
         ClaimKey {
             source: self.source.clone(),
@@ -224,7 +225,7 @@ impl ReadTask {
         }
     }
 
-    /// Reads what [`Self::to_json`] wrote.
+    /// Parses the output of [`Self::to_json`].
     pub fn from_json(json: &str) -> Result<Self> {
         serde_json::from_str(json).map_err(|error| {
             Error::new(
@@ -234,28 +235,28 @@ impl ReadTask {
         })
     }
 
-    /// The task as it travels to its executor.
+    /// JSON form of the task, for its executor.
     pub fn to_json(&self) -> Result<String> {
         serde_json::to_string(self)
             .map_err(|error| Error::new(ErrorKind::Internal, format!("a task can't be written: {error}")))
     }
 }
 
-/// What is known to follow a batch's end in its shard, when a task ends.
+/// What follows a batch's end in its shard, as far as known when a task ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Backlog {
-    /// Nothing: the shard's tip was there, or its end.
+    /// Nothing follows: the shard's tip or its end was there.
     Empty,
-    /// Records.
+    /// Records follow.
     Remaining,
-    /// Nothing is known, since the last answer was as large as was asked for, or was asked for before the task began.
+    /// Unknown: the last answer held as many records as were requested, or was requested before the task began.
     Unknown,
 }
 
 impl Backlog {
-    /// What two attempts that ended at the same place know together. Records that one of them saw are there, though the
-    /// other one was at the tip before they arrived.
+    /// Combines the knowledge of two attempts with the same end. Records that one of them saw exist, even if the
+    /// other reached the tip before they arrived.
     pub(crate) fn merge(self, other: Self) -> Self {
         match (self, other) {
             (Self::Remaining, _) | (_, Self::Remaining) => Self::Remaining,
@@ -265,7 +266,7 @@ impl Backlog {
     }
 }
 
-/// What a task that succeeded tells the planner. All attempts at a batch report the same end.
+/// A successful task's report on one shard, for the planner. All attempts at a batch report the same end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ShardReport {
@@ -277,27 +278,27 @@ pub struct ShardReport {
     pub shard: ShardId,
     /// The claimed end.
     pub end: Position,
-    /// What is known to follow the end.
+    /// What follows the end, as far as known.
     pub backlog: Backlog,
     /// True if records expired before they were read, with `kinesis.failOnDataLoss` false.
     pub lost: bool,
     /// Rows in the batch.
     pub records: u64,
-    /// Bytes of their data.
+    /// Bytes of data in the batch.
     pub bytes: u64,
-    /// Aggregates that were left out, by `kinesis.aggregation.outsideShard` or `kinesis.aggregation.broken`.
+    /// Aggregates left out because of `kinesis.aggregation.outsideShard` or `kinesis.aggregation.broken`.
     #[serde(default)]
     pub skipped_aggregates: u64,
     /// Requests sent to Kinesis.
     pub requests: u64,
-    /// Requests sent again.
+    /// Requests repeated.
     pub retries: u64,
     /// Requests that the service throttled.
     pub throttles: u64,
-    /// Subscriptions opened again.
+    /// Subscriptions reopened.
     #[serde(default)]
     pub resubscriptions: u64,
-    /// 1 if the task took over a subscription of this process, or what the last batch's reader fetched ahead in it.
+    /// 1 if the task took over a subscription or prefetched pages of this process, otherwise 0.
     #[serde(default)]
     pub prefetch_hits: u64,
     /// Bytes that waited for the next batch when the task ended.
@@ -306,26 +307,26 @@ pub struct ShardReport {
     /// When the last record read arrived, milliseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_arrival: Option<i64>,
-    /// The process that read it.
+    /// The process that ran the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<String>,
-    /// How far behind the tip the batch's last row was when the task ended.
+    /// How far the batch's last row was behind the tip when the task ended, in milliseconds.
     pub millis_behind_latest: Option<i64>,
-    /// How far behind the tip the last answer was, delivered or not.
+    /// How far the last answer was behind the tip, delivered or not, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fetched_behind: Option<i64>,
-    /// The process's calls of GetRecords.
+    /// The process's recent GetRecords calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<PeerCallRate>,
 }
 
 impl ShardReport {
-    /// Reads what [`Self::to_json`] wrote.
+    /// Parses the output of [`Self::to_json`].
     pub fn from_json(json: &str) -> Result<Self> {
         serde_json::from_str(json).map_err(malformed_report)
     }
 
-    /// Reads what a task sends: a report, or a list with one of each shard.
+    /// Parses a task's message: one report, or a list with one per shard.
     pub(crate) fn all_from_json(json: &str) -> Result<Vec<Self>> {
         if json.starts_with('[') {
             return serde_json::from_str(json).map_err(malformed_report);
@@ -333,7 +334,7 @@ impl ShardReport {
         Ok(vec![Self::from_json(json)?])
     }
 
-    /// What a task sends.
+    /// A task's message: one report, or a list with one per shard.
     pub(crate) fn all_to_json(reports: &[Self]) -> Result<String> {
         match reports {
             [report] => report.to_json(),
@@ -343,7 +344,7 @@ impl ShardReport {
         }
     }
 
-    /// The report as it travels to the driver.
+    /// JSON form of the report, for the driver.
     pub fn to_json(&self) -> Result<String> {
         serde_json::to_string(self)
             .map_err(|error| Error::new(ErrorKind::Internal, format!("a report can't be written: {error}")))

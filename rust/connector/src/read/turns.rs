@@ -1,7 +1,7 @@
-//! Attempts of one process at the same part of a batch (a stream joined with itself, two threads that write one
-//! micro-batch) decide about its end one after the other: the first reads by its own rule and claims, the others wait for
-//! that and read to the claim. None of them delivers what another one's claim then leaves out. Attempts in other
-//! processes are met in the store only.
+//! Serializes attempts of one process at the same part of a batch (a stream joined with itself, two threads that
+//! write one micro-batch): the first reads by its own rule and claims, the others wait for that claim and read up to
+//! it. So none of them delivers records that another's claim leaves out. Attempts in other processes meet only in the
+//! claim store.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,45 +11,46 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
 
 use crate::claims::ClaimKey;
 
-/// Longest wait for another attempt's claim. That attempt doesn't wait for its consumer meanwhile, only for the services,
-/// and on each of them less long. An attempt that has waited for so long goes on as if the other were in another process.
+/// Upper bound for the wait for another attempt's claim. That attempt waits only for services meanwhile, on each of
+/// them for a shorter time, and never for its consumer. After the wait, an attempt proceeds as if the other one were
+/// in another process.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
 
-/// The parts of batches whose ends attempts of this process are about to decide. Cloning shares them.
+/// Parts of batches whose ends attempts of this process are about to decide. Cloning shares them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Turns(Arc<Mutex<HashMap<ClaimKey, Weak<Seat>>>>);
 
 #[derive(Debug)]
 struct Seat {
     turn: Arc<AsyncMutex<()>>,
-    /// The attempts that wait for the turn.
+    /// Number of attempts that wait for the turn.
     waiting: watch::Sender<usize>,
 }
 
-/// An attempt's place among those at the same part.
+/// An attempt's registration at a part of a batch.
 #[derive(Debug)]
 struct Place {
     turns: Turns,
     key: ClaimKey,
-    /// None once it was left.
+    /// None after it was left.
     seat: Option<Arc<Seat>>,
 }
 
-/// The right to decide, until it is dropped. Whoever gets it asks the store first.
+/// The right to decide a part's end, until dropped. Its owner first looks for an existing claim in the store.
 #[derive(Debug)]
 pub(super) struct Turn {
-    // Released before the place is.
+    // Declared first, to be released before the place.
     _guard: OwnedMutexGuard<()>,
     place: Place,
 }
 
-/// Tells whether other attempts wait for this one's decision. Cloning shares it.
+/// Shows whether other attempts wait for this one's decision. Cloning shares it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Waiters(Option<watch::Receiver<usize>>);
 
 impl Turns {
-    /// Waits until no other attempt of this process is about to decide where this part of the batch ends; none if that
-    /// takes too long. Dropping the future gives the place up.
+    /// Waits until no other attempt of this process is about to decide where this part of the batch ends; none after
+    /// [`LONGEST_WAIT`]. Dropping the future gives up the place.
     pub(super) async fn take(&self, key: &ClaimKey) -> Option<Turn> {
         let place = self.place(key);
         let seat = place.seat.clone()?;
@@ -95,15 +96,15 @@ impl Turns {
 }
 
 impl Turn {
-    /// Whether others wait for this attempt.
+    /// Shows whether others wait for this attempt.
     pub(super) fn waiters(&self) -> Waiters {
         Waiters(self.place.seat.as_ref().map(|seat| seat.waiting.subscribe()))
     }
 }
 
 impl Waiters {
-    /// Returns once another attempt waits: nothing may wait for this attempt's consumer then, which may be the same
-    /// thread that consumes the other one's rows.
+    /// Returns once another attempt waits. Nothing may wait for this attempt's consumer then, since the same thread
+    /// may consume the other attempt's rows.
     pub(super) async fn arrive(&self) {
         if let Some(mut waiting) = self.0.clone()
             && waiting.wait_for(|waiting| *waiting > 0).await.is_ok()

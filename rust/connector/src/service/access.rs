@@ -21,22 +21,22 @@ use super::network::Network;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{AccessOptions, StoreAccess};
 
-/// Longest wait for a connection.
+/// Connect timeout.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest wait for one answer; the KCL's request time-out.
+/// Timeout of one request; the KCL's request timeout.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the clients of one access share: their configuration, credentials and clock.
+/// Configuration, credentials and clock that the clients of one access share.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     pub config: SdkConfig,
     pub guard: Guard,
-    /// Gives more clients of the HTTP kind than the configuration's one, each with connections of its own.
+    /// Creates further HTTP clients beside the configuration's, each with its own connections.
     pub network: Network,
 }
 
-/// A service's configuration from a builder that has the [`Access`]'s: guarded, and at the endpoint of the options,
-/// whatever the environment says of endpoints.
+/// Completes a service's configuration builder that was made from an [`Access`]: adds the guard and the options'
+/// endpoint, whatever endpoints the environment sets.
 macro_rules! guarded {
     ($builder:expr, $access:expr, $endpoint:expr) => {{
         let guard = &$access.guard;
@@ -44,7 +44,8 @@ macro_rules! guarded {
             .interceptor(guard.clone())
             .retry_classifier(guard.clone());
         match $endpoint {
-            // The environment's switches are about AWS's own addresses, and refused with any other.
+            // The environment's FIPS and dual-stack switches concern AWS's own addresses and are refused with any
+            // other.
             Some(url) => builder.endpoint_url(url).use_fips(false).use_dual_stack(false),
             None => builder,
         }
@@ -52,7 +53,7 @@ macro_rules! guarded {
 }
 pub(crate) use guarded;
 
-/// The region of the options, else the one of the AWS default chain (environment, profile, instance metadata).
+/// The region of the options, otherwise of the AWS default chain (environment, profile, instance metadata).
 pub async fn resolve_region(options: &AccessOptions) -> Result<String> {
     region_or_default(options.region.as_deref()).await
 }
@@ -78,7 +79,7 @@ async fn region_or_default(region: Option<&str>) -> Result<String> {
     }
 }
 
-/// The access of a stream's clients.
+/// Access of a stream's clients.
 pub(super) async fn stream_access(options: &AccessOptions) -> Result<Access> {
     let clock = ServiceClock::default();
     let network = Network::of(options.proxy.as_ref());
@@ -110,7 +111,8 @@ pub(super) async fn stream_access(options: &AccessOptions) -> Result<Access> {
     Ok(loading(job.config, role, &clock, job.network))
 }
 
-/// The client that asks for a role's sessions, as the job. It retries by itself, within one load.
+/// Client configuration for loading a role's sessions with the job's credentials. The client retries by itself,
+/// within one load.
 fn sts_config(job: &Access, options: &AccessOptions) -> aws_sdk_sts::Config {
     let asking = Access {
         guard: job.guard.clone().with_retries(),
@@ -125,9 +127,9 @@ fn sts_config(job: &Access, options: &AccessOptions) -> aws_sdk_sts::Config {
     guarded!(sts, asking, options.sts_endpoint_url.as_deref()).build()
 }
 
-/// The access of a checkpoint store's clients: as the job itself. Never as the stream's role: that one may belong to
-/// the stream's account, while tables and buckets of checkpoints are the job's own. The stream's keys or class serve
-/// where the job has none.
+/// Access of a checkpoint store's clients, with the job's own credentials. The stream's role is never used: it may
+/// belong to the stream's account, while checkpoint tables and buckets are the job's own. The stream's keys or class
+/// serve if the job has none.
 pub(crate) async fn store_access(options: &StoreAccess) -> Result<Access> {
     let clock = ServiceClock::default();
     let network = Network::of(options.proxy.as_ref());
@@ -149,8 +151,8 @@ pub(crate) async fn store_access(options: &StoreAccess) -> Result<Access> {
     })
 }
 
-/// Everything but credentials and endpoints. The SDK's own retries are off, save those of the [`Guard`]: the
-/// connector's count what they do and follow `kinesis.client*`.
+/// Everything except credentials and endpoints. The SDK's retries are off, except those of the [`Guard`]: the
+/// connector's own are counted and follow `kinesis.client*`.
 async fn base_config(region: &str, clock: &ServiceClock, network: &Network) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -162,9 +164,9 @@ async fn base_config(region: &str, clock: &ServiceClock, network: &Network) -> S
         .timeout_config(timeouts)
         .retry_config(once_more())
         .time_source(clock.clone())
-        // The clock is one for all clients, fan-out's short-lived ones too.
+        // All clients share one clock, including fan-out's short-lived ones.
         .disable_clock_skew_correction(true)
-        // Credentials that are loaded are kept by KeptCredentials.
+        // KeptCredentials caches loaded credentials.
         .identity_cache(IdentityCache::no_cache())
         .no_credentials()
         .load()
@@ -224,7 +226,7 @@ mod tests {
             .await;
     }
 
-    /// Takes so many requests and says nothing; then it is well.
+    /// Leaves the first `times` requests without an answer, then works.
     #[derive(Debug)]
     struct Silent {
         times: usize,
@@ -247,7 +249,7 @@ mod tests {
         }
     }
 
-    /// Credentials of a role whose STS is silent so many times.
+    /// Credentials of a role whose STS leaves the first `times` requests without an answer.
     async fn role_with_silent_sts(times: usize) -> KeptCredentials {
         let options = options(Some("https://sts.test".to_owned()));
         let job = stream_access(&options).await.expect("an access");
@@ -276,7 +278,7 @@ mod tests {
         }
     }
 
-    /// The pauses between attempts are drawn by chance; none may make the load end before the attempts do.
+    /// Pauses between attempts are random; none may end the load before its attempts do.
     #[tokio::test(start_paused = true)]
     async fn the_failure_of_a_silent_sts_names_it() {
         for _ in 0..30 {

@@ -1,4 +1,4 @@
-//! Kinesis through the AWS SDK.
+//! Kinesis client on the AWS SDK.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{Builder, Config};
 use aws_sdk_kinesis::operation::RequestId;
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
-use aws_sdk_kinesis::primitives::{Blob, DateTime};
+use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{
-    EncryptionType, PutRecordsRequestEntry, PutRecordsResultEntry, Record, RecordDistributionStrategy,
-    Shard as SdkShard, ShardFilter as SdkShardFilter, ShardFilterType, ShardIteratorType,
+    EncryptionType, PutRecordsResultEntry, Record, RecordDistributionStrategy, Shard as SdkShard,
+    ShardFilter as SdkShardFilter, ShardFilterType, ShardIteratorType,
 };
 
 use super::access::{guarded, stream_access};
@@ -22,22 +22,22 @@ use super::network::Network;
 use super::patience::Starved;
 use super::rate_limiter::RateLimiter;
 use super::retry::{RequestCounters, with_retries, with_retries_unless_throttled};
-use super::wire::{ColumnsProtocol, DecodedRecords};
+use super::wire::{ColumnsProtocol, DecodedRecords, PutBody};
 use super::{KinesisApi, Page, PutEntry, PutOutcome, ShardFilter, ShardIterator, StreamSummary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{AccessOptions, RetryOptions, StreamId, WireProtocol};
 use crate::stream::{Position, SequenceNumber, Shard, ShardId};
 
-/// Most shards in a page of ListShards (AWS limit 10,000; the service's default is 1,000).
+/// Page size of ListShards (AWS limit 10,000; the service's default is 1,000).
 const SHARDS_PER_PAGE: i32 = 1_000;
 
-/// Between two GetRecords of a shard, by the service's limit.
+/// Minimum time between two GetRecords of a shard, from the service's limit.
 const GET_RECORDS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How far apart two clocks may be without anybody minding.
+/// Tolerated difference between two clocks.
 const NEARLY_THE_SAME_TIME: Duration = Duration::from_secs(10);
 
-/// A client, with connections and credentials of its own, for any number of streams.
+/// A client with its own connections and credentials, for any number of streams.
 #[derive(Debug)]
 pub(crate) struct Connection {
     config: Config,
@@ -46,7 +46,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Finds region and endpoint; calls no service but the one that gives the region.
+    /// Resolves region and endpoint; calls no service except the one that provides the region.
     pub async fn open(options: &AccessOptions) -> Result<Self> {
         let access = stream_access(options).await?;
         let endpoint = options.endpoint_url.as_deref();
@@ -69,7 +69,7 @@ impl Connection {
         }
     }
 
-    /// Another client, with connections of its own.
+    /// Another client with its own connections.
     pub(super) fn apart(&self) -> Client {
         let config = self.config.to_builder().http_client(self.network.client());
         Client::from_conf(config.build())
@@ -89,13 +89,13 @@ pub struct AwsKinesis {
 }
 
 impl AwsKinesis {
-    /// A client with connections of its own. Finds region and credentials, calls no service but those that give
+    /// A client with its own connections. Resolves region and credentials; calls no service except those that provide
     /// them.
     pub async fn connect(access: &AccessOptions, stream: StreamId, retry: RetryOptions) -> Result<Self> {
         Ok(Self::on(Arc::new(Connection::open(access).await?), stream, retry))
     }
 
-    /// A stream by a client that others may use too.
+    /// A stream on a client that may be shared.
     pub(crate) fn on(connection: Arc<Connection>, stream: StreamId, retry: RetryOptions) -> Self {
         Self {
             connection,
@@ -112,13 +112,13 @@ impl AwsKinesis {
         &self.connection.client
     }
 
-    /// With GetRecords asked and answered in this protocol.
+    /// Selects the wire protocol of GetRecords.
     pub fn with_protocol(self, protocol: WireProtocol) -> Self {
         Self { protocol, ..self }
     }
 
-    /// With at most as many GetRecords a second and shard as this interval between them makes, and at least the five that
-    /// AWS allows.
+    /// Limits the GetRecords of a shard to one per `interval`, or to the five a second that AWS allows if that is
+    /// more.
     pub fn with_fetch_interval(self, interval: Duration) -> Self {
         Self {
             pace: RateLimiter::of_interval(interval),
@@ -126,7 +126,7 @@ impl AwsKinesis {
         }
     }
 
-    /// The name where the stream is given by name; the API takes one of the two.
+    /// The stream's name, unless it is given by ARN; the API takes only one of the two.
     fn name(&self) -> Option<String> {
         self.stream.arn.is_none().then(|| self.stream.name.clone())
     }
@@ -149,7 +149,7 @@ impl AwsKinesis {
         let mut token: Option<String> = None;
         loop {
             let request = self.client().list_shards().max_results(SHARDS_PER_PAGE);
-            // A token stands for the stream and the filter of its first page; the API refuses both together.
+            // A token implies the stream and the filter of its first page; the API refuses both together with it.
             let request = match token.take() {
                 Some(token) => request.next_token(token),
                 None => request
@@ -210,7 +210,7 @@ impl AwsKinesis {
             .await
             .map_err(|error| classify("GetRecords", &self.stream.name, error))?;
         Ok(Page {
-            // A gateway on the way may date answers by a clock of its own.
+            // A gateway on the way may set dates from its own clock.
             service_millis: date
                 .millis()
                 .map(|millis| millis.min(chrono::Utc::now().timestamp_millis())),
@@ -250,14 +250,14 @@ impl AwsKinesis {
         })
     }
 
-    async fn put_once(&self, entries: &[PutEntry]) -> Result<Vec<PutOutcome>> {
-        let records = entries.iter().map(sdk_entry).collect::<Result<Vec<_>>>()?;
+    async fn put_once(&self, body: &PutBody) -> Result<Vec<PutOutcome>> {
         let answer = self
             .client()
             .put_records()
             .set_stream_name(self.name())
             .set_stream_arn(self.arn())
-            .set_records(Some(records))
+            .customize()
+            .interceptor(body.clone())
             .send()
             .await
             .map_err(|error| classify("PutRecords", &self.stream.name, error))?;
@@ -329,7 +329,7 @@ impl KinesisApi for AwsKinesis {
     ) -> Result<ShardIterator> {
         let start = match at {
             Position::TrimHorizon => IteratorStart::of(ShardIteratorType::TrimHorizon),
-            // The reader drops the records up to the position's own.
+            // The reader drops the records up to and including the position's own.
             Position::AtTimestamp(millis) | Position::AfterQuiet(_, millis) => IteratorStart {
                 time: Some(DateTime::from_millis(*millis)),
                 ..IteratorStart::of(ShardIteratorType::AtTimestamp)
@@ -400,11 +400,12 @@ impl KinesisApi for AwsKinesis {
         entries: &[PutEntry],
         counters: &Arc<RequestCounters>,
     ) -> Result<Vec<PutOutcome>> {
-        with_retries(&self.retry, counters, || self.put_once(entries)).await
+        let body = PutBody::of(entries, &self.stream)?;
+        with_retries(&self.retry, counters, || self.put_once(&body)).await
     }
 }
 
-/// Where GetShardIterator is told to start.
+/// Starting point of GetShardIterator.
 struct IteratorStart {
     kind: ShardIteratorType,
     number: Option<String>,
@@ -420,7 +421,7 @@ impl IteratorStart {
         }
     }
 
-    /// True for a time that the service may refuse only because its clock has not come there yet.
+    /// True for a time that the service may refuse only because its clock hasn't reached it yet.
     fn is_now(&self) -> bool {
         let recent = chrono::Utc::now() - NEARLY_THE_SAME_TIME;
         self.time
@@ -445,16 +446,7 @@ fn sdk_filter(filter: ShardFilter) -> Result<Option<SdkShardFilter>> {
     })
 }
 
-fn sdk_entry(entry: &PutEntry) -> Result<PutRecordsRequestEntry> {
-    PutRecordsRequestEntry::builder()
-        .data(Blob::new(entry.data.as_ref()))
-        .set_partition_key(entry.partition_key.clone())
-        .set_explicit_hash_key(entry.explicit_hash_key.clone())
-        .build()
-        .map_err(|error| Error::new(ErrorKind::Internal, format!("an entry can't be made: {error}")))
-}
-
-/// With the records of the answer itself, unless they were decoded apart from it.
+/// Converts an answer. `records` are its records if they were decoded separately.
 pub(super) fn page(answer: GetRecordsOutput, records: Option<RecordColumns>) -> Result<Page> {
     Ok(Page {
         request_id: answer.request_id().map(str::to_owned),
@@ -496,8 +488,8 @@ pub(super) fn columns(records: &[Record]) -> Result<RecordColumns> {
     Ok(columns)
 }
 
-/// Milliseconds, rounded: the SDK's JSON reads a timestamp through an f64, whose fraction falls below the exact
-/// millisecond as often as not.
+/// Milliseconds, rounded: the SDK's JSON parser reads a timestamp through an f64, whose fraction often falls just
+/// below the exact millisecond.
 pub(super) fn millis(time: &DateTime) -> i64 {
     let fraction = i64::from((time.subsec_nanos() + 500_000) / 1_000_000);
     time.secs().saturating_mul(1000).saturating_add(fraction)

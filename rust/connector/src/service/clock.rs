@@ -1,4 +1,4 @@
-//! The service's clock, as its answers tell it.
+//! The service's clock, derived from the dates of its answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,21 +14,21 @@ use aws_smithy_types::config_bag::ConfigBag;
 use chrono::DateTime;
 use parking_lot::Mutex;
 
-/// How far this machine's clock may be from the service's before signatures go by the service's: those that are more
-/// than five minutes off are refused.
+/// Tolerated difference between this machine's clock and the service's, in milliseconds. Above it, signatures use the
+/// service's clock; the service refuses those more than five minutes off.
 const WITHIN_SIGNATURE: i64 = 240_000;
 
-/// This machine's clock, set right by the service's where it is too far off for signatures. Clones are one clock: what
-/// one client learns, all others know.
+/// This machine's clock, corrected by the service's if it is too far off for signatures. Clones share one correction,
+/// so what one client learns applies to all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ServiceClock {
-    /// How far the service's clock is ahead, milliseconds; 0 where they agree well enough.
+    /// How far the service's clock is ahead, in milliseconds; 0 if the difference is tolerable.
     ahead: Arc<AtomicI64>,
 }
 
 impl ServiceClock {
-    /// Takes the date of an answer that refused a signature. True where this sets the clock, so that the next signature
-    /// is another one.
+    /// Learns from the date of an answer that refused a signature. True if this changes the clock, so that the next
+    /// signature differs.
     pub fn learn(&self, date: i64) -> bool {
         let ahead = date - chrono::Utc::now().timestamp_millis();
         let ahead = if ahead.abs() < WITHIN_SIGNATURE { 0 } else { ahead };
@@ -60,13 +60,13 @@ impl TimeSource for ServiceClock {
     }
 }
 
-/// The header `Date`, milliseconds since the epoch.
+/// The `Date` header, milliseconds since the epoch.
 pub(super) fn date_of(headers: &Headers) -> Option<i64> {
     let date = DateTime::parse_from_rfc2822(headers.get("date")?).ok()?;
     Some(date.timestamp_millis())
 }
 
-/// Takes the HTTP header `Date` from the answers to the call that it is given to.
+/// Interceptor that captures the `Date` header of a call's answers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AnswerDate(Arc<Mutex<Option<i64>>>);
 

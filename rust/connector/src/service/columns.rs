@@ -1,4 +1,4 @@
-//! Records of one answer as columns, in the layout that crosses to the JVM: i32 offsets and bytes.
+//! Records of one answer as columns, in the layout that the JVM receives: i32 offsets and bytes.
 
 use arrow_array::types::ByteArrayType;
 use arrow_array::{GenericByteArray, TimestampMicrosecondArray};
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::batch::RecordBatch;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Values of varying length, one after the other.
+/// Concatenated values of varying length.
 #[derive(Clone, Debug)]
 struct ByteColumn {
     offsets: Vec<i32>,
@@ -44,7 +44,7 @@ impl ByteColumn {
         Ok(())
     }
 
-    /// Makes room for so many more rows that are as long as the first one.
+    /// Reserves room for `rows` more rows as long as the first one.
     fn reserve_like_first(&mut self, rows: usize) {
         let first = self.offsets.get(1).map_or(0, |end| *end as usize);
         self.values.reserve(rows * first);
@@ -76,17 +76,17 @@ impl ByteColumn {
     }
 }
 
-/// How the service keeps a record.
+/// How the service encrypts a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encryption {
     /// Not encrypted.
     None,
-    /// With a key of KMS.
+    /// Encrypted with a KMS key.
     Kms,
 }
 
 impl Encryption {
-    /// The name that the service has for it.
+    /// The service's name for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "NONE",
@@ -95,30 +95,29 @@ impl Encryption {
     }
 }
 
-/// The ends of the columns, for a row's values.
+/// Append positions of the columns for a row's values.
 pub(super) struct OpenRow<'a> {
     pub data: &'a mut Vec<u8>,
     pub partition_key: &'a mut Vec<u8>,
     pub sequence_number: &'a mut Vec<u8>,
 }
 
-/// Records in the order the shard gave them. Read through its accessors only, so that what decodes the answer
-/// can change beneath it.
+/// Records in the shard's order. All access goes through methods, which keeps the layout free to change.
 #[derive(Clone, Debug)]
 pub struct RecordColumns {
     data: ByteColumn,
     partition_keys: ByteColumn,
     sequence_numbers: ByteColumn,
     arrival_millis: Vec<i64>,
-    /// As long as the records up to the last one whose encryption the service told.
+    /// Ends with the last record whose encryption is known.
     encryptions: Vec<Option<Encryption>>,
     received: Instant,
-    /// True for records without a partition key; as long as the records up to the last such.
+    /// True for records without a partition key. Ends with the last one of them.
     keyless: Vec<bool>,
 }
 
 impl RecordColumns {
-    /// Room for so many records with so many bytes of data.
+    /// Reserves room for `rows` records with `data_bytes` bytes of data.
     pub fn with_capacity(rows: usize, data_bytes: usize) -> Self {
         Self {
             data: ByteColumn::with_capacity(rows, data_bytes),
@@ -131,7 +130,8 @@ impl RecordColumns {
         }
     }
 
-    /// Appends a record with or without a partition key; on streams with AUTO record distribution it may have none.
+    /// Appends a record with an optional partition key. Records without one occur on streams with AUTO record
+    /// distribution.
     pub fn push_with(
         &mut self,
         data: &[u8],
@@ -158,7 +158,7 @@ impl RecordColumns {
         self.push_with(data, Some(partition_key), sequence_number, arrival_millis)
     }
 
-    /// Where the values go of a record that is appended member by member; [`Self::end_row`] ends it.
+    /// Columns to which the caller appends a record's values one by one; [`Self::end_row`] completes the record.
     pub(super) fn open_row(&mut self) -> OpenRow<'_> {
         OpenRow {
             data: &mut self.data.values,
@@ -167,7 +167,7 @@ impl RecordColumns {
         }
     }
 
-    /// Ends the record whose values were put into [`Self::open_row`]. One that isn't `keyed` has no partition key.
+    /// Completes the record whose values were appended through [`Self::open_row`]; it has a partition key if `keyed`.
     pub(super) fn end_row(
         &mut self,
         keyed: bool,
@@ -189,7 +189,7 @@ impl RecordColumns {
         Ok(())
     }
 
-    /// Makes room for so many more records like the first one.
+    /// Reserves room for `rows` more records like the first one.
     pub(super) fn reserve_like_first(&mut self, rows: usize) {
         self.data.reserve_like_first(rows);
         self.partition_keys.reserve_like_first(rows);
@@ -197,12 +197,13 @@ impl RecordColumns {
         self.arrival_millis.reserve(rows);
     }
 
-    /// True if every partition key and sequence number is UTF-8, as all are but those of an open row.
+    /// True if all partition keys and sequence numbers are UTF-8. They always are, except in rows appended through
+    /// [`Self::open_row`].
     pub(super) fn is_text(&self) -> bool {
         self.partition_keys.is_text() && self.sequence_numbers.is_text()
     }
 
-    /// Sets how the record that was appended last is encrypted. Without this nothing is known of it.
+    /// Sets the encryption of the last record; it is unknown otherwise.
     pub fn set_encryption(&mut self, encryption: Encryption) {
         if let Some(before) = self.len().checked_sub(1) {
             self.encryptions.resize(before, None);
@@ -210,7 +211,7 @@ impl RecordColumns {
         }
     }
 
-    /// Removes the first so many records (all of them at most).
+    /// Removes the first `rows` records, or all if there are fewer.
     pub fn remove_first(&mut self, rows: usize) {
         let rows = rows.min(self.len());
         self.data.remove_first(rows);
@@ -221,7 +222,7 @@ impl RecordColumns {
         self.keyless.drain(..rows.min(self.keyless.len()));
     }
 
-    /// Keeps the first so many records (all of them at most).
+    /// Keeps the first `rows` records, or all if there are fewer.
     pub fn truncate(&mut self, rows: usize) {
         let rows = rows.min(self.len());
         self.data.truncate(rows);
@@ -232,38 +233,38 @@ impl RecordColumns {
         self.keyless.truncate(rows);
     }
 
-    /// The number of records.
+    /// Number of records.
     pub fn len(&self) -> usize {
         self.arrival_millis.len()
     }
 
-    /// True if there are none.
+    /// True if there are no records.
     pub fn is_empty(&self) -> bool {
         self.arrival_millis.is_empty()
     }
 
-    /// When the last of the records arrived, milliseconds since the epoch.
+    /// When the last record arrived, milliseconds since the epoch.
     pub fn last_arrival_millis(&self) -> Option<i64> {
         self.arrival_millis.last().copied()
     }
 
-    /// When they came: when the columns were made, or those that they are a part of.
+    /// When the answer was received: the creation time of these columns, or of those that they were cut from.
     pub fn received(&self) -> Instant {
         self.received
     }
 
-    /// The bytes of all columns.
+    /// Bytes of all columns.
     pub fn bytes(&self) -> usize {
         let columns = [&self.data, &self.partition_keys, &self.sequence_numbers];
         columns.iter().map(|column| column.values.len()).sum::<usize>() + self.len() * size_of::<i64>()
     }
 
-    /// The bytes of the payloads.
+    /// Bytes of the payloads.
     pub fn data_bytes(&self) -> usize {
         self.data.values.len()
     }
 
-    /// How many records from the first one on take so many bytes at most.
+    /// Number of leading records that take at most `bytes`.
     pub fn fitting(&self, bytes: usize) -> usize {
         let columns = [&self.data, &self.partition_keys, &self.sequence_numbers];
         let taken = |rows: usize| {
@@ -281,7 +282,7 @@ impl RecordColumns {
         fit
     }
 
-    /// A copy of the records from this row on.
+    /// A copy of the records from row `from` on.
     pub fn tail(&self, from: usize) -> Result<Self> {
         let from = from.min(self.len());
         let data_bytes = self.data.values.len() - self.data.offsets[from] as usize;
@@ -324,7 +325,7 @@ impl RecordColumns {
         self.arrival_millis[row]
     }
 
-    /// How a record is encrypted; none where the service doesn't tell.
+    /// A record's encryption; none if the service doesn't report it.
     pub fn encryption(&self, row: usize) -> Option<Encryption> {
         self.encryptions.get(row).copied().flatten()
     }

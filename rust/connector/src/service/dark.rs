@@ -1,4 +1,4 @@
-//! A service whose connections go dark: what that costs the clients of each service.
+//! Services whose connections go dark: the cost to the clients of each service.
 
 use aws_sdk_kinesis::config::SharedHttpClient;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -10,8 +10,8 @@ use kinesis_sandbox::{KnobUpdate, Sandbox, SandboxConfig};
 
 use crate::options::{AccessOptions, Secret, StaticKeys};
 
-/// Called by HTTP/2, whose one connection carries all requests. What is none of Kinesis' operations it refuses, which is
-/// an answer.
+/// A sandbox reached by HTTP/2, whose single connection carries all requests. It refuses operations other than
+/// Kinesis's; a refusal counts as an answer.
 pub(crate) struct Dark {
     sandbox: Sandbox,
 }
@@ -30,7 +30,7 @@ impl Dark {
         self.sandbox.tls_endpoint().expect("HTTPS")
     }
 
-    /// An HTTP client that trusts it.
+    /// An HTTP client that trusts the sandbox's certificate.
     pub fn trusting(&self) -> SharedHttpClient {
         let certificate = self.sandbox.tls_certificate().expect("HTTPS");
         let roots = TrustStore::empty().with_pem_certificate(certificate);
@@ -41,14 +41,14 @@ impl Dark {
             .build_https()
     }
 
-    /// The waits of its clients, which a test waits for too.
+    /// Timeouts of the clients, short because tests wait for them.
     pub fn timeouts() -> TimeoutConfig {
         TimeoutConfig::builder()
             .operation_attempt_timeout(std::time::Duration::from_secs(2))
             .build()
     }
 
-    /// The peer of a client's connection vanishes without a word: one attempt is lost, not all that follow.
+    /// The peer of a client's connection vanishes silently: this costs one attempt, not all that follow.
     pub async fn costs_one_attempt<T, E>(&self, ask: impl AsyncFn() -> Result<T, SdkError<E, HttpResponse>>) {
         assert!(Self::is_answered_at_last(&ask).await, "it is there");
         let before = self.sandbox.stats().connections;
@@ -64,7 +64,7 @@ impl Dark {
         assert!(self.sandbox.stats().connections > before);
     }
 
-    /// A few attempts: a busy machine may lose one, too.
+    /// Makes a few attempts, since a busy machine may lose one, too.
     async fn is_answered_at_last<T, E>(ask: impl AsyncFn() -> Result<T, SdkError<E, HttpResponse>>) -> bool {
         for _ in 0..4 {
             if is_answered(&ask().await) {
@@ -83,7 +83,7 @@ fn is_answered<T, E>(answer: &Result<T, SdkError<E, HttpResponse>>) -> bool {
     }
 }
 
-/// Access by keys that the user gave, to Kinesis and to this STS.
+/// Access to Kinesis and this STS with the user's keys.
 pub(crate) fn options(sts_endpoint_url: Option<String>) -> AccessOptions {
     AccessOptions {
         region: Some("us-east-1".to_owned()),

@@ -1,4 +1,4 @@
-//! The service's failures, classified once.
+//! Classification of the service's failures, in one place.
 
 use std::error::Error as StdError;
 
@@ -13,7 +13,7 @@ use super::credentials::LoadFailure;
 use super::network::NetworkFailure;
 use crate::error::{Error, ErrorKind, quotes_request, unstopped};
 
-/// What a failed call of `operation` on `stream` means.
+/// Classifies a failed call of `operation` on `stream`.
 pub fn classify<E>(operation: &'static str, stream: &str, error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + RequestId + StdError + Send + Sync + 'static,
@@ -46,7 +46,7 @@ where
     classified.with("operation", operation).with("stream", stream)
 }
 
-/// What an error inside an event stream means.
+/// Classifies an error inside an event stream.
 pub fn classify_event(error: SdkError<SubscribeToShardEventStreamError, RawMessage>) -> Error {
     match &error {
         SdkError::ServiceError(answer) => {
@@ -55,7 +55,7 @@ pub fn classify_event(error: SdkError<SubscribeToShardEventStreamError, RawMessa
                 "SubscribeToShard",
                 event_code(refused),
                 refused.message().unwrap_or(""),
-                // Events have no status; what the service does not name as the client's fault is its own.
+                // Events have no status. Without an error code that blames the client, the fault is the service's.
                 500,
             )
         }
@@ -67,7 +67,7 @@ pub fn classify_event(error: SdkError<SubscribeToShardEventStreamError, RawMessa
     }
 }
 
-/// The error's code. In an event it is a header of its own, from which the SDK only takes the variant.
+/// The error's code. In an event it is a separate header, and the SDK keeps only the variant.
 fn event_code(error: &SubscribeToShardEventStreamError) -> &str {
     use SubscribeToShardEventStreamError as Event;
     match error {
@@ -96,12 +96,12 @@ fn unreachable(operation: &str, why: &str) -> Error {
     .retryable(true)
 }
 
-/// A request that no other try brings to its service either.
+/// Error for a request that can't reach its service, whatever the number of tries.
 pub(crate) fn no_way(operation: &str, failure: &NetworkFailure) -> Error {
     Error::new(failure.kind, format!("{operation} could not be sent: {failure}"))
 }
 
-/// An error with what caused it, in words.
+/// An error's message followed by those of its causes.
 pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let words_of = |error: &(dyn StdError + 'static)| match error.downcast_ref::<ErrorMetadata>() {
         Some(refused) => told(
@@ -114,7 +114,7 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut cause = error.source();
     while let Some(current) = cause {
         let words = words_of(current);
-        // Some errors repeat their cause's words.
+        // Some errors repeat their cause's message.
         if !text.ends_with(&words) {
             text = format!("{text}: {words}");
         }
@@ -123,8 +123,8 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     text
 }
 
-/// A request that could not be signed. `advice` is for where there are no credentials at all: an outage is not
-/// mended by options.
+/// Error for a request that could not be signed. `advice` is added if there are no credentials at all: options don't
+/// cure an outage.
 pub(crate) fn no_credentials(operation: &str, failure: &LoadFailure, advice: &str) -> Error {
     let message = match (failure.passes, failure.nothing_found) {
         (true, _) => format!(
@@ -137,8 +137,8 @@ pub(crate) fn no_credentials(operation: &str, failure: &LoadFailure, advice: &st
     Error::new(ErrorKind::Access, message).retryable(failure.passes)
 }
 
-/// A service's error in words. Its own words are left out where it didn't take the signature: they may quote what was
-/// signed, session token and all.
+/// A service error as text. The service's message is left out if it refused the signature, since it may quote the
+/// signed request with its session token.
 pub(crate) fn told(code: &str, message: &str) -> String {
     if message.is_empty() || is_of_signature(code) || quotes_request(message) {
         code.to_owned()
@@ -147,7 +147,7 @@ pub(crate) fn told(code: &str, message: &str) -> String {
     }
 }
 
-/// True for an error that says the signature is wrong, or of another time.
+/// True for an error code about an invalid or outdated signature.
 fn is_of_signature(code: &str) -> bool {
     matches!(
         code,
@@ -163,7 +163,7 @@ fn is_of_signature(code: &str) -> bool {
     )
 }
 
-/// True for an error that other credentials, or another clock, may mend.
+/// True for an error code that other credentials or another clock may cure.
 pub(super) fn refuses_signer(code: &str) -> bool {
     is_of_signature(code)
         || matches!(
@@ -177,7 +177,7 @@ pub(super) fn refuses_signer(code: &str) -> bool {
         )
 }
 
-/// What an error code of the service means.
+/// Classifies an error code of the service.
 fn refusal(operation: &str, code: &str, message: &str, status: u16) -> Error {
     let told = told(code, message);
     let make = |kind, advice: &str| Error::new(kind, format!("{operation} failed with {told}. {advice}"));
@@ -239,7 +239,8 @@ fn refusal(operation: &str, code: &str, message: &str, status: u16) -> Error {
         "InvalidArgumentException" | "ValidationException" => {
             make(ErrorKind::InvalidRequest, "The service refused the request")
         }
-        // Of a gateway on the way, which has no code of the service: request timeout, too early, too many requests.
+        // 408, 425 and 429 (request timeout, too early, too many requests) come from a gateway, without a service's
+        // error code.
         _ if status >= 500 || matches!(status, 408 | 425 | 429) => {
             make(ErrorKind::Transport, "The service failed").retryable(true)
         }

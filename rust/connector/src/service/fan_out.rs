@@ -46,7 +46,7 @@ pub enum ConsumerStatus {
     Deleting,
 }
 
-/// Which consumer is meant.
+/// Identifies a consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsumerId<'a> {
     /// By its ARN.
@@ -63,9 +63,9 @@ pub enum ConsumerId<'a> {
 /// Where a subscription starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubscribeAt {
-    /// At a position of the shard. [`Position::ShardEnd`] has no subscription: asking is an error.
+    /// At a position of the shard. [`Position::ShardEnd`] is an error: no subscription starts there.
     Position(Position),
-    /// With this record itself, where the shard still has it, and else with the one that follows.
+    /// At this record itself if the shard still has it, otherwise at the next one.
     Record(SequenceNumber),
 }
 
@@ -78,33 +78,33 @@ impl std::fmt::Display for SubscribeAt {
     }
 }
 
-/// The pages that the service pushes, until it ends the subscription: after five minutes (AWS limit), when another
-/// subscription of the same consumer to the same shard takes its place, or with an error. In a page, `next` is the
-/// continuation sequence number: after it the next subscription goes on, even if the page has no record.
+/// Pages pushed by the service until it ends the subscription: after five minutes (AWS limit), when another
+/// subscription of the same consumer to the same shard replaces it, or with an error. A page's `next` is the
+/// continuation sequence number, after which the next subscription continues even if the page has no records.
 pub type Subscription = BoxStream<'static, Result<Page>>;
 
-/// A connection for one shard's subscriptions alone. It is opened when first used, and closed when this is dropped and
-/// the last subscription has ended. Tries that follow soon use it again; one that comes later than the HTTP client's
-/// idle time of 90 seconds opens the next, as the renewal after five minutes does.
+/// A connection used only for one shard's subscriptions. It opens on first use and closes after this value is dropped
+/// and the last subscription has ended. Tries in quick succession share it; one after the HTTP client's idle time of
+/// 90 seconds opens a new connection, as the renewal after five minutes does.
 ///
-/// An HTTP client keeps one HTTP/2 connection to a host, however many requests are under way. Subscriptions that shared
-/// it would share its window too, and the service's limit of streams: those that nobody reads from at the moment would
-/// hold up all others.
+/// An HTTP client keeps one HTTP/2 connection per host, whatever the number of requests. Subscriptions that shared it
+/// would also share its flow-control window and the service's limit of streams, so those without a current reader
+/// would block all others.
 #[derive(Debug, Default)]
 pub struct SubscriptionConnection {
     client: OnceLock<Client>,
 }
 
-/// The calls of enhanced fan-out on one stream.
+/// Enhanced fan-out calls on one stream.
 #[async_trait]
 pub trait FanOutApi: Debug + Send + Sync {
-    /// RegisterStreamConsumer. The consumer is not yet active. One that is there already is
-    /// [`ErrorKind::InUse`]. One too many is [`ErrorKind::Throttled`], and not tried again here: of a stream's consumers
-    /// as of those that are being registered at a time, and of calls in a second, there is a limit (AWS), and
-    /// [`Self::list_consumers`] tells which it was.
+    /// RegisterStreamConsumer. The new consumer is not yet active. Fails with [`ErrorKind::InUse`] if the consumer
+    /// exists. Above a limit it fails with [`ErrorKind::Throttled`], without retries: AWS limits a stream's
+    /// consumers, simultaneous registrations and calls per second, and [`Self::list_consumers`] shows which limit it
+    /// was.
     async fn register_consumer(&self, stream_arn: &str, name: &str) -> Result<Consumer>;
 
-    /// DescribeStreamConsumer. One that is not there is [`ErrorKind::NotFound`].
+    /// DescribeStreamConsumer. Fails with [`ErrorKind::NotFound`] if the consumer doesn't exist.
     async fn describe_consumer(&self, consumer: ConsumerId<'_>) -> Result<Consumer>;
 
     /// ListStreamConsumers, all pages.
@@ -113,10 +113,10 @@ pub trait FanOutApi: Debug + Send + Sync {
     /// DeregisterStreamConsumer.
     async fn deregister_consumer(&self, arn: &str) -> Result<()>;
 
-    /// SubscribeToShard, once and by this connection: whoever keeps a subscription tries again. Fails if it is not
-    /// established in time. Within five seconds of the last subscription of this consumer to this shard it is
-    /// [`ErrorKind::InUse`]; later it takes the earlier one's place (AWS limit). A position that the service doesn't
-    /// take is [`ErrorKind::RefusedPosition`].
+    /// SubscribeToShard on this connection, without retries: those are up to the caller. Fails if the subscription
+    /// isn't established within `timeout`. Within five seconds of the previous subscription of this consumer to this
+    /// shard it fails with [`ErrorKind::InUse`]; after that it replaces the earlier one (AWS limit). Fails with
+    /// [`ErrorKind::RefusedPosition`] if the service rejects the position.
     async fn subscribe(
         &self,
         connection: &SubscriptionConnection,
@@ -241,7 +241,7 @@ impl FanOutApi for AwsKinesis {
     ) -> Result<Subscription> {
         let position = starting_position(at)?;
         let records = DecodedRecords::default();
-        // A quiet shard's stream is no stalled one, and lives longer than any other answer.
+        // A quiet shard's stream isn't stalled, and lives longer than any other answer.
         let config = Config::builder()
             .protocol(ColumnsProtocol::of_events(records.clone()))
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -262,7 +262,7 @@ impl FanOutApi for AwsKinesis {
             .customize()
             .config_override(config)
             .send();
-        // The SDK's own time-out ends with the headers, but it waits for the first message after them.
+        // The SDK's own timeout covers the headers only, but the call also waits for the first message after them.
         let answer = match tokio::time::timeout(timeout, sent).await {
             Ok(answer) => answer.map_err(|error| classify(SUBSCRIBE, &self.stream.name, error)),
             Err(_) => Err(not_in_time(timeout)),
@@ -301,7 +301,7 @@ fn not_in_time(timeout: Duration) -> Error {
     .retryable(true)
 }
 
-/// The page of the next event; none at the end of the subscription.
+/// The next event's page; none at the subscription's end.
 pub(super) async fn next_page(
     answer: &mut SubscribeToShardOutput,
     records: &DecodedRecords,
@@ -311,21 +311,21 @@ pub(super) async fn next_page(
             Some(SubscribeToShardEventStream::SubscribeToShardEvent(event)) => {
                 return page(event, records.take()).map(Some);
             }
-            // Events of kinds yet unknown have no records.
+            // Events of unknown kinds have no records.
             Some(_) => {}
             None => return Ok(None),
         }
     }
 }
 
-/// With the records of the event itself, unless they were decoded apart from it.
+/// Converts an event. `records` are its records if they were decoded separately.
 pub(super) fn page(event: SubscribeToShardEvent, records: Option<RecordColumns>) -> Result<Page> {
     let child_shards: Vec<ShardId> = event
         .child_shards()
         .iter()
         .map(|child| child.shard_id().into())
         .collect();
-    // The service's model requires the number; it is absent at the end of a shard, which names the children.
+    // The service's model requires the number. It is absent at a shard's end, where the event has the child shards.
     let next = event.continuation_sequence_number();
     if next.is_empty() && child_shards.is_empty() {
         return Err(Error::new(

@@ -1,4 +1,4 @@
-//! What every client of an AWS service does after an attempt: what the SDK's own retries, which are off, would not.
+//! Handling of failed attempts, common to all AWS clients. The SDK's own retries, which are off, would lack it.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -23,14 +23,14 @@ use super::clock::{ServiceClock, date_of};
 use super::credentials::KeptCredentials;
 use super::failure::refuses_signer;
 
-/// Looks after a client's attempts:
+/// Monitors a client's attempts:
 ///
-/// - One that timed out or was cut off poisons its connection: when a peer vanishes without a word, whatever rides the
-///   same connection waits in vain until the kernel gives up, about a quarter of an hour.
-/// - One that was refused for who signed it, or how, is made once more: with credentials loaded anew where they were
-///   loaded, and by the service's clock where this machine's is off.
+/// - An attempt that timed out or was cut off poisons its connection: when a peer vanishes silently, all requests on
+///   the same connection wait in vain until the kernel gives up, about a quarter of an hour later.
+/// - After a refused signature the attempt is repeated once: with reloaded credentials if they were loaded, and by the
+///   service's clock if this machine's is off.
 ///
-/// Nothing else is tried again here, unless it is asked for: those who call count their tries and follow the options.
+/// No other failure is retried here unless enabled: callers count their tries and follow the options.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
     clock: ServiceClock,
@@ -38,7 +38,7 @@ pub(crate) struct Guard {
     retries_others: bool,
 }
 
-/// The retries of a guarded client.
+/// Retry configuration of a guarded client: one additional attempt.
 pub(super) fn once_more() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(2)
@@ -46,7 +46,7 @@ pub(super) fn once_more() -> RetryConfig {
 }
 
 impl Guard {
-    /// Of clients that sign by this clock, with these credentials unless the user gave keys that stay.
+    /// Guard of clients that sign by this clock. `credentials` is none for the user's fixed keys.
     pub(super) fn new(clock: ServiceClock, credentials: Option<KeptCredentials>) -> Self {
         Self {
             clock,
@@ -55,7 +55,7 @@ impl Guard {
         }
     }
 
-    /// Lets the SDK retry other failures too, as it does by itself.
+    /// Lets the SDK retry other failures by its own rules, too.
     pub(super) fn with_retries(self) -> Self {
         Self {
             retries_others: true,
@@ -134,7 +134,7 @@ impl ClassifyRetry for Guard {
     }
 }
 
-/// The id of the key that an attempt was signed with.
+/// Id of the key that signed an attempt.
 #[derive(Debug)]
 struct SigningKey(String);
 
@@ -142,7 +142,7 @@ impl Storable for SigningKey {
     type Storer = StoreReplace<Self>;
 }
 
-/// True where the service took the request, but not its signature.
+/// True if the service refused the signature rather than the request.
 fn refused(error: &OrchestratorError<Error>) -> bool {
     let mut cause = error.as_operation_error().and_then(StdError::source);
     while let Some(current) = cause {
@@ -160,7 +160,7 @@ fn refused(error: &OrchestratorError<Error>) -> bool {
     false
 }
 
-/// The key in a header `AWS4-HMAC-SHA256 Credential=<key>/…`.
+/// The key id in an `Authorization` header `AWS4-HMAC-SHA256 Credential=<key>/…`.
 fn signing_key(authorization: &str) -> Option<&str> {
     let (_, scope) = authorization.split_once("Credential=")?;
     scope.split('/').next()

@@ -1,5 +1,5 @@
-//! The one door to Kinesis: the interface that the rest of the engine sees, and its AWS implementation.
-//! No type of the AWS SDK for Kinesis leaves this module.
+//! The only access to Kinesis: the interface for the rest of the engine, and its AWS implementation. No type of the
+//! AWS SDK for Kinesis leaves this module.
 
 mod access;
 mod aws;
@@ -46,36 +46,37 @@ pub(crate) use retry::{backoff, jittered, with_retries};
 use crate::error::Result;
 use crate::stream::{Position, SequenceNumber, Shard, ShardId};
 
-/// What the service tells about a stream.
+/// Summary of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamSummary {
     /// The stream's ARN.
     pub arn: String,
-    /// When it was created, milliseconds since the epoch: another value under the same name is another stream.
+    /// When the stream was created, milliseconds since the epoch. A different value under the same name means a
+    /// different stream.
     pub created_millis: i64,
-    /// Shards that take records now.
+    /// Number of shards that accept records.
     pub open_shards: u32,
-    /// True if the service takes no notice of partition keys (RecordDistributionStrategy AUTO).
+    /// True if the service ignores partition keys (RecordDistributionStrategy AUTO).
     pub auto_distribution: bool,
-    /// Most bytes of a record, where the answer tells.
+    /// Maximum bytes of a record; none if unknown.
     pub max_record_bytes: Option<usize>,
-    /// What the service's clock said when it answered, milliseconds since the epoch with the fraction of the second
-    /// cut off (the HTTP header `Date`); none where the answer doesn't tell.
+    /// The service's clock at the time of the answer (HTTP header `Date`), milliseconds since the epoch without the
+    /// fraction of the second; none if unknown.
     pub service_millis: Option<i64>,
 }
 
-/// Which shards to list.
+/// Selects the shards to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShardFilter {
-    /// All that the stream still lists, closed ones too.
+    /// All shards that the stream still lists, including closed ones.
     All,
-    /// Those that take records now.
+    /// Shards that accept records.
     Open,
-    /// Those that were open at this time (milliseconds since the epoch) or later.
+    /// Shards open at this time (milliseconds since the epoch) or later.
     FromTimestamp(i64),
 }
 
-/// A shard iterator: valid for five minutes (AWS limit).
+/// A shard iterator, valid for five minutes (AWS limit).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardIterator(pub String);
 
@@ -84,22 +85,22 @@ pub struct ShardIterator(pub String);
 pub struct Page {
     /// The records, in order.
     pub records: RecordColumns,
-    /// The iterator for what follows; none at the end of a closed shard. In a subscription's event it is the
-    /// continuation sequence number.
+    /// The iterator for what follows; none at the end of a closed shard. In a subscription's event: the continuation
+    /// sequence number.
     pub next: Option<ShardIterator>,
-    /// How far the answer's end is behind the shard's tip; none where the service does not tell.
+    /// How far the answer's end is behind the shard's tip, in milliseconds; none if the service doesn't report it.
     pub millis_behind_latest: Option<i64>,
-    /// The shards that follow a closed shard, at its end.
+    /// The closed shard's children, at its end.
     pub child_shards: Vec<ShardId>,
-    /// The service's id of the request, for its support.
+    /// The service's request id, for support cases.
     pub request_id: Option<String>,
-    /// What the service's clock said when it answered, as in [`StreamSummary::service_millis`], but no later than this
-    /// machine's clock; none in an event.
+    /// The service's clock as in [`StreamSummary::service_millis`], but no later than this machine's clock; none in
+    /// an event.
     pub service_millis: Option<i64>,
 }
 
 impl Page {
-    /// What the answer tells beside its records.
+    /// A copy of the page without its records.
     pub(crate) fn without_records(&self) -> Self {
         Self {
             records: RecordColumns::with_capacity(0, 0),
@@ -123,34 +124,34 @@ pub struct PutEntry {
     pub explicit_hash_key: Option<String>,
 }
 
-/// What became of one entry.
+/// Outcome of one entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PutOutcome {
-    /// The shard took it.
+    /// The shard accepted the entry.
     Accepted {
-        /// The shard it landed in.
+        /// The shard that received the entry.
         shard: ShardId,
-        /// Its sequence number there.
+        /// The entry's sequence number in that shard.
         sequence_number: String,
     },
-    /// The shard's throughput limit; worth putting again.
+    /// Rejected by the shard's throughput limit; retryable.
     Throttled {
-        /// The service's words.
+        /// The service's message.
         message: String,
     },
-    /// Another failure of this entry, worth putting again.
+    /// Another failure of this entry; retryable.
     Failed {
         /// The service's error code.
         code: String,
-        /// The service's words.
+        /// The service's message.
         message: String,
     },
 }
 
-/// Kinesis for one stream. Every call retries what is worth it as the options say, counts that in
-/// [`RequestCounters`], and fails with a classified error that names stream and request id. A throttled read of a shard
-/// ([`Self::shard_iterator`], [`Self::get_records`]) isn't tried again here: its limit is shared with everybody who reads
-/// the shard, so it is [`crate::ErrorKind::Throttled`] at once, and no failure.
+/// Kinesis for one stream. Every call retries transient failures according to the options, counts them in
+/// [`RequestCounters`], and fails with a classified error that contains stream and request id. A throttled read of a
+/// shard ([`Self::shard_iterator`], [`Self::get_records`]) isn't retried: all readers of the shard share its limit,
+/// so it returns [`crate::ErrorKind::Throttled`] at once, which isn't a failure.
 #[async_trait]
 pub trait KinesisApi: Debug + Send + Sync {
     /// DescribeStreamSummary.
@@ -159,8 +160,8 @@ pub trait KinesisApi: Debug + Send + Sync {
     /// ListShards, all pages.
     async fn list_shards(&self, filter: ShardFilter) -> Result<Vec<Shard>>;
 
-    /// GetShardIterator. [`Position::ShardEnd`] has none: asking is an error. A sequence number that the service
-    /// doesn't take is [`crate::ErrorKind::RefusedPosition`].
+    /// GetShardIterator. [`Position::ShardEnd`] is an error: it has no iterator. Fails with
+    /// [`crate::ErrorKind::RefusedPosition`] if the service rejects the sequence number.
     async fn shard_iterator(
         &self,
         shard: &ShardId,
@@ -168,8 +169,8 @@ pub trait KinesisApi: Debug + Send + Sync {
         counters: &Arc<RequestCounters>,
     ) -> Result<ShardIterator>;
 
-    /// GetShardIterator for the record with this number itself (AT_SEQUENCE_NUMBER). If the record has expired, the
-    /// iterator stands at the oldest one that is left.
+    /// GetShardIterator at the record with this number (AT_SEQUENCE_NUMBER). If the record has expired, the iterator
+    /// is at the oldest remaining one.
     async fn shard_iterator_at_record(
         &self,
         shard: &ShardId,
@@ -177,8 +178,8 @@ pub trait KinesisApi: Debug + Send + Sync {
         counters: &Arc<RequestCounters>,
     ) -> Result<ShardIterator>;
 
-    /// GetRecords, at most `limit` (1 to 10,000) records. An iterator that is too old is
-    /// [`crate::ErrorKind::ExpiredIterator`].
+    /// GetRecords, at most `limit` (1 to 10,000) records. Fails with [`crate::ErrorKind::ExpiredIterator`] if the
+    /// iterator is too old.
     async fn get_records(
         &self,
         shard: &ShardId,
@@ -187,17 +188,17 @@ pub trait KinesisApi: Debug + Send + Sync {
         counters: &Arc<RequestCounters>,
     ) -> Result<Page>;
 
-    /// How often GetRecords was called for the shard within the last second. A service allows five calls, all told
-    /// (AWS limit): [`Self::get_records`] waits for its turn.
+    /// Number of this process's GetRecords calls for the shard within the last second. The service allows five a
+    /// second in total (AWS limit): [`Self::get_records`] waits for its turn.
     fn asked_lately(&self, _shard: &ShardId) -> u32 {
         0
     }
 
-    /// Counts calls that another process of the query made for the shard just now.
+    /// Counts calls that another process of the query has just made for the shard.
     fn count_asked(&self, _shard: &ShardId, _times: u32) {}
 
-    /// PutRecords, at most 500 entries (AWS limit); one outcome for each entry, in
-    /// order. Only the request as a whole is retried here; failed entries are the caller's.
+    /// PutRecords, at most 500 entries (AWS limit); returns one outcome per entry, in order. Only whole requests are
+    /// retried here; failed entries are up to the caller.
     async fn put_records(
         &self,
         entries: &[PutEntry],

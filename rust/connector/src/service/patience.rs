@@ -1,5 +1,5 @@
-//! Throttling of reads is no failure: a shard's limits are shared by all who read it (AWS limit: five GetRecords a second),
-//! whoever they are. Whoever is refused asks again soon, and not at the same time as the others, until it is its turn.
+//! Patience with throttled reads, which are no failures: all readers of a shard share its limits (AWS limit: five
+//! GetRecords a second). A throttled reader retries soon, at random intervals, until it gets a turn.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -11,23 +11,24 @@ use tokio::time::Instant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::ShardId;
 
-/// Between two tries, in milliseconds; drawn anew each time. Waits that grow would lose to others that ask all the time.
+/// Delay between two tries in milliseconds, drawn anew each time. Growing delays would lose against readers that
+/// retry constantly.
 const WAIT_MILLIS: RangeInclusive<u64> = 200..=1_000;
-/// A reader that gets no answer at all for so long gives up. Its task's next attempt goes on.
+/// Time without any answer after which a reader gives up. Its task's next attempt continues.
 const LONGEST: Duration = Duration::from_secs(600);
-/// How often it is told which shards are starved.
+/// Interval between two log messages about a starved shard.
 const TELL_EVERY: Duration = Duration::from_secs(60);
-/// Shards after which those that were not throttled lately are forgotten.
+/// Number of shards above which those without recent throttling are forgotten.
 const FORGET_AT: usize = 1_000;
 
-/// What a reader knows of the requests that were throttled since its last answer.
+/// A reader's throttled requests since its last answer.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
     since: Option<Instant>,
 }
 
 impl Patience {
-    /// How long to wait before the next try; the error itself once it can't pass or has gone on for too long.
+    /// Delay before the next try; the error itself if it can't pass or has lasted too long.
     pub(crate) fn wait_after(&mut self, error: Error) -> Result<Duration> {
         let since = *self.since.get_or_insert_with(Instant::now);
         if error.kind() != ErrorKind::Throttled {
@@ -45,17 +46,17 @@ impl Patience {
         Err(error.reworded(told).retryable(true))
     }
 
-    /// An answer came.
+    /// Resets the state after an answer.
     pub(crate) fn answered(&mut self) {
         self.since = None;
     }
 }
 
-/// Tells in the log which shards get no turn, once a minute.
+/// Logs starved shards, at most once a minute each.
 #[derive(Debug, Default)]
 pub(super) struct Starved(Mutex<HashMap<ShardId, Turns>>);
 
-/// A shard's requests since it was told of last.
+/// A shard's requests since its last log message.
 #[derive(Clone, Copy, Debug)]
 struct Turns {
     since: Instant,
@@ -64,7 +65,7 @@ struct Turns {
 }
 
 impl Starved {
-    /// The shard answered.
+    /// Counts an answer from the shard.
     pub(super) fn answered(&self, shard: &ShardId) {
         let mut shards = self.0.lock();
         if let Some(turns) = shards.get_mut(shard) {
@@ -72,7 +73,7 @@ impl Starved {
         }
     }
 
-    /// A request for the shard was throttled.
+    /// Counts a throttled request for the shard, and logs if due.
     pub(super) fn throttled(&self, stream: &str, shard: &ShardId) {
         if let Some(Turns {
             answered, throttled, ..
@@ -89,7 +90,7 @@ impl Starved {
         }
     }
 
-    /// Counts a throttled request; what there is to tell, if there is.
+    /// Counts a throttled request; returns the counts to log if a message is due.
     fn count(&self, shard: &ShardId) -> Option<Turns> {
         let mut shards = self.0.lock();
         if shards.len() > FORGET_AT {

@@ -1,5 +1,5 @@
-//! Whether a shard is there, asked anew: a single answer that says "not found", or ends a shard without naming its
-//! children, may be wrong.
+//! Checks repeatedly whether a shard exists: a single answer that says "not found", or that ends a shard without
+//! naming its children, may be wrong.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use super::{KinesisApi, Page, ShardFilter, StreamSummary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Lineage, ShardId};
 
-/// Answers that must agree before something counts as gone.
+/// Consecutive answers that must agree before something counts as gone.
 const ANSWERS: u32 = 3;
-/// Between two of them. ListShards may lag behind a split or merge by about this long.
+/// Delay between two such answers. ListShards lags behind a split or merge by about this time.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
-/// What the stream's listing says of a shard.
+/// Presence of a shard in the stream's listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
-    /// It takes records.
+    /// It accepts records.
     Open,
-    /// It was split or merged, and its records are still there.
+    /// It was split or merged, and its records are still available.
     Closed,
-    /// The stream doesn't list it any more: its retention has passed.
+    /// The stream has dropped it after the retention period.
     Gone,
 }
 
-/// Finds out whether the shard is there, in the stream that was created at this time (milliseconds since the epoch;
-/// none where it isn't known). A stream that is missing, or another one under the same name, is an error.
+/// Checks whether the shard exists in the stream created at this time (milliseconds since the epoch; none if
+/// unknown). Fails if the stream is missing or was replaced by another one of the same name.
 pub(crate) async fn presence(
     api: &dyn KinesisApi,
     stream: &str,
@@ -34,7 +34,7 @@ pub(crate) async fn presence(
     same_stream(api, stream, created_millis).await?;
     for answer in 1.. {
         let listing = match api.list_shards(ShardFilter::All).await {
-            // The stream was there just now.
+            // The stream existed a moment ago.
             Err(error) if error.kind() == ErrorKind::NotFound && answer < ANSWERS => {
                 tokio::time::sleep(ASK_EVERY).await;
                 continue;
@@ -64,17 +64,17 @@ pub(crate) async fn presence(
     Ok(Presence::Gone)
 }
 
-/// The answers after one position that end a shard without naming its children. Others may come between them: where an
-/// iterator begins anew, empty ones lead to the same end.
+/// Counts answers at one position that end a shard without naming its children. Other answers may come in between: a
+/// new iterator reaches the same end through empty ones.
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
     seen: u32,
 }
 
 impl Ends {
-    /// Whether an answer without an iterator for what follows ends the shard: it names the children, or comes again and
-    /// again while the stream doesn't list the shard as open. None if so; else what is wrong with the answer, which may
-    /// pass: it is to be asked for again.
+    /// Checks an answer without an iterator for what follows. None if it ends the shard: it names the children, or
+    /// recurs while the stream doesn't list the shard as open. Otherwise the error to retry on, since the answer may
+    /// be wrong.
     pub(crate) async fn doubt(
         &mut self,
         api: &dyn KinesisApi,
@@ -104,8 +104,7 @@ impl Ends {
     }
 }
 
-/// Makes sure that the stream is the one created at this time: an error where it was deleted, or deleted and made
-/// again.
+/// Checks that the stream is the one created at this time; fails if it was deleted, with or without a successor.
 pub(crate) async fn same_stream(
     api: &dyn KinesisApi,
     stream: &str,
@@ -128,7 +127,7 @@ pub(crate) async fn same_stream(
     Err(stream_changed(stream))
 }
 
-/// The error of a query whose stream was deleted and made again.
+/// Error for a query whose stream was deleted and created again.
 pub(crate) fn stream_changed(stream: &str) -> Error {
     Error::new(
         ErrorKind::StreamChanged,

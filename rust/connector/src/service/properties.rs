@@ -1,10 +1,10 @@
-//! The system properties of the JVM that say where and as whom to call AWS.
+//! JVM system properties with the region and credentials for AWS.
 
 use std::fmt;
 
 use crate::options::{AccessOptions, Secret, StaticKeys, StoreAccess};
 
-/// The names that AWS's SDK for Java reads, in the order of [`SystemProperties::new`].
+/// Property names, as read by AWS's SDK for Java, in the order of [`SystemProperties::new`].
 pub const SYSTEM_PROPERTIES: [&str; 4] = [
     "aws.region",
     "aws.accessKeyId",
@@ -12,7 +12,7 @@ pub const SYSTEM_PROPERTIES: [&str; 4] = [
     "aws.sessionToken",
 ];
 
-/// Values of the JVM's system properties. They come after the connector's options and before the rest of the AWS
+/// Values of the JVM's system properties. They rank after the connector's options and before the rest of the AWS
 /// default chain, as in AWS's SDK for Java.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SystemProperties {
@@ -20,7 +20,7 @@ pub struct SystemProperties {
 }
 
 impl SystemProperties {
-    /// The values in the order of [`SYSTEM_PROPERTIES`]; an empty one counts as missing.
+    /// The values in the order of [`SYSTEM_PROPERTIES`]; empty ones count as missing.
     pub fn new(values: [Option<String>; SYSTEM_PROPERTIES.len()]) -> Self {
         Self {
             values: values.map(|value| value.filter(|text| !text.is_empty())),
@@ -41,7 +41,7 @@ impl SystemProperties {
         region.clone()
     }
 
-    /// The options, with what they leave open and the properties say.
+    /// The options, completed from the properties.
     pub(crate) fn complete(&self, access: &AccessOptions) -> AccessOptions {
         AccessOptions {
             region: access.region.clone().or_else(|| self.region()),
@@ -53,7 +53,8 @@ impl SystemProperties {
         }
     }
 
-    /// The same for a store, which is called as the job: the properties' keys come before the options'.
+    /// A store's options, completed from the properties. A store uses the job's credentials: the properties' keys
+    /// rank before the options'.
     pub(crate) fn complete_store(&self, access: StoreAccess) -> StoreAccess {
         StoreAccess {
             region: access.region.or_else(|| self.region()),

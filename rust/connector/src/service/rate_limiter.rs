@@ -1,5 +1,5 @@
-//! How often a shard may be asked: five GetRecords a second (AWS limit), by all who read it. One more is refused, and
-//! tried again much later than it could have been.
+//! Client-side rate limit: five GetRecords a second and shard (AWS limit), over all readers. A call above it would be
+//! throttled and retried much later than necessary.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 use crate::stream::ShardId;
 
-/// The time for which the service counts calls.
+/// Time window of the service's limit.
 const WINDOW: Duration = Duration::from_secs(1);
-/// GetRecords in that time (AWS limit).
+/// GetRecords allowed within [`WINDOW`] (AWS limit).
 const MOST: usize = 5;
-/// Shards after which those that were not asked lately are forgotten.
+/// Number of shards above which those without recent calls are forgotten.
 const FORGET_AT: usize = 1_000;
 
-/// Gives those who ask shards for records their turns: the calls of the last second, by shard.
+/// Schedules the GetRecords calls of a process, by the calls to each shard within the last second.
 #[derive(Debug)]
 pub struct RateLimiter {
     most: usize,
@@ -29,18 +29,18 @@ struct Shards {
     forget_at: usize,
 }
 
-/// The calls of a shard.
+/// The calls to a shard.
 #[derive(Debug, Default)]
 struct Calls {
-    /// When this process made its own.
+    /// Times of this process's own calls.
     own: VecDeque<Instant>,
-    /// How many another process told of last, and when: they count as if made then.
+    /// Last count reported by another process and the time of the report, at which its calls count as made.
     elsewhere: Option<(usize, Instant)>,
 }
 
 impl RateLimiter {
-    /// The service's limit, or as many calls as this interval between them makes where that is more: the service is
-    /// not AWS's then, or has other limits.
+    /// Allows as many calls per second as fit at this interval, but at least the AWS limit. A shorter interval is for
+    /// services other than AWS, or with other limits.
     pub fn of_interval(interval: Duration) -> Self {
         let by_interval = WINDOW
             .as_millis()
@@ -52,8 +52,8 @@ impl RateLimiter {
         }
     }
 
-    /// Waits until the shard may be asked once more, and counts that. What others tell holds up nobody for longer than
-    /// the service counts: whoever waited so long has a turn, too.
+    /// Waits for the shard's next turn and counts the call. Reports of other processes delay nobody beyond the
+    /// service's window: after that wait a caller gets its turn anyway.
     pub async fn turn(&self, shard: &ShardId) {
         let began = Instant::now();
         loop {
@@ -66,7 +66,7 @@ impl RateLimiter {
         }
     }
 
-    /// How often this process asked the shard within the last second.
+    /// Number of this process's calls to the shard within the last second.
     pub fn lately(&self, shard: &ShardId) -> u32 {
         let mut shards = self.shards();
         let own = shards.calls.get_mut(shard).map_or(0, |calls| {
@@ -76,7 +76,7 @@ impl RateLimiter {
         u32::try_from(own).unwrap_or(u32::MAX)
     }
 
-    /// Another process asked the shard so often within the last second. Takes the place of what it told before.
+    /// Records another process's number of calls to the shard within the last second. Replaces its earlier report.
     pub fn count(&self, shard: &ShardId, times: u32) {
         let times = usize::try_from(times).unwrap_or(usize::MAX);
         let mut shards = self.shards();
@@ -90,7 +90,7 @@ impl RateLimiter {
 }
 
 impl Shards {
-    /// Counts a call now, or answers when there may be one.
+    /// Counts a call; if none is allowed yet, returns when the next one is.
     fn take_turn(&mut self, shard: &ShardId, most: usize, heeds_others: bool) -> Option<Instant> {
         self.forget();
         let calls = self.calls.entry(shard.clone()).or_default();

@@ -1,4 +1,4 @@
-//! Trying again: which requests, how often, and the counters that show it.
+//! Retries: which requests, how often, and their counters.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use backon::{ExponentialBuilder, Retryable};
 use crate::error::{Error, ErrorKind};
 use crate::options::RetryOptions;
 
-/// Counts of requests to the service, shared by those who send them and those who report.
+/// Request counts, shared by senders and reporters.
 #[derive(Debug, Default)]
 pub struct RequestCounters {
     requests: AtomicU64,
@@ -24,7 +24,7 @@ impl RequestCounters {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Requests sent again after a failure.
+    /// Requests repeated after a failure.
     pub fn retries(&self) -> u64 {
         self.retries.load(Ordering::Relaxed)
     }
@@ -34,12 +34,12 @@ impl RequestCounters {
         self.throttles.load(Ordering::Relaxed)
     }
 
-    /// Subscriptions opened again, after the service ended one or it failed.
+    /// Subscriptions reopened after the service ended one or it failed.
     pub fn resubscriptions(&self) -> u64 {
         self.resubscriptions.load(Ordering::Relaxed)
     }
 
-    /// Moves the counts of `other` here: what a subscription did between two tasks is the next task's to report.
+    /// Moves the counts of `other` here: the next task reports what a subscription did between two tasks.
     pub(crate) fn take_over(&self, other: &Self) {
         for (own, others) in [
             (&self.requests, &other.requests),
@@ -59,7 +59,7 @@ impl RequestCounters {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a request that is about to be sent again.
+    /// Counts a request that is about to be repeated.
     pub(crate) fn count_retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
@@ -71,14 +71,14 @@ impl RequestCounters {
         }
     }
 
-    /// Counts something that the service throttled inside a request that succeeded.
+    /// Counts a throttled item in a request that succeeded.
     pub fn count_throttle(&self) {
         self.throttles.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// The waits between tries: doubling from the first to the longest, each lengthened at random so that readers
-/// which failed together do not come back together.
+/// Delays between tries: doubling from the first to the longest, each with random jitter so that readers that failed
+/// together don't return together.
 pub fn backoff(options: &RetryOptions) -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(options.interval.max(Duration::from_millis(1)))
@@ -88,12 +88,12 @@ pub fn backoff(options: &RetryOptions) -> ExponentialBuilder {
         .with_max_times(options.retries as usize)
 }
 
-/// A wait lengthened at random, up to twice of it, as those of [`backoff`] are.
+/// A delay with random jitter of up to its own length, as in [`backoff`].
 pub(crate) fn jittered(wait: Duration) -> Duration {
     wait.saturating_add(wait.mul_f64(fastrand::f64()))
 }
 
-/// Runs `attempt` until it succeeds, fails in a way that trying again would not mend, or the tries are used up.
+/// Runs `attempt` until it succeeds, fails permanently, or the tries are used up.
 pub async fn with_retries<T, F, Fut>(
     options: &RetryOptions,
     counters: &Arc<RequestCounters>,
@@ -106,8 +106,8 @@ where
     retried_when(Error::is_retryable, options, counters, attempt).await
 }
 
-/// The same for requests whose limit is shared with others: one that is throttled fails at once, counted, and when to ask
-/// again is the caller's to say ([`super::Patience`]).
+/// [`with_retries`] for requests under a shared limit: a throttled one is counted and fails at once, and the caller
+/// decides when to retry ([`super::Patience`]).
 pub async fn with_retries_unless_throttled<T, F, Fut>(
     options: &RetryOptions,
     counters: &Arc<RequestCounters>,

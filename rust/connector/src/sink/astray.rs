@@ -1,4 +1,4 @@
-//! Aggregates that landed in another shard than they were made for, since the shards changed.
+//! Aggregates that landed in another shard than the one they were made for, because the shards changed.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use super::pack::Packer;
 use super::shard_map::ShardMap;
 use crate::stream::ShardId;
 
-/// What an answer tells of shards that aren't as they are known.
+/// Evidence in a response that the known shards are out of date.
 #[derive(Debug, Default)]
 pub(super) struct Astray {
-    /// Aggregates, and where they landed.
+    /// Misplaced aggregates and the shards in which they landed.
     pub(super) aggregates: Vec<(Outgoing, ShardId)>,
-    /// The shards as they were known.
+    /// The known shards.
     pub(super) map: Option<Arc<ShardMap>>,
-    /// A record landed in a shard that isn't known to take it.
+    /// True if a single record landed in a shard that doesn't take it according to the map.
     records: bool,
 }
 
 impl Astray {
-    /// Nothing yet, where shards are known to be as this map says.
+    /// Without evidence so far against this map.
     pub(super) fn of(map: Option<Arc<ShardMap>>) -> Self {
         Self {
             map,
@@ -30,13 +30,14 @@ impl Astray {
         }
     }
 
-    /// The map that is out of date, as was seen.
+    /// The map, if there is evidence that it is out of date.
     pub(super) fn outdated(&self) -> Option<&Arc<ShardMap>> {
         let seen = self.records || !self.aggregates.is_empty();
         self.map.as_ref().filter(|_| seen)
     }
 
-    /// Gives an entry back unless it is an aggregate that landed in a shard which isn't known to take all of it.
+    /// Returns the entry, unless it is an aggregate with rows for other shards than the one in which it landed. Such
+    /// an aggregate is kept in `aggregates`.
     pub(super) fn unless_right(&mut self, outgoing: Outgoing, shard: ShardId) -> Option<Outgoing> {
         let (Some(map), Some(span)) = (&self.map, outgoing.span) else {
             return Some(outgoing);
@@ -53,8 +54,8 @@ impl Astray {
     }
 }
 
-/// The rows of an aggregate of ours as entries to put again: packed for these shards, or one by one. None if it can't be
-/// taken apart, which no aggregate of ours is.
+/// The rows of an aggregate as entries to put again: packed for these shards, or one by one. `None` if it can't be
+/// decoded, which doesn't happen with aggregates of this sink.
 pub(super) fn rows_of(
     aggregate: &Outgoing,
     shards: Option<&Arc<ShardMap>>,

@@ -1,4 +1,4 @@
-//! What goes into one PutRecords request, and what waits for its turn.
+//! Batches of entries: each becomes one PutRecords request.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,21 +7,21 @@ use tokio::time::Instant;
 
 use super::outgoing::Outgoing;
 
-/// Most entries in a PutRecords request (AWS limit).
+/// Maximum number of entries in a PutRecords request (AWS limit).
 pub const MAX_ENTRIES: usize = 500;
 
-/// Most bytes of data and partition keys that records share a PutRecords request for. The service took 5 MiB a
-/// request for many years, and 10 MiB since it takes records of 10 MiB; the smaller number suits both. A single
-/// record above it, where `kinesis.sink.maxRecordBytes` allows that, goes out in a request of its own.
+/// Maximum size of a PutRecords request with several records, in bytes of data and partition keys. The service took 5
+/// MiB a request for many years, and 10 MiB since it takes records of 10 MiB; the smaller number suits both. A larger
+/// record, if `kinesis.sink.maxRecordBytes` allows it, is sent in a request of its own.
 pub const MAX_REQUEST_BYTES: usize = 5 * 1024 * 1024;
 
-/// What the service counts against the limits of records and requests: the data before its encoding, and the
+/// Bytes that the service counts against the limits of records and requests: the data before its encoding, and the
 /// partition key. An explicit hash key is not counted.
 pub fn counted_bytes(partition_key: Option<&str>, data: &[u8]) -> usize {
     partition_key.map_or(0, str::len) + data.len()
 }
 
-/// The entries of a request to come.
+/// The entries of a future request.
 #[derive(Debug, Default)]
 struct Batch {
     entries: Vec<Outgoing>,
@@ -30,7 +30,8 @@ struct Batch {
 }
 
 impl Batch {
-    /// Whether a record of this size fits. A batch with all its entries is sealed, so only bytes matter here.
+    /// True if a record of this size fits. Only bytes matter here, because a batch with [`MAX_ENTRIES`] is sealed
+    /// already.
     fn takes(&self, bytes: usize) -> bool {
         self.entries.is_empty() || self.bytes.saturating_add(bytes) <= MAX_REQUEST_BYTES
     }
@@ -40,7 +41,7 @@ impl Batch {
     }
 }
 
-/// Records on their way to a request: full batches that wait for a connection, and the one still open.
+/// Entries that wait for a request: full batches that wait for a connection, and the open batch.
 #[derive(Debug)]
 pub(super) struct Queue {
     max_buffered_time: Duration,
@@ -50,7 +51,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// An empty queue whose open batch may wait this long for company.
+    /// An empty queue whose open batch may wait this long for more entries.
     pub(super) fn new(max_buffered_time: Duration) -> Self {
         Self {
             max_buffered_time,
@@ -60,19 +61,19 @@ impl Queue {
         }
     }
 
-    /// True when no full batch waits for a connection, so that more records may come.
+    /// True if no full batch waits for a connection, so that more records may be added.
     pub(super) fn has_room(&self) -> bool {
         self.ready.is_empty()
     }
 
-    /// Adds an entry, closing the open batch before it where it doesn't fit and after it where it fills up.
+    /// Adds an entry. Closes the open batch first if the entry doesn't fit, and afterwards if the batch is full.
     pub(super) fn push(&mut self, entry: Outgoing, now: Instant) {
         let bytes = entry.bytes();
         if !self.open.takes(bytes) {
             self.seal();
         }
         if self.open.entries.is_empty() {
-            // A time too long for the clock is no deadline: the batch then waits for size or flush.
+            // A time beyond the clock's range sets no deadline: the batch then waits until it is full or flushed.
             self.open.deadline = now.checked_add(self.max_buffered_time);
         }
         self.open.entries.push(entry);
@@ -83,7 +84,7 @@ impl Queue {
         }
     }
 
-    /// Closes the open batch: it goes out as it is.
+    /// Closes the open batch, so that it is sent as it is.
     pub(super) fn seal(&mut self) {
         let batch = std::mem::take(&mut self.open);
         if !batch.entries.is_empty() {
@@ -91,8 +92,8 @@ impl Queue {
         }
     }
 
-    /// The next batch to send: a full one, or the open one once it has waited long enough. It stays open, and may
-    /// fill up, while nobody asks for it.
+    /// The next batch to send: a full one, or the open one after its deadline. Until then, the open batch may fill
+    /// up.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Vec<Outgoing>> {
         if self.ready.is_empty() && self.open.deadline.is_some_and(|deadline| deadline <= now) {
             self.seal();
@@ -102,22 +103,22 @@ impl Queue {
         Some(next)
     }
 
-    /// The bytes of all that waits.
+    /// Bytes of all waiting entries.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// When the open batch has waited long enough; none without an open batch.
+    /// Deadline of the open batch; `None` if it has none, or there is no open batch.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.open.deadline
     }
 
-    /// True when nothing waits.
+    /// True if no entry waits.
     pub(super) fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.open.entries.is_empty()
     }
 
-    /// Forgets all that waits, and frees its memory.
+    /// Drops all waiting entries and frees their memory.
     pub(super) fn clear(&mut self) {
         self.ready = VecDeque::new();
         self.open = Batch::default();

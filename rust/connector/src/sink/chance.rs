@@ -1,4 +1,4 @@
-//! Entries that a shard refuses however few it gets.
+//! Refusals that don't depend on this process's rate.
 
 use std::time::Duration;
 
@@ -6,27 +6,40 @@ use tokio::time::Instant;
 
 use super::rate::Counts;
 
-/// For so long a shard counts as one that isn't at its limit, once writing less has changed nothing.
+/// How long a shard is written to without pacing once a lower rate has proved useless.
 const FREE: Duration = Duration::from_secs(15);
 
-/// How many entries it takes to compare what became of them.
-const ENTRIES: usize = 100;
+/// Least number of refused and of accepted entries in a sample: with fewer, chance alone changes the parts too much.
+const EVIDENCE: usize = 30;
 
-/// The parts refused and accepted are still the same within these factors.
+/// So many entries without a refusal end a fall.
+const CLEAR: usize = 100;
+
+/// Factors within which the parts refused and accepted count as unchanged.
 const SAME_REFUSED: f64 = 2.0;
-const SAME_ACCEPTED: f64 = 1.25;
+const SAME_ACCEPTED: f64 = 1.6;
 
-/// Of what went to the shard and what it accepted when the rate began to fall: below both, less is written and less
-/// arrives, where a shard at its limit would accept as much as before.
-const SLOWER: f64 = 0.25;
-const LESS_ACCEPTED: f64 = 0.5;
+/// So many samples in a row must differ from the first one to replace it.
+const MOST_ODD: u32 = 2;
+
+/// Growth of the weight sent that ends a fall.
+const RISEN: f64 = 1.1;
+
+/// Parts of the weight sent and accepted at the fall's start. Below both, less is written and less arrives; a shard at its
+/// limit would accept as much as before.
+const SLOWER: f64 = 0.4;
+const LESS_ACCEPTED: f64 = 0.6;
+
+/// The rate doesn't fall below this part of the weight sent at the fall's start before that is decided, nor below this part
+/// of the first rate before there is a sample.
+const FLOOR: f64 = 0.35;
 
 /// What became of some entries.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
-    /// The weight that went to the shard in a second.
+    /// Weight sent to the shard in a second.
     sent: f64,
-    /// The weight it accepted in a second.
+    /// Weight accepted in a second.
     accepted: f64,
 }
 
@@ -39,12 +52,12 @@ impl Sample {
         }
     }
 
-    /// The part of the weight that was refused.
+    /// Part of the weight that was refused.
     fn refused(&self) -> f64 {
         1.0 - self.accepted / self.sent
     }
 
-    /// Whether about the same part of it was refused.
+    /// Whether about the same part of the weight was refused.
     fn is_like(&self, then: &Self) -> bool {
         let within = |factor: f64, now: f64, then: f64| (1.0 / factor..=factor).contains(&(now / then));
         within(SAME_REFUSED, self.refused(), then.refused())
@@ -52,46 +65,84 @@ impl Sample {
     }
 }
 
-/// Whether a shard refuses entries for another reason than this process's rate: others fill it who never go slower, or
-/// the service fails so. Then to write less and less would only give the shard away.
+/// Detects a shard that refuses entries for another reason than this process's rate: a producer that never slows down
+/// fills it, or the service fails a part of all entries. Pacing would then only give the shard away.
 #[derive(Debug, Default)]
 pub(super) struct Chance {
     counts: Counts,
     lasted: Duration,
-    /// Since the rate falls while the same part is refused.
-    falls_since: Option<Sample>,
-    until: Option<Instant>,
+    /// The sample at the start of a fall of the rate during which the parts refused and accepted stay the same.
+    fall: Option<Sample>,
+    /// Samples in a row that differ from it.
+    odd: u32,
+    floor: f64,
+    free_until: Option<Instant>,
 }
 
 impl Chance {
-    /// Learns what became of entries that went to the shard in so long; answers whether it isn't at its limit after all.
+    /// Learns what became of entries during a time in which the rate was used; true if the shard isn't at its limit.
     pub(super) fn explains(&mut self, counts: Counts, lasted: Duration, now: Instant) -> bool {
         self.counts.add(counts);
         self.lasted += lasted;
-        if self.counts.entries < ENTRIES {
+        let Counts {
+            entries, refusals, ..
+        } = self.counts;
+        if refusals == 0 && entries >= CLEAR {
+            *self = Self::default();
             return false;
         }
-        let sample = Sample::of(std::mem::take(&mut self.counts), std::mem::take(&mut self.lasted));
-        let same = |then: &Sample| sample.sent <= then.sent && sample.is_like(then);
-        let Some(then) = self.falls_since.filter(same) else {
-            self.falls_since = Some(sample);
+        if refusals.min(entries - refusals) < EVIDENCE {
+            return false;
+        }
+        let sample = Sample::of(self.counts, self.lasted);
+        self.interrupt();
+        let Some(start) = self.fall.filter(|start| sample.sent <= RISEN * start.sent) else {
+            self.start_at(sample);
             return false;
         };
-        let in_vain = sample.sent <= SLOWER * then.sent && sample.accepted <= LESS_ACCEPTED * then.accepted;
+        if !sample.is_like(&start) {
+            self.odd += 1;
+            if self.odd == MOST_ODD {
+                self.start_at(sample);
+            }
+            return false;
+        }
+        self.odd = 0;
+        let in_vain = sample.sent <= SLOWER * start.sent && sample.accepted <= LESS_ACCEPTED * start.accepted;
         if in_vain {
-            self.falls_since = None;
-            self.until = Some(now + FREE);
+            *self = Self {
+                free_until: Some(now + FREE),
+                ..Self::default()
+            };
         }
         in_vain
     }
 
-    /// Whether it was found so not long ago.
-    pub(super) fn explained(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| now < until)
+    fn start_at(&mut self, sample: Sample) {
+        (self.fall, self.odd) = (Some(sample), 0);
+        self.floor = FLOOR * sample.sent;
     }
 
-    /// The shard comes to its limit.
-    pub(super) fn begin(&mut self) {
-        *self = Self::default();
+    /// The rate was not used: what became of these entries depends on the writers' pauses.
+    pub(super) fn interrupt(&mut self) {
+        (self.counts, self.lasted) = (Counts::default(), Duration::ZERO);
+    }
+
+    /// The rate that it takes to decide.
+    pub(super) fn floor(&self) -> f64 {
+        self.floor
+    }
+
+    /// True for a while after the shard proved not to be at its limit.
+    pub(super) fn is_free(&self, now: Instant) -> bool {
+        self.free_until.is_some_and(|until| now < until)
+    }
+
+    /// The shard comes to its limit, and is written to at this rate.
+    pub(super) fn begin(&mut self, rate: f64) {
+        *self = Self {
+            floor: FLOOR * rate,
+            ..Self::default()
+        };
     }
 }

@@ -1,4 +1,4 @@
-//! What the JVM side hands over to open a writer.
+//! Configuration with which the JVM side opens a writer.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use crate::options::{self, ProviderClass, SinkOptions, StreamId};
 pub struct SinkConfig {
     /// The user's options.
     pub options: SinkOptions,
-    /// What the driver found out of the streams.
+    /// Facts about the streams, collected by the driver.
     pub facts: SinkFacts,
 }
 
 impl SinkConfig {
-    /// Reads `{"version":1,"options":{…},"facts":{…}}`; without facts nothing is known of the streams.
+    /// Parses `{"version":1,"options":{…},"facts":{…}}`. Without facts, nothing is known about the streams.
     pub fn parse(json: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct SinkJson {
@@ -37,7 +37,7 @@ impl SinkConfig {
         })
     }
 
-    /// The sink of a single stream, of this name.
+    /// The configuration for a sink of this stream alone.
     pub(crate) fn of_stream(&self, name: &str) -> Self {
         let mut options = self.options.clone();
         options.row_streams = None;
@@ -47,7 +47,7 @@ impl SinkConfig {
                 facts: self.facts.clone(),
             };
         }
-        // In the account of the options' own.
+        // The stream is in the account of the options' own stream.
         let arn = options.stream.arn.as_deref().and_then(|arn| arn.rsplit_once('/'));
         options.stream = StreamId {
             name: name.to_owned(),
@@ -63,7 +63,7 @@ impl SinkConfig {
         }
     }
 
-    /// The class of the job that gives credentials, if the options name one.
+    /// The job's class that provides credentials, if the options name one.
     pub fn provider(&mut self) -> Option<&mut ProviderClass> {
         self.options.access.provider.as_mut()
     }

@@ -1,4 +1,4 @@
-//! The interface to the stream, made by the first request that needs it: opening a writer does no I/O.
+//! The client of a writer's stream, made by the first request that needs it: opening a writer does no I/O.
 
 use std::sync::Arc;
 
@@ -9,21 +9,21 @@ use super::{SinkConfig, SinkStream};
 use crate::error::Result;
 use crate::service::KinesisApi;
 
-/// The process that sinks are in: what their writers share.
+/// The process that sinks run in, with what their writers share.
 #[async_trait]
 pub(crate) trait SinkHost: Send + Sync {
-    /// The client of a sink's stream, made when it is first asked for.
+    /// The client of a sink's stream, made by the first call.
     async fn sink_client(&self, config: &SinkConfig) -> Result<Arc<dyn KinesisApi>>;
 
-    /// What this process's writers know of a sink's stream together.
+    /// The state that this process's writers to a sink's stream share.
     fn sink_stream(&self, config: &SinkConfig) -> Arc<SinkStream>;
 }
 
-/// An interface to the stream, there already or still to be made.
+/// A client of the stream, made already or on demand.
 pub(super) enum Connection {
-    /// There from the start.
+    /// Made before the writer was opened.
     Made(Arc<dyn KinesisApi>),
-    /// Made by the host when first asked for.
+    /// Made by the host at the first request.
     OnDemand {
         host: Arc<dyn SinkHost>,
         config: Box<SinkConfig>,
@@ -40,7 +40,7 @@ impl Connection {
         }
     }
 
-    /// The interface. Those who ask while it is made wait for it.
+    /// The client. Concurrent calls wait while it is made.
     pub(super) async fn get(&self) -> Result<Arc<dyn KinesisApi>> {
         match self {
             Self::Made(api) => Ok(Arc::clone(api)),

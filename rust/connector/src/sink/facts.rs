@@ -1,4 +1,4 @@
-//! What a sink has to know of its stream before the first row.
+//! Facts about a sink's streams that are needed before the first row.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,31 +13,33 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::SinkOrdering;
 use crate::service::StreamSummary;
 
-/// How long an answer counts: a streaming query asks for every batch, and an account has twenty such requests a second.
+/// Time for which an answer is reused: a streaming query asks in every batch, and an account has twenty such requests
+/// a second.
 const FRESH: Duration = Duration::from_secs(600);
 
-/// How long a query's start waits for the answer. Executors may reach what the driver doesn't.
+/// Upper bound for a query's wait for the answer at its start. It then starts without: executors may reach what the
+/// driver doesn't.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the driver found out of a stream, and tells its tasks.
+/// Facts about a stream, which the driver collects and passes to the tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct StreamFacts {
-    /// True if the stream is known to have AUTO record distribution: the service takes no notice of partition keys.
+    /// True if the stream is known to have AUTO record distribution, with which the service ignores partition keys.
     pub auto_distribution: bool,
-    /// Most bytes that the stream takes in a record, where that is known.
+    /// Largest record that the stream takes, in bytes, if that is known.
     pub max_record_bytes: Option<usize>,
 }
 
-/// The same of all streams of a sink.
+/// The facts about all streams of a sink.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SinkFacts {
-    /// Of the options' own stream.
+    /// Facts about the options' own stream.
     pub stream: StreamFacts,
-    /// Of the others that rows may name, by name.
+    /// Facts about the other streams that rows may name, by name.
     pub named: BTreeMap<String, StreamFacts>,
-    /// True if any of them takes rows without a partition key.
+    /// True if any of the streams takes rows without a partition key.
     pub keyless: bool,
 }
 
@@ -50,7 +52,7 @@ impl From<StreamSummary> for StreamFacts {
     }
 }
 
-/// An answer, as long as it counts.
+/// The last answer, valid for [`FRESH`].
 #[derive(Debug, Default)]
 pub(super) struct Remembered(Mutex<Option<(Instant, StreamFacts)>>);
 
@@ -66,7 +68,7 @@ impl Remembered {
     }
 }
 
-/// Asks the service for all streams of a sink, each as [`stream_facts`] does.
+/// Asks the service for facts about all streams of a sink, each as [`stream_facts`] does.
 pub(crate) async fn sink_facts(host: &dyn SinkHost, config: &SinkConfig) -> Result<SinkFacts> {
     let options = &config.options;
     let others = options.row_streams.iter().flat_map(|streams| &streams.names);
@@ -87,10 +89,10 @@ pub(crate) async fn sink_facts(host: &dyn SinkHost, config: &SinkConfig) -> Resu
     })
 }
 
-/// Asks the service for a sink's stream, on the driver, before any task.
+/// Asks the service for facts about a sink's stream, on the driver, before any task.
 ///
-/// A stream that doesn't exist is an error, and so is an option that the stream makes impossible. That the driver may not
-/// ask, or gets no answer, is none: the tasks have a say of their own.
+/// Fails if the stream doesn't exist, or makes an option impossible. Returns the defaults if the driver isn't allowed
+/// to ask or gets no answer: the tasks have access of their own.
 pub(crate) async fn stream_facts(host: &dyn SinkHost, config: &SinkConfig) -> Result<StreamFacts> {
     let shared = host.sink_stream(config);
     let facts = match shared.facts.get() {

@@ -14,7 +14,7 @@ use crate::service::{
 };
 use crate::stream::{Position, SequenceNumber, Shard, ShardId};
 
-/// What the next PutRecords answers.
+/// Scripted response to a PutRecords call.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// One letter for each entry: `a`ccepted, `t`hrottled, `f`ailed.
@@ -27,24 +27,24 @@ pub(super) enum Answer {
     Panic,
 }
 
-/// What a limited stream answered to one request.
+/// A limited stream's response to one request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Round {
-    /// Since the stream is there.
+    /// Age of the stream.
     pub(super) at: Duration,
-    /// Entries.
+    /// Number of entries sent.
     pub(super) sent: usize,
-    /// Those that were not accepted.
+    /// Number of entries that were not accepted.
     pub(super) refused: usize,
 }
 
-/// The shard of a stream without limits.
+/// The only shard of a stream without limits.
 pub(super) const SHARD: &str = "shardId-000000000000";
 
-/// How long a limited stream takes to answer.
+/// Response time of a limited stream.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 
-/// Takes entries and answers as scripted; accepts all when the script is at its end, or as many as its limit allows.
+/// Responds as scripted. After the script's end it accepts all entries, or as many as its limits allow.
 #[derive(Debug)]
 pub(super) struct FakeStream {
     limits: Option<Mutex<Limits>>,
@@ -57,7 +57,7 @@ pub(super) struct FakeStream {
 }
 
 impl FakeStream {
-    /// Answers calls as they come.
+    /// Answers each call immediately.
     pub(super) fn open(script: impl IntoIterator<Item = Answer>) -> Arc<Self> {
         Self::with_permits(script, Semaphore::MAX_PERMITS)
     }
@@ -115,17 +115,17 @@ impl FakeStream {
         self.calls.lock().unwrap().iter().map(keys).collect()
     }
 
-    /// How many entries each call had.
+    /// Number of entries of each call.
     pub(super) fn call_sizes(&self) -> Vec<usize> {
         self.calls.lock().unwrap().iter().map(Vec::len).collect()
     }
 
-    /// What was accepted, in the order of the answers.
+    /// The accepted entries, in the order of the responses.
     pub(super) fn accepted(&self) -> Vec<PutEntry> {
         self.accepted.lock().unwrap().clone()
     }
 
-    /// What a limited stream answered, in the order of the answers.
+    /// The responses of a limited stream, in order.
     pub(super) fn rounds(&self) -> Vec<Round> {
         self.rounds.lock().unwrap().clone()
     }
@@ -191,7 +191,7 @@ impl KinesisApi for FakeStream {
             None => Ok(entries.iter().map(|entry| self.accept(entry)).collect()),
             Some(Answer::Throttle) => Ok(entries.iter().map(|_| throttled()).collect()),
             Some(Answer::Outcomes(letters)) => {
-                // More letters than entries: an answer that doesn't align.
+                // With more letters than entries, the response doesn't match the request.
                 let outcome = |(index, letter)| match letter {
                     'a' => self.accept(entries.get(index).unwrap_or(&entries[0])),
                     't' => throttled(),

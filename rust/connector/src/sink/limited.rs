@@ -1,4 +1,4 @@
-//! Many tasks at one shard's limit, by both models of it, with the options' defaults.
+//! Tests of many tasks at the limit of their shards, with both models of the limit and the options' defaults.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::tests::records;
 use super::{SinkFacts, SinkStream, StreamWriter, WriterSettings};
 use crate::options;
 
-/// The writer's part of the options' defaults.
+/// The writer's settings by the options' defaults.
 fn defaults() -> WriterSettings {
     let given = BTreeMap::from([
         ("kinesis.streamName".to_owned(), "orders".to_owned()),
@@ -26,20 +26,21 @@ fn defaults() -> WriterSettings {
     })
 }
 
-/// How writing went.
+/// Measurements of a run.
 #[derive(Debug)]
 struct Outcome {
-    /// Of the least that the limit allows.
+    /// Elapsed time, relative to the least time that the limit allows.
     time: f64,
-    /// How often a record was sent on average.
+    /// Average number of times that a record was sent.
     sends: f64,
-    /// The part of the entries sent after the first five seconds that was refused.
+    /// Refused fraction of the entries sent after the first five seconds.
     refused: f64,
-    /// The same of all entries.
+    /// Refused fraction of all entries.
     refused_at_all: f64,
 }
 
-/// Writes so many rows in each of so many tasks of each of so many processes, which takes so long at least.
+/// Writes `rows` rows in each of `tasks` tasks in each of `processes` processes. `least` is the shortest possible
+/// time, in seconds.
 async fn written(
     stream: Arc<FakeStream>,
     processes: usize,
@@ -50,7 +51,7 @@ async fn written(
     written_of(None, stream, processes, tasks, rows, least).await
 }
 
-/// The same with rows of so many bytes.
+/// As [`written`], with rows of `size` bytes.
 async fn written_of(
     size: Option<usize>,
     stream: Arc<FakeStream>,
@@ -132,7 +133,7 @@ async fn a_shard_is_driven_at_its_limit_whoever_writes() {
             (1_000, 8, 16, 500),
         ] {
             let stream = FakeStream::limited(Limits::of_one(model, per_second));
-            // A second's worth is taken at once.
+            // A second's worth is accepted at once.
             let least = (processes * tasks * rows) as f64 / f64::from(per_second) - 1.0;
             print!("{model:?} {per_second}/s, ");
             let Outcome {
@@ -147,6 +148,33 @@ async fn a_shard_is_driven_at_its_limit_whoever_writes() {
                 "{time} {sends} {refused}"
             );
         }
+    }
+}
+
+/// As micro-batches do: a shard at its limit stays paced over the pauses between them.
+#[tokio::test(start_paused = true)]
+async fn a_shard_at_its_limit_refuses_little_though_writers_pause() {
+    for model in [Model::Windows, Model::Bucket] {
+        let stream = FakeStream::limited(Limits::of_one(model, 1_000));
+        let shared = Arc::<SinkStream>::default();
+        for batch in 0..8 {
+            let writing = (0..16).map(|task| {
+                let writer =
+                    StreamWriter::sharing(Arc::clone(&stream) as Arc<_>, defaults(), Arc::clone(&shared));
+                async move {
+                    let writer = writer.unwrap();
+                    let first = (batch * 16 + task) * 500;
+                    writer.write(records(first..first + 500)).await.unwrap();
+                    writer.flush().await.unwrap();
+                }
+            });
+            futures_util::future::join_all(writing).await;
+            tokio::time::sleep(Duration::from_secs(20)).await;
+        }
+        let sent: usize = stream.call_sizes().iter().sum();
+        let refused = 1.0 - stream.accepted().len() as f64 / sent as f64;
+        println!("{model:?} with pauses: {refused:.3} refused");
+        assert!(refused < 0.15, "{model:?}: {refused}");
     }
 }
 
@@ -192,7 +220,8 @@ async fn a_shard_that_changes_is_driven_at_what_it_takes_then() {
     }
 }
 
-/// What a second of a shard's limit is, in rows of so many bytes whose keys have a few more.
+/// Number of rows that `shards` shards take in `seconds` seconds. A row has `bytes` bytes, and a few more for its
+/// key.
 fn rows_in(seconds: usize, shards: usize, bytes: usize) -> usize {
     let a_second = ((1 << 20) as f64 / (bytes as f64 + 6.0)).min(1_000.0);
     (a_second * (seconds * shards) as f64) as usize
@@ -212,7 +241,7 @@ async fn shards_at_their_limit_refuse_little_and_miss_nothing() {
         print!("{shards} shards {bytes} B, ");
         let outcome = written_of(Some(bytes), stream, 1, 16, rows, seconds as f64 - 1.0).await;
         assert!(outcome.time < 1.0 / 0.95 && outcome.refused < 0.05, "{outcome:?}");
-        // The start too.
+        // This holds for the start, too.
         assert!(outcome.refused_at_all < 0.05, "{outcome:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The limits of a stream's shards, for the sink's tests.
+//! A model of the limits of a stream's shards, for the sink's tests.
 
 use std::time::Duration;
 
@@ -10,29 +10,30 @@ use super::fake::SHARD;
 use crate::service::PutEntry;
 use crate::stream::ShardId;
 
-/// What the service lets a shard take in a second.
+/// Records that a shard takes in a second (AWS limit).
 const RECORDS: f64 = 1_000.0;
+/// Bytes that a shard takes in a second (AWS limit).
 const BYTES: f64 = 1_048_576.0;
 
-/// How a limit per second is kept.
+/// How a limit per second is enforced.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Model {
-    /// As much in every second of the clock.
+    /// A full allowance in every second of the clock.
     Windows,
-    /// A bucket that fills within a second.
+    /// A token bucket that fills within a second.
     Bucket,
 }
 
-/// Which shard takes a record.
+/// How records are distributed to shards.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Distribution {
-    /// The one with its hash key.
+    /// By hash key.
     ByKey,
-    /// Each in its turn.
+    /// To each shard in turn.
     Auto,
 }
 
-/// A shard's limit becomes another, and maybe the shard.
+/// A change of a shard's limit, and possibly of its id.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Change {
     pub(super) after: Duration,
@@ -77,7 +78,7 @@ struct Shard {
     bytes: Allowance,
 }
 
-/// Shards that share all hash keys evenly, each with the same limits.
+/// Shards with the same limits, which divide all hash keys evenly.
 #[derive(Debug)]
 pub(super) struct Limits {
     model: Model,
@@ -86,14 +87,14 @@ pub(super) struct Limits {
     shards: Vec<Shard>,
     made: usize,
     turn: usize,
-    /// What becomes of a single shard at some time.
+    /// Change of a single shard.
     change: Option<Change>,
-    /// When each shard is split in two.
+    /// Age at which each shard is split in two.
     split: Option<Duration>,
 }
 
 impl Limits {
-    /// So many shards with the service's limits.
+    /// Shards with the service's limits.
     pub(super) fn of(model: Model, shards: usize) -> Self {
         let mut limits = Self {
             model,
@@ -109,7 +110,7 @@ impl Limits {
         limits
     }
 
-    /// One shard that takes so many records a second, and any bytes.
+    /// One shard that takes `per_second` records a second, of any size.
     pub(super) fn of_one(model: Model, per_second: u32) -> Self {
         let mut limits = Self::of(model, 1);
         limits.shards[0].records = Allowance::of(per_second.into(), Duration::ZERO);
@@ -135,12 +136,12 @@ impl Limits {
         Self { distribution, ..self }
     }
 
-    /// How long the stream has been there.
+    /// Age of the stream.
     pub(super) fn age(&self) -> Duration {
         self.start.elapsed()
     }
 
-    /// The shard that takes the entry, or refuses it.
+    /// Offers an entry to its shard. Returns the shard as `Ok` if it accepts the entry, else as `Err`.
     pub(super) fn take(&mut self, entry: &PutEntry) -> Result<ShardId, ShardId> {
         let now = self.age();
         if self.split.is_some_and(|split| split <= now) {

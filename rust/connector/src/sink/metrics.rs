@@ -1,4 +1,4 @@
-//! What writers count, and what they did together.
+//! Metrics of single writers and of several writers together.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a writer did so far.
+/// A writer's metrics so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WriterMetrics {
-    /// Rows accepted: an aggregate's count one by one.
+    /// Rows accepted; those of an aggregate count one by one.
     pub records: u64,
-    /// Kinesis records that they were put as.
+    /// Kinesis records accepted, with one or more rows each.
     pub kinesis_records: u64,
-    /// Bytes of their data.
+    /// Bytes of the accepted records' data.
     pub bytes: u64,
     /// PutRecords requests sent.
     pub requests: u64,
@@ -24,15 +24,15 @@ pub struct WriterMetrics {
     pub retries: u64,
     /// Entries and requests that the service throttled.
     pub throttles: u64,
-    /// How long those who wrote waited for the stream, in milliseconds.
+    /// Time that callers waited for the stream, in milliseconds.
     pub wait_millis: u64,
-    /// Most bytes that were taken and not yet accepted.
+    /// Peak of bytes that were taken and not yet accepted.
     pub max_buffered_bytes: u64,
-    /// How many puts took how long, retries included: see [`Latencies`].
+    /// Number of puts by duration, retries included; the keys are buckets of [`Latencies`].
     pub put_latencies: BTreeMap<u32, u64>,
 }
 
-/// What the progress of a batch tells of its writers together.
+/// Metrics of a batch's writers together, as the batch's progress shows them.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown {
@@ -49,7 +49,7 @@ struct Shown {
 }
 
 impl WriterMetrics {
-    /// Adds what another writer did.
+    /// Adds another writer's metrics.
     pub(super) fn add(&mut self, other: &Self) {
         self.records += other.records;
         self.kinesis_records += other.kinesis_records;
@@ -64,7 +64,7 @@ impl WriterMetrics {
         }
     }
 
-    /// As a JSON object of numbers, for people. What isn't known is null.
+    /// The metrics as a JSON object of numbers, for people. Unknown values are null.
     pub fn shown(&self) -> Result<String> {
         let shown = Shown {
             records: self.records,
@@ -81,14 +81,14 @@ impl WriterMetrics {
         serde_json::to_string(&shown).map_err(|error| internal(&error))
     }
 
-    /// As JSON, for [`metrics_together`].
+    /// The metrics as JSON, for [`metrics_together`].
     pub fn told(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|error| internal(&error))
     }
 }
 
-/// What these writers did together, given as each of them told it, for people. Counts add up; what is the greatest of one
-/// writer is the greatest of all.
+/// Metrics of several writers together, for people. Each element of `told` is a [`WriterMetrics::told`]. Counts add
+/// up; of peaks, the greatest counts.
 pub fn metrics_together(told: &[String]) -> Result<String> {
     let mut all = WriterMetrics::default();
     for one in told {
@@ -101,11 +101,11 @@ fn internal(error: &serde_json::Error) -> Error {
     Error::new(ErrorKind::Internal, format!("a writer's metrics: {error}"))
 }
 
-/// Durations, counted in buckets whose bounds grow by a fifth: bucket n holds those of less than 2^((n+1)/4) ms.
+/// Histogram of durations. The buckets' bounds grow by a fifth: bucket n holds durations below 2^((n+1)/4) ms.
 #[derive(Debug)]
 pub(super) struct Latencies([AtomicU64; BUCKETS as usize]);
 
-/// The last one, which has no bound, begins above half an hour.
+/// Number of buckets. The last one has no upper bound and begins at 2^(83/4) ms, about half an hour.
 const BUCKETS: u32 = 84;
 
 impl Default for Latencies {
@@ -121,14 +121,14 @@ impl Latencies {
         self.0[bucket.min(BUCKETS as usize - 1)].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The buckets that hold anything.
+    /// The counts of all buckets that aren't empty, by bucket.
     pub(super) fn counts(&self) -> BTreeMap<u32, u64> {
         let counts = (0..).zip(self.0.iter().map(|count| count.load(Ordering::Relaxed)));
         counts.filter(|(_, count)| *count > 0).collect()
     }
 }
 
-/// The bound, in milliseconds, under which so many in a hundred are.
+/// Upper bound, in milliseconds, of the bucket with this percentile; `None` without durations.
 fn percentile(counts: &BTreeMap<u32, u64>, percent: u64) -> Option<u64> {
     let all: u64 = counts.values().sum();
     let mut left = (all * percent).div_ceil(100);

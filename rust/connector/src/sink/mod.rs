@@ -1,4 +1,4 @@
-//! Writing records: batches for PutRecords, retry of what was not accepted.
+//! Writes records to streams: batches them for PutRecords and retries what was not accepted.
 
 mod astray;
 mod batch;
@@ -58,7 +58,7 @@ use crate::service::{KinesisApi, PutEntry};
 /// A record to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkRecord {
-    /// 1 to 256 characters; none on streams with AUTO record distribution only.
+    /// 1 to 256 characters; `None` only on streams with AUTO record distribution.
     pub partition_key: Option<String>,
     /// The payload.
     pub data: Bytes,
@@ -81,27 +81,27 @@ impl From<SinkRecord> for PutEntry {
     }
 }
 
-/// Writes the rows of one task. At least once; never a silent drop.
+/// Writes the rows of one task, at least once and without silent drops.
 ///
-/// Records collect in a batch that goes out when it is full ([`MAX_ENTRIES`], [`MAX_REQUEST_BYTES`]), when its
-/// first record has waited `max_buffered_time`, or with [`flush`](Self::flush). `max_connections` requests run at
-/// once, each until all its records are accepted; what the writer holds is bounded by them, one full batch, the
-/// open one and what one call of [`write`](Self::write) brought. Requests overtake one another, and within a
-/// request the service may accept a later record before an earlier one is put again: the stream's order is not
-/// the order of the calls.
+/// Records collect in a batch, which is sent when it is full ([`MAX_ENTRIES`], [`MAX_REQUEST_BYTES`]), when its first
+/// record has waited for `max_buffered_time`, or on [`flush`](Self::flush). Up to `max_connections` requests run at
+/// once, each until all its records are accepted. The writer holds at most these requests, one full batch, the open
+/// batch and the records of one call of [`write`](Self::write). Requests overtake one another, and within a request
+/// the service may accept a later record before an earlier one is put again: the stream's order is not the order of
+/// the calls, unless `ordering` keeps it for each key.
 ///
-/// A stream that takes less than is written makes the writer wait, as long as it takes anything from this process's
-/// writers: what it didn't take is put again with growing waits, and given up after `max_retry_time` in which it took
-/// nothing from any of them. Only what can't pass fails at once.
+/// If a stream takes less than is written, the writer waits as long as the stream takes anything from this process's
+/// writers. Records that were not accepted are put again with growing waits, and fail after `max_retry_time` in which
+/// the stream took nothing from any of these writers. Only permanent errors fail at once.
 ///
-/// The first failure stays: after it nothing more is taken. Dropping the writer ends everything at once; what
-/// was not flushed before may or may not reach the stream.
+/// The first failure is final: after it the writer takes nothing more. Dropping the writer ends everything at once;
+/// records that were not flushed before may or may not reach the stream.
 pub struct StreamWriter {
     writer: Arc<writer::Writer>,
 }
 
 impl StreamWriter {
-    /// Opens a writer, without I/O: the first request makes the client, and fails the writer if it can't. Must run
+    /// Opens a writer without I/O. The first request makes the client, and fails the writer if that fails. Must run
     /// in the runtime.
     pub(crate) fn open(host: Arc<dyn SinkHost>, config: SinkConfig) -> Result<Self> {
         let settings = WriterSettings::of(&config);
@@ -112,7 +112,7 @@ impl StreamWriter {
         })
     }
 
-    /// A writer over an interface to the stream. Must run in the runtime.
+    /// Opens a writer with an existing client. Must run in the runtime.
     pub fn new(api: Arc<dyn KinesisApi>, settings: WriterSettings) -> Result<Self> {
         Self::sharing(api, settings, Arc::default())
     }
@@ -123,29 +123,29 @@ impl StreamWriter {
         })
     }
 
-    /// Takes records over, waiting while all connections are busy and a full batch waits for one. Dropping the
-    /// future before it is ready leaves all records with the caller's clone, none is taken.
+    /// Takes records, and waits while all connections are busy and a full batch waits for one. If the future is
+    /// dropped before it is ready, no record is taken.
     ///
-    /// All records are checked before the first is taken: one that can't be a Kinesis record is
-    /// [`InvalidRow`](crate::ErrorKind::InvalidRow), and none of this call's records are sent. Later calls are
-    /// answered alike. What was taken before is still sent, and [`flush`](Self::flush) waits for it.
+    /// All records are checked before the first is taken. If one can't be a Kinesis record, this call and all later
+    /// ones fail with [`InvalidRow`](crate::ErrorKind::InvalidRow), and none of their records are sent. Records taken
+    /// before are still sent, and [`flush`](Self::flush) waits for them.
     ///
-    /// A put that failed for good, in whatever call's time, is this and every later call's error.
+    /// After a put has failed for good, during any call, this and every later call returns its error.
     pub async fn write(&self, records: Vec<SinkRecord>) -> Result<()> {
         self.writer.write(records).await
     }
 
-    /// Sends what waits and returns when every record that was taken was accepted. A record that
-    /// [`write`](Self::write) refused was not taken: after such an error a flush lets the records before it settle,
-    /// and fails only if one of those does.
+    /// Sends all waiting records and returns when every record taken is accepted. A record that
+    /// [`write`](Self::write) refused was not taken: after such an error, a flush completes the records before it and
+    /// fails only if one of them fails.
     ///
-    /// After a put that failed for good it lets the requests under way end first, without further retries, so that
-    /// nothing of this writer reaches the stream after the return; then it answers the first failure.
+    /// After a put that failed for good, waits until the requests under way end, without further retries, so that
+    /// nothing of this writer reaches the stream after the return. Then returns the first failure.
     pub async fn flush(&self) -> Result<()> {
         self.writer.flush().await
     }
 
-    /// What the writer did so far.
+    /// The writer's metrics so far.
     pub fn metrics(&self) -> WriterMetrics {
         self.writer.metrics()
     }

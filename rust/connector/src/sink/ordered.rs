@@ -1,4 +1,4 @@
-//! What waits where the order of each key's records is to be kept.
+//! A queue that keeps the order of each key's records.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use super::outgoing::Outgoing;
 use super::spans::Spans;
 use crate::stream::HashRange;
 
-/// Entries in their order. One leaves only when no other before it that may have the same key waits or is under way: the
-/// service may refuse any entry of a request and take those behind it.
+/// Waiting entries in their order. An entry leaves only if no earlier one that may have the same key waits or is
+/// under way: the service may refuse any entry of a request and take those behind it.
 #[derive(Debug)]
 pub(super) struct Sequence {
     max_buffered_time: Duration,
     waiting: VecDeque<Outgoing>,
     bytes: usize,
-    /// So many of the first of them need not wait for company.
+    /// Number of entries at the front that need not wait for a full request.
     due: usize,
     deadline: Option<Instant>,
     under_way: Spans,
@@ -35,7 +35,7 @@ impl Sequence {
         }
     }
 
-    /// True while less waits than fills a request.
+    /// True while the waiting entries fill less than a request.
     pub(super) fn has_room(&self) -> bool {
         self.waiting.len() < MAX_ENTRIES && self.bytes < MAX_REQUEST_BYTES
     }
@@ -51,13 +51,13 @@ impl Sequence {
         }
     }
 
-    /// All that waits may go as it is.
+    /// Makes all waiting entries due, without a full request.
     pub(super) fn seal(&mut self) {
         self.due = self.waiting.len();
         self.deadline = None;
     }
 
-    /// The next request's entries, whose keys are under way now until [`Self::settled`].
+    /// The next request's entries. Their keys are under way until [`Self::settled`].
     pub(super) fn pop(&mut self, now: Instant) -> Option<Vec<Outgoing>> {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.seal();
@@ -84,7 +84,7 @@ impl Sequence {
         (!taken.is_empty()).then_some(taken)
     }
 
-    /// Entries with these hash keys were accepted.
+    /// Frees these hash keys, whose entries were accepted.
     pub(super) fn settled(&mut self, spans: &[HashRange]) {
         for span in spans {
             self.under_way.remove(*span);
@@ -95,7 +95,7 @@ impl Sequence {
         self.deadline
     }
 
-    /// The bytes of all that waits.
+    /// Bytes of all waiting entries.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -111,8 +111,8 @@ impl Sequence {
     }
 }
 
-/// Takes from entries in their order those that may go together in one request and that `admit` lets go, no more bytes
-/// than it may have, and leaves the others.
+/// Takes, in order, the entries that `admit` accepts and that can share a request: no key twice, within the request's
+/// limits. Leaves the others.
 pub(super) fn apart(entries: &mut Vec<Outgoing>, mut admit: impl FnMut(&Outgoing) -> bool) -> Vec<Outgoing> {
     let (mut taken, mut kept) = (Vec::new(), Vec::new());
     let mut before = Spans::default();
@@ -129,8 +129,8 @@ pub(super) fn apart(entries: &mut Vec<Outgoing>, mut admit: impl FnMut(&Outgoing
     taken
 }
 
-/// Puts entries that failed back among those that wait: behind those that need not wait for them, so that a shard that
-/// takes nothing keeps no other from its turn.
+/// Puts failed entries back among the waiting ones, behind those that don't depend on them, so that a shard that
+/// takes nothing doesn't hold up another.
 pub(super) fn put_back(waiting: &mut Vec<Outgoing>, failed: Vec<Outgoing>) {
     let mut before = Spans::default();
     for entry in &failed {
@@ -151,7 +151,7 @@ pub(super) fn put_back(waiting: &mut Vec<Outgoing>, failed: Vec<Outgoing>) {
     waiting.append(&mut bound);
 }
 
-/// Any hash key, where it isn't known.
+/// The entry's hash keys; all hash keys if they aren't known.
 fn span_of(entry: &Outgoing) -> HashRange {
     entry.span.unwrap_or(HashRange {
         start: 0,
@@ -166,7 +166,7 @@ mod tests {
     use super::super::SinkRecord;
     use super::*;
 
-    /// An entry for each key, in this order; the data is the place.
+    /// One entry per key, in this order; the data is the entry's index.
     fn entries(keys: &[&str]) -> Vec<Outgoing> {
         let entry = |(place, key): (usize, &&str)| {
             let record = SinkRecord {

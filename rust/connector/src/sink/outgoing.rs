@@ -1,4 +1,4 @@
-//! An entry on its way to the stream, and what it stands for.
+//! An entry on its way to the stream, with its rows and what determines its shard.
 
 use std::sync::Arc;
 
@@ -10,25 +10,25 @@ use super::gate::Gate;
 use crate::service::PutEntry;
 use crate::stream::HashRange;
 
-/// An entry of a request to come.
+/// An entry of a future request.
 #[derive(Clone, Debug)]
 pub(super) struct Outgoing {
-    /// What is sent.
+    /// The entry to send.
     pub(super) entry: PutEntry,
-    /// The rows in it: one, or those of an aggregate.
+    /// Number of rows in it: one, or those of an aggregate.
     pub(super) rows: u32,
-    /// From the least to the greatest of its rows' hash keys, where somebody has to know.
+    /// Range from the least to the greatest of its rows' hash keys, if that is needed.
     pub(super) span: Option<HashRange>,
-    /// True if its rows were put before, in an aggregate that went astray.
+    /// True if its rows were put before, in an aggregate that landed in the wrong shard.
     pub(super) again: bool,
-    /// The hash key that decides on its shard, where somebody has to know.
+    /// The hash key that determines its shard, if that is needed.
     pub(super) hash: Option<u128>,
-    /// Of the shard that refused it last, or that will: it is at its limit.
+    /// Gate of the shard that refused it last, or is expected to take it: that shard is at its limit.
     pub(super) gate: Option<Arc<Gate>>,
 }
 
 impl Outgoing {
-    /// A record by itself, with its hash key if `hashed`.
+    /// An entry of a single record, with its hash key if `hashed`.
     pub(super) fn of(record: SinkRecord, hashed: bool) -> Self {
         let entry = PutEntry::from(record);
         let hash = entry
@@ -49,7 +49,7 @@ impl Outgoing {
         }
     }
 
-    /// Finds out the hash key that decides on its shard.
+    /// Computes the hash key that determines its shard, unless it is known.
     pub(super) fn know_hash(&mut self) {
         let PutEntry {
             partition_key,
@@ -61,7 +61,7 @@ impl Outgoing {
         }
     }
 
-    /// What the service counts of it.
+    /// Bytes that the service counts, see [`counted_bytes`].
     pub(super) fn bytes(&self) -> usize {
         counted_bytes(self.entry.partition_key.as_deref(), &self.entry.data)
     }

@@ -1,4 +1,4 @@
-//! Rows into aggregates, one open aggregate for each shard that the rows go to.
+//! Packs rows into aggregates, with one open aggregate for each shard that the rows go to.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use super::shard_map::ShardMap;
 use crate::service::PutEntry;
 use crate::stream::HashRange;
 
-/// Most bytes of an aggregate: what the KPL makes at most, which readers are used to.
+/// Largest aggregate, in bytes: the KPL's maximum, which readers are used to.
 pub(super) const MAX_AGGREGATE_BYTES: usize = 51_200;
 
-/// The partition key of every aggregate, as with the KPL: an explicit hash key says where it goes.
+/// Partition key of every aggregate, as with the KPL: an explicit hash key determines the shard.
 const AGGREGATE_KEY: &str = "a";
 
-/// What an open row takes in memory beside its bytes in the aggregate.
+/// Memory of an open row in addition to its bytes in the aggregate, in bytes.
 const ROW_BYTES: usize = 64;
 
-/// Collects rows in aggregates. Rows of one shard leave in the order in which they came.
+/// Collects rows in aggregates. Rows of one shard leave in the order in which they were added.
 #[derive(Debug)]
 pub(super) struct Packer {
     limit: usize,
@@ -33,7 +33,7 @@ pub(super) struct Packer {
 #[derive(Debug)]
 struct Open {
     aggregator: Aggregator,
-    /// The row, as long as it is the only one: then it goes out by itself.
+    /// The row while it is the only one: it is then sent without an aggregate.
     lone: Option<Outgoing>,
     first_hash: u128,
     span: HashRange,
@@ -49,7 +49,7 @@ impl Open {
         if let Some(lone) = self.lone {
             return lone;
         }
-        // Of at most MAX_AGGREGATE_BYTES.
+        // The aggregate has at most MAX_AGGREGATE_BYTES, so the number fits.
         let rows = self.aggregator.len() as u32;
         Outgoing {
             entry: PutEntry {
@@ -67,7 +67,7 @@ impl Open {
 }
 
 impl Packer {
-    /// A packer for these shards, and for records of at most so many bytes.
+    /// A packer for these shards, and for records of at most `max_record_bytes`.
     pub(super) fn new(map: Arc<ShardMap>, max_record_bytes: usize) -> Self {
         Self {
             limit: MAX_AGGREGATE_BYTES.min(max_record_bytes.saturating_sub(AGGREGATE_KEY.len())),
@@ -82,7 +82,7 @@ impl Packer {
         Arc::ptr_eq(&self.map, map)
     }
 
-    /// Adds a row, and what it completes to `out`.
+    /// Adds a row, and appends completed entries to `out`.
     pub(super) fn add(&mut self, row: Outgoing, out: &mut Vec<Outgoing>) {
         let hash = row.span.map(|span| span.start);
         let PutEntry {
@@ -90,7 +90,7 @@ impl Packer {
             data,
             explicit_hash_key,
         } = &row.entry;
-        // A row without a key has no place in an aggregate.
+        // A row without a key can't be part of an aggregate.
         let placed = hash.and_then(|hash| Some((hash, self.map.place(hash)?, partition_key.as_deref()?)));
         let Some((hash, place, partition_key)) = placed else {
             out.push(row);
@@ -112,7 +112,7 @@ impl Packer {
             let mut aggregator = Aggregator::new();
             aggregator.push(partition_key, explicit, data);
             let mut lone = row;
-            // It is a part of a large buffer, which must not stay for its sake.
+            // Copied, so that the row doesn't keep the large buffer that it is a part of.
             lone.entry.data = Bytes::copy_from_slice(&lone.entry.data);
             let open = Open {
                 aggregator,
@@ -144,7 +144,7 @@ impl Packer {
         out.extend(std::mem::take(&mut self.open).into_values().map(Open::finish));
     }
 
-    /// The bytes of all that is open, more or less.
+    /// Approximate bytes of all open aggregates.
     pub(super) fn bytes(&self) -> usize {
         self.weight
     }
@@ -153,7 +153,7 @@ impl Packer {
         self.open.is_empty()
     }
 
-    /// With many shards, open aggregates together could be too many: the largest go.
+    /// Completes the largest aggregates while all open ones together are too large, which happens with many shards.
     fn keep_bounds(&mut self, out: &mut Vec<Outgoing>) {
         while self.weight > MAX_REQUEST_BYTES {
             let largest = self.open.iter().max_by_key(|(_, open)| open.weight());

@@ -1,4 +1,4 @@
-//! Whether a stream takes anything from this process, and when it is given up.
+//! Progress of a stream: whether it takes anything from this process, and when to give it up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use super::shard_map::Shards;
 use crate::options::AccessOptions;
 use crate::recent::Recent;
 
-/// Between two warnings of the same stream.
+/// Minimum time between two warnings about a stream.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What the writers of one stream in this process know of it.
+/// When a stream last accepted a record from this process's writers.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     state: Mutex<State>,
@@ -29,26 +29,26 @@ struct State {
 }
 
 impl Progress {
-    /// The stream accepted a record just now.
+    /// Call when the stream accepts a record.
     pub(super) fn accepted(&self) {
         self.lock().accepted = Some(Instant::now());
     }
 
-    /// How much longer it is worth to put again what failed first at `since`: until the stream accepted nothing from
-    /// anybody in this process for so long. None when that time is over.
+    /// Remaining time to retry what failed first at `since`: until the stream has accepted nothing from this process
+    /// for `longest`. `None` when that time is over.
     pub(super) fn patience(&self, since: Instant, longest: Duration) -> Option<Duration> {
         let last = self.lock().accepted.map_or(since, |accepted| accepted.max(since));
         longest.checked_sub(last.elapsed()).filter(|left| !left.is_zero())
     }
 
-    /// True if the stream accepted a record within this time.
+    /// True if the stream accepted a record within the last `time`.
     pub(super) fn accepts(&self, time: Duration) -> bool {
         self.lock()
             .accepted
             .is_some_and(|accepted| accepted.elapsed() < time)
     }
 
-    /// True if it is time to say that the stream doesn't take all it is given.
+    /// True if a warning is due that the stream doesn't take everything: once per [`WARNING_INTERVAL`].
     pub(super) fn warning_due(&self) -> bool {
         let mut state = self.lock();
         let due = state
@@ -65,10 +65,10 @@ impl Progress {
     }
 }
 
-/// Which stream: the access to it, which decides on the account, and the name or the ARN.
+/// Key of a stream: the access to it, which determines the account, and its name or ARN.
 pub(crate) type SinkKey = (AccessOptions, String);
 
-/// What this process's writers of one stream share.
+/// State that this process's writers to a stream share.
 #[derive(Debug, Default)]
 pub(crate) struct SinkStream {
     pub(super) progress: Progress,
@@ -78,12 +78,12 @@ pub(crate) struct SinkStream {
     pub(super) facts: Remembered,
 }
 
-/// The streams that this process writes to, kept from one batch to the next.
+/// States of the streams that this process writes to, kept from one batch to the next.
 #[derive(Debug, Default)]
 pub(crate) struct SinkStreams(Mutex<Recent<SinkKey, SinkStream>>);
 
 impl SinkStreams {
-    /// The stream's, which all its writers share.
+    /// The stream's state, which all its writers share.
     pub(crate) fn of(&self, stream: SinkKey) -> Arc<SinkStream> {
         let mut streams = self.0.lock();
         if let Some(known) = streams.get(&stream) {

@@ -197,7 +197,7 @@ impl Rate {
             }
             self.refusals += counts.refusals;
             let takes = self.last_accepted.is_some_and(|at| now - at < STARVED);
-            if takes && counts.refusals > 0 && self.refusals >= MANY && !self.chance.explained(now) {
+            if takes && counts.refusals > 0 && self.refusals >= MANY && !self.chance.is_free(now) {
                 self.begin(counts, now);
             }
             return;
@@ -224,7 +224,7 @@ impl Rate {
         // What was sent before is still answered, and the shard may have spent its second.
         self.epoch = Some(now + EPOCH);
         (self.answered, self.quiet) = (Counts::default(), Duration::ZERO);
-        self.chance.begin();
+        self.chance.begin(self.per_second);
     }
 
     fn adjust(&mut self, lasted: Duration, now: Instant) {
@@ -235,7 +235,10 @@ impl Rate {
         let (seconds, mut rate) = (lasted.min(LATELY).as_secs_f64(), self.per_second);
         let sent = answered.accepted + answered.refused;
         let used = sent / lasted.as_secs_f64();
-        if self.chance.explains(answered, lasted, now) {
+        let is_used = used >= USED * self.per_second;
+        if !is_used {
+            self.chance.interrupt();
+        } else if self.chance.explains(answered, lasted, now) {
             self.set_free();
             return;
         }
@@ -250,10 +253,10 @@ impl Rate {
             self.set_free();
             return;
         }
-        if used >= USED * self.per_second {
+        if is_used {
             rate = self.risen(rate, seconds);
         }
-        self.per_second = rate.max(self.least(now));
+        self.per_second = rate.max(self.least(now)).max(self.chance.floor());
     }
 
     /// What this rate rises to within so many seconds.
@@ -451,20 +454,41 @@ mod tests {
         assert!(rate.per_second > 200.0, "{}", rate.per_second);
     }
 
-    /// Whatever part of the entries is refused however many there are.
     #[tokio::test(start_paused = true)]
-    async fn a_shard_that_refuses_however_little_it_gets_is_not_at_its_limit() {
-        for part in [0.05, 0.3, 0.5, 0.9] {
-            let mut rate = rate(3_000, MANY);
-            let mut least = f64::MAX;
-            for _ in 0..300 {
-                let sent = if is_limited(&rate) { rate.per_second } else { 3_000.0 };
-                least = sent.min(least);
-                let refused = sent * part;
-                second(&mut rate, (sent - refused).round() as usize, refused.round() as usize).await;
+    async fn a_shard_that_refuses_the_same_part_however_little_it_gets_is_not_at_its_limit() {
+        const WANTED: f64 = 1_000.0;
+        for part in [0.03, 0.05, 0.1, 0.3, 0.5, 0.9] {
+            let (mut rate, mut accepted) = (rate(3_000, MANY), 0);
+            let mut chance = fastrand::Rng::with_seed(7);
+            for number in 0..1_200 {
+                let sent = if is_limited(&rate) {
+                    rate.per_second.min(WANTED)
+                } else {
+                    WANTED
+                } as usize;
+                let refused = (0..sent).filter(|_| chance.f64() < part).count();
+                second(&mut rate, sent - refused, refused).await;
+                if number >= 600 {
+                    accepted += sent - refused;
+                }
             }
-            assert!(least > 100.0, "{part}: {least}");
-            assert!(!is_limited(&rate) || rate.per_second > 100.0);
+            let per_second = accepted as f64 / 600.0;
+            println!("{part} refused: {per_second:.0}/s");
+            assert!(per_second > 0.4 * WANTED * (1.0 - part), "{part}: {per_second}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_of_the_writers_says_nothing_of_the_limit() {
+        let mut rate = rate(1_000, 1_000);
+        for _ in 0..20 {
+            second(&mut rate, 984, 16).await;
+        }
+        for _ in 0..5 {
+            rate.learn(counts(394, 6), Instant::now());
+            tokio::time::advance(Duration::from_secs(30)).await;
+            rate.learn(counts(49, 1), Instant::now());
+            assert!(is_limited(&rate));
         }
     }
 

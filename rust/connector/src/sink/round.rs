@@ -1,4 +1,4 @@
-//! Which of the entries that wait go into the next request.
+//! Selects the waiting entries that go into the next request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +10,20 @@ use super::outgoing::Outgoing;
 use super::rate::weight;
 use crate::options::SinkOrdering;
 
-/// How long entries that may go wait for others of the same request whose turn comes soon: where many shards are at
-/// their limit, requests would have a few entries each otherwise.
+/// Time that due entries wait for others of the same request that are due soon. Without it, requests would have only
+/// a few entries when many shards are at their limit.
 const COMPANY: Duration = Duration::from_millis(50);
 
-/// The places of one request's entries in the lines of those shards that are at their limit, one in each line. They are
-/// kept from round to round.
+/// Places of a request's entries in the lines of the shards at their limit, one per line. They are kept between
+/// rounds.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     places: Vec<Place>,
 }
 
 impl Lines {
-    /// Takes places for entries that need one, and waits until some of the entries may go. If some need no place, these
-    /// may go at once, unless `in_line`: then they are known to wait for others.
+    /// Takes places for entries that need one, and waits until some entries may go. Entries that need no place may go
+    /// at once, unless `in_line` is set because they have to wait for others.
     pub(super) async fn ready(&mut self, pending: &[Outgoing], in_line: bool) {
         let (waiting, others) = weights(pending);
         self.places
@@ -55,8 +55,8 @@ impl Lines {
         }
     }
 
-    /// Takes what goes, and leaves the rest: what has come to its turn, and so many entries that need no place; no more
-    /// bytes than a request may have.
+    /// Takes the next round's entries, at most a request: those whose turn has come, and up to `free` entries that
+    /// need no place. Leaves the others.
     pub(super) fn take(
         &mut self,
         pending: &mut Vec<Outgoing>,
@@ -93,7 +93,7 @@ impl Lines {
     }
 }
 
-/// Takes so many entries, of whatever shard.
+/// Takes up to `most` entries, whatever their shards.
 pub(super) fn past_lines(pending: &mut Vec<Outgoing>, most: usize, ordering: SinkOrdering) -> Vec<Outgoing> {
     let mut left = most;
     let admit = |_: &Outgoing| {
@@ -107,7 +107,7 @@ pub(super) fn past_lines(pending: &mut Vec<Outgoing>, most: usize, ordering: Sin
     }
 }
 
-/// Takes entries in their order that `admit` lets go, as many as a request may have.
+/// Takes, in order, the entries that `admit` accepts, up to the limits of a request.
 fn in_turn(pending: &mut Vec<Outgoing>, mut admit: impl FnMut(&Outgoing) -> bool) -> Vec<Outgoing> {
     let (mut taken, mut kept, mut bytes) = (Vec::new(), Vec::new(), 0usize);
     let mut entries = pending.drain(..);
@@ -129,7 +129,7 @@ fn in_turn(pending: &mut Vec<Outgoing>, mut admit: impl FnMut(&Outgoing) -> bool
     taken
 }
 
-/// The weight of what waits for each shard at its limit, and whether there is anything else.
+/// Total weight of the entries for each shard at its limit, and true if there are other entries.
 fn weights(pending: &[Outgoing]) -> (Vec<(&Arc<Gate>, f64)>, bool) {
     let mut gates = Vec::<(&Arc<Gate>, f64)>::new();
     let mut free = Vec::<&Arc<Gate>>::new();
@@ -154,7 +154,7 @@ fn weights(pending: &[Outgoing]) -> (Vec<(&Arc<Gate>, f64)>, bool) {
     (gates, others)
 }
 
-/// The gate of an entry's shard, if that is at its limit.
+/// The gate of an entry's shard, if the shard is at its limit.
 pub(super) fn limited(entry: &Outgoing) -> Option<&Arc<Gate>> {
     entry.gate.as_ref().filter(|gate| gate.is_limited())
 }

@@ -1,24 +1,25 @@
-//! Which shard takes which hash keys, as answers show.
+//! The shards of hash keys, learnt from responses. No permission to list shards is needed.
 
 use std::collections::BTreeMap;
 
 use crate::stream::ShardId;
 
-/// Most runs that are remembered. A stream has as many as it has shards, and while these change a few more.
+/// Maximum number of runs. A stream has one for each shard, and a few more while its shards change.
 const MOST_RUNS: usize = 20_000;
 
-/// Answers that count for and against: after so many the older ones count half.
+/// Number of counted responses at which both counts are halved, so that older ones count less.
 const ANSWERS: usize = 2_000;
 
-/// What is known is believed unless one in so many answers was against it.
+/// The routes are used unless more than one in this many responses contradicts them.
 const AGAINST: usize = 10;
 
-/// From the least to the greatest hash key that each shard was seen to take: no permission is needed to know them.
+/// Ranges from the least to the greatest hash key that each shard was seen to take. Learning them needs no
+/// permission.
 ///
-/// Shards take ranges of hash keys, so what lies between two keys of one shard is that shard's, and what no run has is
-/// nobody's as far as is known. An answer by another shard than the run's shows that shards were split or merged: the run
-/// is forgotten, and what takes its place is learnt from the next answers. Where keys don't decide on the shard, every
-/// other answer is of that kind, and nothing is told while that is so.
+/// Shards take ranges of hash keys, so a hash key between two keys of a shard belongs to that shard; the shard of a
+/// key outside all runs is unknown. A response by another shard than the run's shows that shards were split or
+/// merged: the run is dropped, and its replacement is learnt from the next responses. Where keys don't determine the
+/// shard, every other response is of that kind, and no shard is returned while that is so.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
     runs: BTreeMap<u128, Run>,
@@ -40,7 +41,7 @@ impl Routes {
         (hash <= run.end).then_some(&run.shard)
     }
 
-    /// A record with this hash key was this shard's.
+    /// Learns from a response that this shard takes this hash key.
     pub(super) fn learn(&mut self, hash: u128, shard: &ShardId) {
         let before = self
             .before(hash)
@@ -112,7 +113,7 @@ mod tests {
         }
     }
 
-    /// The shards of these hash keys, `-` where none is known.
+    /// The shards of these hash keys, `-` if unknown.
     fn shards(routes: &Routes, hashes: &[u128]) -> String {
         let shard = |hash: &u128| routes.shard(*hash).map_or("-", ShardId::as_str);
         hashes.iter().map(shard).collect()
@@ -162,7 +163,7 @@ mod tests {
             assert!(routes.runs.len() <= 1_000);
         }
         assert!((0..1_000).all(|hash| routes.shard(hash).is_none()));
-        // Until they do.
+        // Then the keys determine the shard.
         for hash in (0..1_000).cycle().take(6 * ANSWERS) {
             learn(&mut routes, &[(hash, if hash < 500 { "a" } else { "b" })]);
         }

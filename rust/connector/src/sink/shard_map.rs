@@ -1,4 +1,4 @@
-//! Which shard takes which hash keys, as far as is known.
+//! The shards of hash keys, from a listing of the stream's shards.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -11,16 +11,16 @@ use crate::error::ErrorKind;
 use crate::service::{KinesisApi, ShardFilter};
 use crate::stream::{HashRange, Shard, ShardId};
 
-/// Least time between two listings, whoever asks: after a split many answers show it at once.
+/// Minimum time between two listings by any writers: after a split, many responses show it at once.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The same after a listing that isn't allowed: somebody may allow it.
+/// Minimum time after a listing that isn't allowed: the permission may be granted meanwhile.
 const INTERVAL_WHEN_DENIED: Duration = Duration::from_secs(600);
 
-/// The open shards of a stream at some time.
+/// The open shards of a stream at one time.
 #[derive(Debug)]
 pub(super) struct ShardMap {
-    /// In the order of their hash keys.
+    /// The shards' ranges, in the order of their hash keys.
     ranges: Vec<HashRange>,
     by_id: HashMap<ShardId, HashRange>,
 }
@@ -43,7 +43,7 @@ impl ShardMap {
         Self { ranges, by_id }
     }
 
-    /// One shard that takes every hash key.
+    /// A map of one shard that takes every hash key.
     pub(super) fn of_one() -> Arc<Self> {
         static ONE: OnceLock<Arc<ShardMap>> = OnceLock::new();
         let whole = || HashRange {
@@ -58,19 +58,19 @@ impl ShardMap {
         }))
     }
 
-    /// Which of the shards takes this hash key, by its place among them.
+    /// Index of the shard that takes this hash key, in the order of hash keys; `None` if no shard takes it.
     pub(super) fn place(&self, hash_key: u128) -> Option<usize> {
         let after = self.ranges.partition_point(|range| range.start <= hash_key);
         let place = after.checked_sub(1)?;
         self.ranges[place].contains(hash_key).then_some(place)
     }
 
-    /// True if the shard is known.
+    /// True if the map has this shard.
     pub(super) fn knows(&self, shard: &ShardId) -> bool {
         self.by_id.contains_key(shard)
     }
 
-    /// True if the shard is known to take all these hash keys.
+    /// True if the map has this shard, and the shard takes all these hash keys.
     pub(super) fn holds(&self, shard: &ShardId, span: HashRange) -> bool {
         self.by_id
             .get(shard)
@@ -78,7 +78,7 @@ impl ShardMap {
     }
 }
 
-/// What this process knows of a stream's shards; its writers share it.
+/// Latest map of a stream's shards, which this process's writers share.
 #[derive(Debug, Default)]
 pub(crate) struct Shards {
     known: Mutex<Known>,
@@ -93,13 +93,13 @@ struct Known {
 }
 
 impl Shards {
-    /// The shards as they were listed last.
+    /// The latest map, without a request.
     pub(super) fn known(&self) -> Option<Arc<ShardMap>> {
         self.lock().map.clone()
     }
 
-    /// The shards, listed if they never were. None where they can't be: the service doesn't allow it, or doesn't answer.
-    /// Neither is a reason not to write, since a record by itself needs no map.
+    /// The latest map, listed if there is none. `None` if the service doesn't allow the listing, or doesn't answer.
+    /// Writing goes on without a map, since single records need none.
     pub(super) async fn get(&self, api: &dyn KinesisApi, stream: &str) -> Option<Arc<ShardMap>> {
         match self.known() {
             Some(map) => Some(map),
@@ -107,7 +107,8 @@ impl Shards {
         }
     }
 
-    /// The shards, listed anew since this map is out of date; not before it is time to.
+    /// A newer map than `old`, which is out of date. Waits if the next listing is due within [`INTERVAL`]; if it is
+    /// due later, returns the latest map.
     pub(super) async fn newer_than(
         &self,
         old: &Arc<ShardMap>,
@@ -128,7 +129,7 @@ impl Shards {
             let known = self.lock();
             match (&known.map, old) {
                 (Some(map), Some(old)) if Arc::ptr_eq(map, old) => {}
-                // Another had its turn before.
+                // Another caller listed the shards before.
                 (Some(map), _) => return Some(Arc::clone(map)),
                 (None, _) => {}
             }

@@ -1,4 +1,4 @@
-//! What the writers of one task wait for, and how long.
+//! Waits of a task's writers: their wake-ups and their total time.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Shared by all who wait on a task's behalf. Time in which several wait counts once.
+/// Shared by all that wait on a task's behalf. Time in which several wait counts once.
 #[derive(Debug, Default)]
 pub(super) struct SharedWaits {
     news: Notify,
@@ -21,13 +21,13 @@ struct Clock {
 }
 
 impl SharedWaits {
-    /// Tells all who wait: a batch found a connection, a request ended, something failed.
+    /// Wakes all waiters: a batch found a connection, a request ended, or something failed.
     pub(super) fn notify(&self) {
         self.news.notify_waiters();
     }
 
-    /// Ready after the next [`notify`](Self::notify). Made before a look at what is waited for, it misses no news in
-    /// between. Counts as waiting while it is polled.
+    /// Ready after the next [`notify`](Self::notify). Call it before checking the awaited condition, so that no
+    /// notification in between is missed. Counts as waiting from its first poll on.
     pub(super) fn changed(&self) -> impl Future<Output = ()> {
         let news = self.news.notified();
         async move {
@@ -36,7 +36,7 @@ impl SharedWaits {
         }
     }
 
-    /// How long anybody waited.
+    /// Time in which at least one waited, in milliseconds.
     pub(super) fn millis(&self) -> u64 {
         u64::try_from(self.lock().total.as_millis()).unwrap_or(u64::MAX)
     }
@@ -46,7 +46,7 @@ impl SharedWaits {
     }
 }
 
-/// One who waits, until it is dropped.
+/// Counts one waiter until it is dropped.
 struct Counted<'w>(&'w SharedWaits);
 
 impl<'w> Counted<'w> {
@@ -90,7 +90,7 @@ mod tests {
         tokio::join!(one, other, news);
         assert_eq!(waits.millis(), 3_000);
         tokio::time::sleep(Duration::from_secs(5)).await;
-        // Nobody waits any longer for what gives up.
+        // A waiter that gives up counts until then.
         let _ = tokio::time::timeout(Duration::from_secs(2), waits.changed()).await;
         assert_eq!(waits.millis(), 5_000);
     }

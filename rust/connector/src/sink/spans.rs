@@ -17,7 +17,7 @@ impl Spans {
             .is_some_and(|(_, end)| *end >= span.start)
     }
 
-    /// Adds a range, and makes one of it and those that it touches.
+    /// Adds a range, and merges it with those that it overlaps.
     pub(super) fn add(&mut self, mut span: HashRange) {
         while let Some((&start, &end)) = self.0.range(..=span.end).next_back()
             && end >= span.start
@@ -29,7 +29,7 @@ impl Spans {
         self.0.insert(span.start, span.end);
     }
 
-    /// Takes a range out that was added, and touched none of those there then and since.
+    /// Removes a range that was added and has overlapped no other since.
     pub(super) fn remove(&mut self, span: HashRange) {
         self.0.remove(&span.start);
     }

@@ -21,31 +21,31 @@ use crate::error::{Error, ErrorKind, Result};
 /// A row to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkRow {
-    /// The stream to put it in; `None`: the options' own.
+    /// Stream to put it in; `None` for the options' own.
     pub stream: Option<String>,
-    /// What to put there.
+    /// The record to put.
     pub record: SinkRecord,
 }
 
-/// Writes the rows of one task, each to the stream that it names. At least once; never a silent drop.
+/// Writes the rows of one task, each to the stream that it names, at least once and without silent drops.
 ///
-/// A stream has a [`StreamWriter`](super::StreamWriter) from its first row on, with requests of its own; what that
-/// promises holds for each stream. Together they hold no more than one of them may, and what one call brings: the task
-/// waits while they do.
+/// From its first row on, a stream has a [`StreamWriter`](super::StreamWriter) with its own requests and guarantees.
+/// Together, the writers hold at most what a single one may, plus the rows of one call: the task waits while they
+/// hold more.
 ///
-/// The first failure, of whatever stream, ends the writing to all of them. Dropping the writer ends everything at once.
+/// The first failure, in any stream, ends the writing to all of them. Dropping the writer ends everything at once.
 pub struct TaskWriter {
     host: Arc<dyn SinkHost>,
     config: SinkConfig,
     writers: Mutex<BTreeMap<String, Arc<Writer>>>,
     waits: Arc<SharedWaits>,
     most_bytes: AtomicUsize,
-    /// The first row that was refused before it was taken.
+    /// Error of the first row that was refused before it was taken.
     refusal: Mutex<Option<Error>>,
 }
 
 impl TaskWriter {
-    /// Opens a writer, without I/O: the first row of a stream makes its client, and fails the writer if it can't.
+    /// Opens a writer without I/O. The first row of a stream makes its client, and fails the writer if that fails.
     pub(crate) fn open(host: Arc<dyn SinkHost>, config: SinkConfig) -> Self {
         Self {
             host,
@@ -57,14 +57,14 @@ impl TaskWriter {
         }
     }
 
-    /// Takes rows over, waiting while their streams' writers have no room. Must run in the runtime. After the future was
-    /// dropped before it was ready, any of the rows may have been taken.
+    /// Takes rows, and waits while their streams' writers have no room. Must run in the runtime. If the future is
+    /// dropped before it is ready, any of the rows may have been taken.
     ///
-    /// All rows are checked before the first is taken: one that can't be put is
-    /// [`InvalidRow`](crate::ErrorKind::InvalidRow), and none of this call's rows are sent. Later calls are answered alike.
-    /// What was taken before is still sent, and [`flush`](Self::flush) waits for it.
+    /// All rows are checked before the first is taken. If one can't be put, this call and all later ones fail with
+    /// [`InvalidRow`](crate::ErrorKind::InvalidRow), and none of their rows are sent. Rows taken before are still
+    /// sent, and [`flush`](Self::flush) waits for them.
     ///
-    /// A put that failed for good, in whatever call's time, is this and every later call's error.
+    /// After a put has failed for good, during any call, this and every later call returns its error.
     pub async fn write(&self, rows: Vec<SinkRow>) -> Result<()> {
         self.failure()?;
         let refusal = self.refusal.lock().clone();
@@ -79,7 +79,7 @@ impl TaskWriter {
         tokio::select! {
             biased;
             taken = try_join_all(taking) => drop(taken?),
-            // Of a stream whose writer doesn't wait, or of one whose rows are not among these.
+            // The failure of a stream whose writer doesn't wait, or that has none of these rows.
             error = self.failed() => return Err(error),
         }
         let held = self.writers().iter().map(|writer| writer.bytes()).sum();
@@ -87,11 +87,11 @@ impl TaskWriter {
         Ok(())
     }
 
-    /// Sends what waits and returns when every row that was taken was accepted. A row that [`write`](Self::write) refused
+    /// Sends all waiting rows and returns when every row taken is accepted. A row that [`write`](Self::write) refused
     /// was not taken.
     ///
-    /// After a put that failed for good it lets the requests under way end first, to whatever stream, without further
-    /// retries; then it answers the first failure.
+    /// After a put that failed for good, waits until the requests under way to all streams end, without further
+    /// retries. Then returns the first failure.
     pub async fn flush(&self) -> Result<()> {
         let writers = self.writers();
         let mut flushing: FuturesUnordered<_> = writers.iter().map(Writer::flush).collect();
@@ -107,7 +107,7 @@ impl TaskWriter {
         outcome
     }
 
-    /// What the writer did so far, in all streams.
+    /// The writer's metrics so far, over all streams.
     pub fn metrics(&self) -> WriterMetrics {
         let mut all = WriterMetrics::default();
         for writer in self.writers() {
@@ -115,14 +115,14 @@ impl TaskWriter {
         }
         let together = self.most_bytes.load(Ordering::Relaxed) as u64;
         WriterMetrics {
-            // The streams' writers wait at the same time.
+            // The streams' writers wait at the same time, so their times don't add up.
             wait_millis: self.waits.millis(),
             max_buffered_bytes: all.max_buffered_bytes.max(together),
             ..all
         }
     }
 
-    /// The rows for each stream, in their order, if all of them can be put.
+    /// The rows of each stream, in their order; an error if one can't be put.
     fn checked(&self, rows: Vec<SinkRow>) -> Result<Vec<(Arc<Writer>, Vec<SinkRecord>)>> {
         let mut by_stream = BTreeMap::<String, Vec<SinkRecord>>::new();
         for SinkRow { stream, record } in rows {
@@ -141,7 +141,7 @@ impl TaskWriter {
         Ok(checked)
     }
 
-    /// The stream of a row that names this one.
+    /// The stream of a row with this `streamName`; an error if the options don't allow it.
     fn stream_of<'n>(&'n self, named: Option<&'n str>) -> Result<&'n str> {
         let options = &self.config.options;
         let own = options.stream.name.as_str();
@@ -162,7 +162,7 @@ impl TaskWriter {
             {
                 Ok(name)
             }
-            // Not what it names: that may be anything.
+            // The message leaves out the name, which may be anything.
             (Some(_), Some(streams)) => Err(refused(&format!(
                 "A row's streamName names a stream that it may not. kinesis.sink.allowedStreams is {}: add the stream \
                  there, correct the column, or set it to null for the stream of kinesis.streamName.",
@@ -188,7 +188,7 @@ impl TaskWriter {
         })
     }
 
-    /// Waits while the writers of several streams hold more than one alone may. Each of them sends what it holds.
+    /// Waits while the writers of several streams together hold more than one may, and makes each send what it holds.
     async fn room(&self) -> Result<()> {
         let most = (self.config.options.max_connections + 1) * MAX_REQUEST_BYTES;
         loop {
@@ -204,7 +204,7 @@ impl TaskWriter {
         }
     }
 
-    /// The first failure, as soon as there is one.
+    /// Waits for the first failure.
     async fn failed(&self) -> Error {
         loop {
             let changed = self.waits.changed();
@@ -215,7 +215,7 @@ impl TaskWriter {
         }
     }
 
-    /// The first failure of a put, which ends the others.
+    /// Returns the first failure of a put as an error, after ending the writing to all streams.
     fn failure(&self) -> Result<()> {
         let writers = self.writers();
         let Some(error) = writers.iter().find_map(|writer| writer.failure()) else {

@@ -15,7 +15,7 @@ use super::{SinkRecord, StreamWriter, WriterSettings};
 use crate::error::{Error, ErrorKind};
 use crate::options::{RetryOptions, SinkOrdering};
 
-/// So long that only a full batch or a flush sends.
+/// Buffered time that ends only with a full batch or a flush.
 const NEVER: Duration = Duration::MAX;
 
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -66,7 +66,7 @@ fn accepted_keys(stream: &FakeStream) -> Vec<String> {
     keys
 }
 
-/// Polls once, without any task running in between.
+/// Polls the future once, without any task running in between.
 fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
@@ -175,7 +175,7 @@ async fn a_due_batch_waits_for_a_connection_and_grows_meanwhile() {
 async fn writes_wait_while_all_connections_are_busy() {
     let stream = FakeStream::gated([]);
     let writer = writer(&stream, settings());
-    // Eight requests under way, one full batch waiting.
+    // Eight requests are under way, and one full batch waits.
     for batch in 0..9 {
         writer
             .write(records(batch * 500..batch * 500 + 500))
@@ -254,7 +254,8 @@ async fn only_failed_entries_are_put_again_in_their_order() {
     assert_eq!((metrics.records, metrics.bytes), (5, 20));
     assert_eq!(metrics.retries, 5, "three entries, then two");
     assert_eq!(metrics.throttles, 3);
-    // No round was without an accepted entry, so the wait didn't grow: an interval, with jitter up to twice of it.
+    // Every round had an accepted entry, so the wait didn't grow: each one is an interval, with jitter up to twice of
+    // it.
     let waited = start.elapsed();
     assert!(
         waited >= Duration::from_secs(2) && waited <= Duration::from_secs(4),
@@ -281,7 +282,7 @@ async fn gives_up_when_the_stream_accepts_nothing_for_long() {
     let throttled = |rounds| (0..rounds).map(|_| Answer::Throttle);
     let stream = FakeStream::open(
         throttled(20)
-            // From here on the patience is whole again.
+            // This accepted record restores the whole patience.
             .chain([Answer::Outcomes("at")])
             .chain(throttled(1_000)),
     );
@@ -371,7 +372,7 @@ async fn a_writer_that_gets_nothing_through_waits_as_long_as_another_of_the_proc
 async fn a_request_that_fails_whole_is_sent_again_where_that_is_likely_to_pass() {
     let throttled = || Answer::Fail(Error::new(ErrorKind::Throttled, "slow down").retryable(true));
     let lost = || Answer::Fail(Error::new(ErrorKind::Transport, "lost").retryable(true));
-    // Throttling passes; a network that was there not long ago comes back.
+    // Throttling is temporary, and a network that worked not long ago comes back.
     let stream = FakeStream::open([throttled(), Answer::Outcomes("at"), lost(), lost()]);
     let writer = writer(&stream, settings());
     writer.write(records(0..2)).await.unwrap();
@@ -379,7 +380,7 @@ async fn a_request_that_fails_whole_is_sent_again_where_that_is_likely_to_pass()
     assert_eq!(stream.call_sizes(), [2, 2, 1, 1, 1]);
     let metrics = writer.metrics();
     assert_eq!((metrics.records, metrics.retries, metrics.throttles), (2, 4, 2));
-    // One that can't pass fails at once.
+    // A permanent error fails at once.
     let denied = Answer::Fail(Error::new(ErrorKind::Access, "not allowed"));
     let stream = FakeStream::open([Answer::Outcomes("at"), denied]);
     let writer = self::writer(&stream, settings());
@@ -513,11 +514,11 @@ async fn an_oversize_record_keeps_its_whole_call_back_and_nothing_else() {
             .contains("101 bytes (99 of data, 2 of partitionKey), the limit is 100"),
         "{error}"
     );
-    // What was taken before is sent, retries included.
+    // Records taken before are sent, retries included.
     writer.flush().await.unwrap();
     assert_eq!(accepted_keys(&stream), keys(0..2));
     assert_eq!(stream.call_sizes(), [2, 1]);
-    // Nothing is taken after it.
+    // No record is taken after the refused one.
     assert_eq!(
         writer.write(records(20..21)).await.unwrap_err().to_string(),
         error.to_string()
@@ -555,7 +556,7 @@ async fn dropping_the_writer_ends_its_tasks() {
     stream.called(1).await;
     assert!(Arc::strong_count(&stream) > 1);
     drop(writer);
-    // The tasks end at their next turn, and with them what they hold of the stream.
+    // The tasks end at their next turn and drop their references to the stream.
     while Arc::strong_count(&stream) > 1 {
         tokio::task::yield_now().await;
     }

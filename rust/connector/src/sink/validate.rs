@@ -1,16 +1,16 @@
-//! Which rows can be Kinesis records. What is refused here is named by its size and its limit, never by its content.
+//! Checks whether rows can be Kinesis records. Errors give a row's size and its limit, never its content.
 
 use super::SinkRecord;
 use super::batch::counted_bytes;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Most characters in a partition key (AWS limit).
+/// Longest partition key, in characters (AWS limit).
 const MAX_KEY_CHARACTERS: usize = 256;
 
-/// The largest record that a stream can be set up for (AWS limit), the option's upper bound.
+/// Largest record, in bytes, that a stream can be set up for (AWS limit); the option's upper bound.
 const LARGEST_RECORD_BYTES: usize = 10 * 1024 * 1024;
 
-/// Checks all records, so that none of them is taken over when one is bad.
+/// Checks all records, so that none is taken if one is invalid.
 pub(super) fn validate(records: &[SinkRecord], max_record_bytes: usize, keyless: bool) -> Result<()> {
     records.iter().try_for_each(|record| {
         match &record.partition_key {
@@ -61,7 +61,7 @@ fn partition_key(key: &str) -> Result<()> {
     Ok(())
 }
 
-/// The service's own pattern, `0|([1-9]\d{0,38})`, and its bound.
+/// Checks against the service's own pattern, `0|([1-9]\d{0,38})`, and its bound.
 fn explicit_hash_key(key: &str) -> Result<()> {
     let digits = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_digit());
     let plain = digits && (key == "0" || !key.starts_with('0'));

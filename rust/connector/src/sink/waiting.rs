@@ -1,4 +1,4 @@
-//! Rows between their task and a request.
+//! A writer's buffer of rows that wait for a request, packed into aggregates or not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +13,17 @@ use super::shard_map::ShardMap;
 use crate::options::SinkOrdering;
 use crate::stream::HashRange;
 
-/// Rows that are packed into aggregates or not, and then wait for a request: as they come, or so that order is kept.
+/// Rows that are packed into aggregates or not, and then wait for a request: in any order, or with each key's order
+/// kept.
 #[derive(Debug)]
 pub(super) struct Waiting {
     max_buffered_time: Duration,
     max_record_bytes: usize,
     packer: Option<Packer>,
-    /// When what is packed has waited long enough.
+    /// Time at which the packed rows are due.
     packed_deadline: Option<Instant>,
     line: Line,
-    /// Empty between two calls.
+    /// Scratch buffer, empty between calls.
     packed: Vec<Outgoing>,
 }
 
@@ -47,7 +48,7 @@ impl Waiting {
         }
     }
 
-    /// Packs rows for these shards from now on, or puts them one by one.
+    /// Packs further rows for these shards; without a map, further rows are put one by one.
     pub(super) fn pack_for(&mut self, map: Option<&Arc<ShardMap>>, now: Instant) {
         match (&self.packer, map) {
             (None, None) => return,
@@ -58,7 +59,7 @@ impl Waiting {
         self.packer = map.map(|map| Packer::new(Arc::clone(map), self.max_record_bytes));
     }
 
-    /// True when more rows may come.
+    /// True if more rows may be added.
     pub(super) fn has_room(&self) -> bool {
         match &self.line {
             Line::Any(queue) => queue.has_room(),
@@ -81,7 +82,7 @@ impl Waiting {
         self.line_up_packed(now);
     }
 
-    /// All that waits may go as it is.
+    /// Makes all waiting rows due, without a full request.
     pub(super) fn seal(&mut self, now: Instant) {
         self.drain(now);
         match &mut self.line {
@@ -92,7 +93,7 @@ impl Waiting {
 
     /// The entries of the next request, if there is one to send.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Vec<Outgoing>> {
-        // What was packed is due with the rest: it stays open, and may grow, while nobody asks.
+        // Packed rows are due with the rest. Until this call, their aggregates stay open and may grow.
         if self.has_room() && self.packed_deadline.is_some_and(|deadline| deadline <= now) {
             self.seal(now);
         }
@@ -102,14 +103,14 @@ impl Waiting {
         }
     }
 
-    /// Entries with these hash keys, which were popped, were accepted.
+    /// Call when popped entries with these hash keys are accepted.
     pub(super) fn settled(&mut self, spans: &[HashRange]) {
         if let Line::Ordered(sequence) = &mut self.line {
             sequence.settled(spans);
         }
     }
 
-    /// When there is something to send that needn't be full; none if that is now, or never.
+    /// Time at which a request that isn't full is due; `None` if that is at once, or never.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let lined_up = match &self.line {
             Line::Any(queue) => queue.deadline(),
@@ -119,7 +120,7 @@ impl Waiting {
         lined_up.into_iter().chain(packed).min()
     }
 
-    /// The bytes of all that waits.
+    /// Bytes of all waiting rows.
     pub(super) fn bytes(&self) -> usize {
         let lined_up = match &self.line {
             Line::Any(queue) => queue.bytes(),
@@ -128,7 +129,7 @@ impl Waiting {
         lined_up + self.packer.as_ref().map_or(0, Packer::bytes)
     }
 
-    /// True when nothing waits.
+    /// True if no row waits.
     pub(super) fn is_empty(&self) -> bool {
         let packed = self.packer.as_ref().is_none_or(Packer::is_empty);
         packed
@@ -138,7 +139,7 @@ impl Waiting {
             }
     }
 
-    /// Forgets all that waits, and frees its memory.
+    /// Drops all waiting rows and frees their memory.
     pub(super) fn clear(&mut self) {
         (self.packer, self.packed_deadline) = (None, None);
         match &mut self.line {

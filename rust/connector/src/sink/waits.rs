@@ -1,4 +1,4 @@
-//! How the entries that a stream didn't take are put again: how long later, and how many at once.
+//! Pace of retries for entries that a stream didn't take: the wait before the next round, and the round's size.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use super::batch::MAX_ENTRIES;
 use crate::options::RetryOptions;
 use crate::service::jittered;
 
-/// Fewest entries of a further round. One entry may be of a shard that takes none for long, and those behind it of
-/// another.
+/// Minimum size of a further round. A single entry could be for a shard that takes none for long, and those behind it
+/// for another.
 const FEWEST: usize = 10;
 
-/// The pace of one request's rounds, for entries that don't wait at the gate of a shard. It falls while the stream
-/// takes little, and rises only with what it takes: the
-/// rounds of many tasks at one shard's limit settle where the shard takes about half of what they bring.
+/// Pace of a request's rounds, for entries that don't wait at the gate of a shard. It falls while the stream takes
+/// little, and rises only with what the stream takes: the rounds of many tasks at one shard's limit settle where the
+/// shard takes about half of their entries.
 #[derive(Debug)]
 pub(super) struct Waits {
     first: Duration,
@@ -32,14 +32,15 @@ impl Waits {
         }
     }
 
-    /// Most entries of the next round.
+    /// Maximum number of entries of the next round.
     pub(super) fn most(&self) -> usize {
         self.most
     }
 
-    /// The wait after a round. None accepted: the next wait is twice as long, up to the longest, and the next round
-    /// half as large. Half of them and more: the next wait is half as long. The next round has at most twice as many
-    /// entries as were accepted in this; if all were, it needn't wait.
+    /// Returns the wait after a round. If no entry was accepted, the following wait is twice as long, up to the
+    /// longest, and the next round half as large. If at least half of the entries were accepted, the wait is halved,
+    /// down to the first one. The next round has at most twice as many entries as were accepted in this one; if all
+    /// were, it needn't wait.
     pub(super) fn after(&mut self, sent: usize, accepted: usize) -> Duration {
         let wait = self.wait;
         if accepted == 0 {
@@ -70,7 +71,7 @@ mod tests {
         })
     }
 
-    /// The seconds of the waits without their jitter after rounds of (sent, accepted) entries.
+    /// The waits in seconds, without jitter, after rounds of (sent, accepted) entries.
     fn seconds(rounds: &[(usize, usize)]) -> Vec<u64> {
         let mut waits = waits();
         rounds

@@ -1,4 +1,5 @@
-//! The writer's inside: takes records, sends batches as connections are free, and keeps the first failure.
+//! Implementation of the stream writer: takes records, sends batches when connections are free, and keeps the first
+//! failure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,34 +25,34 @@ use crate::options::{RetryOptions, SinkOrdering};
 use crate::service::RequestCounters;
 use crate::stream::HashRange;
 
-/// What every stream takes in a record, unless it was set up for more.
+/// Largest record, in bytes, that every stream takes unless it is set up for more.
 const DEFAULT_RECORD_BYTES: usize = 1024 * 1024;
 
-/// What a writer needs to know of the sink's options.
+/// A writer's settings, from the sink's options and the facts about its stream.
 #[derive(Clone, Debug)]
 pub struct WriterSettings {
-    /// The stream as messages name it.
+    /// The stream's name in messages.
     pub stream: String,
-    /// Most PutRecords requests in flight, at least one.
+    /// Maximum number of PutRecords requests in flight, at least one.
     pub max_connections: usize,
-    /// Longest a record waits for company.
+    /// Longest time that a record waits for others before it is sent.
     pub max_buffered_time: Duration,
-    /// Most bytes of a record's data and partition key.
+    /// Largest record, in bytes of its data and partition key.
     pub max_record_bytes: usize,
-    /// Whether rows of one shard are put as aggregates in the KPL's format, where the shards can be listed.
+    /// True if rows of one shard are put as aggregates in the KPL's format, provided that the shards can be listed.
     pub aggregation: bool,
-    /// Which rows must arrive in their order.
+    /// Rows that must arrive in their order.
     pub ordering: SinkOrdering,
-    /// True if the service takes no notice of partition keys: rows need none, and belong to no shard.
+    /// True if the service ignores partition keys: rows need none, and belong to no shard.
     pub auto_distribution: bool,
-    /// How long the stream may take nothing from this process before what waits for it fails.
+    /// Time without an accepted record from this process after which waiting records fail.
     pub max_retry_time: Duration,
-    /// How entries that were not accepted are put again.
+    /// Retries of entries that were not accepted.
     pub retry: RetryOptions,
 }
 
 impl WriterSettings {
-    /// What the options say, and where they don't, what is known of the stream.
+    /// The options' settings; the facts about the stream where an option isn't set.
     pub(super) fn of(config: &SinkConfig) -> Self {
         let SinkConfig { options, facts } = config;
         let stream = &facts.stream;
@@ -70,7 +71,7 @@ impl WriterSettings {
     }
 }
 
-/// What a writer's tasks may still do. It only ever moves down this list.
+/// What a writer's tasks may still do. It only moves down this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     /// Send and retry.
@@ -81,9 +82,9 @@ pub(super) enum Phase {
     Closed,
 }
 
-/// Returns when the writer is in this phase, or past it.
+/// Returns when the writer is in this phase or a later one.
 pub(super) async fn reached(phase: &mut watch::Receiver<Phase>, at_least: Phase) {
-    // An error means that the writer is gone, and with it every phase. The guard in the answer is dropped here.
+    // An error means that the writer was dropped, which is past every phase. The guard in the result is dropped here.
     let _ = phase.wait_for(|phase| *phase >= at_least).await;
 }
 
@@ -97,9 +98,9 @@ pub(super) struct Writer {
     runtime: Handle,
     state: Mutex<State>,
     phase: watch::Sender<Phase>,
-    /// Of all who wait here, and perhaps for the task's other writers.
+    /// Waits of this writer's callers, and of the task's other writers if it has several.
     waits: Arc<SharedWaits>,
-    /// Told to the timer: there is another open batch to wait for, or a connection for one.
+    /// Wakes the timer: another open batch has a deadline, or a connection is free for one.
     timer_news: Notify,
 }
 
@@ -107,11 +108,11 @@ struct State {
     queue: Waiting,
     in_flight: usize,
     bytes_in_flight: usize,
-    /// Most bytes that were taken and not yet accepted.
+    /// Peak of bytes that were taken and not yet accepted.
     most_bytes: usize,
-    /// The first put that failed for good.
+    /// Error of the first put that failed for good.
     failure: Option<Error>,
-    /// The first record that was refused before it was taken.
+    /// Error of the first record that was refused before it was taken.
     refusal: Option<Error>,
 }
 
@@ -189,7 +190,8 @@ impl Writer {
         self.take_over(records).await
     }
 
-    /// Whether these records may be taken over. One that may not is the answer to all later calls too.
+    /// Checks whether these records may be taken. The error for one that may not is also the result of all later
+    /// calls.
     pub(super) fn check(&self, records: &[SinkRecord]) -> Result<()> {
         self.lock().may_take()?;
         validate(records, self.max_record_bytes, self.keyless).map_err(|refusal| {
@@ -199,7 +201,7 @@ impl Writer {
         })
     }
 
-    /// Takes checked records over when there is room.
+    /// Takes checked records when there is room.
     pub(super) async fn take_over(self: &Arc<Self>, records: Vec<SinkRecord>) -> Result<()> {
         let map = self.putter.shards_to_pack_for().await;
         let hashed = map.is_some() || self.ordering == SinkOrdering::Key;
@@ -255,24 +257,24 @@ impl Writer {
         }
     }
 
-    /// Sends what waits as connections are free, without waiting for company.
+    /// Sends waiting records as connections are free, even in requests that aren't full.
     pub(super) fn send(self: &Arc<Self>) {
         self.lock().queue.seal(Instant::now());
         self.dispatch();
     }
 
-    /// The bytes of all that was taken and not yet accepted.
+    /// Bytes of all records taken and not yet accepted.
     pub(super) fn bytes(&self) -> usize {
         let state = self.lock();
         state.queue.bytes() + state.bytes_in_flight
     }
 
-    /// The first put that failed for good.
+    /// Error of the first put that failed for good.
     pub(super) fn failure(&self) -> Option<Error> {
         self.lock().failure.clone()
     }
 
-    /// Nothing more is sent or taken, as after a put that failed for good.
+    /// Stops sending and taking records, as after a put that failed for good.
     pub(super) fn fail(&self, error: &Error) {
         self.broken(&mut self.lock(), error.clone());
         self.waits.notify();
@@ -295,7 +297,7 @@ impl Writer {
         }
     }
 
-    /// Ends all tasks where they stand and frees what waits.
+    /// Ends all tasks at once and frees the waiting records.
     pub(super) fn close(&self) {
         self.lock().queue.clear();
         self.phase.send_replace(Phase::Closed);
@@ -329,7 +331,7 @@ impl Writer {
         Some((entries, bytes))
     }
 
-    /// Entries with these hash keys were accepted, so that those that wait for them may go.
+    /// Call when entries with these hash keys are accepted: those that wait for them may go.
     fn settled(self: &Arc<Self>, spans: &[HashRange]) {
         if self.ordering == SinkOrdering::Key {
             self.lock().queue.settled(spans);
@@ -363,13 +365,14 @@ impl Writer {
         });
     }
 
-    /// Sends the open batch once its first record has waited long enough, over and over until the writer closes.
+    /// Sends the open batch whenever it is due, until the writer closes.
     async fn send_when_due(self: Arc<Self>) {
         let mut phase = self.phase.subscribe();
         loop {
             let deadline = {
                 let state = self.lock();
-                // With all connections busy there is nothing to do in time: the end of a request wakes us.
+                // While all connections are busy there is nothing to do in time: the end of a request wakes this
+                // task.
                 state
                     .queue
                     .deadline()
@@ -391,12 +394,13 @@ impl Writer {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is whole between any two statements that hold the lock: a panic elsewhere doesn't spoil it.
+        // The state is consistent between any two statements that hold the lock, so a panic elsewhere doesn't corrupt
+        // it.
         self.state.lock()
     }
 }
 
-/// A request under way. However its task ends, by a panic or with the runtime, it is counted out.
+/// A request under way. Its drop takes it off the count however its task ends, even by a panic or with the runtime.
 struct InFlight {
     writer: Arc<Writer>,
     bytes: usize,

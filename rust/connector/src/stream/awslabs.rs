@@ -1,5 +1,5 @@
-//! The positions that awslabs/spark-sql-kinesis-connector keeps: in Spark's offset log the starts of a batch's
-//! shards, and beside it, in a file or an item for each shard and batch, where reading it ended.
+//! The positions that awslabs/spark-sql-kinesis-connector keeps: the starts of a batch's shards in Spark's offset
+//! log, and the ends beside it, in one file or item for each shard and batch.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use serde_json::{Map, Value};
 
 use super::{GivenPosition, SequenceNumber, ShardId};
 
-/// What stands beside the shards in an offset.
+/// Key of an offset's member that is not a shard.
 const METADATA: &str = "metadata";
 
-/// Shards with their positions, as an offset has them.
+/// The shards and positions of an offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AwslabsOffset {
-    /// The batch by the connector's own count, which names what is kept of its end; none before the first.
+    /// The connector's own number of the batch, under which its ends are kept; none before the first batch.
     pub batch: Option<u64>,
     /// The stream's name.
     pub stream: String,
-    /// Where the batch starts.
+    /// The starts of the batch's shards.
     pub shards: BTreeMap<ShardId, GivenPosition>,
 }
 
 impl AwslabsOffset {
-    /// Reads an offset; the reason where it is none.
+    /// Parses an offset, or returns the reason why it is none.
     pub(crate) fn parse(json: &str) -> Result<Self, String> {
         let offset: Map<String, Value> = serde_json::from_str(json).map_err(|error| error.to_string())?;
         let metadata = offset.get(METADATA).and_then(Value::as_object);
@@ -43,18 +43,18 @@ impl AwslabsOffset {
     }
 }
 
-/// Reads what is kept of a shard's end of a batch.
+/// Parses the kept end of a shard's part of a batch.
 pub(crate) fn end(json: &str) -> Result<GivenPosition, String> {
     let entry: Map<String, Value> = serde_json::from_str(json).map_err(|error| error.to_string())?;
     position(&entry)
 }
 
-/// The stream that `metadata` names, in positions that a user gives in this form.
+/// The stream's name in the `metadata` of positions that a user gives in this form.
 pub(crate) fn named_stream(metadata: &Map<String, Value>) -> Option<String> {
     text(metadata, "streamName")
 }
 
-/// A shard's position. One inside an aggregate, some of whose records were not read, is that of the aggregate.
+/// A shard's position. A position inside an aggregate with unread records is the position of the aggregate.
 pub(crate) fn position(entry: &Map<String, Value>) -> Result<GivenPosition, String> {
     let kind = text(entry, "iteratorType").ok_or("it has no iteratorType")?;
     let at = text(entry, "iteratorPosition").unwrap_or_default();
@@ -80,7 +80,7 @@ pub(crate) fn position(entry: &Map<String, Value>) -> Result<GivenPosition, Stri
     })
 }
 
-/// A field's text; numbers and truth values are written with and without quotes.
+/// A field's text; numbers and booleans occur with and without quotes.
 fn text(object: &Map<String, Value>, field: &str) -> Option<String> {
     match object.get(field)? {
         Value::String(text) => Some(text.clone()),
@@ -171,7 +171,7 @@ mod tests {
                 true,
                 GivenPosition::After(number("496")),
             ),
-            // Of an aggregate some records were not read.
+            // Some records of the aggregate were not read.
             (
                 "AFTER_SEQUENCE_NUMBER",
                 "496",

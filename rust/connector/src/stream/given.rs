@@ -1,34 +1,34 @@
-//! Where a shard is to start, as a user or another connector's checkpoint gives it.
+//! The start of a shard as a user or another connector's checkpoint gives it.
 
 use std::fmt;
 
 use super::SequenceNumber;
 
-/// A start that was given for one shard. It becomes a [`super::Position`] once, when a query first starts, or when a
-/// batch read is planned.
+/// A start given for one shard. It becomes a [`super::Position`] once: when a query first starts, or when a batch
+/// read is planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GivenPosition {
-    /// At the shard's tip as of the start.
+    /// The shard's tip at the time of the start.
     Latest,
-    /// At the oldest record kept.
+    /// The oldest retained record.
     TrimHorizon,
-    /// At the first record that arrived then or later; milliseconds since the epoch.
+    /// The first record that arrived at this time or later, in milliseconds since the epoch.
     AtTimestamp(i64),
-    /// At this record itself.
+    /// This record itself.
     At(SequenceNumber),
-    /// At the record after this one.
+    /// The record after this one.
     After(SequenceNumber),
     /// The shard was read to its end.
     ShardEnd,
 }
 
 impl GivenPosition {
-    /// True if a record of the shard, or its end, was reached: what comes before it was delivered.
+    /// True if reading has reached a record or the shard's end: earlier records were delivered.
     pub(crate) fn is_past_a_record(&self) -> bool {
         matches!(self, Self::At(_) | Self::After(_) | Self::ShardEnd)
     }
 
-    /// The record that it is at, or after.
+    /// The record at or before the position.
     pub(crate) fn number(&self) -> Option<&SequenceNumber> {
         match self {
             Self::At(number) | Self::After(number) => Some(number),

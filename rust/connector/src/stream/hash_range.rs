@@ -1,4 +1,4 @@
-//! The hash keys that a shard takes.
+//! The hash keys of a shard.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
 
-/// A range of hash keys, both ends included. Its text is `<start>-<end>` in decimal: JSON has no numbers that large.
+/// A range of hash keys, both ends included. Its text is `<start>-<end>` in decimal, since JSON has no numbers that
+/// large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HashRange {
@@ -18,12 +19,12 @@ pub struct HashRange {
 }
 
 impl HashRange {
-    /// True if it has every hash key there is, as the range of a stream's only shard.
+    /// True if the range has all hash keys, like that of a stream's only shard.
     pub fn is_whole(self) -> bool {
         self.start == 0 && self.end == u128::MAX
     }
 
-    /// True if it has this hash key.
+    /// True if the range has this hash key.
     pub fn contains(self, hash_key: u128) -> bool {
         (self.start..=self.end).contains(&hash_key)
     }

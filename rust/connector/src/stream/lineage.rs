@@ -1,26 +1,26 @@
-//! How shards descend from one another, and which may be read when.
+//! How shards descend from one another, and when each may be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HashRange, Position, ShardId};
 
-/// A shard as the stream lists it.
+/// A shard as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// Its id.
+    /// The shard's ID.
     pub id: ShardId,
-    /// The shards it came from: one after a split, two after a merge, none if it was there from the start.
+    /// The shards from which it descends: one after a split, two after a merge, none for an original shard.
     pub parents: Vec<ShardId>,
-    /// The first hash key it takes.
+    /// Its first hash key.
     pub hash_start: u128,
-    /// The last hash key it takes.
+    /// Its last hash key.
     pub hash_end: u128,
-    /// True if it takes no records any more: it was split or merged.
+    /// True if it was split or merged, and takes no more records.
     pub closed: bool,
 }
 
 impl Shard {
-    /// The hash keys it takes.
+    /// The range of its hash keys.
     pub fn hash_range(&self) -> HashRange {
         HashRange {
             start: self.hash_start,
@@ -29,7 +29,7 @@ impl Shard {
     }
 }
 
-/// The shards of a stream, as one listing showed them.
+/// The shards of a stream in one listing.
 #[derive(Clone, Debug, Default)]
 pub struct Lineage {
     shards: BTreeMap<ShardId, Shard>,
@@ -37,7 +37,7 @@ pub struct Lineage {
 }
 
 impl Lineage {
-    /// The lineage that a listing tells.
+    /// The lineage in a listing.
     pub fn new(listing: Vec<Shard>) -> Self {
         let mut children: BTreeMap<ShardId, Vec<ShardId>> = BTreeMap::new();
         for shard in &listing {
@@ -54,7 +54,7 @@ impl Lineage {
         }
     }
 
-    /// How many shards were listed.
+    /// The number of listed shards.
     pub fn len(&self) -> usize {
         self.shards.len()
     }
@@ -64,30 +64,30 @@ impl Lineage {
         self.shards.is_empty()
     }
 
-    /// True if the stream still lists this shard.
+    /// True if this shard is listed.
     pub fn lists(&self, shard: &ShardId) -> bool {
         self.shards.contains_key(shard)
     }
 
-    /// True if the listing is one from before the shard was made. The service numbers shards in the order in which they
-    /// are made, and the newest are open: a shard that went with its retention has newer ones beside it.
+    /// True if the listing is older than the shard. The service numbers shards in the order of their creation, and
+    /// the newest are open: if a shard was removed after its retention, newer ones are listed.
     pub fn is_older_than(&self, shard: &ShardId) -> bool {
         self.shards.keys().all(|listed| listed < shard)
     }
 
-    /// True if a listed shard's children are not all listed: they don't take all of its hash keys.
+    /// True if not all children of a listed shard are listed: they don't have all of its hash keys.
     pub fn lacks_children_of(&self, shard: &ShardId) -> bool {
         !self.is_replaced(shard, |_| true)
     }
 
-    /// True if a shard is listed as one that takes records, without children.
+    /// True if a shard is listed as open and without children.
     pub fn is_open_without_children(&self, shard: &ShardId) -> bool {
         let open = self.shards.get(shard).is_some_and(|shard| !shard.closed);
         open && !self.children.contains_key(shard)
     }
 
-    /// Where a new query starts: the shards whose parents are not listed, all at the same position. The others
-    /// follow when their parents end.
+    /// The start of a new query: the shards whose parents are not listed, all at the same position. The others follow
+    /// when their parents end.
     pub fn roots(&self, at: &Position) -> BTreeMap<ShardId, Position> {
         self.shards
             .values()
@@ -96,9 +96,9 @@ impl Lineage {
             .collect()
     }
 
-    /// Where a new query starts with these shards at given positions: all others at `at`. Shards from which given ones
-    /// descend count as read, those that descend from them follow. `recent` are the shards that can have something for
-    /// `at`; the others count as read, too.
+    /// The start of a new query with given positions; all other shards start at `at`. Ancestors of given shards count
+    /// as read, and descendants follow after them. `recent` is true for shards that can have records from `at` on;
+    /// the others count as read, too.
     pub fn starts(
         &self,
         given: &BTreeMap<ShardId, Position>,
@@ -123,7 +123,7 @@ impl Lineage {
         starts
     }
 
-    /// All listed shards that descend from one of these.
+    /// All listed descendants of these shards.
     pub fn descendants_of<'a>(&'a self, shards: impl Iterator<Item = &'a ShardId>) -> BTreeSet<&'a ShardId> {
         let mut found = BTreeSet::new();
         let mut open: Vec<&ShardId> = shards.collect();
@@ -137,18 +137,18 @@ impl Lineage {
         found
     }
 
-    /// True if a shard takes no records any more.
+    /// True if a shard takes no more records.
     pub fn is_closed(&self, shard: &ShardId) -> bool {
         self.shards.get(shard).is_some_and(|shard| shard.closed)
     }
 
-    /// The shard that was made last.
+    /// The newest shard.
     pub fn newest(&self) -> Option<&ShardId> {
         self.shards.keys().next_back()
     }
 
-    /// Carries positions over to the shards that follow: a child starts at TRIM_HORIZON once all its known
-    /// parents were read to their ends, and a finished parent leaves once its children stand in its place.
+    /// Advances positions from ended shards to their children: a child starts at TRIM_HORIZON once all its known
+    /// parents were read to their ends, and an ended parent is removed once its children are present.
     pub fn advance(&self, positions: &BTreeMap<ShardId, Position>) -> BTreeMap<ShardId, Position> {
         let read_before = self.ancestors_of(positions.keys());
         let ended = |parent: &ShardId| {
@@ -176,8 +176,8 @@ impl Lineage {
         next
     }
 
-    /// All listed shards from which one of these descends. In an offset they were read before: a parent leaves it only
-    /// when its children stand in it.
+    /// All listed ancestors of these shards. Ancestors of an offset's shards were read: an offset drops a parent only
+    /// once it has the children.
     pub fn ancestors_of<'a>(&'a self, shards: impl Iterator<Item = &'a ShardId>) -> BTreeSet<&'a ShardId> {
         let mut found = BTreeSet::new();
         let mut open: Vec<&ShardId> = shards.collect();
@@ -196,8 +196,8 @@ impl Lineage {
         found
     }
 
-    /// True if the children that stand in the offset, or that others stand for by now, take every hash key of the
-    /// shard. A listing that shows only one half of a split must not end the waiting for the other.
+    /// True if the shard's children in the offset, or those replaced there by descendants, have every hash key of the
+    /// shard. If a listing shows only one half of a split, the other half is still awaited.
     fn is_replaced(&self, id: &ShardId, stands: impl Fn(&ShardId) -> bool) -> bool {
         let Some(parent) = self.shards.get(id) else {
             return true;
@@ -207,12 +207,12 @@ impl Lineage {
         self.take_keys(standing, parent.hash_start, parent.hash_end)
     }
 
-    /// True if these shards take every hash key there is.
+    /// True if these shards have all hash keys.
     pub fn take_all_keys<'a>(&self, shards: impl Iterator<Item = &'a ShardId>) -> bool {
         self.take_keys(shards, 0, u128::MAX)
     }
 
-    /// True if these shards take every hash key from `first` to `last`.
+    /// True if these shards have every hash key from `first` to `last`.
     fn take_keys<'a>(&self, shards: impl Iterator<Item = &'a ShardId>, first: u128, last: u128) -> bool {
         let mut ranges: Vec<(u128, u128)> = shards
             .filter_map(|shard| self.shards.get(shard))

@@ -1,4 +1,4 @@
-//! The model of a stream: shards, sequence numbers, positions and how shards descend from one another.
+//! The model of a stream: shards and their lineage, sequence numbers, positions and offsets.
 
 pub(crate) mod awslabs;
 mod given;

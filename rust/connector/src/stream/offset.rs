@@ -1,4 +1,4 @@
-//! What Spark's offset log keeps of a source.
+//! The offset of a source in Spark's offset log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,52 +7,54 @@ use serde::{Deserialize, Serialize};
 use super::{Position, ShardId};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The version of the offset format that this library writes.
+/// Version of the offset format that this library writes.
 const VERSION: u32 = 1;
 
-/// Where a batch starts: every shard's resolved position. Batch 0 is the start of a query, before any shard is
+/// The start of a batch: the resolved position of every shard. Batch 0 is the start of a query, before any shard is
 /// listed; it is never read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Offset {
     version: u32,
-    /// Names the claims of this source; made when the query first starts.
+    /// ID of this source, under which its claims are kept; created when the query first starts.
     pub source: String,
     /// The stream's name.
     pub stream: String,
-    /// When the stream was created, milliseconds since the epoch: tells a stream from its successor by name.
+    /// Creation time of the stream, in milliseconds since the epoch: distinguishes a stream from a later one of the
+    /// same name.
     pub created: i64,
-    /// The batch's number, counted by the source.
+    /// The source's own number of the batch.
     pub batch: u64,
-    /// Tells the checkpoint location that the offset was made for from others (see [`offset_home`]). In another one the
-    /// query gets a name of its own with its next batch: two queries that go on from copies of one checkpoint must not
-    /// share, and remove, each other's claims. None in offsets of older versions.
+    /// Identifies the checkpoint location for which the offset was made (see [`offset_home`]). In another location
+    /// the query gets a new `source` with its next batch: two queries that continue from copies of one checkpoint
+    /// must not share, or remove, each other's claims. None in offsets of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<String>,
-    /// How many shards a task of the batch reads. Kept here, so that every attempt has the same tasks with the same
-    /// claims, whatever the option says after a restart.
+    /// Number of shards that one task of the batch reads. Kept here, so that every attempt has the same tasks with
+    /// the same claims, even if the option changes at a restart.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub shards_per_task: usize,
-    /// Where a query starts whose shards are not listed yet. In batch 0 only, and not where the shards' positions were
-    /// given: they stand in `shards` then.
+    /// The start of a query whose shards are not listed yet. Only in batch 0, and only if no positions were given;
+    /// those are in `shards`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial: Option<Position>,
     /// The start of each shard in this batch.
     #[serde(default)]
     pub shards: BTreeMap<ShardId, Position>,
-    /// Those of them that are not read in this batch: nothing was to be read in them when it was planned, or a query with
-    /// `Trigger.AvailableNow` was done with them. They stand where they stand, whatever comes to them meanwhile, and the
-    /// next batch covers it.
+    /// The shards in `shards` that this batch does not read: they had nothing to read when the batch was planned, or
+    /// a query with `Trigger.AvailableNow` had finished them. They keep their positions; the next batch covers the
+    /// records that arrive meanwhile.
     ///
-    /// This is kept, and logged by Spark before any task of the batch runs, since nothing else could tell it to whoever
-    /// repeats the batch: a shard that wasn't read has no claim, as one that wasn't read yet has none, and a task for it
-    /// would read, in the repetition, what came since. Every version that reads this format leaves these shards out.
+    /// Spark logs this before any task of the batch runs, because nothing else could inform a repetition of the
+    /// batch. A shard that is not read has no claim, just like one that was not read yet, so a task for it in the
+    /// repetition would read the records that arrived since. Every version that reads this format leaves these shards
+    /// out.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub skipped: BTreeSet<ShardId>,
 }
 
 impl Offset {
-    /// The offset that a new query starts from.
+    /// The offset from which a new query starts.
     pub fn initial(source: String, stream: String, created: i64, at: Position, home: String) -> Self {
         Self {
             version: VERSION,
@@ -68,7 +70,7 @@ impl Offset {
         }
     }
 
-    /// The offset that a new query starts from whose shards' positions were given.
+    /// The offset from which a new query starts, if positions were given for its shards.
     pub fn given(
         source: String,
         stream: String,
@@ -83,8 +85,8 @@ impl Offset {
         }
     }
 
-    /// The offset of the batch that follows this one, with so many shards in a task, which doesn't read those in
-    /// `skipped`. `home` is the checkpoint location that it is made in.
+    /// The offset of the batch after this one, with `shards_per_task` shards in a task, without a task for those in
+    /// `skipped`. `home` identifies the current checkpoint location.
     pub fn following(
         &self,
         shards: BTreeMap<ShardId, Position>,
@@ -108,8 +110,8 @@ impl Offset {
         }
     }
 
-    /// The shards that this batch reads, and where each starts: neither those that were at their end before nor
-    /// those that it skips.
+    /// The shards that this batch reads, and their starts. Leaves out shards that start at their end, and skipped
+    /// ones.
     pub fn read(&self) -> impl Iterator<Item = (&ShardId, &Position)> {
         let unread = |(shard, start): &(&ShardId, &Position)| {
             **start != Position::ShardEnd && !self.skipped.contains(*shard)
@@ -117,7 +119,7 @@ impl Offset {
         self.shards.iter().filter(unread)
     }
 
-    /// The offset as Spark's log keeps it.
+    /// The offset in the format of Spark's log.
     pub fn to_json(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|error| {
             Error::new(
@@ -127,7 +129,7 @@ impl Offset {
         })
     }
 
-    /// True for an offset of this source, of whichever version.
+    /// True for an offset of this connector, in any version.
     pub fn is_own(json: &str) -> bool {
         #[derive(Deserialize)]
         #[allow(dead_code)]
@@ -138,7 +140,7 @@ impl Offset {
         serde_json::from_str::<Own>(json).is_ok()
     }
 
-    /// Reads an offset from Spark's log.
+    /// Parses an offset from Spark's log.
     pub fn from_json(json: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Versioned {
@@ -169,7 +171,7 @@ impl Offset {
     }
 }
 
-/// A short name of a checkpoint location, for [`Offset::home`]: FNV-1a of its text, which stays the same for ever.
+/// A short ID of a checkpoint location, for [`Offset::home`]: FNV-1a of its text, which never changes.
 pub fn offset_home(location: &str) -> String {
     let hash = location.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -294,7 +296,7 @@ mod tests {
                 }
                 Err(error) => assert_eq!(error.kind(), ErrorKind::CorruptCheckpoint),
             }
-            // What AWS's connector wrote comes from a user's file system, too.
+            // The files of AWS's connector come from a user's file system, too.
             drop(AwslabsOffset::parse(&text));
             if let Ok(end) = awslabs::end(&text) {
                 assert!(!end.to_string().is_empty());

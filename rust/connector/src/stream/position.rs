@@ -1,4 +1,4 @@
-//! Where a shard is read from or to.
+//! Positions in a shard, between which it is read.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
 
-/// A shard's id, `shardId-000000000000`.
+/// A shard's ID, such as `shardId-000000000000`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ShardId(Arc<str>);
 
 impl ShardId {
-    /// The id as the service writes it.
+    /// The ID as the service writes it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -33,8 +33,8 @@ impl fmt::Display for ShardId {
     }
 }
 
-/// A record's sequence number: a decimal string that may exceed 128 bits. Order is by number, so by length
-/// first and then by text; it is meaningful only inside one shard and from a parent to its children.
+/// A record's sequence number: a decimal string that may exceed 128 bits. The order is by number, so by length first
+/// and then by text; it is meaningful only within one shard and from a parent to its children.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SequenceNumber(Arc<str>);
 
@@ -81,25 +81,25 @@ impl fmt::Display for SequenceNumber {
     }
 }
 
-/// A position in a shard. LATEST is none of them: it is pinned to a time once, when a query first starts.
+/// A position in a shard. There is no LATEST: it is converted to a time once, when a query first starts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Position {
-    /// The oldest record that the stream still has.
+    /// The oldest retained record.
     TrimHorizon,
-    /// The first record that arrived at this time or later; milliseconds since the epoch.
+    /// The first record that arrived at this time or later, in milliseconds since the epoch.
     AtTimestamp(i64),
     /// The record after this one.
     After(SequenceNumber),
-    /// The record after this one, of which is known that it didn't arrive before this time (milliseconds since the
-    /// epoch): the shard has a long stretch without records there, which need not be walked through again.
+    /// The record after this one, which is known not to have arrived before this time (milliseconds since the epoch):
+    /// a long stretch without records lies between them, and need not be read again.
     AfterQuiet(SequenceNumber, i64),
     /// The shard is closed and was read to its end.
     ShardEnd,
 }
 
 impl Position {
-    /// The last record before the position; none before the first one of the shard that is read, and at its end.
+    /// The last record before the position; none before the first record to read, and at the shard's end.
     pub fn record(&self) -> Option<&SequenceNumber> {
         match self {
             Self::After(number) | Self::AfterQuiet(number, _) => Some(number),
@@ -107,13 +107,13 @@ impl Position {
         }
     }
 
-    /// True if the same records come before both positions, as far as the positions of one batch can tell: of those
-    /// without a record, nothing was read at either.
+    /// True if the same records are before both positions, as far as this is known for positions of one batch: if
+    /// they have no record, nothing was read before either.
     pub fn is_same_place(&self, other: &Self) -> bool {
         self.record() == other.record() && (*self == Self::ShardEnd) == (*other == Self::ShardEnd)
     }
 
-    /// The position with what is known of the stretch without records behind it: nothing arrives before `millis`.
+    /// This position, with the knowledge that the next record did not arrive before `millis`.
     #[must_use]
     pub fn not_before(&self, millis: i64) -> Self {
         match self {

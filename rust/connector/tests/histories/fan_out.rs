@@ -1,4 +1,5 @@
-//! The stream's enhanced fan-out: one subscription of a shard at a time, that ends or breaks as a history says.
+//! Enhanced fan-out of the simulated stream: one subscription of a shard at a time, which ends or breaks as the
+//! history prescribes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,14 +20,14 @@ use crate::history::{FanOut, Fate};
 use crate::stream::{Kinesis, Place, index_of, index_of_record};
 
 const CONSUMER: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/events/consumer/app:1";
-/// How long a subscription lives (AWS limit).
+/// Lifetime of a subscription (AWS limit).
 const LIFETIME: Duration = Duration::from_secs(300);
-/// How long the service refuses the next one (AWS limit). Later, that takes the shard.
+/// Time in which the service refuses another subscription (AWS limit). A later one takes over the shard.
 const EXCLUSIVE: Duration = Duration::from_secs(5);
-/// A subscription that is silent for so long gets an empty event.
+/// Time without an event after which an empty event is sent.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// The stream's one consumer, as the engine reaches it.
+/// The engine's access to the stream's only consumer.
 #[derive(Debug)]
 pub struct Pushing {
     kinesis: Arc<Kinesis>,
@@ -37,7 +38,7 @@ pub struct Pushing {
 #[derive(Debug, Default)]
 struct State {
     calls: usize,
-    /// When each shard's last subscription was opened, and what tells it that another one has the shard.
+    /// Start of each shard's last subscription, and the sender that signals its takeover.
     last: HashMap<ShardId, (Instant, watch::Sender<bool>)>,
 }
 
@@ -50,7 +51,7 @@ struct Open {
     changes: watch::Receiver<()>,
     taken: watch::Receiver<bool>,
     until: Instant,
-    /// Events until its fate.
+    /// Number of events left before this fate.
     events: Option<(u8, Fate)>,
     next_empty: Instant,
 }
@@ -71,7 +72,7 @@ impl Pushing {
             .expect("no test panics while it holds the state")
     }
 
-    /// What befalls the subscription that is asked for now; none if it lasts.
+    /// Fate of the next subscription; `None` if it lasts.
     fn fate(&self, state: &mut State) -> Option<Fate> {
         let fates = &self.history.fates;
         state.calls += 1;
@@ -157,7 +158,7 @@ impl FanOutApi for Pushing {
             taken,
             until: now + LIFETIME,
             events,
-            // The first event comes at once, records or none.
+            // The first event comes at once, with or without records.
             next_empty: now,
         };
         let pages = stream::unfold(Some(open), |open| async move {
@@ -176,7 +177,7 @@ impl FanOutApi for Pushing {
 }
 
 impl Open {
-    /// The next event; none when the service ends the subscription.
+    /// Waits for the next event; `None` when the service ends the subscription.
     async fn event(&mut self) -> Option<Result<Page>> {
         match &mut self.events {
             Some((0, Fate::Breaks(_))) => return Some(Err(broken())),

@@ -1,4 +1,4 @@
-//! What may happen to a stream and to the query that reads it.
+//! Histories: random sequences of events for a stream and for the query that reads it.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,44 +6,44 @@ use proptest::strategy::Union;
 
 use crate::stream::KEYS;
 
-/// Executors that tasks run on.
+/// Number of executors that tasks run on.
 pub const EXECUTORS: usize = 3;
 
-/// One answer leads through so much of a stretch at least: readers begin a minute before the place they know, and the
-/// driver follows a hundred answers.
+/// Minimum time that one response covers in a stretch: readers begin a minute before the place they know, and the
+/// driver follows a hundred responses.
 const SHORTEST_SLICE: u64 = 5_000;
 
-/// A stream's and a query's life. What makes no sense at its place (a merge of a single shard) does nothing, so that any
-/// part of a history is a history.
+/// A history of a stream and a query. A step that is impossible at its place (a merge of a single shard) does
+/// nothing, so that any part of a history is a valid history.
 #[derive(Clone, Debug)]
 pub struct History {
     pub shards: u8,
     pub ways: Ways,
-    /// Before the query starts.
+    /// Steps before the query starts.
     pub before: Vec<Step>,
     pub start: Start,
-    /// Between two times that the driver is asked for a batch.
+    /// Time between two requests of a batch from the driver.
     pub trigger_millis: u64,
     /// `kinesis.maxFetchTimePerShardSec`
     pub fetch_secs: Option<u64>,
     pub steps: Vec<Step>,
     pub finish: Finish,
-    /// By enhanced fan-out, if so.
+    /// Enhanced fan-out; `None` for polling.
     pub fan_out: Option<FanOut>,
 }
 
-/// How the service answers.
+/// Variations of the service's responses.
 #[derive(Clone, Copy, Debug)]
 pub struct Ways {
-    /// Most records in one answer.
+    /// Maximum number of records in one response.
     pub page: usize,
-    /// Every other answer of a shard is empty, though more follows.
+    /// Every other response of a shard is empty, even if more follows.
     pub sparse: bool,
-    /// The answer at a shard's end names the shards that follow.
+    /// The response at a shard's end names its children.
     pub names_children: bool,
-    /// How long GetRecords takes.
+    /// Duration of a GetRecords call.
     pub answer_millis: u64,
-    /// The time that one answer leads through: what is longer without a record is a stretch of empty answers.
+    /// Time that one response covers at most: a longer time without records is a stretch of empty responses.
     pub slice_millis: Option<u64>,
 }
 
@@ -53,29 +53,29 @@ impl Ways {
     }
 }
 
-/// How the rest of the stream is read after the last step.
+/// Reading of the rest of the stream after the last step.
 #[derive(Clone, Copy, Debug)]
 pub enum Finish {
-    /// By a query that goes on.
+    /// By a query that keeps running.
     Running,
-    /// With Trigger.AvailableNow, while a shard gets so many records in the time of each batch.
+    /// With Trigger.AvailableNow, while `puts` records are put during each batch.
     AvailableNow { puts: u8 },
     /// By runs of one batch each, as with Trigger.Once.
     Once,
-    /// Not at all: the stream is deleted, and another one of its name has so many shards.
+    /// Not read: the stream is deleted and replaced by one of the same name with this number of shards.
     AnotherStream { shards: u8 },
 }
 
-/// An answer that isn't wrong, and not what one expects.
+/// An unusual but valid response.
 #[derive(Clone, Copy, Debug)]
 pub enum Odd {
-    /// A shard that is there isn't found, once.
+    /// An existing shard is not found, once.
     NotFound { shard: u8, call: Call },
-    /// A number of the shard isn't taken, once.
+    /// A sequence number of the shard is refused, once.
     Refused { shard: u8 },
-    /// So many calls of GetRecords are throttled, after all that their client tried.
+    /// This number of GetRecords calls is throttled, beyond all retries of their client.
     Throttled { calls: u8 },
-    /// So many listings are as before the last reshard.
+    /// This number of listings shows the state before the last reshard.
     GoesBack { listings: usize },
 }
 
@@ -85,32 +85,32 @@ pub enum Call {
     GetRecords,
 }
 
-/// How subscriptions go, and where tasks run.
+/// Behaviour of subscriptions, and the placement of tasks.
 #[derive(Clone, Debug)]
 pub struct FanOut {
-    /// What befalls one subscription after the other. One that lasts comes behind these, and then they come again.
+    /// Fates of successive subscriptions. After the last fate, one subscription lasts, and then the fates repeat.
     pub fates: Vec<Fate>,
-    /// The executors that run one task after the other, over and over. The first of them is the driver, too.
+    /// Executors that run successive tasks, in a cycle. The first one is also the driver.
     pub executors: Vec<usize>,
-    /// How long a record takes to be pushed.
+    /// Delay of a record's push.
     pub push_millis: u64,
-    /// Bytes that may wait in a subscription's buffer.
+    /// Capacity of a subscription's buffer, in bytes.
     pub room: u64,
-    /// A restart is one of the query, in the same processes; otherwise all of them are new.
+    /// A restart keeps the processes and restarts only the query; otherwise all processes are new.
     pub processes_stay: bool,
 }
 
-/// What befalls a subscription.
+/// Fate of a subscription.
 #[derive(Clone, Copy, Debug)]
 pub enum Fate {
     Refused,
-    /// It can't start at the position.
+    /// The subscription can't start at the position.
     Impossible,
-    /// It ends after so many events, as after five minutes.
+    /// The subscription ends after this number of events, as it does after five minutes.
     Ends(u8),
-    /// Its connection breaks.
+    /// The connection breaks after this number of events.
     Breaks(u8),
-    /// Its connection breaks, and nobody notices.
+    /// The connection breaks after this number of events, and nobody notices.
     FallsSilent(u8),
 }
 
@@ -118,7 +118,7 @@ pub enum Fate {
 pub enum Start {
     TrimHorizon,
     Latest,
-    /// At the time after so many steps of those before.
+    /// At the time after this number of the steps before the start.
     AfterStep(usize),
 }
 
@@ -138,16 +138,16 @@ pub enum Step {
     },
     Double,
     Halve,
-    /// The query stops, the shards that closed first go, and it starts again.
+    /// The query stops, the shards that closed first expire, and the query starts again.
     Expire,
     Restart,
     Wait {
         millis: u64,
     },
-    /// The service is about to answer oddly.
+    /// Plans an odd response.
     Odd(Odd),
-    /// The driver asks for a batch; if there is one, its tasks run, each as the reading in its turn says. The readers
-    /// are the first to get the odd answer.
+    /// The driver is asked for a batch; if there is one, its tasks run with the readings in turn. The readers are the
+    /// first to get the odd response.
     Batch {
         readings: Vec<Reading>,
         crash: Crash,
@@ -155,24 +155,24 @@ pub enum Step {
     },
 }
 
-/// How a batch's task goes.
+/// Execution of a task.
 #[derive(Clone, Copy, Debug)]
 pub enum Reading {
     Whole {
         limit: u64,
     },
-    /// The driver misses the report.
+    /// The report does not reach the driver.
     Unreported {
         limit: u64,
     },
     Twice {
         limits: [u64; 2],
     },
-    /// Two attempts at the same time; one of them may fail over the claim, and is tried again. Not in one process.
+    /// Two concurrent attempts in two processes; one of them may fail over the claim and is retried.
     Raced {
         limits: [u64; 2],
     },
-    /// Two attempts at the same time, consumed by one thread: the second's rows are taken when the first's have begun.
+    /// Two concurrent attempts consumed by one thread: the second's rows are read after the first's have begun.
     Nested {
         limits: [u64; 2],
     },
@@ -185,18 +185,18 @@ pub enum Reading {
     Unread,
 }
 
-/// Whether the driver dies, and is started again, around a batch.
+/// Crash of the driver around a batch. It is started again.
 #[derive(Clone, Copy, Debug)]
 pub enum Crash {
     Never,
-    /// Before the batch is logged: it is planned again.
+    /// Before the batch is logged, so that it is planned again.
     BeforeTheBatch,
-    /// Before its commit: it runs again.
+    /// Before the batch is committed, so that it runs again.
     BeforeTheCommit,
     AfterTheCommit,
 }
 
-/// How often something odd is in a history, against [`Weights::nothing`] for each.
+/// Frequency of each odd event in a history, relative to [`Weights::nothing`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Weights {
     pub nothing: u32,
@@ -206,18 +206,19 @@ pub struct Weights {
     pub goes_back: u32,
     /// Stretches without records.
     pub stretches: u32,
-    /// Triggers of minutes and hours.
+    /// Trigger intervals of minutes and hours.
     pub triggers: u32,
     pub fetch_time: u32,
     pub available_now: u32,
-    /// Those with AvailableNow in which records come all the time.
+    /// Runs with AvailableNow during which records arrive all the time.
     pub available_puts: u32,
     pub once: u32,
     pub another_stream: u32,
 }
 
 impl Weights {
-    /// The usual ones but those that are named, as in `once=5 stretches=0`. `only` before them: nothing else.
+    /// Parses changes to the default weights, such as `once=5 stretches=0`. A leading `only` sets all other odd
+    /// weights to 0.
     pub fn parse(text: &str) -> Self {
         let mut weights = Self::polled();
         for part in text.split_whitespace() {
@@ -271,7 +272,7 @@ impl Weights {
         }
     }
 
-    /// Subscriptions have their own [`Fate`]s, and events in all the time that passes.
+    /// Weights for subscriptions, which have their own [`Fate`]s, and events in all the time that passes.
     fn pushed() -> Self {
         Self {
             not_found: 0,
@@ -343,12 +344,12 @@ fn weighted<T: std::fmt::Debug + 'static>(
     Union::new_weighted(choices.into_iter().filter(|(weight, _)| *weight > 0).collect()).boxed()
 }
 
-/// Histories of queries that read by GetRecords.
+/// Histories of queries that poll with GetRecords.
 pub fn polled(weights: Weights) -> impl Strategy<Value = History> {
     histories(Just(None), weights)
 }
 
-/// Histories of queries that read by enhanced fan-out.
+/// Histories of queries that use enhanced fan-out.
 pub fn pushed() -> impl Strategy<Value = History> {
     let fate = prop_oneof![
         1 => Just(Fate::Refused),
@@ -391,7 +392,7 @@ fn histories(
         answer_millis,
     );
     let ways = (1..=4_usize, any::<bool>(), prop::bool::weighted(0.8));
-    // Of many shards some have a task in a batch of a busy stream, too, and some don't.
+    // With many shards, some have a task in a batch of a busy stream and some don't.
     let shards = prop_oneof![60 => 1..=3_u8, 1 => 9..=11_u8];
     let parts = (shards, ways, pace, vec(changes(), 0..6), start);
     let rest = (vec(steps(weights), 0..24), weights.finish(), fan_out);
@@ -402,10 +403,10 @@ fn histories(
             Step::Wait { millis } => *millis,
             _ => 0,
         });
-        // However long nothing comes, about so many answers lead through it, but none through less than the shortest stretch.
+        // About `pieces` responses cover the longest wait, but none covers less than the shortest slice.
         let longest = waits.max().unwrap_or_default().max(trigger_millis).max(1_000);
         let slice_millis = pieces.map(|pieces| (longest / pieces).max(SHORTEST_SLICE));
-        // Who walks through a stretch is much faster than time.
+        // Passing through a stretch must be much faster than time itself.
         let most_millis = slice_millis.map_or(answer_millis, |slice| slice / 100);
         let answer_millis = answer_millis.min(most_millis);
         History {
@@ -428,7 +429,7 @@ fn histories(
     })
 }
 
-/// What happens to the stream.
+/// Changes of the stream.
 fn changes() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..KEYS, 1..6_u8).prop_map(|(key, count)| Step::Put { key, count }),

@@ -1,4 +1,4 @@
-//! Which record was in which batch, and what must hold of that.
+//! Records of each batch, and the invariants that must hold for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,30 +9,30 @@ use kinesis_connector::stream::{Offset, Position, ShardId};
 use crate::query::Checked;
 use crate::stream::{Record, Stream, StreamShard, index_of};
 
-/// What one attempt delivered.
+/// Rows that one attempt delivered.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
     pub numbers: Vec<String>,
-    /// The attempt read to its end.
+    /// True if the attempt read to its end.
     pub whole: bool,
 }
 
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Records that arrived earlier are not the query's.
+    /// Start of the query: records that arrived earlier are not part of it.
     pub from: Option<i64>,
     batches: BTreeMap<u64, u64>,
-    /// Records that expired before any batch had them.
+    /// Records that expired before they were in a batch.
     lost: BTreeSet<u64>,
     last_of_key: BTreeMap<u8, u64>,
-    /// Where the shards stand after the last batch.
+    /// Position of each shard after the last batch.
     ends: BTreeMap<ShardId, Position>,
-    /// Shards that were in an offset and are not any more.
+    /// Shards that have left the offset.
     left: BTreeSet<ShardId>,
 }
 
 impl Ledger {
-    /// A batch was planned: its starts are where the last batch ended, and parents come before their children.
+    /// Checks a planned batch: its starts are the last batch's ends, and parents come before their children.
     pub fn planned(&mut self, offset: &Offset, stream: &Stream) -> Checked {
         for (id, end) in std::mem::take(&mut self.ends) {
             let finished = self.is_finished(stream.find(&id));
@@ -59,7 +59,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// An attempt succeeded: it delivered the batch's records up to the claim, or the first of them.
+    /// Checks a successful attempt: it delivered the batch's records up to the claim, or the first of them.
     pub fn read(&self, task: &ReadTask, rows: &Rows, claim: Option<&Claim>, stream: &Stream) -> Checked {
         let end = claim
             .and_then(|claim| claim.end_of(&task.shard))
@@ -80,7 +80,7 @@ impl Ledger {
         ))
     }
 
-    /// A batch is over: its records are in no other, and each key's are in order.
+    /// Records a completed batch. Checks that its records are in no other batch, and each key's are in order.
     pub fn ended(&mut self, offset: &Offset, claims: &BTreeMap<ShardId, Claim>, stream: &Stream) -> Checked {
         let mut shard_of_key: BTreeMap<u8, &ShardId> = BTreeMap::new();
         for (id, start) in &offset.shards {
@@ -121,12 +121,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// How many records batches had so far.
+    /// Number of records in all batches so far.
     pub fn records(&self) -> usize {
         self.batches.len()
     }
 
-    /// Some shards expired.
+    /// Notes the unread records of expired shards as lost.
     pub fn expired(&mut self, stream: &Stream) {
         for shard in stream.shards.iter().filter(|shard| shard.gone) {
             let unread = shard.records.iter().map(|record| record.number);
@@ -135,12 +135,12 @@ impl Ledger {
         }
     }
 
-    /// Everything was in a batch.
+    /// Checks that every record was in a batch.
     pub fn is_complete(&self, stream: &Stream) -> Checked {
         self.is_complete_until(i64::MAX, stream)
     }
 
-    /// Everything that arrived before was in a batch.
+    /// Checks that every record that arrived before `end` was in a batch.
     pub fn is_complete_until(&self, end: i64, stream: &Stream) -> Checked {
         let done = |record: &Record| record.arrival >= end || self.is_done(record);
         let unread = |shard: &&StreamShard| !shard.records.iter().all(done);
@@ -165,6 +165,6 @@ impl Ledger {
 
 fn range<'a>(shard: &'a StreamShard, start: &Position, end: &Position) -> impl Iterator<Item = &'a Record> {
     let (from, to) = (index_of(shard, start), index_of(shard, end));
-    // The batch that took nothing of a time's records ends at that time.
+    // A batch that takes none of the records of a time ends at that time, which may lie before its start.
     shard.records[from..to.max(from)].iter()
 }

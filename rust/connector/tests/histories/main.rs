@@ -1,12 +1,12 @@
-//! Random histories of a stream and of the query that reads it: shards split, merge and expire, the listing lags behind,
-//! batches end anywhere, tasks fail and are raced, the driver dies. Whatever happens, every record is in exactly one
-//! batch, parents come before their children, each key's records stay in order, offsets only go forward, finished shards
-//! leave the offset, and an idle stream makes no batch. With enhanced fan-out, too: subscriptions end, break and fall
-//! silent, and the tasks of several executors take them from each other.
+//! Random histories of a stream and of the query that reads it: shards split, merge and expire, the listing lags
+//! behind, batches end anywhere, tasks fail and race, the driver crashes. In every history, each record is in exactly
+//! one batch, parents come before their children, each key's records stay in order, offsets only move forward,
+//! finished shards leave the offset, and an idle stream makes no batch. The same holds with enhanced fan-out, where
+//! subscriptions end, break and fall silent, and tasks of several executors take them over from each other.
 //!
-//! A history that fails is cut down and printed. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` vary the run.
+//! A failing history is minimized and printed. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` vary the run.
 
-// Helpers of tests fail as tests do.
+// Helpers fail as tests do.
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod fan_out;
@@ -30,8 +30,8 @@ use history::{Finish, History, Start, Step, Weights, polled, pushed};
 use query::{Checked, Query, change, offset};
 use stream::{KEYS, Kinesis};
 
-/// The first step's time, milliseconds since the epoch. Half of the histories began now, so that nothing of them can
-/// have expired, and half of them long ago.
+/// Time of the first step, in milliseconds since the epoch. Half of the histories begin now, so that none of their
+/// data can have expired, and half long ago.
 fn epoch(history: &History) -> i64 {
     static NOW: OnceLock<i64> = OnceLock::new();
     match history.ways.page % 2 {
@@ -40,15 +40,16 @@ fn epoch(history: &History) -> i64 {
     }
 }
 
-/// Tasks of all histories that went on with what was fetched ahead.
+/// Number of tasks in all histories that continued with prefetched records.
 static PREFETCH_HITS: AtomicU64 = AtomicU64::new(0);
-/// Shards without a task in batches of all histories.
+/// Number of shards without a task, in all batches of all histories.
 static SKIPPED: AtomicU64 = AtomicU64::new(0);
-/// The default seed: a run is the same everywhere.
+/// Default seed, which makes runs reproducible.
 const SEED: u64 = 1;
-/// Histories in a run.
+/// Number of histories in a run.
 const HISTORIES: u32 = 2_000;
-/// They take longer with subscriptions, which have events in all the time that passes.
+/// Number of histories with enhanced fan-out. They take longer, because subscriptions have events in all the time
+/// that passes.
 const PUSHED_HISTORIES: u32 = 400;
 
 #[test]
@@ -92,7 +93,7 @@ fn live_through(histories: impl Strategy<Value = History>, count: u32) {
     }
 }
 
-/// Lives through a history, and then reads the rest of its stream.
+/// Runs a history, and then reads the rest of its stream.
 async fn live(history: &History) -> Checked {
     let kinesis = Kinesis::new(history.shards, history.ways, epoch(history));
     let mut times = vec![epoch(history)];
@@ -133,7 +134,7 @@ async fn live(history: &History) -> Checked {
     query.stay_idle().await
 }
 
-/// A query from LATEST: the time that it pins is about the stream's, and becomes that.
+/// Starts a query from LATEST. The time it pins is close to the stream's, so the stream's clock advances to it.
 async fn latest(kinesis: Arc<Kinesis>, history: &History) -> Checked<Query> {
     let mut query = Query::start(kinesis, "LATEST", history).await?;
     let pinned = offset(&query.offset)?.initial;
@@ -148,9 +149,9 @@ async fn latest(kinesis: Arc<Kinesis>, history: &History) -> Checked<Query> {
     Ok(query)
 }
 
-/// Once all was read, the next batch has every open shard and nothing else.
+/// Checks that, once all was read, the offset has exactly the open shards.
 async fn stands_in_open_shards(query: &mut Query) -> Checked {
-    // After a run with Trigger.AvailableNow.
+    // A run with Trigger.AvailableNow may have ended before.
     query.restart().await?;
     query.walk_through().await?;
     for key in 0..KEYS {

@@ -1,4 +1,4 @@
-//! What the service answers now and then though nothing is wrong.
+//! Unusual responses that the service gives now and then, though nothing is wrong.
 
 use kinesis_connector::stream::ShardId;
 use kinesis_connector::{Error, ErrorKind, Result};
@@ -6,7 +6,7 @@ use kinesis_connector::{Error, ErrorKind, Result};
 use crate::history::{Call, Odd};
 use crate::stream::Stream;
 
-/// The odd answers to come.
+/// The pending odd responses.
 #[derive(Debug, Default)]
 pub struct OddAnswers {
     not_found: Vec<(ShardId, Call)>,
@@ -15,7 +15,7 @@ pub struct OddAnswers {
 }
 
 impl Stream {
-    /// Plans odd answers.
+    /// Plans an odd response.
     pub fn answer_oddly(&mut self, odd: Odd) {
         match odd {
             Odd::NotFound { shard, call } => {
@@ -43,7 +43,7 @@ impl Stream {
 }
 
 impl OddAnswers {
-    /// The error that is the answer to this call, if so.
+    /// Fails if an odd response is pending for this call.
     pub fn meet(&mut self, shard: &ShardId, call: Call) -> Result<()> {
         if call == Call::GetRecords && self.throttled > 0 {
             self.throttled -= 1;
@@ -58,7 +58,7 @@ impl OddAnswers {
         Ok(())
     }
 
-    /// The error that is the answer to a number of the shard, if so.
+    /// Fails if a refusal is pending for a sequence number of the shard.
     pub fn refuse(&mut self, shard: &ShardId) -> Result<()> {
         match take(&mut self.refused, shard) {
             true => Err(refused()),

@@ -1,4 +1,4 @@
-//! A query as Spark would run it: it plans, logs, reads, commits, dies and starts again as a history says.
+//! A query as Spark would run it: it plans, logs, reads, commits, crashes and restarts as the history prescribes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -21,29 +21,31 @@ use crate::history::{Crash, EXECUTORS, Finish, History, Odd, Reading, Step};
 use crate::ledger::{Ledger, Rows};
 use crate::stream::{KEYS, Kinesis};
 
-/// Looks of an idle stream.
+/// Number of probes of an idle stream.
 const LOOKS: usize = 6;
-/// Looks for each shard of a stream before all of them were walked through: a generation without records passes in the
+/// Number of probes for each shard until all shards of a stream were passed: a generation without records takes the
 /// time between two listings.
 const LOOKS_PER_SHARD: usize = 8;
-/// With subscriptions the driver looks less often than it is asked, and one that fell silent is noticed after 40 s.
+/// With subscriptions the driver probes less often than it is called, and a silent subscription is detected after 40
+/// s.
 const CALLS_PER_LOOK: usize = 15;
-/// Attempts at a task.
+/// Maximum number of attempts at a task.
 const ATTEMPTS: usize = 4;
-/// More batches than any history needs to read the rest of its stream.
+/// Upper bound for the batches that the rest of a stream takes.
 const BATCHES: u32 = 300;
-/// How long a batch takes in which records come.
+/// Duration of a batch during which records arrive.
 const A_BATCH: Duration = Duration::from_secs(5);
-/// Runs of one batch each that may find nothing.
+/// Number of runs of one batch each that may find nothing.
 const IDLE_RUNS: usize = 3;
-/// Answers without records that the driver follows itself: half of them where every other one gets no farther.
+/// Number of empty responses that the driver follows itself: half as many where every other response makes no
+/// progress.
 const ANSWERS_FOLLOWED: usize = 40;
-/// Calls that may find nothing where there is something.
+/// Number of calls that may find nothing although there are records.
 const IDLE_CALLS: usize = 2;
-/// Triggers until a stream that was made again is noticed: its iterators expire in that time.
+/// Number of triggers in which a recreated stream must be detected: its iterators expire in that time.
 const CALLS_TO_NOTICE: usize = 3_000;
 
-/// A history that goes wrong: what does not hold.
+/// Result of a step; the error describes the violated invariant.
 pub type Checked<T = ()> = std::result::Result<T, String>;
 
 pub struct Query {
@@ -55,18 +57,18 @@ pub struct Query {
     processes_stay: bool,
     trigger: Duration,
     fetch_time: Option<Duration>,
-    /// What each executor keeps.
+    /// Feeds of each executor.
     memories: Vec<FeedRegistry>,
-    /// The executors that run one task after the other.
+    /// Executors that run successive tasks, in a cycle.
     executors: Vec<usize>,
     tasks: AtomicUsize,
-    /// None while the query is down.
+    /// `None` while the query is down.
     planner: Option<Planner>,
-    /// Tasks that went on with what was fetched ahead.
+    /// Number of tasks that continued with prefetched records.
     pub prefetch_hits: AtomicU64,
-    /// Shards without a task, in all batches.
+    /// Number of shards without a task, in all batches.
     pub skipped: u64,
-    /// The last batch in Spark's offset log.
+    /// Last batch in Spark's offset log.
     pub offset: String,
     pub ledger: Ledger,
 }
@@ -122,7 +124,7 @@ impl Query {
     pub async fn restart(&mut self) -> Checked {
         self.planner = None;
         match self.fan_out {
-            // The driver's process, which reads too, is the same; the other executor is not.
+            // The driver's process, which also reads, stays the same; the other executor is new.
             None => self.memories[1] = FeedRegistry::default(),
             Some(_) if self.processes_stay => {}
             Some(_) => self.memories = (0..EXECUTORS).map(|_| FeedRegistry::default()).collect(),
@@ -190,7 +192,7 @@ impl Query {
         Ok(())
     }
 
-    /// Reads what is left, as one who wants all of it.
+    /// Reads the rest of the stream.
     pub async fn drain(&mut self, finish: Finish) -> Checked {
         match finish {
             Finish::Running => self.run().await,
@@ -213,14 +215,14 @@ impl Query {
         while idle < self.patience() {
             let before = self.come_so_far()?;
             let read = self.read_batch(&mut batches).await?;
-            // A batch may find out that a stretch leads to nothing.
+            // A batch may only discover that a stretch leads to no records.
             let moved = read && (!slices || before != self.come_so_far()?);
             idle = if moved { 0 } else { idle + 1 };
         }
         Ok(())
     }
 
-    /// A run with Trigger.AvailableNow, which ends when it says so: what was there at its start is read then.
+    /// Runs with Trigger.AvailableNow until it ends, and checks that all records from before its start were read.
     async fn available_now(&mut self, puts: u8) -> Checked {
         self.restart().await?;
         self.planner().prepare_for_available_now();
@@ -235,7 +237,7 @@ impl Query {
         self.ledger.is_complete_until(began, &self.kinesis.stream())
     }
 
-    /// Runs of one batch each.
+    /// Runs batches in a new process each.
     async fn run_by_batches(&mut self) -> Checked {
         let (mut idle, mut batches) = (0, 0);
         while idle < IDLE_RUNS {
@@ -243,22 +245,23 @@ impl Query {
             self.memories = (0..EXECUTORS).map(|_| FeedRegistry::default()).collect();
             self.restart().await?;
             self.read_batch(&mut batches).await?;
-            // A run may find out that a stretch leads to nothing.
+            // A run may only discover that a stretch leads to no records.
             let moved = before != self.come_so_far()?;
             idle = if moved { 0 } else { idle + 1 };
         }
         Ok(())
     }
 
-    /// The records that were read, and the shards of the last batch.
+    /// Progress: the number of records read, and the shards of the last batch.
     fn come_so_far(&self) -> Checked<(usize, Vec<ShardId>)> {
         let shards = offset(&self.offset)?.shards.into_keys().collect();
         Ok((self.ledger.records(), shards))
     }
 
-    /// Another stream has the name: the query ends and says so, and has no records of it.
+    /// Replaces the stream by another one of its name: the query must fail with that error, and deliver no record of
+    /// the new stream.
     async fn notice_another_stream(&mut self, shards: u8) -> Checked {
-        // A position before all records is one of the other stream, too.
+        // A position before all records would be valid in the other stream too.
         self.run().await?;
         {
             let mut stream = self.kinesis.stream();
@@ -300,7 +303,7 @@ impl Query {
         Err("another stream was not noticed".to_owned())
     }
 
-    /// Asks for a batch and reads it; false if there is none.
+    /// Requests a batch and reads it; false if there is none.
     async fn read_batch(&mut self, batches: &mut u32) -> Checked<bool> {
         let Some(next) = self.plan().await? else {
             return Ok(false);
@@ -315,22 +318,23 @@ impl Query {
         Ok(true)
     }
 
-    /// Walks through all generations of an idle stream.
+    /// Passes through all generations of an idle stream.
     pub async fn walk_through(&mut self) -> Checked {
         self.look(self.looks_at_all()).await
     }
 
-    /// Looks for a while.
+    /// Probes an idle stream for a while.
     pub async fn stay_idle(&mut self) -> Checked {
         self.look(LOOKS).await
     }
 
-    /// Looks at an idle stream. That makes a batch where the set of shards changes, and one whose readers walk through the
-    /// stretches behind the last records where the driver doesn't know of them, or not of so long ones; else none.
+    /// Requests batches of an idle stream. Batches are allowed only where the set of shards changes, or where readers
+    /// pass through stretches behind the last records that the driver does not know, or does not know to be that
+    /// long.
     async fn look(&mut self, times: usize) -> Checked {
         let slice = self.kinesis.stream().ways.slice_millis;
         let answers = |slice: u64| times * (self.trigger.as_millis() as u64 / slice + 1) as usize;
-        // One batch for each shard's stretch at most.
+        // At most one batch for each shard's stretch.
         let shards = offset(&self.offset)?.shards.len();
         let mut walks = slice.map_or(0, |slice| shards + answers(slice) / ANSWERS_FOLLOWED);
         for _ in 0..times {
@@ -348,12 +352,12 @@ impl Query {
         Ok(())
     }
 
-    /// Looks without news after which the rest counts as read.
+    /// Number of calls without a new batch after which the stream counts as read.
     fn patience(&self) -> usize {
         let complete = self.ledger.is_complete(&self.kinesis.stream());
         match complete {
             Ok(()) => LOOKS,
-            // Nothing is said to be new only after all shards were asked, and those that follow them.
+            // Polling returns no batch only after all shards and their children were probed.
             Err(_) if self.fan_out.is_none() => IDLE_CALLS,
             Err(_) => self.looks_at_all(),
         }
@@ -441,8 +445,8 @@ impl Query {
         }
     }
 
-    /// A task's attempts, until one succeeds. One fails whose subscription breaks and can't go on where it was, or
-    /// whose shard another attempt takes again and again.
+    /// Attempts a task until it succeeds. An attempt may fail if its subscription breaks and can't resume at its
+    /// place, or if another attempt takes over the shard repeatedly.
     async fn whole(&self, task: &ReadTask, limit: u64, reported: bool) -> Result<Rows> {
         for _ in 1..ATTEMPTS {
             match self.attempt(task, limit, reported).await {
@@ -455,8 +459,8 @@ impl Query {
         self.attempt(task, limit, reported).await
     }
 
-    /// What one of two attempts with these limits read, or what its retry reads. Attempts in one process have no reason to
-    /// fail over the claim.
+    /// Rows of one of two attempts with these limits, or of its retry. Attempts in one process have no reason to fail
+    /// over the claim.
     async fn or_again(&self, task: &ReadTask, limits: [u64; 2], read: Result<Rows>) -> Result<Rows> {
         let one_process = match self.fan_out {
             Some(_) => self
@@ -482,7 +486,7 @@ impl Query {
         self.rest(&reader, begun, reported).await
     }
 
-    /// The rows that an attempt has begun with, and those that follow.
+    /// Rows of an attempt: the batch already read, and all that follow.
     async fn rest(&self, reader: &ShardReader, begun: Option<RecordBatch>, reported: bool) -> Result<Rows> {
         let mut rows = Rows {
             whole: true,
@@ -499,7 +503,7 @@ impl Query {
         Ok(rows)
     }
 
-    /// A reader with this limit, which also decides which process it is in and how much it may fetch ahead.
+    /// A reader with this limit. The limit also determines its process and its prefetch.
     fn reader(&self, task: &ReadTask, limit: u64) -> ShardReader {
         let mut options = self.config.options.clone();
         options.max_fetch_records_per_shard = limit;
@@ -546,12 +550,12 @@ impl Query {
     }
 }
 
-/// The process of a polling reader with this limit.
+/// Process of a polling reader with this limit.
 fn polling_process(limit: u64) -> usize {
     usize::from(limit.is_multiple_of(3))
 }
 
-/// Changes the stream.
+/// Applies a change to the stream.
 pub fn change(kinesis: &Kinesis, step: &Step) {
     let mut stream = kinesis.stream();
     match *step {
@@ -571,7 +575,7 @@ pub fn offset(json: &str) -> Checked<Offset> {
     Offset::from_json(json).map_err(|error| error.to_string())
 }
 
-/// A store that takes its time, so that attempts get into each other's way.
+/// A slow store, so that concurrent attempts interfere with each other.
 #[derive(Debug, Default)]
 struct SlowStore {
     kept: MemoryStore,
@@ -608,7 +612,7 @@ impl ClaimStore for SlowStore {
     }
 }
 
-/// The checkpoint location.
+/// Files of the checkpoint location.
 #[derive(Default)]
 struct Files(Mutex<HashMap<String, Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! The stream as the engine reaches it by GetRecords.
+//! The engine's access to the simulated stream by GetRecords.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::history::Call;
 use crate::odd::refused;
 use crate::stream::{Kinesis, Place, Stream, index_of_record, place_of};
 
-/// How old an iterator may grow (AWS limit).
+/// Maximum age of an iterator (AWS limit).
 const ITERATOR_MILLIS: i64 = 300_000;
 
 impl Stream {
@@ -44,7 +44,7 @@ impl Stream {
         })
     }
 
-    /// Refuses a number that isn't one of this stream's.
+    /// Refuses a sequence number that isn't one of this stream's.
     fn know(&mut self, shard: &ShardId, number: &SequenceNumber) -> Result<()> {
         let number: u64 = number.as_str().parse().expect("one of our numbers");
         if number <= self.before {

@@ -1,4 +1,4 @@
-//! A Kinesis stream in memory with a clock of its own, whose shards split, merge and expire as a history says.
+//! A Kinesis stream in memory with its own clock, whose shards split, merge and expire as a history prescribes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use crate::history::Ways;
 use crate::odd::OddAnswers;
 
-/// Partition keys; each is the top bits of its own hash key.
+/// Number of partition keys; each key is the top bits of its own hash key.
 pub const KEYS: u8 = 8;
 
-/// Listings that a new shard may be missing in.
+/// Number of listings that may lack a new shard.
 const LAG: usize = 3;
 
 /// A record. Its number is unique in the stream and grows with time.
@@ -33,44 +33,45 @@ pub struct StreamShard {
     pub records: Vec<Record>,
     pub created: i64,
     pub closed: Option<i64>,
-    /// Retention took it.
+    /// True if the shard has expired.
     pub gone: bool,
 }
 
 #[derive(Debug)]
 pub struct Stream {
     pub now: i64,
-    /// What of the time that passes `now` has already.
+    /// Part of the elapsed time that `now` already includes.
     passed: Duration,
-    /// Tells this stream from those of the same name before it.
+    /// Creation time, which distinguishes this stream from earlier ones of the same name.
     pub created: i64,
-    /// The last record of those.
+    /// Last record number of the earlier streams.
     pub before: u64,
     pub shards: Vec<StreamShard>,
     numbers: u64,
     pub ways: Ways,
-    /// Shards that are missing in so many listings to come. A listing that has a shard has its parents.
+    /// Shards missing in this number of upcoming listings. A listing that has a shard also has its parents.
     missing: BTreeMap<ShardId, usize>,
-    /// The listings to come that go back to the time before the last reshard, and the first shard that it made.
+    /// Number of upcoming listings that show the state before the last reshard, and the index of the first shard that
+    /// it created.
     back: usize,
     newest: usize,
     answers: BTreeMap<ShardId, u64>,
     pub odd: OddAnswers,
 }
 
-/// A place in a shard as an iterator has it: behind so many records, and at this time.
+/// An iterator's place in a shard: the number of records before it, and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub index: usize,
     pub time: i64,
 }
 
-/// The stream as the engine reaches it.
+/// The engine's access to the stream.
 #[derive(Debug)]
 pub struct Kinesis {
     stream: Mutex<Stream>,
     started: Instant,
-    /// For subscriptions: the stream changed.
+    /// Signals changes of the stream to subscriptions.
     changed: watch::Sender<()>,
 }
 
@@ -98,7 +99,7 @@ impl Kinesis {
         })
     }
 
-    /// The stream as it is now.
+    /// Locks the stream, with its clock advanced.
     pub fn stream(&self) -> MutexGuard<'_, Stream> {
         let mut stream = self
             .stream
@@ -133,7 +134,7 @@ impl Stream {
         self.newest = self.shards.len();
     }
 
-    /// Deletes the stream and makes another one under its name.
+    /// Replaces the stream by a new one of the same name.
     pub fn make_again(&mut self, shards: u8) {
         self.settle();
         self.shards.clear();
@@ -159,7 +160,7 @@ impl Stream {
             .push(record);
     }
 
-    /// Splits an open shard; only `shown` of its children are listed at first.
+    /// Splits an open shard; listings show only `shown` of its children at first.
     pub fn split(&mut self, which: u8, shown: usize) {
         self.begin_reshard();
         let index = self.open_shard(which);
@@ -178,7 +179,7 @@ impl Stream {
         }
     }
 
-    /// UpdateShardCount to twice as many.
+    /// Doubles the number of shards by UpdateShardCount.
     pub fn double(&mut self) {
         self.begin_reshard();
         for index in self.open_shards() {
@@ -186,7 +187,7 @@ impl Stream {
         }
     }
 
-    /// UpdateShardCount to half as many.
+    /// Halves the number of shards by UpdateShardCount.
     pub fn halve(&mut self) {
         self.begin_reshard();
         for pair in self.open_shards().chunks_exact(2) {
@@ -194,8 +195,8 @@ impl Stream {
         }
     }
 
-    /// Retention takes the shards that closed first. That is a day or more after they closed: no listing lags so
-    /// far behind.
+    /// Expires the shards that closed first. This happens a day or more after they closed, when all listings are up
+    /// to date.
     pub fn expire(&mut self) {
         self.settle();
         let oldest = self.shards.iter().filter(|shard| !shard.gone);
@@ -207,14 +208,14 @@ impl Stream {
         }
     }
 
-    /// From now on the service tells how things are.
+    /// Removes all odd responses: the service shows the actual state.
     pub fn settle(&mut self) {
         self.missing.clear();
         self.back = 0;
         self.odd = OddAnswers::default();
     }
 
-    /// The next so many listings show the stream as before its last reshard.
+    /// Makes this number of listings show the state before the last reshard.
     pub fn go_back(&mut self, listings: usize) {
         self.back = listings;
     }
@@ -223,8 +224,8 @@ impl Stream {
         self.newest = self.shards.len();
     }
 
-    /// The shards that a listing shows, with the time at which it has them closed. A listing that goes back has the
-    /// last reshard's parents open.
+    /// Shards of a listing, with the time at which each was closed. A listing that goes back shows the last reshard's
+    /// parents as open.
     pub fn list(&mut self) -> Vec<(Shard, Option<i64>)> {
         let back = self.back > 0;
         let newest: BTreeSet<ShardId> = match back {
@@ -292,7 +293,7 @@ impl Stream {
             .extend(hidden.map(|shard| (shard.shard.id.clone(), LAG)));
     }
 
-    /// In the order of their hash keys.
+    /// Open shards in the order of their hash keys.
     fn open_shards(&self) -> Vec<usize> {
         let mut open: Vec<usize> = (0..self.shards.len())
             .filter(|index| self.shards[*index].closed.is_none())
@@ -342,8 +343,8 @@ impl Stream {
         });
     }
 
-    /// What a reader at this place of a shard gets in one answer or event, and the place after it. `slice`: the time
-    /// that one answer leads through, if not all of it.
+    /// Content of one response or event from this place of a shard, and the place after it. `slice` is the time that
+    /// one response covers; `None` for all of it.
     pub fn page(
         &mut self,
         shard: &ShardId,
@@ -358,7 +359,7 @@ impl Stream {
         let found = self.listed(shard)?;
         let began = from.time.max(found.created);
         let most = if sparse { 0 } else { page.min(limit) };
-        // Nothing happens in a shard before it is made, nor after it is closed.
+        // A shard has no slices before its creation or after its closing.
         let until = slice.map(|slice| began + slice);
         let until = until.filter(|until| *until < now && found.closed.is_none_or(|closed| *until <= closed));
         let waiting = found.records[from.index..].iter();
@@ -406,7 +407,8 @@ impl Stream {
         Ok((page, Place { index: to, time }))
     }
 
-    /// A number between the record at this place of a shard and the one before it: a subscription may go on after it.
+    /// A number between the record at this place of a shard and the one before it, after which a subscription may
+    /// resume.
     pub fn number_before(&self, shard: &ShardId, place: usize) -> u64 {
         let next = self.find(shard).records.get(place);
         next.map_or(self.numbers, |record| record.number - 1)
@@ -421,7 +423,7 @@ impl Stream {
     }
 }
 
-/// How many of the shard's records are before a position.
+/// Number of the shard's records before a position.
 pub fn index_of(shard: &StreamShard, position: &Position) -> usize {
     let before = |record: &Record| match position {
         Position::TrimHorizon => false,
@@ -436,10 +438,10 @@ pub fn index_of(shard: &StreamShard, position: &Position) -> usize {
     shard.records.iter().take_while(|record| before(record)).count()
 }
 
-/// Where an iterator at this position begins.
+/// Place at which an iterator for this position begins.
 pub fn place_of(shard: &StreamShard, position: &Position) -> Place {
     if let Position::AfterQuiet(_, millis) = position {
-        // The service knows no such position.
+        // The service has no such position.
         return place_of(shard, &Position::AtTimestamp(*millis));
     }
     let index = index_of(shard, position);
@@ -451,7 +453,7 @@ pub fn place_of(shard: &StreamShard, position: &Position) -> Place {
     Place { index, time }
 }
 
-/// How many of the shard's records are before the one of this number.
+/// Number of the shard's records before the one with this sequence number.
 pub fn index_of_record(shard: &StreamShard, number: &SequenceNumber) -> usize {
     let records = shard.records.iter();
     records

@@ -1,4 +1,4 @@
-//! Where the services are, as whom they are called, and what becomes of a query when either fails or changes.
+//! Endpoints and credentials of the services, and a query's behaviour when either fails or changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use kinesis_connector::{Engine, Error, ErrorKind, SinkConfig, SourceConfig};
 use serde_json::json;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/reader";
-/// Takes the options' static keys away: what is called is called by the chain.
+/// Clears the options' static keys, so that the credentials chain is used.
 const BY_CHAIN: [(&str, &str); 2] = [("kinesis.awsAccessKeyId", ""), ("kinesis.awsSecretKey", "")];
-/// One try for each request.
+/// Disables retries.
 const ONCE: (&str, &str) = ("kinesis.clientNumRetries", "0");
 
-/// What a query with these options fails with at its start.
+/// The error of a query with these options at its start.
 async fn refused(world: &World, options: &[(&str, &str)]) -> Error {
     match world.try_query(options).await {
         Ok(_) => panic!("the query opens"),
@@ -32,7 +32,7 @@ async fn refused(world: &World, options: &[(&str, &str)]) -> Error {
     }
 }
 
-/// The options of a role that this STS gives.
+/// Options for a role of this STS.
 fn role(sts: &Stub) -> [(&str, &str); 2] {
     [
         ("kinesis.stsRoleArn", ROLE),
@@ -40,7 +40,7 @@ fn role(sts: &Stub) -> [(&str, &str); 2] {
     ]
 }
 
-/// A stream of ten records, whose service refuses those who sign with one of these keys.
+/// A stream of ten records that refuses requests signed with one of these keys.
 async fn ten_records(rejected_keys: &[&str]) -> World {
     let world = World::with_shards(1).await;
     world.put("r", 0..10).await;
@@ -84,7 +84,7 @@ async fn ask_bucket(endpoint: &str, more: &[(&str, &str)]) {
     assert_eq!(store.get(&claim()).await.expect("asked"), None);
 }
 
-/// A store that has nothing.
+/// A store without content.
 async fn empty_store() -> Stub {
     Stub::start(|_, seen| match seen.header("x-amz-target") {
         "" => Answer::of(404, "<Error><Code>NoSuchKey</Code></Error>"),
@@ -93,7 +93,7 @@ async fn empty_store() -> Stub {
     .await
 }
 
-/// Every variable that AWS's SDKs read, set to what would lead elsewhere.
+/// Sets every variable that AWS's SDKs read to a value that would lead elsewhere.
 #[test]
 fn the_environment_never_beats_an_option() {
     let folder = tempfile::TempDir::new().expect("a folder");
@@ -273,7 +273,7 @@ async fn an_sts_out_of_reach_is_named() {
     assert!(!error.message().contains("kinesis.awsAccessKeyId"), "{error}");
 }
 
-/// Instance metadata: whether a request is one for a token, the role's name, or credentials.
+/// Simulated instance metadata: answers requests for a token, the role's name and credentials.
 fn metadata(seen: &crate::support::stub::Seen) -> Answer {
     match seen
         .path
@@ -359,7 +359,7 @@ fn no_credentials_at_all_is_final_and_tells_what_was_tried() {
     );
 }
 
-/// A query whose credentials' file is changed while it runs, and the old ones refused.
+/// Changes a running query's credentials file, and makes the service refuse the old credentials.
 async fn follows_a_file(path: &str, content: impl Fn(&str) -> String) {
     let world = ten_records(&[]).await;
     std::fs::write(path, content("AKIDOLD")).expect("written");
@@ -435,7 +435,7 @@ fn a_store_is_called_by_the_jobs_chain_and_by_the_streams_keys_only_without_one(
 const DENIED: &str = "User: arn:aws:iam::123456789012:user/job is not authorized to perform: s3:PutObject with an explicit \
                       deny in a resource-based policy";
 
-/// A bucket whose policy lets objects in only with these headers, each of them once.
+/// A bucket whose policy requires these headers for a PUT, and which stores each object only once.
 async fn strict_bucket(demanded: &'static [(&'static str, &'static str)]) -> Stub {
     let there = std::sync::Mutex::new(std::collections::BTreeSet::new());
     Stub::start(move |_, seen| match seen.method.as_str() {
@@ -498,7 +498,7 @@ async fn puts_with_headers() {
     }
 }
 
-/// STS's own address leads to the stub by a proxy, as that of a VPC endpoint would by DNS.
+/// A proxy leads STS's own address to the stub, as DNS would lead that of a VPC endpoint.
 #[test]
 fn sts_is_signed_for_the_region_of_its_own_address() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -541,7 +541,7 @@ fn sts_is_signed_for_the_region_of_its_own_address() {
     }
 }
 
-/// By a resource policy: the stream is another account's, where only its ARN finds it.
+/// A resource policy allows access: the stream belongs to another account, and only its ARN finds it.
 #[tokio::test]
 async fn a_stream_of_another_account_is_read_and_written_by_its_arn() {
     let world = ten_records(&[]).await;
@@ -562,7 +562,7 @@ async fn a_stream_of_another_account_is_read_and_written_by_its_arn() {
     assert_eq!(query.rows(15).await.len(), 15);
 }
 
-/// Gives what a test says, by the number of the load; the key is the answer's.
+/// A credentials class controlled by the test: `give` returns the access key id for each load.
 struct Class<F> {
     loads: AtomicUsize,
     give: F,
@@ -604,7 +604,7 @@ impl<F: Fn(usize) -> Result<String, Error> + Send + Sync> GivesCredentials for C
     }
 }
 
-/// A query whose options name this class beside these.
+/// A query whose options name this credentials class.
 async fn query_by(
     world: &World,
     class: &Arc<impl GivesCredentials + 'static>,
@@ -727,7 +727,7 @@ async fn a_refused_signature_is_told_without_what_the_service_quotes() {
     assert!(!error.contains("TOKENSECRET"), "{error}");
 }
 
-/// What a store at its start fails with when its service answers like this: (the table's, the bucket's).
+/// Errors of the stores at their start when their service responds like this: [the table's, the bucket's].
 async fn store_failures(status: u16, code: &str, message: &str) -> [Error; 2] {
     let of_table =
         json!({"__type": format!("com.amazon.coral.service#{code}"), "message": message}).to_string();
@@ -790,7 +790,7 @@ async fn control_characters_of_a_service_are_escaped() {
     assert!(error.message().contains(r"a\nb\u{1b}[31m"), "{error}");
     assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
 
-    // Of one record, in an answer that is a success.
+    // The error of one record, in a successful response.
     let failed = json!({"ErrorCode": "Internal\tFailure", "ErrorMessage": "a\nb\u{1b}[31m"});
     let told = json!({"FailedRecordCount": 1, "Records": [failed]}).to_string();
     let service = Stub::start(move |_, _| Answer::of(200, told.clone())).await;
@@ -800,7 +800,7 @@ async fn control_characters_of_a_service_are_escaped() {
     assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
 }
 
-/// Ten minutes from the service's time.
+/// The clock is ten minutes off the service's.
 #[tokio::test]
 async fn a_wrong_clock_is_corrected_by_the_services() {
     let world = ten_records(&[]).await;
@@ -825,7 +825,7 @@ async fn a_wrong_clock_is_corrected_by_the_services() {
     );
 }
 
-/// As a service's process that reads one stretch of a stream after the other does.
+/// One long-lived process reads one time range of a stream after another.
 #[tokio::test]
 async fn reads_of_other_times_share_a_client() {
     let world = ten_records(&["AKIDTEST"]).await;
@@ -865,7 +865,7 @@ async fn reads_of_other_times_share_a_client() {
     );
 }
 
-/// A proxy or gateway that says "later" in HTTP's own words, without an error code of the service.
+/// A proxy or gateway that asks for a retry by its HTTP status, without an error code of the service.
 #[tokio::test]
 async fn a_gateway_that_says_later_is_no_refusal() {
     for status in [408, 425, 429] {

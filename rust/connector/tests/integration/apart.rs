@@ -1,4 +1,5 @@
-//! Executors whose folder for claims isn't the driver's: an error, before a batch has different rows for each of them.
+//! Executors whose folder for claims isn't the driver's: this must be an error before a batch has different rows on
+//! each of them.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use kinesis_connector::storage::FileSystem;
 use kinesis_connector::{Engine, Error, ErrorKind, Result};
 use tempfile::TempDir;
 
-/// Another machine's local disk, where the same paths lead elsewhere.
+/// Another machine's local disk, where the same paths lead to other files.
 struct OtherDisk(TempDir);
 
 impl OtherDisk {
@@ -34,7 +35,7 @@ impl FileSystem for OtherDisk {
     }
 }
 
-/// A query with a batch planned, which has one task.
+/// A query with a planned batch, which has one task.
 async fn planned(world: &World) -> (Query, String) {
     world.put("r", 0..10).await;
     let query = world.query(&[]).await;
@@ -42,7 +43,7 @@ async fn planned(world: &World) -> (Query, String) {
     (query, task)
 }
 
-/// The task of the batch after this offset, which has one.
+/// The only task of the batch after this offset.
 async fn first_task(planner: &Planner, start: &str) -> String {
     let offset = loop {
         if let Some(offset) = planner.latest_offset(start).await.expect("planned") {
@@ -78,7 +79,7 @@ async fn an_executor_with_a_disk_of_its_own_is_told_so() {
     tokio::time::pause();
     assert_not_shared(&read_all(&reader).await.expect_err("refused"));
     tokio::time::resume();
-    // The same process sees it once the folder is a shared one.
+    // The same process succeeds once the folder is a shared one.
     let reader = open(&engine, Arc::new(LocalFiles)).expect("opened");
     assert_eq!(read_all(&reader).await.expect("read").len(), 10);
 }
@@ -109,7 +110,7 @@ async fn a_batch_that_runs_again_after_a_restart_has_a_mark_too() {
     assert_eq!(restarted.rows(10).await.len(), 10);
 }
 
-/// The checkpoint is shared, the claims' folder is not: the driver's first machine keeps what it wrote there.
+/// The checkpoint is shared, the claims' folder is not: the files of the driver's first machine stay there.
 #[tokio::test]
 async fn the_mark_of_an_earlier_start_on_an_executors_own_disk_is_none() {
     let world = World::with_shards(1).await;
@@ -155,7 +156,7 @@ async fn marks_of_earlier_starts_are_removed() {
     let source = source.expect("a source").expect("an entry").path();
     let first = marks(&source);
     assert_eq!(first.len(), 1, "{first:?}");
-    // As a former release left it.
+    // A mark as an earlier release wrote it.
     std::fs::write(source.join("driver"), "").expect("written");
     let mut restarted = world.query(&[]).await.from(&query.offset);
     world.put("r", 10..20).await;

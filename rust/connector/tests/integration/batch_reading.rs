@@ -1,4 +1,4 @@
-//! Batch reads against the sandbox: what lies between two positions, whatever happens meanwhile.
+//! Batch reads against the sandbox: all records between two positions, whatever happens meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl BatchRead {
     }
 }
 
-/// Waits until the clock, which arrival times follow, shows another millisecond; answers that as ISO-8601.
+/// Waits until the clock, which arrival times follow, shows another millisecond; returns it as ISO-8601.
 fn next_millisecond() -> String {
     let now = chrono::Utc::now().timestamp_millis();
     while chrono::Utc::now().timestamp_millis() <= now {
@@ -105,7 +105,7 @@ async fn single_shards_start_where_they_are_told() {
     world.put("early", 0..60).await;
     let start = next_millisecond();
     world.put("r", 0..60).await;
-    // One shard from its beginning, one not at all, the third from the time that holds for the others.
+    // One shard from its beginning, one not at all, and the third from the default start time.
     let given = r#"{"shardId-000000000000": "TRIM_HORIZON", "shardId-000000000001": "SHARD_END"}"#;
     let at = format!("AT_TIMESTAMP {start}");
     let told = [

@@ -1,4 +1,4 @@
-//! A driver whose clock is not the service's.
+//! A driver whose clock differs from the service's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,8 @@ fn now_millis() -> i64 {
     chrono::Utc::now().timestamp_millis()
 }
 
-/// Where a query from LATEST starts whose service's clock is so far from the driver's, relative to now.
+/// Start of a query from LATEST, in milliseconds relative to now, if the service's clock is `apart_millis` off the
+/// driver's.
 async fn latest_with_a_clock_apart(world: &World, apart_millis: i64) -> i64 {
     let config = world.config(&[("kinesis.startingPosition", "LATEST")]);
     let api = Altered::new(service(&config).await).with_clock(apart_millis);
@@ -43,7 +44,7 @@ async fn the_service_tells_its_time() {
     let before = now_millis();
     let summary = service(&config).await.describe_stream().await.expect("described");
     let told = summary.service_millis.expect("a date");
-    // The server's date is renewed once in a second, and has no fraction of one.
+    // The server updates its date once a second, in whole seconds.
     assert!(
         (before - 2_000..=now_millis()).contains(&told),
         "{told} at {before}"
@@ -87,7 +88,7 @@ async fn a_start_in_the_future_is_refused_by_name_and_the_corrected_one_works() 
     let corrected = time(now_millis() - HOUR_MILLIS);
     let mut query = world.query(&[("kinesis.startingPosition", &corrected)]).await;
     assert_exact(&query.rows(10).await, "r", 0..10);
-    // What the checkpoint has counts from then on, whatever the option says.
+    // From now on the checkpoint determines the start, whatever the option is.
     drop(query);
     drop(world.query(&[("kinesis.startingPosition", &in_two_hours)]).await);
 }
@@ -117,7 +118,7 @@ fn time(millis: i64) -> String {
     format!("AT_TIMESTAMP {}", time.to_rfc3339())
 }
 
-/// The description is on its way for five seconds after it was dated.
+/// The description arrives five seconds after its date.
 #[tokio::test]
 async fn a_run_for_what_is_there_reads_it_though_the_service_answers_slowly() {
     let world = World::with_shards(1).await;
@@ -129,7 +130,7 @@ async fn a_run_for_what_is_there_reads_it_though_the_service_answers_slowly() {
     let offset = planner.initial_offset().await.expect("an offset");
     world.put("r", 0..10).await;
     tokio::time::sleep(Duration::from_millis(10)).await;
-    // The records are there.
+    // The records are in the stream before the run.
     planner.prepare_for_available_now();
     let planned = planner.latest_offset(&offset).await.expect("a look");
     assert!(planned.is_some(), "they were there before the run began");

@@ -1,5 +1,5 @@
-//! Queries that start where something else stood: from checkpoints of AWS's connector, and from positions that are
-//! given for single shards.
+//! Queries that start at existing positions: from checkpoints of AWS's connector, or from positions given for single
+//! shards.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,11 +19,11 @@ use tempfile::TempDir;
 const SHARD_0: &str = "shardId-000000000000";
 const SHARD_1: &str = "shardId-000000000001";
 const SHARD_2: &str = "shardId-000000000002";
-/// Digits of a sequence number in the fixtures, and what all of them begin with.
+/// Number of digits of the fixtures' sequence numbers, and their common prefix.
 const DIGITS: usize = 56;
 const FIXTURE_NUMBER: &str = "4960";
 
-/// Puts the numbers as payloads, each with itself as its key.
+/// Puts records with these numbers as payload and as key.
 async fn put(world: &World, numbers: std::ops::Range<usize>) {
     for number in numbers {
         let text = number.to_string();
@@ -32,7 +32,7 @@ async fn put(world: &World, numbers: std::ops::Range<usize>) {
     }
 }
 
-/// The sequence numbers of a shard's records, with their payloads.
+/// Sequence number and payload of each of a shard's records.
 async fn records(world: &World, shard: &str) -> Vec<(String, usize)> {
     let records = world.records(shard).await.into_iter();
     records
@@ -59,7 +59,7 @@ fn files_in(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A checkpoint of AWS's connector, for the stream of this world.
+/// A copy of a checkpoint of AWS's connector, adapted to this world's stream.
 struct Old(TempDir);
 
 impl Old {
@@ -86,7 +86,7 @@ impl Old {
         Self::with(name, |number| numbers[number].clone())
     }
 
-    /// With other sequence numbers than those of the fixture.
+    /// A copy of the fixture with its sequence numbers replaced.
     fn with(name: &str, number: impl Fn(&str) -> String) -> Self {
         let (fixture, old) = (Self::fixture(name), TempDir::new().expect("a folder"));
         for file in files_in(&fixture) {
@@ -116,7 +116,7 @@ impl Old {
         }
     }
 
-    /// Sets what is kept of a shard's end of a batch.
+    /// Sets the stored end of a shard in a batch.
     fn ends_at(&self, batch: u64, shard: &str, kind: &str, at: &str) {
         let file = self.file(&format!("sources/0/shard-source/{batch}/{shard}"));
         let end = serde_json::json!({"shardId": shard, "iteratorType": kind, "iteratorPosition": at,
@@ -136,11 +136,11 @@ impl Old {
     }
 }
 
-/// A file of a fixture for the stream of a world, with these sequence numbers.
+/// Content of a fixture's file, adapted to the world's stream and with its sequence numbers replaced.
 fn of_stream(text: &str, number: impl Fn(&str) -> String) -> String {
     let mut parts: Vec<String> = text.split('"').map(str::to_owned).collect();
     for part in &mut parts {
-        // What JSON in JSON escapes ends with the escape of the quote.
+        // In JSON within JSON, a text ends with the backslash that escapes its quote.
         let bare = part.trim_end_matches('\\').to_owned();
         if bare.starts_with(FIXTURE_NUMBER) && bare.len() == DIGITS {
             *part = format!("{}{}", number(&bare), &part[bare.len()..]);
@@ -160,12 +160,12 @@ fn numbers(rows: &[Row]) -> Vec<usize> {
     numbers
 }
 
-/// Asserts that the next rows of the query are these and no others, and that nothing else is there.
+/// Asserts that the next rows of the query are exactly these, and that no more follow.
 async fn assert_next(query: &mut Query, expected: impl IntoIterator<Item = usize>) {
     let mut expected: Vec<usize> = expected.into_iter().collect();
     expected.sort_unstable();
     let mut rows = query.rows(expected.len()).await;
-    // A batch may be there that only keeps the shards that follow others.
+    // A batch may exist only to store the shards that follow others.
     while let Some(more) = query.batch().await.expect("a look") {
         rows.extend(more);
     }
@@ -192,7 +192,7 @@ async fn a_committed_checkpoint_of_polling_goes_on_with_the_next_record() {
         put(&world, 0..80).await;
         let old = Old::of("GetRecords-hdfs", &world).await;
         let first = old.query(&world, consumer).await.offset;
-        // The positions are the query's own from now on, whatever becomes of the old checkpoint.
+        // From now on the positions are the query's own, whatever happens to the old checkpoint.
         old.remove("offsets");
         let mut query = old.query(&world, consumer).await;
         assert_eq!(query.offset, first);
@@ -209,11 +209,11 @@ async fn a_batch_of_fan_out_in_flight_comes_again() {
     put(&world, 0..40).await;
     let old = Old::of("SubscribeToShard-hdfs", &world).await;
     let mut query = old.query(&world, &[FAN_OUT, NAMED]).await;
-    // None of them was delivered before.
+    // None of the records was delivered before.
     assert_next(&mut query, 0..40).await;
 }
 
-/// A stream like that of the fixture: 50 records, a split, 40 in the shards that follow.
+/// A stream like the fixture's: 50 records, a split, and 40 records in the child shards.
 async fn split() -> World {
     let world = World::with_shards(1).await;
     put(&world, 0..50).await;
@@ -242,7 +242,7 @@ async fn in_a_split_the_rest_of_the_shard_comes_before_those_that_follow() {
     for batch in 2..5 {
         old.remove(&format!("commits/{batch}"));
     }
-    // Batch 2, records 40 to 49, is in flight, whatever is kept of its end.
+    // Batch 2, records 40 to 49, is in flight, whatever end is stored for it.
     let mut query = old.query(&world, &[]).await;
     let rows = query.rows(10).await;
     assert_eq!(numbers(&rows), (40..50).collect::<Vec<_>>());
@@ -258,12 +258,12 @@ async fn records_that_the_old_query_left_in_a_shard_that_was_split_are_read() {
         old.ends_at(2, SHARD_0, "AFTER_SEQUENCE_NUMBER", &read);
         let mut query;
         if committed {
-            // The shards that follow were read to their ends.
+            // The child shards were read to their ends.
             put(&world, 90..100).await;
             query = old.query(&world, &[]).await;
             assert_next(&mut query, (45..50).chain(90..100)).await;
         } else {
-            // Their first batch is in flight: they wait for the shard.
+            // The children's first batch is in flight: they wait for the parent.
             for batch in 4..6 {
                 old.remove(&format!("offsets/{batch}"));
             }
@@ -278,7 +278,7 @@ async fn records_that_the_old_query_left_in_a_shard_that_was_split_are_read() {
     }
 }
 
-/// Makes a batch of the fixture the last one, committed, with only these shards in its offset.
+/// Makes `batch` the last one, committed, from the fixture's batch `of` with only these shards in its offset.
 fn last_batch(old: &Old, batch: u64, of: u64, shards: &[&str]) {
     let text = std::fs::read_to_string(old.file(&format!("offsets/{of}"))).expect("text");
     let mut lines: Vec<&str> = text.lines().collect();
@@ -385,7 +385,7 @@ async fn a_shard_at_latest_stands_where_it_did_before() {
     let world = World::with_shards(2).await;
     put(&world, 0..80).await;
     let old = Old::of("GetRecords-hdfs", &world).await;
-    // It had its last record in the first batch.
+    // The shard's last record was in the first batch.
     old.ends_at(1, SHARD_0, "LATEST", "");
     let again = records(&world, SHARD_0).await[18..27].to_vec();
     let expected: Vec<usize> = again
@@ -419,7 +419,7 @@ async fn the_ends_are_where_the_old_query_kept_them() {
     assert_next(&mut query, 60..80).await;
 }
 
-/// Claims in memory, beside the items of AWS's connector.
+/// A store with claims in memory, next to items of AWS's connector.
 #[derive(Debug)]
 struct Table {
     claims: MemoryStore,
@@ -480,7 +480,7 @@ async fn the_ends_may_be_in_a_table() {
     assert_eq!(offset["shards"], expected);
 }
 
-/// The table, and the folder of kinesis.metadataPath, may be shared with queries whose batches have the same numbers.
+/// The table and the folder of kinesis.metadataPath may be shared with queries whose batches have the same numbers.
 #[tokio::test]
 async fn the_ends_of_other_queries_are_none_of_the_old_ones() {
     let world = World::with_shards(2).await;
@@ -530,7 +530,7 @@ async fn the_ends_of_other_queries_are_none_of_the_old_ones() {
     });
     assert_eq!(offset["shards"], expected);
     std::fs::remove_file(world.checkpoint.path().join("initial-offset")).expect("removed");
-    // They are before the batch's own starts.
+    // The stored ends are before the batch's own starts.
     old.remove("sources/0/shard-source");
     let error = open(&old).await.expect_err("refused");
     assert_says(&error, &["where its last batch ended is kept neither"]);
@@ -584,7 +584,7 @@ async fn what_is_no_checkpoint_to_go_on_from_is_refused_and_nothing_is_kept() {
             own.path().to_string_lossy().into_owned(),
             "it is one of this connector",
         ),
-        // The stream was deleted and made again.
+        // The stream was deleted and recreated.
         (other.path(), "which the service does not take"),
     ] {
         let (key, path) = import(&path);
@@ -637,7 +637,7 @@ async fn the_checkpoint_of_another_source_is_refused_too() {
 
 const POSITIONS: &str = "kinesis.startingPositions";
 
-/// The JSON of positions.
+/// Positions as JSON.
 fn positions(of: &[(&str, &str)]) -> String {
     serde_json::to_string(&of.iter().copied().collect::<BTreeMap<_, _>>()).expect("json")
 }
@@ -657,7 +657,7 @@ async fn shards_start_where_they_are_told_and_the_others_at_the_starting_positio
         let mut options = vec![(POSITIONS, given.as_str())];
         options.extend_from_slice(consumer);
         let pinned = world.query(&options).await.offset;
-        // LATEST means the first start.
+        // LATEST refers to the first start.
         put(&world, 200..220).await;
         let mut query = world.query(&options).await;
         assert_eq!(query.offset, pinned);
@@ -761,7 +761,7 @@ async fn a_shard_of_an_old_checkpoint_that_has_expired_is_told_of_like_any_other
     let mut query = old.query(&world, &[fail]).await;
     let error = query.batch().await.expect_err("records may be lost");
     assert_eq!(error.kind(), ErrorKind::DataLoss, "{error}");
-    // What follows is read from its beginning where that is wanted.
+    // The child shards are read from their beginnings if the options allow the loss.
     let mut query = old.query(&world, &[]).await;
     assert_next(&mut query, 50..90).await;
     assert_eq!(query.planner.metrics()["lostShards"], "1");

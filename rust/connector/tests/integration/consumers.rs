@@ -1,5 +1,5 @@
-//! The registered consumers of queries by enhanced fan-out: which is taken, how it is registered when others are too,
-//! and when it goes.
+//! Registered consumers of queries with enhanced fan-out: which one is used, how it is registered concurrently, and
+//! when it is deregistered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -121,7 +121,7 @@ async fn a_consumer_too_many_says_how_many_there_are_and_what_the_limits_are() {
     assert!(shards.values().all(|shard| shard.subscriptions == 0));
 }
 
-/// A planner of the query on this engine, as the query's next start in the same application has it.
+/// A planner of the query on this engine, as at the query's next start in the same application.
 async fn opened(world: &World, engine: &Engine) -> Result<Planner> {
     engine
         .open_planner(world.config(&[FAN_OUT, NAMED]), Arc::new(LocalFiles))
@@ -144,7 +144,7 @@ async fn a_query_that_stopped_can_be_started_again_before_it_is_known_how_it_end
     let mut query = world.query(&[FAN_OUT, NAMED]).await;
     assert_eq!(query.rows(10).await.len(), 10);
     query.planner.stop();
-    // Its listener is told of the end of this run only when the next one reads.
+    // The listener is notified of this run's end only when the next run reads.
     let again = opened(&world, &query.engine).await.expect("opens at once");
     let first = std::mem::replace(&mut query.planner, again);
     world.put("r", 10..20).await;
@@ -224,7 +224,7 @@ async fn a_query_from_a_copied_checkpoint_leaves_the_consumer_to_the_one_that_re
     world.put("r", 0..10).await;
     let mut first = world.query(&[FAN_OUT, NAMED]).await;
     assert_exact(&first.rows(10).await, "r", 0..10);
-    // Another cluster starts from a copy, with the same options, and is stopped again.
+    // Another cluster starts from a copy with the same options, and stops again.
     let copy = TempDir::new().expect("a folder");
     for name in ["initial-offset", "registered-consumer"] {
         let original = world.checkpoint.path().join(name);

@@ -1,4 +1,4 @@
-//! A shard of which a long part has no records: the service leads through it answer by answer.
+//! A shard with a long part without records, through which the service leads response by response.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use kinesis_connector::read::{ShardReader, TaskPlan};
 use kinesis_connector::service::KinesisApi;
 use serde_json::json;
 
-/// Answers without records that each new iterator gives first.
+/// Number of empty responses that each new iterator returns first.
 const STRETCH: u32 = 5;
 
 struct Query {
@@ -20,7 +20,7 @@ struct Query {
     world: World,
     planner: Planner,
     offset: String,
-    /// Of the last batch.
+    /// Number of tasks of the last batch.
     tasks: usize,
 }
 
@@ -48,7 +48,7 @@ impl Query {
         self.planner = planner.expect("opens");
     }
 
-    /// The next batch, whose readers are in another process than the ones before.
+    /// The next batch. Its readers are in a new process.
     async fn batch(&mut self) -> Option<Vec<Row>> {
         let offset = self.planner.latest_offset(&self.offset).await.expect("a look")?;
         let mut rows = Vec::new();
@@ -66,7 +66,7 @@ impl Query {
         Some(rows)
     }
 
-    /// The batches of so many calls.
+    /// The batches of this number of calls.
     async fn batches(&mut self, calls: u32) -> Vec<Vec<Row>> {
         let mut batches = Vec::new();
         for _ in 0..calls {
@@ -75,7 +75,7 @@ impl Query {
         batches
     }
 
-    /// Batches until there is one with records.
+    /// The rows of the next batch that has any.
     async fn rows(&mut self) -> Vec<Row> {
         loop {
             match self.batch().await {
@@ -100,7 +100,7 @@ async fn makes_one_empty_batch_at_most() {
     query.restart().await;
     let empty: Vec<Row> = Vec::new();
     assert_eq!(query.batches(3 * STRETCH).await, [empty], "a reader sees to it");
-    // Beyond the part without records, at the end of an iterator that leads through it.
+    // Behind the part without records, which its iterator must pass first.
     query.world.put("r", 10..11).await;
     assert_exact(&query.rows().await, "r", 10..11);
     assert_eq!(query.batches(3 * STRETCH).await, [[]; 0]);
@@ -130,7 +130,7 @@ async fn a_batch_of_another_shard_gets_through_it() {
     assert_eq!(query.tasks, 1, "no probe has to go through it again");
 }
 
-/// Two hours without a record, between the ten there are and what comes from now on.
+/// Puts ten records, and two hours without records between them and all later ones.
 async fn two_quiet_hours(world: &World, answers: u32) {
     world.knobs(json!({"arrival_offset_ms": -7_200_000}));
     world.put("r", 0..10).await;
@@ -142,7 +142,7 @@ async fn two_quiet_hours(world: &World, answers: u32) {
     }));
 }
 
-/// A batch of a query that was restarted, on other executors; its rows and offset.
+/// One batch of a restarted query on new executors; returns its rows and offset.
 async fn batch_elsewhere(world: &World, options: &[(&str, &str)], offset: &str) -> (Vec<Row>, String) {
     let mut query = world.query(options).await.from(offset);
     let rows = query.batch().await.expect("a batch").unwrap_or_default();
@@ -152,7 +152,7 @@ async fn batch_elsewhere(world: &World, options: &[(&str, &str)], offset: &str) 
 #[tokio::test]
 async fn a_time_limit_ends_no_batch_inside_it() {
     let world = World::with_shards(1).await;
-    // It takes longer than the limit, at the pace of these tests.
+    // Passing through it takes longer than the limit, at the speed of these tests.
     two_quiet_hours(&world, 400).await;
     world.put("r", 10..20).await;
     let options = [("kinesis.maxFetchTimePerShardSec", "1")];
@@ -173,7 +173,7 @@ async fn is_not_walked_through_again_by_the_next_reader() {
     two_quiet_hours(&world, ANSWERS).await;
     let (rows, offset) = batch_elsewhere(&world, &[], &world.query(&[]).await.offset).await;
     assert_exact(&rows, "r", 0..10);
-    // To the tip, where the batch's end says how far the stretch was seen.
+    // Reads to the tip; the batch's end then shows how far the stretch was passed.
     let (rows, offset) = batch_elsewhere(&world, &[], &offset).await;
     assert_eq!(rows, []);
     let calls = || world.sandbox.stats().calls("GetRecords");
@@ -193,7 +193,7 @@ async fn a_wrong_answer_hides_no_record() {
     let world = World::with_shards(1).await;
     world.knobs(json!({"arrival_offset_ms": -7_200_000}));
     world.put("r", 0..10).await;
-    // They come without records, and say that they are nearly at the tip.
+    // These responses have no records, and claim to be nearly at the tip.
     world.knobs(json!({"empty_answers": 7}));
     let options = [("kinesis.maxFetchRecordsPerShard", "4")];
     let mut offset = world.query(&options).await.offset;
@@ -207,11 +207,11 @@ async fn a_wrong_answer_hides_no_record() {
     assert_exact(&rows, "r", 0..10);
 }
 
-/// The header`Date` is four minutes ahead of the clock that records get their times by; signatures are still taken.
+/// The response header `Date` is four minutes ahead of the clock for arrival times; signatures are still accepted.
 #[tokio::test]
 async fn a_date_that_is_ahead_makes_no_position_in_the_future() {
     let world = World::with_shards(1).await;
-    // Answers of some 18 s each: the last three are nearer to the tip than the date is off.
+    // Each response covers about 18 s: the last three are closer to the tip than the date is off.
     two_quiet_hours(&world, 400).await;
     world.knobs(json!({"clock_offset_ms": 240_000}));
     let options = [("kinesis.failOnDataLoss", "true")];

@@ -1,4 +1,4 @@
-//! Enhanced fan-out against the sandbox: a query that reads by subscriptions, which end, break and are taken over.
+//! Enhanced fan-out against the sandbox: a query reads from subscriptions, which end, break and are taken over.
 
 use std::time::Duration;
 
@@ -23,14 +23,14 @@ async fn query(world: &World, more: &[(&str, &str)]) -> Query {
     world.query(&[&[FAN_OUT, NAMED], more].concat()).await
 }
 
-/// Batches until so many rows came, in time.
+/// Reads batches until `count` rows have come; fails after [`PATIENCE`].
 async fn rows(query: &mut Query, count: usize) -> Vec<Row> {
     tokio::time::timeout(PATIENCE, query.rows(count))
         .await
         .expect("the rows in time")
 }
 
-/// Batches until one fails.
+/// Reads batches until one fails; returns its error.
 async fn failure(query: &mut Query) -> kinesis_connector::Error {
     let failing = async {
         loop {
@@ -44,7 +44,8 @@ async fn failure(query: &mut Query) -> kinesis_connector::Error {
         .expect("a failure in time")
 }
 
-/// What is opened from now on is another query. Answers the first one's folder, which it needs still.
+/// Replaces the checkpoint folder, so that the next query opened is another one. Returns the first query's folder,
+/// which must be kept.
 fn another_folder(world: &mut World) -> TempDir {
     std::mem::replace(&mut world.checkpoint, TempDir::new().expect("a folder"))
 }
@@ -53,7 +54,7 @@ fn calls(world: &World, operation: &str) -> u64 {
     world.sandbox.stats().calls(operation)
 }
 
-/// Subscriptions that are open now.
+/// Number of open subscriptions.
 fn subscriptions(world: &World) -> u64 {
     let stats = world.sandbox.stats();
     let shards = stats.streams[STREAM].values();
@@ -173,7 +174,7 @@ async fn latest_on_an_idle_stream_misses_nothing() {
     for _ in 0..3 {
         assert_eq!(query.batch().await.expect("a look"), None);
     }
-    // Only one shard gets something; the other one is subscribed to all the same.
+    // Only one shard gets a record; the other one is also subscribed to.
     world.put("r", 0..1).await;
     assert_exact(&rows(&mut query, 1).await, "r", 0..1);
     world.put("r", 1..100).await;
@@ -292,7 +293,7 @@ async fn whatever_befalls_an_open_subscription_nothing_is_lost_or_repeated() {
         for (after, open) in [(0, false), (2, true)] {
             let fault = json!({"fault": fault, "after_events": after, "open": open, "count": 1});
             world.knobs(json!({"subscription_faults": [fault]}));
-            // The one that is open ends, and what waits for the next one meets it.
+            // Ends the open subscription, so that a pending fault affects the next one.
             let cut = json!({"fault": "cut", "open": true, "count": 1});
             world.knobs(json!({"subscription_faults": [cut]}));
             world.put("r", first..first + 100).await;
@@ -455,7 +456,7 @@ async fn the_same_consumer_in_two_processes_is_an_error_soon() {
     world.knobs(json!({"subscriptions": {"exclusive_ms": 50}}));
     let mut one = query(&world, &[]).await;
     let _kept = another_folder(&mut world);
-    // An engine of its own: as another process.
+    // A separate engine stands for another process.
     let mut other = query(&world, &[]).await;
     let mut first = 0;
     let error = tokio::time::timeout(PATIENCE, async {
@@ -539,7 +540,7 @@ async fn an_idle_query_asks_at_most_once_a_second_and_not_at_all_with_its_subscr
     assert_eq!(calls(&world, "GetRecords"), before);
 }
 
-/// A renewal in the middleof a batch that meets one "not found": the shard and the consumer are there.
+/// A renewal in the middle of a batch gets one "not found", although shard and consumer exist.
 #[tokio::test]
 async fn a_shard_that_is_not_found_once_while_a_batch_reads_it_fails_no_task() {
     let world = World::with_shards(1).await;
@@ -550,7 +551,7 @@ async fn a_shard_that_is_not_found_once_while_a_batch_reads_it_fails_no_task() {
     world.put("r", 0..100).await;
     let mut query = query(&world, &[]).await;
     let not_found = async {
-        // The second call is refused, since the first one was just now; the third is not found.
+        // The second call is refused because the first one was just now; the third gets "not found".
         until(|| calls(&world, "SubscribeToShard") >= 2).await;
         let fault = Fault::Error(ErrorCode::ResourceNotFoundException);
         world

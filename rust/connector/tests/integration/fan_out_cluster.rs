@@ -1,5 +1,5 @@
-//! Enhanced fan-out with the driver and an executor in two processes, of which the executor tells the driver of its
-//! subscriptions.
+//! Enhanced fan-out with the driver and an executor in two processes; the executor reports on its subscriptions to
+//! the driver.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ const OPTIONS: [(&str, &str); 2] = [
     ("kinesis.consumerName", "app"),
 ];
 
-/// A query and its one executor, each with an engine of its own.
+/// A query and its one executor, each with its own engine.
 struct Cluster {
     world: World,
     driver: Engine,
@@ -29,7 +29,7 @@ impl Cluster {
         Self { world, driver, query }
     }
 
-    /// Hands one message over, and the answer back. Answers the message.
+    /// Transfers one report and its acknowledgement; returns the report.
     async fn tell(executor: &Engine, driver: &Engine) -> String {
         let message = executor.next_subscription_report().await.expect("news");
         let answer = driver.on_subscription_report(&message).expect("heard");
@@ -37,7 +37,7 @@ impl Cluster {
         message
     }
 
-    /// The thread of the executor's plugin.
+    /// Stands for the thread of the executor's plugin.
     fn teller(&self) -> JoinHandle<()> {
         let (executor, driver) = (self.query.engine.clone(), self.driver.clone());
         tokio::spawn(async move {
@@ -57,7 +57,7 @@ impl Cluster {
         self.world.sandbox.stats().calls("GetRecords")
     }
 
-    /// Subscriptions that are open now, and that were opened so far.
+    /// Number of open subscriptions, and of all opened so far.
     fn subscriptions(&self) -> (u64, u64) {
         let stats = self.world.sandbox.stats();
         let shards = stats.streams[STREAM].values();
@@ -69,7 +69,7 @@ impl Cluster {
         })
     }
 
-    /// Asks for a batch until the driver has asked the service.
+    /// Requests batches until the driver has probed the service.
     async fn await_a_look(&mut self) {
         let before = self.looks();
         let looking = async {
@@ -96,7 +96,7 @@ async fn executors_that_tell_spare_the_driver_its_looks() {
         cluster.rows(first..first + 20).await;
     }
     assert_eq!(cluster.looks(), before);
-    // One that is silent may be dead.
+    // An executor that stops reporting may be dead.
     teller.abort();
     cluster.await_a_look().await;
     cluster.rows(80..100).await;

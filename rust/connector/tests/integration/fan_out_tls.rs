@@ -1,4 +1,4 @@
-//! Enhanced fan-out over TLS and HTTP/2, as the service serves it.
+//! Enhanced fan-out over TLS and HTTP/2, as in the service.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ const FAN_OUT: [(&str, &str); 2] = [
     ("kinesis.consumerType", "SubscribeToShard"),
     ("kinesis.consumerName", "app"),
 ];
-/// Where a process finds the certificates that it trusts (OpenSSL's name, which rustls-native-certs reads too).
+/// Variable for the file with trusted certificates (OpenSSL's name, which rustls-native-certs also reads).
 const TRUSTED: &str = "SSL_CERT_FILE";
 
-/// Runs a test in a process of its own: certificates are named by the environment, and read once in a process.
+/// Runs a test in its own process: the environment names the certificates, which a process reads only once.
 fn in_own_process(test: &str, body: impl Future<Output = ()>) {
     let folder = tempfile::TempDir::new().expect("a folder");
     let trusted = folder.path().join("authority.pem");
@@ -31,13 +31,13 @@ async fn sandbox(http2_streams: u32) -> Sandbox {
     Sandbox::start(config).await.expect("the sandbox starts")
 }
 
-/// Makes this process trust a sandbox's HTTPS, and nothing else. Must come before the process's first SDK client.
+/// Makes this process trust only a sandbox's HTTPS. Must be called before the process's first SDK client.
 fn trust(sandbox: &Sandbox) {
     let certificate = sandbox.tls_certificate().expect("a certificate");
     std::fs::write(std::env::var_os(TRUSTED).expect("a path"), certificate).expect("written");
 }
 
-/// A stream whose query calls HTTPS.
+/// A stream whose query uses HTTPS.
 async fn stream(sandbox: Sandbox, shards: i32) -> World {
     let endpoint = sandbox.tls_endpoint().expect("HTTPS");
     let mut world = World::with(sandbox, shards).await;
@@ -56,7 +56,7 @@ fn knobs(world: &World, update: Value) {
     world.sandbox.apply(&update).expect("turned");
 }
 
-/// Makes this befall the one subscription, and waits until another one follows.
+/// Applies a fault to the only open subscription, and waits for the next one.
 async fn meets_the_open_subscription(world: &World, fault: &Value) {
     let opened = |world: &World| {
         world.sandbox.stats().streams[STREAM]
@@ -75,7 +75,7 @@ async fn meets_the_open_subscription(world: &World, fault: &Value) {
     }
 }
 
-/// Puts records of this size until each shard has so many.
+/// Puts `records` records of this size into each shard.
 async fn fill(world: &World, records: usize, bytes: usize) {
     let shards = world.client.list_shards().stream_name(STREAM).send().await;
     for shard in shards.expect("listed").shards() {
@@ -88,7 +88,7 @@ async fn fill(world: &World, records: usize, bytes: usize) {
     }
 }
 
-/// The tasks of the first batch in which every shard is read.
+/// Tasks of the next batch.
 async fn tasks(query: &mut Query) -> Vec<String> {
     loop {
         let planned = query.planner.latest_offset(&query.offset).await.expect("a look");
@@ -111,7 +111,7 @@ fn a_query_reads_over_http2_with_a_certificate_named_by_the_environment() {
             world.put("r", 200..300).await;
             assert_exact(&query.rows(100).await, "r", 200..300);
             let subscribed = &world.sandbox.stats().operations["SubscribeToShard"];
-            // Over HTTP/1.1 the sandbox refuses it, as the service does.
+            // Over HTTP/1.1 the sandbox would refuse the call, as the service does.
             assert_eq!((subscribed.calls, subscribed.errors.len()), (2, 0));
         },
     );
@@ -145,7 +145,7 @@ fn more_shards_than_streams_of_a_connection_are_all_read() {
 fn shards_that_nobody_drains_hold_up_no_other() {
     in_own_process("shards_that_nobody_drains_hold_up_no_other", async {
         let world = world(7, 200).await;
-        // More than what is fetched ahead and what HTTP/2's windows hold.
+        // More than the prefetch limit and HTTP/2's windows hold.
         fill(&world, 8, 900_000).await;
         let small = [("kinesis.prefetch.maxBytesPerShard", "1m")];
         let mut query = world.query(&[&FAN_OUT[..], &small].concat()).await;

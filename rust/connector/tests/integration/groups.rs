@@ -1,4 +1,4 @@
-//! Tasks of more than one shard against the sandbox: one claim for all, and the rules of claims for each.
+//! Tasks of several shards against the sandbox: one claim for all, and the rules of claims for each shard.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ fn memory() -> Arc<MemoryStore> {
     Arc::default()
 }
 
-/// All rows of each shard.
+/// All rows, by shard.
 async fn rows_by_shard(world: &World) -> [Vec<Row>; 3] {
     let mut rows = [Vec::new(), Vec::new(), Vec::new()];
     for (shard, rows) in SHARDS.iter().zip(&mut rows) {
@@ -89,13 +89,13 @@ async fn forty_shards_in_groups_of_eight_take_five_claims_a_batch() {
         claims.contains("group-shardId-000000000032-8"),
         "the fifth group's: {claims:?}"
     );
-    // The planner needs no store: every shard was reported.
+    // The planner needs no store, because every shard was reported.
     std::fs::remove_dir_all(world.checkpoint.path().join("claims")).expect("claims were there");
     world.put("r", 400..500).await;
     assert_exact(&query.rows(100).await, "r", 400..500);
 }
 
-/// The names of a batch's claims.
+/// Names of a batch's claims.
 fn claims(world: &World, batch: u64) -> BTreeSet<String> {
     let source = std::fs::read_dir(world.checkpoint.path().join("claims"))
         .expect("claims")
@@ -162,7 +162,7 @@ async fn a_restart_with_another_number_runs_batches_again_with_their_own_groups(
         assert_eq!(restarted.run(offset).await.expect("runs again"), before);
         rows.extend(before);
     }
-    // And without running the last one again: its claims are found in the store.
+    // Without running the last batch again: its claims are found in the store.
     let last = restarted.offset.clone();
     let mut restarted = world.query(&limited("1")).await.from(&last);
     rows.extend(restarted.rows(500 - rows.len()).await);
@@ -239,7 +239,7 @@ async fn each_shard_of_a_group_follows_an_earlier_claim_by_its_own_rule() {
     let world = World::with_shards(3).await;
     world.put("r", 0..150).await;
     let all = rows_by_shard(&world).await;
-    // Nearer, farther, and the same as with the limit.
+    // Ends nearer than the limit, farther, and equal to it.
     let ends = [after(&all[0][2]), after(&all[1][8]), after(&all[2][4])];
     let store = LateStore::with_claim(plan().claim_key(), &claim(ends.clone())).await;
     let attempt = reader(
@@ -272,7 +272,7 @@ async fn rows_delivered_past_one_shard_s_claim_fail_the_task_and_its_retry_is_ex
     let all = rows_by_shard(&world).await;
     let ends = [after(&all[0][9]), Position::TrimHorizon, after(&all[2][9])];
     let store = LateStore::with_claim(plan().claim_key(), &claim(ends)).await;
-    // Pages of five with room for one in each lane: some rows are delivered long before the ends are claimed.
+    // Pages of five with room for one in each lane, so that some rows are delivered long before the ends are claimed.
     world.sandbox.set_max_records_per_get(Some(5));
     let small = [("kinesis.prefetch.maxBytesPerShard", "1")];
     let error = read_all(&reader(&world, &store, plan(), &small).await)

@@ -1,5 +1,5 @@
-//! Hostile records in one shard, and another shard beside it: what they cost the process, and whether the other's
-//! reader notices. The numbers are printed (`--nocapture`).
+//! Hostile records in one shard, and their effects on the process and on the reader of another shard. The numbers are
+//! printed (`--nocapture`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,12 +17,13 @@ use md5::{Digest, Md5};
 const HOSTILE: &str = "shardId-000000000000";
 const GOOD: &str = "shardId-000000000001";
 const MIB: usize = 1024 * 1024;
-/// As long as a record with a short partition key can be.
+/// Maximum length of a record with a short partition key.
 const MOST_DATA: usize = MIB - 10;
 
-/// An aggregate with as many user records as fit into a record, all without data and with this key. Answers how many.
+/// An aggregate with as many user records as fit into a record, all without data and with this key; returns it and
+/// their number.
 fn empties(key: &str) -> (Vec<u8>, usize) {
-    // The key's own field, magic and digest.
+    // Subtracts the key's own field, the magic and the digest.
     let count = (MOST_DATA - key.len() - 4 - 20) / RECORD.len();
     let mut message = vec![0x0A];
     push_varint(key.len(), &mut message);
@@ -34,7 +35,7 @@ fn empties(key: &str) -> (Vec<u8>, usize) {
     (data, count)
 }
 
-/// A user record of an aggregate: the first key, and no data.
+/// A user record of an aggregate: the first key, without data.
 const RECORD: [u8; 6] = [0x1A, 4, 0x08, 0, 0x1A, 0];
 
 fn push_varint(mut number: usize, out: &mut Vec<u8>) {
@@ -56,14 +57,14 @@ async fn reader(world: &World, shard: &str, options: &[(&str, &str)]) -> ShardRe
     let options = world.config(options).options;
     let api = AwsKinesis::connect(&options.access, options.stream.clone(), options.client_retry);
     let api = Arc::new(api.await.expect("a client"));
-    // All hash keys but one: each key is looked at.
+    // All hash keys but one, so that every key is checked.
     let range = serde_json::json!(format!("0-{}", u128::MAX - 1));
     let mut task = ReadTask::new("q", 1, shard.into(), Position::TrimHorizon);
     task.hash_range = Some(serde_json::from_value(range).expect("a range"));
     ShardReader::on(api, Arc::new(MemoryStore::default()), &options, task)
 }
 
-/// The most memory that the process has had, in bytes.
+/// Peak memory of the process, in bytes.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
@@ -71,7 +72,7 @@ fn peak() -> usize {
     kib.expect("a number") * 1024
 }
 
-/// Reads the shard over and over until told to stop; the longest time that took.
+/// Reads the shard repeatedly until `stop` is set; returns the longest duration.
 async fn longest(world: &World, shard: &str, stop: Arc<std::sync::atomic::AtomicBool>) -> Duration {
     let mut longest = Duration::ZERO;
     while !stop.load(std::sync::atomic::Ordering::Relaxed) {
@@ -89,7 +90,8 @@ async fn hostile_records_cost_no_memory_to_speak_of_and_can_be_skipped() {
     for _ in 0..3 {
         put(&world, GOOD, b"good".to_vec()).await;
     }
-    // Keys that no record of the stream can have, and, last, what only looks odd: it grows twentyfold, within bounds.
+    // First, keys that no record of the stream can have. Last, records that only look odd: they grow twentyfold,
+    // within bounds.
     let key = "k".repeat(60_000);
     for key in [&key[..11_000], &key[..20_000], &key] {
         put(&world, HOSTILE, empties(key).0).await;
@@ -135,6 +137,6 @@ async fn hostile_records_cost_no_memory_to_speak_of_and_can_be_skipped() {
         grown / MIB,
         good.await.expect("read")
     );
-    // One answer, its first aggregate taken apart, and what waits for the task.
+    // One response, its first aggregate decoded, and the data that waits for the task.
     assert!(grown < 250 * MIB, "{grown}");
 }

@@ -1,7 +1,7 @@
-//! The engine against the sandbox and against scripted services, one module for each part of its behaviour. One program,
-//! since each further one would link the AWS SDK anew.
+//! The engine against the sandbox and against scripted services, with one module for each part of its behaviour. All
+//! are one program, because every further one would link the AWS SDK anew.
 
-// Helpers of tests fail as tests do.
+// Helpers fail as tests do.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod access;

@@ -1,4 +1,4 @@
-//! Planning over more shards than one request tells of or one moment asks.
+//! Planning with more shards than one listing page holds, or than can be probed at a time.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn a_listing_of_many_pages_survives_throttling_and_an_expired_token() {
             .sandbox
             .fail(Operation::ListShards, Fault::Error(code), Schedule::Next(1));
     }
-    // What the opening lists serves the start, too.
+    // The listing made on opening also serves the start.
     let mut query = world.query(&[("kinesis.describeShardInterval", "1h")]).await;
     let planned = loop {
         let planned = query.planner.latest_offset(&query.offset).await;
@@ -55,7 +55,7 @@ async fn a_call_asks_all_shards_once_and_the_batch_reads_those_that_have_somethi
     let slow = [("kinesis.checkNewRecordThreads", "1")];
     let query = world.query(&slow).await;
     world.put("r", 0..1).await;
-    // One shard at a time, and none answers soon.
+    // One shard at a time, each with a slow response.
     world
         .sandbox
         .delay(Operation::GetRecords, Duration::from_millis(250));

@@ -1,4 +1,4 @@
-//! The way to a service: by which proxy, and trusting which certificates.
+//! Network access to the services: proxies and trusted certificates.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-/// One try for each request.
+/// Disables retries.
 const ONCE: (&str, &str) = ("kinesis.clientNumRetries", "0");
-/// Takes the options' static keys away: what is called is called by the chain.
+/// Clears the options' static keys, so that the credentials chain is used.
 const BY_CHAIN: [(&str, &str); 2] = [("kinesis.awsAccessKeyId", ""), ("kinesis.awsSecretKey", "")];
 
-/// What a query with these options fails with at its start.
+/// The error of a query with these options at its start.
 async fn refused(world: &World, options: &[(&str, &str)]) -> Error {
     match world.try_query(options).await {
         Ok(_) => panic!("the query opens"),
@@ -40,12 +40,12 @@ fn assert_says(error: &Error, parts: &[&str]) {
     }
 }
 
-/// A proxy that lets nobody through.
+/// A proxy that refuses everybody.
 async fn closed_proxy() -> Stub {
     Stub::start(|_, _| Answer::of(407, "who are you?")).await
 }
 
-/// One shard of a sandbox that is called by HTTPS.
+/// A sandbox with one shard, called over HTTPS.
 async fn secure_world() -> World {
     let config = SandboxConfig {
         tls_port: Some(0),
@@ -81,7 +81,7 @@ fn a_proxy_of_the_environment_is_not_for_this_machine_and_its_metadata() {
     assert!(!here || proxy.seen().is_empty(), "{:?}", proxy.seen());
 }
 
-/// Reads over HTTPS with these variables, in which `AUTHORITY` stands for a file with the service's certificate.
+/// Reads over HTTPS with these variables, in which `AUTHORITY` is replaced by a file with the service's certificate.
 fn trusts_by(test: &str, variables: &[(&str, &str)]) {
     let folder = tempfile::TempDir::new().expect("a folder");
     let authority = folder.path().join("authority.pem").to_string_lossy().into_owned();
@@ -157,13 +157,13 @@ fn what_cannot_be_trusted_is_refused_by_name() {
             );
             let (name, value, why) = (variable("NAME"), variable("VALUE"), variable("WHY"));
             assert_says(&error, &[&name, &value, &why, "SSL_CERT_FILE", "AWS_CA_BUNDLE"]);
-            // Nothing has to be trusted where nothing is encrypted.
+            // Without encryption, no certificate has to be trusted.
             reads_ten(&World::with_shards(1).await, &[ONCE]).await;
         });
     }
 }
 
-/// As in a notebook, whose process stays.
+/// The process lives on, as in a notebook.
 #[test]
 fn certificates_that_come_later_are_found() {
     let folder = tempfile::TempDir::new().expect("a folder");
@@ -211,7 +211,7 @@ fn an_unknown_certificate_is_told_with_what_is_trusted() {
     );
 }
 
-/// The versions of TLS that a ClientHello offers (RFC 8446, section 4.2.1: extension 43).
+/// TLS versions offered by a ClientHello (RFC 8446, section 4.2.1: extension 43).
 fn offered_versions(hello: &[u8]) -> Vec<u16> {
     let number = |at: usize| usize::from(hello[at]) << 8 | usize::from(hello[at + 1]);
     // Record and handshake headers, version and random; then session id, cipher suites, compression methods.
@@ -253,7 +253,7 @@ async fn no_tls_before_1_2_is_offered() {
     assert_eq!(offered_versions(&hello), [0x0304, 0x0303]);
 }
 
-/// The options of a proxy that asks for a name and a password.
+/// Options for a proxy that requires a user name and password.
 fn proxy_options(proxy: &Stub) -> [(&'static str, String); 3] {
     [
         ("kinesis.proxyAddress", proxy.endpoint.clone()),
@@ -262,7 +262,7 @@ fn proxy_options(proxy: &Stub) -> [(&'static str, String); 3] {
     ]
 }
 
-/// `me` and `h@sh:1/2%`.
+/// Encoded `me` and `h@sh:1/2%`.
 const LOGIN: &str = "Basic bWU6aEBzaDoxLzIl";
 
 fn with<'a>(
@@ -273,7 +273,7 @@ fn with<'a>(
     options.chain(more.iter().copied()).collect()
 }
 
-/// Asks a table and a bucket for a claim: what each answered.
+/// Requests a claim from a table and from a bucket; returns both results.
 async fn ask_stores(more: &[(&str, &str)]) -> [kinesis_connector::Result<()>; 2] {
     let key = ClaimKey {
         source: "s".to_owned(),
@@ -306,7 +306,7 @@ async fn ask_stores(more: &[(&str, &str)]) -> [kinesis_connector::Result<()>; 2]
     ]
 }
 
-/// Where a proxy's requests would go, each once.
+/// Distinct targets of a proxy's requests.
 fn places(proxy: &Stub) -> Vec<String> {
     let mut places: Vec<_> = proxy.seen().iter().map(|seen| seen.path.clone()).collect();
     places.sort();
@@ -314,7 +314,7 @@ fn places(proxy: &Stub) -> Vec<String> {
     places
 }
 
-/// What stands behind the proxy, in one: a store that has nothing, and an STS.
+/// The services behind the proxy in one: a store without content, and an STS.
 fn behind(number: usize, seen: &Seen) -> Answer {
     if seen.path.contains("sts") {
         session(seen, number, 3_600)
@@ -325,7 +325,7 @@ fn behind(number: usize, seen: &Seen) -> Answer {
     }
 }
 
-/// Requests to plain http arrive at the proxy with the whole address, and its password.
+/// Requests over plain HTTP reach the proxy with the full address and its password.
 #[test]
 fn every_service_is_called_by_the_proxy_of_the_options_and_metadata_by_none() {
     let folder = tempfile::TempDir::new().expect("a folder");
@@ -348,7 +348,7 @@ fn every_service_is_called_by_the_proxy_of_the_options_and_metadata_by_none() {
         ("AWS_EC2_METADATA_DISABLED", "false"),
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds.endpoint.as_str()),
     ];
-    // Without web identity, the chain comes to the instance's metadata.
+    // Without web identity, the chain reaches the instance's metadata.
     let web_identity = [
         ("AWS_WEB_IDENTITY_TOKEN_FILE", token.as_str()),
         ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/job"),
@@ -381,7 +381,7 @@ fn every_service_is_called_by_the_proxy_of_the_options_and_metadata_by_none() {
             ];
             let mut world = World::with_shards(1).await;
             world.endpoint = "http://stream.test".to_owned();
-            // What the stream answers is of no account.
+            // The stream's response does not matter.
             let _ = world
                 .try_query(&with(&options, &[&role[..], &BY_CHAIN, &keys].concat()))
                 .await;
@@ -407,7 +407,7 @@ fn every_service_is_called_by_the_proxy_of_the_options_and_metadata_by_none() {
     }
 }
 
-/// The environment's proxy sees where the connector would go. Nothing gets there.
+/// The environment's proxy records the connector's targets, and forwards nothing.
 #[test]
 fn fips_and_dual_stack_are_switched_by_the_environment() {
     let name = "fips_and_dual_stack_are_switched_by_the_environment";
@@ -480,7 +480,7 @@ async fn a_proxy_that_refuses_is_told_with_its_options() {
     let world = World::with_shards(1).await;
     let proxy = closed_proxy().await;
     let options = proxy_options(&proxy);
-    // By absolute address, and by tunnel.
+    // By absolute address, and through a tunnel.
     for (endpoint, port) in [("http://stream.test", "80"), ("https://stream.test", "443")] {
         let error = refused(&world, &with(&options, &[("kinesis.endpointUrl", endpoint)])).await;
         assert_eq!(
@@ -516,7 +516,7 @@ async fn a_proxy_that_refuses_is_told_with_its_options() {
             ("kinesis.endpointUrl", "https://stream.test"),
             ("kinesis.awsAccessKeyId", "AKIDTEST"),
             ("kinesis.awsSecretKey", "secret"),
-            // The sink's own comes first.
+            // The sink's own option takes precedence.
             ("kinesis.proxyAddress", "http://127.0.0.1:1"),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned())),
@@ -538,7 +538,7 @@ async fn a_proxy_that_refuses_is_told_with_its_options() {
     );
 }
 
-/// The chain has nothing, so that the stores are called by the options' keys.
+/// The chain has no credentials, so that the stores use the options' keys.
 #[test]
 fn a_proxy_that_refuses_is_told_by_the_stores_too() {
     in_own_process("a_proxy_that_refuses_is_told_by_the_stores_too", &[], async {

@@ -1,5 +1,5 @@
-//! Answers of the service that are odd, late or wrong once, and drivers that look rarely: nothing is lost or repeated,
-//! and no query stands still.
+//! Responses of the service that are odd, late or wrong once, and drivers that probe rarely: no record is lost or
+//! repeated, and no query stalls.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use serde_json::json;
 const SHARD_1: &str = "shardId-000000000001";
 const SHARD_2: &str = "shardId-000000000002";
 
-/// One run of a query with `Trigger.Once`: a new process, one question, one batch.
+/// One run of a query with `Trigger.Once`: a new process, one call and one batch.
 async fn run_once(world: &World, offset: &mut Option<String>) -> Vec<Row> {
     let mut query = world.query(&[]).await;
     if let Some(kept) = offset.take() {
@@ -34,7 +34,7 @@ async fn a_live_shard_that_is_not_found_once_is_read_on() {
         let options = [("kinesis.maxFetchRecordsPerShard", "50")];
         let mut query = world.query(&options).await;
         let mut rows = query.rows(50).await;
-        // The driver's question first, then the readers'.
+        // First the driver's probe, then the readers' calls.
         world.knobs(fault(operation, "ResourceNotFoundException", 2));
         let mut restarted = world.query(&options).await.from(&query.offset);
         rows.extend(restarted.rows(150).await);
@@ -179,7 +179,7 @@ async fn iterators_that_expire_again_and_again_end_no_look() {
 #[tokio::test]
 async fn a_run_for_what_is_there_ends_though_records_go_on_coming() {
     let world = World::with_shards(1).await;
-    // As much as two batches take, so that none of them comes to the tip.
+    // The records of two batches, so that none of them reaches the tip.
     world.put("r", 0..20).await;
     let mut query = world.query(&[("kinesis.maxFetchRecordsPerShard", "10")]).await;
     query.planner.prepare_for_available_now();
@@ -246,7 +246,7 @@ async fn a_stream_that_is_made_again_is_noticed() {
     }
 }
 
-/// How the query's next batches fail.
+/// The error with which one of the query's next batches fails.
 async fn noticed(query: &mut Query) -> kinesis_connector::Error {
     loop {
         if let Err(error) = query.batch().await {
@@ -303,7 +303,7 @@ async fn nothing_new_is_said_only_after_a_look() {
             .expect("a look")
             .expect("it was put before the call");
         assert_exact(&rows, "r", number..number + 1);
-        // The batch that follows may be empty, since its readers ask.
+        // The next batch may be empty, because its readers also call the service.
         while query.batch().await.expect("a look").is_some() {}
     }
 }

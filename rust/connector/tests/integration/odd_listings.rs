@@ -1,5 +1,5 @@
-//! Listings and single answers that fail, are late or wrong, where a query starts, goes on or reads: nothing is lost, and no
-//! query ends.
+//! Listings and single responses that fail, are late or wrong when a query starts, resumes or reads: no record is
+//! lost, and no query ends.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ fn stream_fault(operation: &str, error: &str, count: u32) -> serde_json::Value {
     json!({"faults": [{"operation": operation, "error": error, "count": count, "stream": STREAM}]})
 }
 
-/// As `looks_that_fail_for_a_while_end_no_query`, for the listing that is to show the children of a shard that ended.
+/// Like `looks_that_fail_for_a_while_end_no_query`, for the listing that should show the children of a closed shard.
 #[tokio::test]
 async fn listings_that_fail_for_a_while_end_no_query() {
     for error in ["throttle", "internal", "drop"] {
@@ -45,10 +45,10 @@ async fn a_listing_that_fails_for_a_while_ends_no_query_at_its_start() {
     assert_exact(&rows.expect("in time"), "r", 10..20);
 }
 
-/// One "not found", to the listing or to the description, of a stream that is there.
+/// The listing or the description of an existing stream fails once with "not found".
 #[tokio::test]
 async fn a_live_stream_that_is_not_found_once_ends_no_query() {
-    // Also beside the question that the one about the shard leads to.
+    // Also together with "not found" for the shard's call that leads to the listing.
     for also in [None, Some("GetRecords")] {
         let world = World::with_shards(1).await;
         world.put("r", 0..10).await;
@@ -65,7 +65,7 @@ async fn a_live_stream_that_is_not_found_once_ends_no_query() {
     }
 }
 
-/// A refused position, and a description that fails in a way that passes: the look knows nothing, and goes on.
+/// A refused position, and a description that fails temporarily: the probe has no result, and the query continues.
 #[tokio::test]
 async fn a_refusal_while_the_stream_can_not_be_described_ends_no_query() {
     let world = World::with_shards(1).await;
@@ -75,18 +75,18 @@ async fn a_refusal_while_the_stream_can_not_be_described_ends_no_query() {
     world.put("r", 10..20).await;
     let mut restarted = world.query(&[]).await.from(&query.offset);
     world.knobs(fault("GetShardIterator", "InvalidArgumentException", 1));
-    // As often as one request is tried.
+    // The number of tries of one request.
     world.knobs(stream_fault("DescribeStreamSummary", "internal", 6));
     let rows = tokio::time::timeout(PATIENCE, restarted.rows(10)).await;
     assert_exact(&rows.expect("in time"), "r", 10..20);
 }
 
-/// A stream of two shards, the first of which was split. The start of a query just after that.
+/// A stream of two shards, the first of which has been split, and a start position just after the split.
 async fn just_split() -> (World, String) {
     let world = World::with_shards(2).await;
     world.split(SHARD_0).await;
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    // After the parent was closed, so that a listing from then on shows its children only.
+    // A time after the parent was closed, so that a listing from then on shows only its children.
     let start = chrono::Utc::now() - chrono::Duration::milliseconds(10);
     let start = format!(
         "AT_TIMESTAMP {}",
@@ -95,7 +95,7 @@ async fn just_split() -> (World, String) {
     (world, start)
 }
 
-/// The children are listed late by more than five listings: they are read all the same.
+/// The children are missing in more than five listings, and are read all the same.
 #[tokio::test]
 async fn a_start_just_after_a_split_waits_for_the_children_that_are_listed_late() {
     let (world, start) = just_split().await;
@@ -106,7 +106,7 @@ async fn a_start_just_after_a_split_waits_for_the_children_that_are_listed_late(
     assert_exact(&rows.expect("every shard's rows"), "r", 0..160);
 }
 
-/// One listing that is behind at the start, and shards that are listed rarely: the start doesn't take an hour.
+/// One listing lags at the start, and shards are listed rarely: the start must not take an hour.
 #[tokio::test]
 async fn a_start_just_after_a_split_is_soon_though_shards_are_listed_rarely() {
     let (world, start) = just_split().await;
@@ -121,8 +121,8 @@ async fn a_start_just_after_a_split_is_soon_though_shards_are_listed_rarely() {
     assert_exact(&rows.expect("the rows in time"), "r", 0..160);
 }
 
-/// What was in the parent before the start isn't the query's, however incomplete the start's listing was: a later listing
-/// shows the parent as a shard that nobody knows, which is not one to be read from its oldest record.
+/// Records that were in the parent before the start are not part of the query, however incomplete the start's listing
+/// was. A later listing shows the parent as an unknown shard, which must not be read from its oldest record.
 #[tokio::test]
 async fn a_restart_after_an_incomplete_start_delivers_nothing_of_before_it() {
     let world = World::with_shards(2).await;
@@ -158,7 +158,7 @@ async fn a_closed_shard_with_a_backlog_does_not_end_at_one_answer() {
     world.split(SHARD_0).await;
     world.sandbox.set_max_records_per_get(Some(20));
     let config = world.config(&[]);
-    // The driver's question first, which finds records, then the reader's.
+    // First the driver's probe, which finds records, then the reader's call.
     let api: Arc<dyn KinesisApi> = Arc::new(Altered::new(service(&config).await).with_false_ends(2));
     let store = Arc::new(MemoryStore::default());
     let planner = Planner::on(api.clone(), store.clone(), config.clone(), Arc::new(LocalFiles)).await;
@@ -181,7 +181,7 @@ async fn a_closed_shard_with_a_backlog_does_not_end_at_one_answer() {
 
 #[tokio::test]
 async fn an_iterator_that_is_called_invalid_once_is_renewed() {
-    // The driver's question, and the reader's that follows it.
+    // The driver's probe, and the reader's call that follows it.
     for count in [1, 2] {
         let world = World::with_shards(1).await;
         world.put("r", 0..10).await;
@@ -195,7 +195,7 @@ async fn an_iterator_that_is_called_invalid_once_is_renewed() {
     }
 }
 
-/// A position that is refused once, and a listing that goes back when the reader asks what that means.
+/// A position is refused once, and the reader's check meets a listing that goes back.
 #[tokio::test]
 async fn a_refusal_beside_a_listing_that_goes_back_fails_no_task() {
     let world = World::with_shards(1).await;

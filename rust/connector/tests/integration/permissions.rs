@@ -1,4 +1,5 @@
-//! Jobs that may do what docs/permissions.md lists, and nothing else. Those of the stores are in stores_services.rs.
+//! Jobs with exactly the permissions that docs/permissions.md lists. Those of the stores are tested in
+//! services/stores.rs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +10,12 @@ use kinesis_connector::sink::SinkRecord;
 use kinesis_connector::{Engine, Error, ErrorKind, Result, SinkConfig};
 use serde_json::json;
 
-/// Who may do only what a test says.
+/// Access key whose permissions the test defines.
 const LEAST: &str = "AKIDLEAST";
 const AS_LEAST: (&str, &str) = ("kinesis.awsAccessKeyId", LEAST);
 const ONCE: (&str, &str) = ("kinesis.clientNumRetries", "0");
 
-/// A stream of ten records on which this key may do only this.
+/// A stream of ten records on which this key may perform only these actions.
 async fn world(key: &str, actions: &BTreeSet<String>) -> World {
     let world = World::with_shards(2).await;
     world.put("r", 0..10).await;
@@ -22,7 +23,7 @@ async fn world(key: &str, actions: &BTreeSet<String>) -> World {
     world
 }
 
-/// Operations that were called, and by nobody refused.
+/// Operations that were called; fails if any call was denied.
 fn called(world: &World) -> BTreeSet<String> {
     let operations = world.sandbox.stats().operations;
     for (operation, stats) in &operations {
@@ -55,7 +56,7 @@ async fn a_read_with_subscribe_to_shard() {
         query.rows(10).await;
     }
     query.planner.release().await.expect("released");
-    // Called only to say why a consumer can't be registered.
+    // Called only to explain why a consumer can't be registered.
     actions.remove("ListStreamConsumers");
     assert!(called(&world).is_superset(&actions), "{:?}", called(&world));
 }
@@ -118,7 +119,7 @@ fn assert_names(error: &Error, action: &str) {
     assert!(error.message().contains(action), "{error}");
 }
 
-/// Each action that the page lists is needed; a refusal names it, in the service's words.
+/// Every action that the page lists is needed; the error names a missing one in the service's words.
 #[tokio::test]
 async fn a_missing_action_is_named() {
     let actions = allowed_of("Read with GetRecords", "kinesis");
@@ -139,7 +140,7 @@ async fn a_missing_action_is_named() {
     assert_names(&write(&world).await.expect_err("refused"), "kinesis:PutRecords");
 }
 
-/// The rest of the page can be read as policies too.
+/// The page's other policies can be parsed too.
 #[test]
 fn every_policy_is_one() {
     const SERVICES: [&str; 5] = ["kinesis", "dynamodb", "s3", "sts", "kms"];

@@ -1,4 +1,4 @@
-//! A query's batches against the sandbox: starts, limits, restarts, resharding, and what is refused.
+//! A query's batches against the sandbox: starts, limits, restarts, resharding and refusals.
 
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ async fn an_idle_stream_makes_no_batch() {
 async fn latest_is_pinned_when_the_query_first_starts() {
     let world = World::with_shards(2).await;
     world.put("early", 0..50).await;
-    // Arrival times have whole milliseconds: the pin must fall into a later one.
+    // Arrival times are whole milliseconds, so the pin must fall into a later one.
     let put = std::time::Instant::now();
     while put.elapsed().as_millis() < 2 {
         tokio::task::yield_now().await;
@@ -97,7 +97,7 @@ async fn bytes_are_limited_too() {
     assert_exact(&rows, "r", 100..200);
 }
 
-/// Runs batches of a query until some but not all rows came; answers them by batch.
+/// Runs three batches of a query, which don't reach the end; returns each one's offset and rows.
 async fn half(query: &mut Query) -> Vec<(String, Vec<Row>)> {
     let mut batches = Vec::new();
     for _ in 0..3 {
@@ -135,7 +135,7 @@ async fn the_first_look_after_a_restart_finds_what_came_meanwhile() {
         let offset = query.offset.clone();
         drop(query);
         world.put("r", 10..20).await;
-        // Trigger.Once asks no second time.
+        // Trigger.Once makes only one call.
         let slow = [consumer, &[("kinesis.getRecords.fetchIntervalMs", "60000")]].concat();
         let mut restarted = world.query(&slow).await.from(&offset);
         let rows = restarted.batch().await.expect("a look");
@@ -371,7 +371,7 @@ async fn available_now_goes_over_a_reshard_and_ends_at_once_on_an_empty_stream()
 #[tokio::test]
 async fn a_batch_of_available_now_is_the_same_in_a_later_run() {
     let world = World::with_shards(2).await;
-    // All of one key: the other shard is quiet, and the run is done with it.
+    // All records have one key: the other shard is idle and finished in this run.
     for number in (0..160).step_by(16) {
         world.put("r", number..number + 1).await;
     }
@@ -505,7 +505,7 @@ async fn metrics_tell_of_the_last_batch() {
         assert_eq!(metrics[name], value, "{name}");
     }
     assert_ne!(metrics["requests"], "0");
-    // And of none when there was nothing to read since.
+    // After a call without records, the metrics are zero.
     while query.batch().await.expect("a look").is_some() {}
     let idle = query.planner.metrics();
     for name in ["records", "bytes", "shardsRead", "requests"] {
@@ -536,7 +536,7 @@ async fn the_lag_is_that_of_the_rows_which_were_delivered() {
             assert_eq!(query.rows(10).await.len(), 10);
             let metrics = query.planner.metrics();
             let lag: i64 = metrics["maxMillisBehindLatest"].parse().expect("a number");
-            // From the second batch on, all is fetched.
+            // From the second batch on, all records are prefetched.
             assert_eq!(
                 lag >= 60_000,
                 batch < 4,
@@ -560,7 +560,7 @@ async fn bursts_are_a_batch_each_without_empty_ones_between() {
         world.put("r", burst * 10..(burst + 1) * 10).await;
         let rows = query.rows(10).await;
         assert_exact(&rows, "r", burst * 10..(burst + 1) * 10);
-        // A whole look, which may take more than one call.
+        // A complete probe, which may take more than one call.
         let asked = world.sandbox.stats().calls("GetRecords");
         while world.sandbox.stats().calls("GetRecords") < asked + 2 {
             assert_eq!(query.batch().await.expect("a look"), None);

@@ -1,4 +1,4 @@
-//! What polling readers of a query fetch between its batches, against the sandbox.
+//! Prefetching by a query's polling readers between its batches, against the sandbox.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::support::{LocalFiles, Query, Row, World, assert_exact, until};
 const THIRTY: (&str, &str) = ("kinesis.maxFetchRecordsPerShard", "30");
 const NO_PREFETCH: (&str, &str) = ("kinesis.prefetch.maxBytesPerShard", "1");
 
-/// A stream with records 0 to 599, of which an answer has twenty at most.
+/// A stream with records 0 to 599, of which a response has at most twenty.
 async fn backlog(shards: i32) -> World {
     let world = World::with_shards(shards).await;
     world.put("r", 0..600).await;
@@ -19,7 +19,7 @@ fn calls(world: &World, operation: &str) -> u64 {
     world.sandbox.stats().calls(operation)
 }
 
-/// Waits until so many GetRecords were asked.
+/// Waits for this number of GetRecords calls.
 async fn asked(world: &World, gets: u64) {
     until(|| calls(world, "GetRecords") >= gets).await;
 }
@@ -32,8 +32,7 @@ async fn batch(query: &mut Query) -> Vec<Row> {
     query.batch().await.expect("a batch").expect("rows")
 }
 
-/// Reads the backlog of a shard in twenty batches, and answers the calls of GetRecords and of GetShardIterator that it
-/// cost.
+/// Reads the backlog of a shard in twenty batches; returns the number of GetRecords and of GetShardIterator calls.
 async fn cost(options: &[(&str, &str)]) -> [u64; 2] {
     let world = backlog(1).await;
     let mut query = world.query(options).await;
@@ -44,9 +43,9 @@ async fn cost(options: &[(&str, &str)]) -> [u64; 2] {
 #[tokio::test]
 async fn a_backlog_costs_one_request_a_page_and_few_iterators() {
     let [gets, iterators] = cost(&[THIRTY]).await;
-    // 600 records are thirty pages; then there are the driver's look, with an iterator of its own, and the tip.
+    // 600 records are thirty pages; the others are the driver's probe, with its own iterator, and the tip.
     assert!((31..=33).contains(&gets), "{gets} GetRecords");
-    // A batch that begins before anything is there of it asks for the record before.
+    // A batch that begins before its first record is prefetched needs an iterator after the record before.
     assert!(iterators < 10, "{iterators} GetShardIterator");
     let [gets, iterators] = cost(&[THIRTY, NO_PREFETCH]).await;
     assert!(gets > 40, "{gets} GetRecords");
@@ -101,7 +100,7 @@ async fn available_now_asks_no_shard_that_is_known_to_have_more() {
     assert_exact(&batch(&mut query).await, "r", 30..60);
     assert_exact(&batch(&mut query).await, "r", 60..90);
     assert_eq!(metric(&query, "driverRequests"), looks);
-    // What came later may be read or not.
+    // Later records may be read or not.
     assert_exact(&query.rows(510).await, "r", 90..600);
     while let Some(rows) = query.batch().await.expect("a look") {
         assert_eq!(rows, Vec::new());
@@ -115,7 +114,7 @@ async fn groups_of_shards_fetch_ahead_too() {
         .query(&[
             ("kinesis.shardsPerTask", "3"),
             ("kinesis.maxFetchRecordsPerShard", "7"),
-            // The first answer ends with the first batch: what follows is asked for before the next one begins.
+            // The first response ends with the first batch: the next one is requested before the next batch begins.
             ("kinesis.getRecords.fetchIntervalMs", "0"),
         ])
         .await;

@@ -1,4 +1,4 @@
-//! Batches of streams in which most shards have nothing: those have no task, and none of what comes to them is lost,
+//! Batches of streams in which most shards are idle: these have no task, and none of their later records is lost,
 //! repeated or late.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +39,7 @@ fn name(shard: u32) -> String {
     format!("shardId-{shard:012}")
 }
 
-/// The next batch that is planned.
+/// Offset of the next planned batch.
 async fn planned(query: &Query) -> String {
     loop {
         let planned = query.planner.latest_offset(&query.offset).await;
@@ -49,7 +49,7 @@ async fn planned(query: &Query) -> String {
     }
 }
 
-/// The shards that have a task in the batch.
+/// Shards that have a task in the batch.
 fn shards_with_tasks(query: &Query, offset: &str) -> Vec<String> {
     let tasks = query.planner.partitions(offset).expect("tasks");
     let plans = tasks
@@ -59,14 +59,14 @@ fn shards_with_tasks(query: &Query, offset: &str) -> Vec<String> {
     shards.map(|task| task.shard.to_string()).collect()
 }
 
-/// A query that has read a record of every shard, and a last one of shard 0.
+/// A query that has read one record of every shard, and all batches that followed.
 async fn begun(world: &World, options: &[(&str, &str)]) -> Query {
     for shard in 0..SHARDS as usize {
         put_into(world, shard as u128, shard..shard + 1).await;
     }
     let mut query = world.query(options).await;
     assert_exact(&query.rows(50).await, "r", 0..50);
-    // The readers' subscriptions are open then, and the stream is no longer a busy one.
+    // By then the readers' subscriptions are open, and the stream is no longer busy.
     while query.batch().await.expect("a look").is_some() {}
     query
 }
@@ -99,7 +99,7 @@ async fn the_first_batch_reads_them_alone_too() {
     assert_eq!(query.planner.metrics()["maxMillisBehindLatest"], "0");
 }
 
-/// The batch is run by one engine, and again by others, after records came to shards with and without a task.
+/// One engine runs the batch, and others run it again after shards with and without a task got records.
 #[tokio::test]
 async fn a_batch_that_runs_again_skips_the_same_shards() {
     for consumer in BOTH_CONSUMERS {
@@ -116,7 +116,7 @@ async fn a_batch_that_runs_again_skips_the_same_shards() {
             let number = 46 + 2 * shard as usize;
             put_into(&world, shard, number - 6..number - 4).await;
         }
-        // Before the commit, and after it.
+        // Once before the commit, and once after it.
         let mut again = world.query(consumer).await.from(&before);
         assert_eq!(shards_with_tasks(&again, &offset), [name(7)]);
         assert_eq!(again.run(offset.clone()).await.expect("runs again"), rows);
@@ -126,8 +126,8 @@ async fn a_batch_that_runs_again_skips_the_same_shards() {
     }
 }
 
-/// Claims that an earlier plan of the same batch left, as after a checkpoint was set back: those of shards that the batch
-/// skips now are no part of it.
+/// Claims of an earlier plan of the same batch, as after a checkpoint was set back. Those of shards that the batch
+/// skips this time must not count.
 #[tokio::test]
 async fn claims_of_shards_that_the_batch_skips_do_not_count() {
     for per_task in ["1", "10"] {
@@ -136,7 +136,7 @@ async fn claims_of_shards_that_the_batch_skips_do_not_count() {
         let mut query = begun(&world, &options).await;
         put_into(&world, 7, 50..51).await;
         put_into(&world, 31, 51..52).await;
-        // Both are read, and claimed.
+        // Both shards are read and claimed.
         let before = query.offset.clone();
         let first = planned(&query).await;
         assert_exact(&query.run(first.clone()).await.expect("rows"), "r", 50..52);
@@ -222,7 +222,7 @@ async fn available_now_reads_all_of_them() {
     assert_exact(&rows, "r", 50..150);
 }
 
-/// A backlog in one shard, to be read in many batches.
+/// The backlog of one shard takes many batches.
 #[tokio::test]
 async fn a_backlog_in_one_shard_is_read_by_one_task_and_others_are_looked_at() {
     let world = World::with_shards(SHARDS).await;
@@ -255,7 +255,7 @@ async fn a_backlog_in_one_shard_is_read_by_one_task_and_others_are_looked_at() {
     );
 }
 
-/// Groups are the same ones, batch after batch, so that their shards stay with their executors.
+/// Groups are the same in every batch, so that their shards stay with their executors.
 #[tokio::test]
 async fn groups_are_skipped_whole() {
     let world = World::with_shards(SHARDS).await;
@@ -268,7 +268,7 @@ async fn groups_are_skipped_whole() {
     assert_exact(&query.run(offset).await.expect("rows"), "r", 50..52);
 }
 
-/// Where most shards deliver, the batches follow one another without a look.
+/// Where most shards deliver records, batches follow one another without a probe.
 #[tokio::test]
 async fn a_busy_stream_is_read_without_looks() {
     let world = World::with_shards(SHARDS).await;
@@ -286,7 +286,7 @@ async fn a_busy_stream_is_read_without_looks() {
     assert_exact(&rows, "r", 0..2_000);
 }
 
-/// A shard that can't be asked, and one that doesn't answer.
+/// One shard can't be probed, and another one doesn't respond.
 #[tokio::test(start_paused = true)]
 async fn a_shard_of_which_nothing_is_known_is_read_and_waited_for_only_briefly() {
     let shards: Vec<_> = (0..20).map(|number| shard(number, None, None, false)).collect();
@@ -318,7 +318,8 @@ async fn a_shard_of_which_nothing_is_known_is_read_and_waited_for_only_briefly()
     assert_eq!(read, [id(3), id(5), id(7)]);
 }
 
-/// A query that has read the first of two records of shard 7, all that there is, with the offset of that batch.
+/// A query that has read the first of the two records of shard 7, the only ones in the stream, with the offset of
+/// that batch.
 async fn with_backlog(shards: u32, options: &[(&str, &str)]) -> (Arc<Scripted>, Planner, String, TempDir) {
     let listed = (0..shards).map(|number| shard(number, None, None, false));
     let scripted = Scripted::new(State {
@@ -348,7 +349,7 @@ async fn with_backlog(shards: u32, options: &[(&str, &str)]) -> (Arc<Scripted>, 
     (scripted, planner, offset, checkpoint)
 }
 
-/// The shards that the next batch reads, which is planned within two seconds, and those that were asked before it.
+/// Shards that the next batch reads, and shards probed before it. The batch must be planned within two seconds.
 async fn next_reads(planner: &Planner, scripted: &Scripted, offset: &str) -> (Vec<ShardId>, Vec<ShardId>) {
     scripted.state().asked.clear();
     let planned = tokio::time::timeout(Duration::from_secs(2), planner.latest_offset(offset));
@@ -379,7 +380,7 @@ async fn a_backlog_waits_neither_for_a_shard_that_does_not_answer_nor_asks_again
     assert_eq!(read, [id(5), id(7)], "nothing is known of it any more");
 }
 
-/// More shards than answer while a batch waits for them: the next one asks the others.
+/// More shards than can be probed while a batch waits: the next batch's probe covers the others.
 #[tokio::test(start_paused = true)]
 async fn a_backlog_asks_the_other_shards_by_turns() {
     let one_by_one = [("kinesis.checkNewRecordThreads", "1")];

@@ -1,4 +1,4 @@
-//! One shard's reader against the sandbox: claims between attempts, early ends, and what a shard may answer.
+//! The reader of one shard against the sandbox: claims of several attempts, early ends, and unusual responses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ async fn report(reader: &ShardReader) -> ShardReport {
     ShardReport::from_json(&json).expect("a report")
 }
 
-/// The position after the row of this number.
+/// Position after the row at this index.
 async fn after(world: &World, number: usize) -> Position {
     let rows = read_all(&reader(world, &memory(), &[]).await)
         .await
@@ -62,7 +62,7 @@ async fn after(world: &World, number: usize) -> Position {
     Position::After(rows[number].sequence_number.parse().expect("a sequence number"))
 }
 
-/// A store that claims this end for the task, behind its back.
+/// A store that already has this claim for the task, which the reader does not find at first.
 async fn late_store(end: Position) -> Arc<LateStore> {
     LateStore::with_claim(&task().claim_key(), &Claim::new(end)).await
 }
@@ -155,7 +155,7 @@ async fn an_attempt_that_delivered_more_than_the_claim_fails_and_its_retry_is_ex
     let world = World::with_shards(1).await;
     world.put("r", 0..100).await;
     let store = late_store(after(&world, 9).await).await;
-    // Pages of 20 with room for one: the first is delivered long before the end is claimed.
+    // Pages of 20 with room for one, so that the first is delivered long before the end is claimed.
     world.sandbox.set_max_records_per_get(Some(20));
     let small = [("kinesis.prefetch.maxBytesPerShard", "1k")];
     let error = read_all(&reader(&world, &store, &small).await)
@@ -308,7 +308,7 @@ async fn more_throttles_than_failures_are_allowed_end_no_task() {
     assert_eq!(reading.metrics().throttles, 8);
 }
 
-/// Another application, that asks the shard so often a second.
+/// Another application, which calls GetRecords on the shard this many times a second.
 struct Neighbour(tokio::task::JoinHandle<()>);
 
 impl Neighbour {
@@ -326,7 +326,7 @@ impl Neighbour {
                 ticks.tick().await;
                 let once = Config::builder().retry_config(RetryConfig::disabled());
                 let asking = client.get_records().set_shard_iterator(iterator.clone()).limit(1);
-                // Throttled or not.
+                // The call may be throttled or not.
                 let _ = asking.customize().config_override(once).send().await;
             }
         }))
@@ -339,8 +339,8 @@ impl Drop for Neighbour {
     }
 }
 
-/// Reads batches, each with ten records that were put just before, while a neighbour asks so often a second: four, and
-/// more until a request was throttled if one has to be.
+/// Reads four batches of ten new records each while a neighbour calls the shard at this rate. With `until_throttled`,
+/// continues until a request was throttled.
 async fn read_beside_a_neighbour(calls_a_second: u64, until_throttled: bool) {
     let world = World::with_shards(1).await;
     world.knobs(serde_json::json!({"shard_limits": true}));
@@ -439,7 +439,7 @@ async fn aggregates_are_rows_and_limits_never_cut_one() {
 async fn an_aggregate_that_cannot_be_taken_apart_is_an_error_that_names_it() {
     let world = World::with_shards(1).await;
     let mut broken = kinesis_aggregation::encode(&[user("k", "x")]).to_vec();
-    // partition_key_index (field 1 of the record in field 3) set from 0 to 9, with the digest made to fit.
+    // Sets partition_key_index (field 1 of the record in field 3) from 0 to 9, with a matching digest.
     let index = broken
         .windows(2)
         .position(|pair| pair == [0x08, 0x00])
@@ -492,8 +492,8 @@ async fn a_put_entry_that_failed_is_not_in_the_stream() {
     assert_exact(&rows, "r", 1..2);
 }
 
-/// What an attempt gave up for a nearer claim doesn't count as what it read last: a run for what is there would be done
-/// with the shard.
+/// Records given up for a nearer claim must not count as the last ones read: a run with AvailableNow would consider
+/// the shard done.
 #[tokio::test]
 async fn an_attempt_that_is_cut_back_reports_no_arrival_of_what_it_gave_up() {
     let world = World::with_shards(1).await;

@@ -1,4 +1,4 @@
-//! Records that expire before they are read, and positions that the service doesn't take any more.
+//! Records that expire before they are read, and positions that the service has stopped accepting.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ const SHARD_0: &str = "shardId-000000000000";
 const SHARD_1: &str = "shardId-000000000001";
 const FAIL: (&str, &str) = ("kinesis.failOnDataLoss", "true");
 const TEN: (&str, &str) = ("kinesis.maxFetchRecordsPerShard", "10");
-/// Room for no record that isn't the batch's.
+/// Room for no records other than the batch's.
 const NO_PREFETCH: (&str, &str) = ("kinesis.prefetch.maxBytesPerShard", "1");
 
 /// A stream of one shard with the records 0 to 99, and a query that has read the first ten.
@@ -24,7 +24,7 @@ async fn ten_of_a_hundred(options: &[(&str, &str)]) -> (World, Query, Vec<Row>) 
     (world, query, rows)
 }
 
-/// Retention takes the records of a shard up to this one.
+/// Expires records of a shard.
 fn trim(world: &World, records: Trim) {
     world
         .sandbox
@@ -32,7 +32,7 @@ fn trim(world: &World, records: Trim) {
         .expect("trimmed");
 }
 
-/// Retention takes the records up to the number of this one.
+/// Expires records up to the one with this number.
 async fn trim_through(world: &World, number: usize) {
     let wanted = format!("r{number}");
     let (_, sequence_number) = world
@@ -83,7 +83,7 @@ async fn records_that_expire_between_two_batches_are_counted_otherwise() {
     assert_eq!(lost_positions(&query), "1");
 }
 
-/// The task as it is when it has waited for more than a day since the tip was seen.
+/// The task as it would be after waiting for more than a day since the tip was seen.
 fn a_day_later(task: &str) -> String {
     let mut task: serde_json::Value = serde_json::from_str(task).expect("json");
     let seen = task["tipSeenAt"].as_i64().expect("the tip was seen");
@@ -99,7 +99,7 @@ async fn records_that_expire_while_a_task_waits_for_an_executor_fail_the_query_i
         world.put("r", 0..10).await;
         let mut query = world.query(&[&[FAIL], consumer].concat()).await;
         let mut last = query.rows(10).await.pop().expect("a row");
-        // A look, or a batch of its own, sees the tip; then more comes, and a batch is planned from there.
+        // A probe or a batch sees the tip; then records arrive, and a batch is planned from there.
         while let Some(rows) = query.batch().await.expect("a batch") {
             last = rows.into_iter().next_back().unwrap_or(last);
         }
@@ -112,7 +112,7 @@ async fn records_that_expire_while_a_task_waits_for_an_executor_fail_the_query_i
         };
         let tasks = query.planner.partitions(&offset).expect("tasks");
         trim_through(&world, 19).await;
-        // The executor that comes for it in the end is a new one.
+        // A new executor finally runs the task.
         let (engine, task) = (Engine::new(), a_day_later(&tasks[0]));
         let reader = engine.open_reader(query.config.clone(), &task, Arc::new(LocalFiles));
         let error = read_all(&reader.expect("a reader"))
@@ -176,7 +176,7 @@ async fn a_loss_is_found_behind_empty_answers_too() {
     );
 }
 
-/// The offset of the next batch, that is not read.
+/// Offset of the next batch, without reading it.
 async fn next(query: &Query) -> String {
     let planned = query.planner.latest_offset(&query.offset).await;
     planned.expect("planned").expect("news")
@@ -190,14 +190,14 @@ async fn records_that_were_read_may_expire() {
         world.put("r", 0..10).await;
         let mut query = world.query(&[&[FAIL], consumer].concat()).await;
         query.rows(10).await;
-        // The shard's tip was seen in this run: nothing unread can be among what is gone.
+        // The shard's tip was seen in this run, so no unread record can have expired.
         trim(&world, Trim::All);
         world.put("r", 10..20).await;
         assert_exact(&query.rows(10).await, "r", 10..20);
         assert_eq!(lost_positions(&query), "0");
         let offset = query.offset.clone();
         drop(query);
-        // A restart that finds nothing there goes on without a word.
+        // A restart that finds no record continues without a warning.
         trim(&world, Trim::All);
         let mut restarted = world.query(&[&[FAIL], consumer].concat()).await.from(&offset);
         assert_eq!(restarted.batch().await.expect("a look"), None);
@@ -227,7 +227,7 @@ async fn a_batch_that_runs_again_counts_a_loss_once_and_keeps_its_end() {
     );
 }
 
-/// An offset whose shard stands after a record of another shard.
+/// An offset that puts a shard after a record of another shard.
 async fn misplaced(world: &World, query: &Query) -> String {
     world.split(SHARD_0).await;
     world.put("child", 0..16).await;

@@ -1,6 +1,6 @@
-//! From the sink through a stream that is split and merged meanwhile to the source: every row once. And every row when
-//! all kinds of faults meet one request in three; what arrives twice is printed (`--nocapture`). ROUND_TRIP_ROWS says how
-//! many rows, 20,000 unless given.
+//! From the sink to the source through a stream that is split and merged meanwhile: every row arrives exactly once.
+//! When one request in three fails in various ways, every row arrives at least once, and the number of duplicates is
+//! printed (`--nocapture`). ROUND_TRIP_ROWS sets the number of rows, 20,000 by default.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use kinesis_sandbox::{ErrorCode, Fault, Operation, Schedule};
 const AGGREGATED: (&str, &str) = ("kinesis.sink.aggregationEnabled", "true");
 const PLAIN: (&str, &str) = ("kinesis.sink.aggregationEnabled", "false");
 
-/// Rows that differ, with random bytes and keys, and an explicit hash key for one in four.
+/// Distinct rows with random bytes and keys; one in four has an explicit hash key.
 fn rows(count: usize) -> Vec<SinkRecord> {
     let mut random = fastrand::Rng::with_seed(11);
     let row = |number: usize| {
@@ -34,7 +34,7 @@ fn rows(count: usize) -> Vec<SinkRecord> {
 
 type Counts = HashMap<(String, Bytes), usize>;
 
-/// How often each row was read, until all were or nothing is new.
+/// Reads until the planner has no more batches; counts the reads of each row.
 async fn read(query: &mut Query) -> Counts {
     let mut counts = Counts::new();
     while let Some(offset) = query.planner.latest_offset(&query.offset).await.expect("planned") {
@@ -56,7 +56,7 @@ async fn read(query: &mut Query) -> Counts {
     counts
 }
 
-/// How many rows were read more than once. Fails if one wasn't read, or another was.
+/// Number of rows that were read more than once. Fails if a row is missing or unknown.
 fn repeated(counts: &Counts, rows: &[SinkRecord]) -> usize {
     assert_eq!(counts.len(), rows.len());
     for row in rows {
@@ -81,14 +81,15 @@ async fn every_row_comes_back_once_over_a_split_and_a_merge() {
         let writer = world.writer_of(&engine, STREAM, &[aggregation]);
         write_all(&writer, after).await;
         assert_eq!(writer.metrics().records, after.len() as u64);
-        // The sink puts the rows of aggregates in the wrong shard again, and the source leaves those aggregates out.
+        // The sink puts rows of misplaced aggregates again, and the source skips those aggregates.
         let mut query = world.query(&[("kinesis.aggregation.outsideShard", "SKIP")]).await;
         assert_eq!(repeated(&read(&mut query).await, &rows), 0);
         println!("{aggregation:?}: {:?}", start.elapsed());
     }
 }
 
-/// One request in three fails, by being throttled, by the service, by its connection, or in some of its entries.
+/// Makes one request in three fail: throttled, with a service error, with a dropped connection, or in some of its
+/// entries.
 fn trouble(world: &World) {
     let put = Operation::PutRecords;
     for fault in [
@@ -113,7 +114,7 @@ async fn every_row_arrives_when_requests_fail_in_all_ways() {
         let world = World::with_shards(2).await;
         trouble(&world);
         let writer = world.writer(&[aggregation]);
-        // Many requests, of aggregates too.
+        // Many requests, also with aggregates.
         for some in rows.chunks(100) {
             write_all(&writer, some).await;
         }

@@ -1,5 +1,5 @@
-//! The writer through the AWS client against a sandbox: what was written is read back with a client of the test's
-//! own and compared whole.
+//! The writer with the AWS client against a sandbox. The written records are read back with a separate client and
+//! compared completely.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use serde_json::json;
 const STREAM: &str = "orders";
 const MIB: usize = 1024 * 1024;
 
-/// A sandbox with one stream, and a client that is not the connector's.
+/// A sandbox with one stream, and a client independent of the connector.
 struct World {
     sandbox: Sandbox,
     client: Client,
@@ -68,7 +68,7 @@ impl World {
         Engine::new().open_writer(config).unwrap()
     }
 
-    /// All records of the stream: partition key and data, by shard.
+    /// All records of the stream, as partition key and data, by shard.
     async fn read_all(&self) -> BTreeMap<String, Vec<(String, Bytes)>> {
         let listed = self
             .client
@@ -123,7 +123,7 @@ impl World {
         self.sandbox.stats().calls("PutRecords")
     }
 
-    /// Entries that the sandbox refused.
+    /// Number of entries that the sandbox refused.
     fn refused(&self) -> u64 {
         let stats = self.sandbox.stats();
         stats
@@ -135,7 +135,7 @@ impl World {
     }
 }
 
-/// Records with keys of their own and data of many lengths, none included.
+/// Records with distinct keys and data of many lengths, including zero.
 fn records(count: usize) -> Vec<SinkRecord> {
     (0..count)
         .map(|index| SinkRecord {
@@ -399,7 +399,7 @@ async fn no_more_requests_run_at_once_than_connections_allow() {
     let records = records(5_000);
     let start = std::time::Instant::now();
     write_all(&writer, &records).await;
-    // Ten requests of 20 ms, two at once, take no less.
+    // Ten requests of 20 ms, two at a time, take no less.
     assert!(
         start.elapsed() >= Duration::from_millis(100),
         "{:?}",

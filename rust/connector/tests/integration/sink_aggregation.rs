@@ -1,4 +1,4 @@
-//! Rows put as aggregates: what lies in the stream is taken apart and compared whole, each row in its shard.
+//! Rows put as aggregates: the stream's records are decoded and compared completely, each row in its shard.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use kinesis_sandbox::{ErrorCode, Fault, Operation, Schedule};
 
 const AGGREGATED: (&str, &str) = ("kinesis.sink.aggregationEnabled", "true");
 
-/// Rows with data of many lengths, none included, keys that several share, and an explicit hash key for some.
+/// Rows with data of many lengths, shared keys, and an explicit hash key for some.
 fn rows(numbers: std::ops::Range<usize>) -> Vec<SinkRecord> {
     let bytes = |number: usize| {
         let head = (number as u32).to_be_bytes();
@@ -30,7 +30,7 @@ fn rows(numbers: std::ops::Range<usize>) -> Vec<SinkRecord> {
 
 type Row = (String, Bytes);
 
-/// How often each row lies in the stream, without what a reader such as the KCL passes over.
+/// Number of occurrences of each row in the stream, without aggregates that a reader such as the KCL skips.
 fn counted(written: &[Written]) -> BTreeMap<Row, usize> {
     let mut counts = BTreeMap::new();
     for row in written
@@ -44,7 +44,7 @@ fn counted(written: &[Written]) -> BTreeMap<Row, usize> {
     counts
 }
 
-/// The rows, each once.
+/// The expected counts: each row once.
 fn once(rows: &[SinkRecord]) -> BTreeMap<Row, usize> {
     let row = |row: &SinkRecord| (row.partition_key.clone().expect("a key"), row.data.clone());
     rows.iter().map(|it| (row(it), 1)).collect()
@@ -64,7 +64,7 @@ async fn rows_are_put_in_aggregates_each_in_its_shard() {
         .filter(|row| row.explicit_hash_key.is_some());
     assert_eq!(hash_keys.count(), 2_000, "those given are kept");
     assert!(counted(&written) == once(&rows));
-    // 1.8 MB in at most 50 KiB each, and a rest for each shard.
+    // 1.8 MB in aggregates of at most 50 KiB, and a smaller one for each shard.
     assert!(written.len() < 50, "{}", written.len());
     assert!(written.iter().all(|record| record.data.len() <= 51_200));
     let metrics = writer.metrics();
@@ -117,7 +117,8 @@ async fn aggregates_that_are_refused_are_put_again_and_no_others() {
     );
 }
 
-/// Aggregates made for a shard that was split land in one of its children, which doesn't take all of their rows.
+/// Aggregates for a shard that was split arrive in one of its children, whose range does not contain all of their
+/// rows.
 #[tokio::test]
 async fn every_row_reaches_its_shard_over_splits_and_merges() {
     let world = World::with_shards(2).await;

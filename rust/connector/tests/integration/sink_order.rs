@@ -1,4 +1,4 @@
-//! The order of each key's records, with entries that are refused: one in twenty.
+//! The order of each key's records while one entry in twenty is refused.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ async fn throttled(shards: i32) -> World {
     world
 }
 
-/// How many rows come later than a later one of their key.
+/// Number of rows that come after a later row of their key.
 fn inversions(written: &[Written]) -> usize {
     let mut latest = BTreeMap::<String, Bytes>::new();
     let mut inversions = 0;
@@ -77,7 +77,7 @@ async fn many_keys_records_arrive_each_in_the_order_of_their_rows() {
     write_all(&writer, &rows(10_000, 1_000, 100)).await;
     let written = world.written().await;
     assert_eq!((count(&written), inversions(&written)), (10_000, 0));
-    // Requests are filled where keys differ.
+    // Requests are full where keys differ.
     let requests = writer.metrics().requests;
     assert!(requests < 400, "{requests}");
 }
@@ -100,7 +100,7 @@ async fn order_is_kept_over_a_split_too() {
     write_all(&writer, &rows[..3_000]).await;
     world.split("shardId-000000000000").await;
     write_all(&writer, &rows[3_000..]).await;
-    // What a reader such as the KCL passes over was put again.
+    // Aggregates that a reader such as the KCL skips were put again.
     let at_home: Vec<_> = world
         .written()
         .await

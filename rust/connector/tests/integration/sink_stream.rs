@@ -1,4 +1,4 @@
-//! What a sink asks of its stream before it writes, and streams with AUTO record distribution.
+//! Stream properties that a sink requests before it writes, and streams with AUTO record distribution.
 
 use crate::support::written::{Written, write_all};
 use crate::support::{STREAM, World};
@@ -29,7 +29,7 @@ fn nothing_known(world: &World, stream: &str) -> SinkConfig {
     config(world, stream, json!({}), &StreamFacts::default())
 }
 
-/// As a job writes: the driver asks, its tasks are told.
+/// A writer as in a job: the driver requests the facts, its tasks get them.
 async fn writer(world: &World, engine: &Engine, options: Value) -> StreamWriter {
     let asking = config(world, STREAM, options.clone(), &StreamFacts::default());
     let facts = engine.stream_facts(&asking).await.expect("facts");

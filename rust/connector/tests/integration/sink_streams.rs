@@ -23,7 +23,7 @@ async fn create(world: &World, stream: &str) {
     create.send().await.expect("created");
 }
 
-/// The driver's configuration of a sink of the world's own stream with these options; null takes one away.
+/// The driver's configuration of a sink for the world's own stream, with these options; null removes one.
 fn asking(world: &World, options: Value) -> Value {
     let mut all = json!({
         "kinesis.streamName": STREAM,
@@ -45,7 +45,7 @@ fn parsed(config: &Value) -> SinkConfig {
     SinkConfig::parse(&config.to_string()).expect("a configuration")
 }
 
-/// As a job writes: the driver asks, its tasks are told.
+/// A writer as in a job: the driver requests the facts, its tasks get them.
 async fn writer(world: &World, options: Value) -> TaskWriter {
     let (engine, mut config) = (Engine::new(), asking(world, options));
     let facts = engine.sink_facts(&parsed(&config)).await.expect("facts");
@@ -64,7 +64,7 @@ fn row(stream: Option<&str>, key: Option<&str>, data: impl Into<Bytes>) -> SinkR
     }
 }
 
-/// The data of a stream's records, in their order.
+/// Data of a stream's records, in order.
 async fn data(world: &World, stream: &str) -> Vec<Bytes> {
     let written = world.written_to(stream).await;
     written.into_iter().map(|record| record.data).collect()
@@ -224,7 +224,7 @@ async fn all_streams_together_hold_no_more_than_one_may() {
     for name in names {
         create(&world, name).await;
     }
-    // None of them takes anything for a while.
+    // No stream accepts records for a while.
     let throttled = ErrorCode::ProvisionedThroughputExceededException;
     world.sandbox.fail_entries(throttled, Schedule::Next(30));
     let options = json!({"kinesis.sink.allowedStreams": names.join(","), "kinesis.sink.maxConnections": "1"});

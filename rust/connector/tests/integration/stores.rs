@@ -1,4 +1,5 @@
-//! The suite over the stores that need no service: memory, and files of the local disk. See `stores_services.rs`.
+//! The suite over the stores that need no service: memory and local files. The other stores are tested in
+//! services/stores.rs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,7 +14,7 @@ use kinesis_connector::storage::FileSystem;
 use kinesis_connector::{Error, ErrorKind, Result};
 use tempfile::TempDir;
 
-/// A file system whose every third request fails.
+/// A file system in which every third request fails.
 #[derive(Default)]
 struct Unreliable {
     requests: AtomicU32,

@@ -1,4 +1,4 @@
-//! What the driver waits for, and how long: shards that are listed late, refusals, shards that can't be asked, marks.
+//! Waits of the driver and their limits: shards that are listed late, refusals, shards that can't be probed, marks.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ async fn children_that_are_listed_much_later_are_waited_for() {
     assert!(!planned.contains("SHARD_END"), "{planned}");
 }
 
-/// The driver's look is refused once, and the reader three times.
+/// The driver's probe is refused once, and the reader three times.
 #[tokio::test]
 async fn a_position_is_not_given_up_after_three_refusals() {
     let world = World::with_shards(1).await;
@@ -103,7 +103,7 @@ async fn latest_is_not_in_the_future_of_a_service_that_is_a_little_behind() {
     }
 }
 
-/// A shard that could not be asked in one call, and ten minutes later in another one.
+/// One shard can't be probed in one call, and again ten minutes later in another one.
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_is_unknown_in_two_calls_far_apart_ends_no_query() {
     let service = Scripted::new(State {
@@ -112,7 +112,7 @@ async fn a_shard_that_is_unknown_in_two_calls_far_apart_ends_no_query() {
             vec![shard(0, None, Some(0), false), shard(1, None, Some(1), false)],
         )],
         records: BTreeMap::from([(id(1), 10)]),
-        // It is known first that the other one can't be asked.
+        // The other shard's failure is known first.
         slow: BTreeSet::from([id(1)]),
         failing: BTreeSet::from([id(0)]),
         ..State::default()
@@ -125,7 +125,7 @@ async fn a_shard_that_is_unknown_in_two_calls_far_apart_ends_no_query() {
     next(&planner, &first).await;
 }
 
-/// Counts warnings with these words, of this thread.
+/// Counts this thread's warnings that contain these words.
 struct Warnings {
     words: &'static str,
     heard: Arc<AtomicU32>,
@@ -167,7 +167,7 @@ async fn listings_that_fail_are_told_once_a_minute() {
     let checkpoint = TempDir::new().expect("a folder");
     let planner = planner(&service, Arc::<MemoryStore>::default(), &checkpoint).await;
     let initial = planner.initial_offset().await.expect("an offset");
-    // The children are waited for until listings have failed for ten minutes.
+    // The driver waits for the children until listings have failed for ten minutes.
     let error = loop {
         match planner.latest_offset(&initial).await {
             Ok(_) => tokio::time::advance(Duration::from_secs(1)).await,
@@ -238,7 +238,7 @@ async fn the_drivers_mark_is_put_again_after_a_minute_and_not_before() {
     assert_eq!(store.left.load(Ordering::Relaxed), 2);
 }
 
-/// A mark that can't be put again ends the query, though the first one stands.
+/// A mark that can't be put again does not end the query, because the first one still exists.
 #[tokio::test(start_paused = true)]
 async fn a_mark_that_can_not_be_put_again_ends_no_query() {
     let (store, checkpoint) = (Arc::<Marks>::default(), TempDir::new().expect("a folder"));

@@ -1,5 +1,6 @@
-//! The sink's aggregates taken apart by Amazon's own code, the Python package aws_kinesis_agg, and that package's read
-//! by the source. scripts/test installs it, and names its Python in AGGREGATOR_PYTHON.
+//! Compatibility of aggregates with Amazon's own code, the Python package aws_kinesis_agg: it decodes the sink's
+//! aggregates, and the source reads its aggregates. scripts/test installs it, and sets AGGREGATOR_PYTHON to its
+//! Python.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -14,10 +15,10 @@ use kinesis_aggregation::hash_key;
 use kinesis_connector::sink::SinkRecord;
 use serde_json::{Value, json};
 
-/// A row, or a Kinesis record: partition key and data.
+/// Partition key and data of a row or of a Kinesis record.
 type Row = (String, Vec<u8>);
 
-/// The package's answer to a task.
+/// The package's result for a task.
 fn asked(task: &Value) -> Value {
     let python = std::env::var_os("AGGREGATOR_PYTHON").unwrap_or_else(|| {
         panic!("AGGREGATOR_PYTHON isn't set, so nothing was tested: run scripts/test stores")
@@ -47,7 +48,7 @@ fn bytes(value: &Value) -> Vec<u8> {
     STANDARD.decode(text(value)).expect("base64")
 }
 
-/// Rows with random bytes, keys that several share, and explicit hash keys for some.
+/// Rows with random bytes, shared keys, and explicit hash keys for some.
 fn rows(count: usize, hash_keys: bool) -> Vec<SinkRecord> {
     let mut random = fastrand::Rng::with_seed(7);
     let row = |number| {

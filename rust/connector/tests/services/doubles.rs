@@ -1,4 +1,5 @@
-//! The services that the stores are tested against, and a proxy in front of them that fails on purpose.
+//! Clients and options for the services that the stores are tested against, and a proxy that makes their requests
+//! fail.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -18,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-/// The address in a variable.
+/// Endpoint from an environment variable.
 pub fn endpoint(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
         panic!("{variable} is not set, so nothing was tested. scripts/test starts the service and sets it.")
@@ -30,14 +31,14 @@ pub fn unique(what: &str) -> String {
     format!("{what}-{}", Uuid::new_v4().simple())
 }
 
-/// Options of a read from a stream that is never asked, with these about its store.
+/// Options of a read from a stream that is never called, with these options of the store.
 pub fn options(store: &[(&str, &str)]) -> SourceOptions {
     let fixed = [
         ("kinesis.streamName", "events"),
         ("kinesis.region", "eu-west-1"),
         ("kinesis.awsAccessKeyId", "test"),
         ("kinesis.awsSecretKey", "test"),
-        // Enough for one of many tasks to meet the failures that are meant for all.
+        // Enough retries even if one of many tasks gets all failures.
         ("kinesis.metadataNumRetries", "20"),
         ("kinesis.metadataRetryIntervalsMs", "1"),
         ("kinesis.metadataMaxRetryIntervalMs", "20"),
@@ -50,7 +51,7 @@ pub fn options(store: &[(&str, &str)]) -> SourceOptions {
     options::source(&all).expect("good options").options
 }
 
-/// Options of claims in a table.
+/// Options for claims in a table.
 pub fn dynamodb_options(endpoint: &str, table: &str) -> SourceOptions {
     options(&[
         ("kinesis.metadataCommitterType", "DYNAMODB"),
@@ -80,35 +81,35 @@ pub fn s3(endpoint: &str) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(config)
 }
 
-/// A request as the proxy sees it.
+/// A request received by the proxy.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub method: Method,
     pub path: String,
-    /// What DynamoDB is asked for, as `DynamoDB_20120810.PutItem`.
+    /// DynamoDB's operation, such as `DynamoDB_20120810.PutItem`.
     pub target: String,
     pub headers: HeaderMap,
 }
 
-/// What becomes of a request.
+/// Treatment of a request.
 #[derive(Clone, Debug)]
 pub enum Fate {
     Forwarded,
-    /// It arrives without this header.
+    /// Forwards it without this header.
     Without(&'static str),
-    /// It does not arrive; this is answered instead, an error of S3 or of DynamoDB.
+    /// Does not forward it; responds with this error of S3 or DynamoDB.
     Refused(u16, &'static str),
-    /// It arrives, but the answer says this.
+    /// Forwards it, but responds with this error.
     AnswerLost(u16, &'static str),
-    /// It does not arrive; the answer is empty, with this header.
+    /// Does not forward it; responds without content and with this header.
     Told(u16, &'static str, &'static str),
-    /// It does not arrive; the answer is a success with this content.
+    /// Does not forward it; responds with success and this content.
     Answered(&'static str),
-    /// It does not arrive; the answer to a BatchWriteItem is that nothing of it was done.
+    /// Does not forward it; responds to a BatchWriteItem that all of its items are unprocessed.
     Unprocessed,
 }
 
-/// Stands before a service. Ends with its value.
+/// A proxy in front of a service, which ends when dropped.
 pub struct Proxy {
     pub endpoint: String,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -116,7 +117,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// `fate` gets each request with its number, from 0.
+    /// Starts a proxy. `fate` gets each request with its number, from 0.
     pub async fn before(service: &str, fate: impl Fn(usize, &Seen) -> Fate + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
@@ -131,7 +132,7 @@ impl Proxy {
                     async move { Ok::<_, Infallible>(answer(&service, &*fate, &log, request).await) }
                 });
                 tokio::spawn(async move {
-                    // An error is a connection that the client closed.
+                    // An error only means that the client closed the connection.
                     let _ = auto::Builder::new(TokioExecutor::new())
                         .serve_connection(TokioIo::new(connection), answer)
                         .await;
@@ -145,7 +146,7 @@ impl Proxy {
         }
     }
 
-    /// The requests so far.
+    /// All requests so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().expect("not poisoned").clone()
     }

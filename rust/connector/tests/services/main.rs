@@ -1,9 +1,9 @@
-//! The engine against services that are not ours: moto, DynamoDBLocal, tinyproxy and Amazon's own aggregator.
+//! The engine against third-party services: moto, DynamoDBLocal, tinyproxy and Amazon's own aggregator.
 //!
-//! Built only with `--features store-services`, so that `cargo test` needs no Python. `scripts/test stores` starts the
-//! services and runs this; `stores.rs` says how to do it by hand.
+//! Built only with `--features store-services`, so that `cargo test` needs no Python. `scripts/test stores` starts
+//! the services and runs these tests; `stores.rs` describes how to do it by hand.
 
-// Helpers of tests fail as tests do.
+// Helpers fail as tests do.
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod aggregator;

@@ -1,4 +1,4 @@
-//! Reading and writing by a real proxy, tinyproxy, with and without a password. scripts/test installs it.
+//! Reads and writes through a real proxy, tinyproxy, with and without a password. scripts/test installs it.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -17,7 +17,7 @@ const LOGIN: [(&str, &str); 2] = [
     ("kinesis.proxyPassword", "hush-hush"),
 ];
 
-/// A proxy that runs until this is dropped.
+/// A proxy, which ends when dropped.
 struct Proxy {
     address: String,
     folder: TempDir,
@@ -25,7 +25,7 @@ struct Proxy {
 }
 
 impl Proxy {
-    /// One that asks for [`LOGIN`], or lets everybody through.
+    /// Starts a proxy that requires [`LOGIN`], or allows everybody.
     async fn start(asks: bool) -> Self {
         let folder = TempDir::new().expect("a folder");
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
@@ -63,7 +63,7 @@ impl Proxy {
         [&[("kinesis.proxyAddress", self.address.as_str())], more].concat()
     }
 
-    /// How many requests had this in their first line.
+    /// Number of requests whose first line contains `what`.
     fn asked(&self, what: &str) -> usize {
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         log.lines()
@@ -74,7 +74,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -114,14 +114,14 @@ async fn plain_http_goes_by_a_proxy() {
     }
 }
 
-/// How often a subscription was established. Over HTTP/1.1 the sandbox refuses it, as the service does.
+/// Number of successful SubscribeToShard calls. Over HTTP/1.1 the sandbox refuses them, as the service does.
 fn subscribed(world: &World) -> u64 {
     let stats = world.sandbox.stats();
     let asked = stats.operations.get("SubscribeToShard");
     asked.map_or(0, |asked| asked.calls - asked.errors.values().sum::<u64>())
 }
 
-/// Subscriptions need HTTP/2, and each its own tunnel.
+/// Each subscription needs HTTP/2 and its own tunnel.
 #[test]
 fn https_goes_through_a_tunnel_and_stays_http2() {
     let folder = TempDir::new().expect("a folder");
@@ -148,7 +148,7 @@ fn https_goes_through_a_tunnel_and_stays_http2() {
             let (tunnels, before) = (proxy.asked(&tunnel), subscribed(&world));
             let consumer = [login, &[FAN_OUT, NAMED]].concat();
             let mut pushed = world.query(&proxy.options(&consumer)).await;
-            // A first batch is polled.
+            // The first batch is polled.
             while subscribed(&world) == before {
                 pushed.rows(10).await;
                 world.put("s", 0..10).await;

@@ -1,6 +1,6 @@
 //! The suite over the stores in DynamoDB and S3, against moto 5.2.5 and DynamoDBLocal 3.1.0.
 //!
-//! By hand:
+//! To run it by hand:
 //!
 //! ```text
 //! pip install 'moto==5.2.5' flask flask-cors
@@ -10,8 +10,8 @@
 //!     cargo test -p kinesis-connector --features store-services --test services
 //! ```
 //!
-//! That one of several attempts wins is here the services' doing. DynamoDBLocal keeps it by itself; moto's own server does
-//! not, so the script lets it answer one request after the other. What S3 does is in its documentation only.
+//! The services must ensure that exactly one of several attempts wins. DynamoDBLocal does; moto's own server does not,
+//! so the script makes it handle one request at a time. For S3 itself this rests on its documentation only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -83,7 +83,7 @@ async fn keys(endpoint: &str, bucket: &str) -> Vec<String> {
         .collect()
 }
 
-/// The tests of both implementations of DynamoDB.
+/// Declares tests for both implementations of DynamoDB.
 macro_rules! dynamodb_cases {
     ($($service:ident: $variable:expr;)+) => {$(
         mod $service {
@@ -137,7 +137,7 @@ dynamodb_cases! {
     dynamodb_local: DYNAMODB_LOCAL;
 }
 
-/// Fails every third request as a throttled table does, and loses the answer to every seventh.
+/// Fails every third request as a throttled table does, and loses the response to every seventh.
 fn dynamodb_trouble(number: usize, _: &Seen) -> Fate {
     match number {
         _ if number % 3 == 2 => Fate::Refused(400, "ProvisionedThroughputExceededException"),
@@ -150,7 +150,7 @@ async fn unreliable_table(endpoint: &str) {
     let name = unique("unreliable");
     table(endpoint, &name).prepare().await.expect("a table");
     let refuse = |number, seen: &Seen| match dynamodb_trouble(number, seen) {
-        // The suite asserts that each first put is the one stored, which a lost answer hides.
+        // The suite asserts that each first put is the stored one, which a lost response would hide.
         Fate::AnswerLost(..) => Fate::Forwarded,
         fate => fate,
     };
@@ -227,7 +227,7 @@ async fn wiped_table(endpoint: &str) {
     assert_eq!(put, PutResult::Stored);
 }
 
-/// Its items lie beside our claims in the same table.
+/// Items of AWS's connector are in the same table as the claims.
 async fn foreign_items(endpoint: &str) {
     let name = unique("foreign");
     let store = table(endpoint, &name);
@@ -318,7 +318,7 @@ async fn corrupt_item(endpoint: &str) {
     let key = key("s", 1, 0);
     let sort = "00000000000000000001/shardId-000000000000";
     let place = format!("DynamoDB table {name}, item metadataKey=\"s\" metadataSortKey=\"{sort}\"");
-    // No value at all, one of another type, and texts that are no claims.
+    // A missing value, one of another type, and texts that are no claims.
     let texts = CORRUPT
         .iter()
         .map(|text| Some(AttributeValue::S((*text).to_owned())));
@@ -511,7 +511,7 @@ async fn a_claim_in_s3_is_one_request_and_old_ones_are_deleted_in_bulk() {
     new_bucket(&moto, &bucket).await;
     let proxy = Proxy::before(&moto, |_, _| Fate::Forwarded).await;
     let store = folder(&proxy.endpoint, &format!("s3://{bucket}/claims"));
-    // The first request finds the bucket.
+    // The first request looks up the bucket.
     assert_eq!(store.get(&key("s", 1, 0)).await.expect("read"), None);
     let before = proxy.seen().len();
     for batch in 1..=3 {
@@ -639,7 +639,7 @@ async fn objects_that_are_no_claims_are_left_alone() {
     let (moto, bucket) = (endpoint(MOTO), unique("strangers"));
     new_bucket(&moto, &bucket).await;
     let store = folder(&moto, &format!("s3://{bucket}/claims"));
-    // Markers of folders, as Hadoop and consoles make them, and someone's notes.
+    // Folder markers, as Hadoop and consoles create them, and unrelated notes.
     let strangers = [
         "claims/s/",
         "claims/s/00000000000000000002/",
@@ -667,7 +667,7 @@ async fn objects_that_are_no_claims_are_left_alone() {
     assert_eq!(left.len(), strangers.len() + 1, "{left:?}");
 }
 
-/// The stream's role is not the store's: nobody answers where the role would be asked for.
+/// The stream's role does not apply to the store: nothing listens where the role would be requested.
 #[tokio::test]
 async fn a_store_is_called_as_the_job_itself() {
     let (moto, name) = (endpoint(MOTO), unique("job"));
@@ -691,7 +691,8 @@ async fn a_store_is_called_as_the_job_itself() {
     bucket.prepare().await.expect("prepared");
 }
 
-/// Batches through planner and readers: one that runs again after a restart, going on, and a change of the store.
+/// Runs batches through planner and readers: one again after a restart, the following ones, and all with another
+/// store.
 async fn carries_a_query(store: &[(&str, &str)], other: &[(&str, &str)]) {
     let limit = |most| [("kinesis.maxFetchRecordsPerShard", most)];
     let options = [store, &limit("30")].concat();
@@ -733,7 +734,7 @@ async fn a_query_goes_on_from_either_store() {
         ("kinesis.metadataPath", path.as_str()),
         ("kinesis.s3.endpointUrl", moto.as_str()),
     ];
-    // Two queries, with their claims in one table and one folder.
+    // Two queries whose claims share one table and one folder.
     tokio::join!(carries_a_query(&table, &folder), carries_a_query(&folder, &table));
     assert!(
         keys(&moto, &name)
@@ -743,7 +744,7 @@ async fn a_query_goes_on_from_either_store() {
     );
 }
 
-/// moto keeps the streams of each account apart: that of the keys, or of the role whose session they are.
+/// moto separates streams by account: that of the keys, or of the assumed role.
 #[tokio::test]
 async fn a_stream_of_another_account_is_read_and_written_by_its_role() {
     const OWNERS_ROLE: &str = "arn:aws:iam::222222222222:role/reader";
@@ -813,7 +814,7 @@ async fn a_stream_of_another_account_is_read_and_written_by_its_role() {
     assert_exact(&query.rows(10).await, "r", 0..10);
 }
 
-/// Lets through what docs/permissions.md allows for this store, and nothing else.
+/// Forwards only the actions that docs/permissions.md allows for this store.
 fn only(heading: &'static str) -> impl Fn(usize, &Seen) -> Fate {
     let (of_table, of_bucket) = match heading {
         "Claims in DynamoDB" => (allowed_of(heading, "dynamodb"), BTreeSet::new()),
@@ -860,7 +861,7 @@ async fn stores_need_no_more_than_the_page_allows() {
     assert!(!deleted, "nothing was refused");
 }
 
-/// A right that is missing is no reason to keep claims for ever.
+/// A missing permission must not keep claims forever.
 #[tokio::test]
 async fn old_items_go_one_by_one_where_they_may_not_go_together() {
     let moto = endpoint(MOTO);
@@ -887,7 +888,7 @@ async fn old_items_go_one_by_one_where_they_may_not_go_together() {
             .filter(|seen| seen.target.ends_with(operation))
             .count()
     };
-    // A few at once were asked for together before the first answer came.
+    // A few concurrent requests were sent before the first response came.
     assert!((1..=3).contains(&tries("BatchWriteItem")));
     assert_eq!(tries(".DeleteItem"), 60);
 

@@ -1,13 +1,13 @@
-//! Faults of calls that concern one stream or one shard.
+//! Aim of a call fault: one stream, one shard, or any.
 
-/// Which stream's and shard's calls a fault meets; those of any where it names none.
+/// Stream and shard whose calls a fault affects. `None` matches any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Aim {
     pub stream: Option<String>,
     pub shard: Option<String>,
 }
 
-/// What a call concerns, as far as it says.
+/// Stream and shard of a call, as far as its request names them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Target {
     pub stream: Option<String>,
@@ -15,7 +15,7 @@ pub(crate) struct Target {
 }
 
 impl Aim {
-    /// Whether a call that concerns this is met.
+    /// Whether the fault affects calls with this target.
     pub fn meets(&self, target: &Target) -> bool {
         let fits = |aim: &Option<String>, name: &Option<String>| aim.is_none() || aim == name;
         fits(&self.stream, &target.stream) && fits(&self.shard, &target.shard)

@@ -1,4 +1,4 @@
-//! What a test may turn: errors, delays, limits and ages. Nothing here waits for a clock unless asked to.
+//! Knobs for tests: errors, delays, limits and ages. By default, nothing here waits for a clock.
 
 mod aimed;
 mod oddities;
@@ -22,20 +22,20 @@ pub use subscription_faults::{SubscriptionFault, SubscriptionFaultUpdate};
 pub(crate) use subscriptions::SubscriptionSettings;
 pub use subscriptions::SubscriptionUpdate;
 
-/// How the service's iterators age.
+/// Maximum age of the service's shard iterators.
 pub(crate) const ITERATOR_MAX_AGE_MS: u64 = 300_000;
 
-/// What happens to a call instead of its answer.
+/// Replaces the response to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It is answered with this error.
+    /// An error response.
     Error(ErrorCode),
-    /// The connection is closed without an answer (an HTTP/2 stream is reset).
+    /// Closes the connection without a response (over HTTP/2, resets the stream).
     DropConnection,
 }
 
 impl Fault {
-    /// Reads `drop`, or what [`ErrorCode::parse`] reads.
+    /// Parses `drop`, or a name that [`ErrorCode::parse`] accepts.
     pub fn parse(name: &str) -> Option<Fault> {
         if name == "drop" {
             Some(Fault::DropConnection)
@@ -45,72 +45,72 @@ impl Fault {
     }
 }
 
-/// Which calls, or which entries of PutRecords, a fault meets.
+/// Selects the calls, or the entries of PutRecords, that a fault affects.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Schedule {
-    /// The next so many.
+    /// The next `n`.
     Next(u64),
-    /// This part of all, between 0 and 1, at random with the seed.
+    /// A random fraction between 0 and 1 of all, drawn with the seed.
     Fraction(f64),
 }
 
-/// A change of knobs, as it is posted to `/sandbox/knobs`. What is absent stays as it is.
+/// Update of the knobs, as posted to `/sandbox/knobs`. Absent members leave their knobs unchanged.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KnobUpdate {
-    /// Forgets all faults (of calls, entries and subscriptions) before the rest is done. What was planned for a
-    /// subscription that is open stays.
+    /// Removes all faults (of calls, entries and subscriptions) before the rest of the update is applied. Faults
+    /// already planned for an open subscription stay.
     pub clear_faults: bool,
     /// Seed of everything random.
     pub seed: Option<u64>,
-    /// How old an iterator may grow. The service's is 300,000.
+    /// Maximum age of a shard iterator. The service's is 300,000.
     pub iterator_max_age_ms: Option<u64>,
-    /// How old a page token of ListShards or ListStreams may grow.
+    /// Maximum age of a page token of ListShards or ListStreams.
     pub next_token_max_age_ms: Option<u64>,
-    /// Makes all iterators given so far expired.
+    /// Expires all iterators issued so far.
     pub expire_iterators: bool,
     /// Added to the arrival time of records put from now on.
     pub arrival_offset_ms: Option<i64>,
     /// True: streams have AUTO record distribution, and records need no partition key.
     pub auto_distribution: Option<bool>,
-    /// How long a stream is CREATING or UPDATING after a change, and a consumer CREATING or DELETING.
+    /// Time that a stream is CREATING or UPDATING after a change, and a consumer CREATING or DELETING.
     pub transition_ms: Option<u64>,
-    /// At most this many records in a GetRecords answer; 0 lifts the cap.
+    /// Maximum number of records in a GetRecords response; 0 lifts the cap.
     pub max_records_per_get: Option<usize>,
-    /// The next so many GetRecords answers are empty, with MillisBehindLatest above 0.
+    /// Number of upcoming GetRecords responses that are empty, with MillisBehindLatest above 0.
     pub empty_answers: Option<u64>,
     /// Limits of a shard's throughput: `true` for the service's, `false` for none, or an object with numbers.
     pub shard_limits: Option<LimitsUpdate>,
-    /// Access key ids answered with UnrecognizedClientException; replaces the former list.
+    /// Access key ids whose requests get UnrecognizedClientException; replaces the previous list.
     pub rejected_keys: Option<BTreeSet<String>>,
-    /// True: all callers are of another account than the streams, which they find by ARN only, as a resource policy lets
-    /// them.
+    /// True: all callers belong to another account than the streams, and reach them by ARN only, as a resource policy
+    /// allows.
     pub foreign_callers: Option<bool>,
-    /// The operations that access key ids may call; all others are answered with AccessDeniedException. Keys that are not
-    /// named may call all. Replaces what was allowed before.
+    /// Operations that each access key id may call; all others get AccessDeniedException. Keys that are not listed
+    /// may call all. Replaces the previous permissions.
     pub allowed: Option<BTreeMap<String, BTreeSet<String>>>,
-    /// Added to the service's clock: its answers' `Date`, and what it takes a request's time for. Requests more than five
-    /// minutes off are refused, as the service does.
+    /// Offset added to the service's clock, which sets the `Date` of responses and checks the time of requests. As in
+    /// the service, requests more than five minutes off are refused.
     pub clock_offset_ms: Option<i64>,
-    /// Makes all connections that are open now half-open: nothing gets through any more. New ones work.
+    /// Makes all currently open connections half-open: no bytes pass in either direction. New connections work.
     pub darken_connections: bool,
-    /// Milliseconds before an answer, by operation; 0 removes.
+    /// Delay of each response in milliseconds, by operation; 0 removes it.
     pub delays: BTreeMap<String, u64>,
-    /// Faults of calls, added to those there are.
+    /// Call faults, added to the existing ones.
     pub faults: Vec<FaultUpdate>,
-    /// Faults of single entries of PutRecords, added to those there are.
+    /// Faults of single PutRecords entries, added to the existing ones.
     pub entry_faults: Vec<EntryFaultUpdate>,
-    /// How subscriptions go.
+    /// Behaviour of subscriptions.
     pub subscriptions: Option<SubscriptionUpdate>,
-    /// Faults of subscriptions, added to those there are.
+    /// Subscription faults, added to the existing ones.
     pub subscription_faults: Vec<SubscriptionFaultUpdate>,
     /// Removes records.
     pub trim: Option<TrimUpdate>,
-    /// Unlists a closed shard.
+    /// Removes a closed shard from the lists.
     pub forget: Option<ForgetUpdate>,
-    /// Makes ListShards tell of an earlier time.
+    /// Makes ListShards show an earlier state.
     pub listings: Vec<ListingUpdate>,
-    /// Makes parts of shards that GetRecords leads through without records.
+    /// Adds stretches without records, through which GetRecords leads with empty responses.
     pub stretches: Vec<StretchUpdate>,
 }
 
@@ -132,13 +132,14 @@ pub struct FaultUpdate {
     pub operation: String,
     /// `throttle`, `internal`, `drop`, or an error's name on the wire.
     pub error: String,
-    /// The next so many calls.
+    /// Affects this number of upcoming calls.
     pub count: Option<u64>,
-    /// Or this part of all calls.
+    /// Alternatively, affects this fraction of all calls.
     pub fraction: Option<f64>,
-    /// Only calls that concern this stream. A further page of a list, which only has its token, concerns none.
+    /// Restricts the fault to calls that concern this stream. A request for a further page of a list has only a
+    /// token, and concerns no stream.
     pub stream: Option<String>,
-    /// Only calls of GetShardIterator, GetRecords and SubscribeToShard that concern a shard of this id.
+    /// Restricts the fault to calls of GetShardIterator, GetRecords and SubscribeToShard for this shard id.
     pub shard: Option<String>,
 }
 
@@ -148,9 +149,9 @@ pub struct FaultUpdate {
 pub struct EntryFaultUpdate {
     /// `throttle` or `internal`.
     pub error: String,
-    /// The next so many entries.
+    /// Affects this number of upcoming entries.
     pub count: Option<u64>,
-    /// Or this part of all entries.
+    /// Alternatively, affects this fraction of all entries.
     pub fraction: Option<f64>,
 }
 
@@ -176,7 +177,7 @@ pub struct ForgetUpdate {
     pub shard: String,
 }
 
-/// A knob that could not be turned.
+/// An invalid knob update.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct KnobError(pub String);
@@ -190,7 +191,7 @@ pub(crate) fn schedule(count: Option<u64>, fraction: Option<f64>) -> Result<Sche
     }
 }
 
-/// The values that a call reads, as they stood when it began.
+/// Snapshot of the knobs at the start of a call.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Settings {
     pub iterator_max_age_ms: u64,
@@ -234,7 +235,7 @@ impl Default for Settings {
     }
 }
 
-/// The knobs as they stand.
+/// Current knobs and pending faults.
 #[derive(Debug)]
 pub(crate) struct Knobs {
     state: Mutex<State>,
@@ -249,7 +250,7 @@ struct State {
     random: u64,
 }
 
-/// A fault that waits for its calls.
+/// A call fault and the calls it is waiting for.
 #[derive(Debug)]
 struct WaitingCallFault {
     operation: Operation,
@@ -259,7 +260,7 @@ struct WaitingCallFault {
 }
 
 impl State {
-    /// Whether this schedule meets now.
+    /// Whether the schedule selects the current call or entry.
     fn meets(random: &mut u64, schedule: &mut Schedule) -> bool {
         match schedule {
             Schedule::Next(0) => false,
@@ -303,7 +304,7 @@ impl Knobs {
         change(&mut self.state.lock().settings);
     }
 
-    /// Back to `settings`, without faults. Iterators given before stay expired if they were.
+    /// Restores `settings` and removes all faults. Iterators that had expired stay expired.
     pub fn reset(&self, settings: Settings, seed: u64) {
         let mut state = self.state.lock();
         let epoch = state.settings.iterator_epoch;
@@ -344,14 +345,14 @@ impl Knobs {
         state.subscription_faults.clear();
     }
 
-    /// Whether a fault waits for some of this operation's calls, so that it matters what a call concerns.
+    /// Whether a fault is pending for this operation, so that the caller has to determine the call's target.
     pub fn aims_at(&self, operation: Operation) -> bool {
         let state = self.state.lock();
         let mut faults = state.faults.iter();
         faults.any(|waiting| waiting.operation == operation && waiting.aim != Aim::default())
     }
 
-    /// The fault that meets this call, if any; uses it up.
+    /// Takes the fault that affects this call, if any.
     pub fn fault(&self, operation: Operation, target: &Target) -> Option<Fault> {
         let State { faults, random, .. } = &mut *self.state.lock();
         faults.retain(|waiting| waiting.schedule != Schedule::Next(0));
@@ -361,7 +362,7 @@ impl Knobs {
             .find_map(|waiting| State::meets(random, &mut waiting.schedule).then_some(waiting.fault))
     }
 
-    /// The faults that meet the next `count` entries of PutRecords; empty when no fault is set.
+    /// Takes the faults of the next `count` entries of PutRecords; empty when no fault is set.
     pub fn entry_faults(&self, count: usize) -> Vec<Option<ErrorCode>> {
         let State {
             entry_faults, random, ..
@@ -382,7 +383,7 @@ impl Knobs {
         self.state.lock().subscription_faults.push(fault);
     }
 
-    /// The fault that meets a new subscription of this shard, if any; uses it up.
+    /// Takes the fault that affects a new subscription of this shard, if any.
     pub fn subscription_fault(&self, stream: &str, shard: &str) -> Option<PlannedFault> {
         let State {
             subscription_faults,
@@ -396,12 +397,12 @@ impl Knobs {
             .find_map(|waiting| State::meets(random, &mut waiting.schedule).then_some(waiting.fault))
     }
 
-    /// Whether a schedule meets now, beside those that wait here.
+    /// Whether a schedule kept by the caller selects the current subscription.
     pub fn meets(&self, schedule: &mut Schedule) -> bool {
         State::meets(&mut self.state.lock().random, schedule)
     }
 
-    /// Whether this GetRecords answer is to be empty; uses it up.
+    /// Whether this GetRecords response must be empty; uses up one of `empty_answers`.
     pub fn take_empty_answer(&self) -> bool {
         let settings = &mut self.state.lock().settings;
         let taken = settings.empty_answers > 0;

@@ -1,16 +1,17 @@
-//! What a shard takes, gives and keeps.
+//! Throughput limits of a shard, and the trimming of its records.
 
 use serde::{Deserialize, Serialize};
 
-/// What one shard takes and gives in a second.
+/// Throughput limits of one shard, per second.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShardLimits {
-    /// Payload and partition keys put, in bytes.
+    /// Written payload and partition keys, in bytes.
     pub write_bytes: f64,
-    /// Records put.
+    /// Written records.
     pub write_records: f64,
-    /// Payload and partition keys read, in bytes. One answer may exceed it; then the shard rests.
+    /// Read payload and partition keys, in bytes. One response may exceed the limit; then the shard refuses reads
+    /// until the bucket has recovered.
     pub read_bytes: f64,
     /// GetRecords calls.
     pub read_calls: f64,
@@ -28,14 +29,14 @@ impl Default for ShardLimits {
     }
 }
 
-/// Which records a trim removes.
+/// Selects the records that a trim removes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trim {
-    /// All up to and including this sequence number.
+    /// All records up to and including this sequence number.
     UpTo(String),
-    /// All that arrived more than this many milliseconds ago.
+    /// All records that arrived more than this many milliseconds ago.
     OlderThanMs(i64),
-    /// Everything.
+    /// All records.
     All,
 }

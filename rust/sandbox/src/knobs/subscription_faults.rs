@@ -1,33 +1,33 @@
-//! Faults of open subscriptions. That a call of SubscribeToShard itself fails is a fault of calls, as for any operation.
+//! Faults of open subscriptions. A failing call of SubscribeToShard is a call fault, as for any operation.
 
 use serde::Deserialize;
 
 use super::{KnobError, Schedule, schedule};
 use crate::protocol::ErrorCode;
 
-/// What befalls a subscription.
+/// A failure of an open subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SubscriptionFault {
-    /// It ends before its time, as if that were over.
+    /// Ends the subscription early, as if its lifetime were over.
     Cut,
-    /// The HTTP/2 stream is reset; over HTTP/1.1 the connection is closed in the middle of the answer.
+    /// Resets the HTTP/2 stream; over HTTP/1.1, closes the connection in the middle of the response.
     Reset,
-    /// Nothing comes any more; the stream stays open, beyond its lifetime too.
+    /// Sends nothing more; the stream stays open, even beyond its lifetime.
     Stall,
-    /// The whole connection falls silent: what the client sends is swallowed, nothing is answered, HTTP/2's pings
-    /// neither.
+    /// Silences the whole connection: what the client sends is discarded, and nothing is answered, not even HTTP/2
+    /// pings.
     HalfOpen,
-    /// Half of the next event comes, and then the stream ends.
+    /// Sends half of the next event, then ends the stream.
     HalfEvent,
-    /// From here on the bytes come in pieces of this size, so long after one another.
+    /// Sends all further bytes in pieces of this size, with a delay before each.
     Drip {
         /// The size of a piece, at least 1.
         bytes: usize,
-        /// Milliseconds before each piece.
+        /// Delay before each piece, in milliseconds.
         delay_ms: u64,
     },
-    /// An error in the stream ends it.
+    /// Ends the stream with an error event.
     #[serde(deserialize_with = "code")]
     Exception(ErrorCode),
 }
@@ -37,30 +37,31 @@ fn code<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ErrorCode, 
     ErrorCode::parse(&name).ok_or_else(|| serde::de::Error::custom(format!("unknown error {name:?}")))
 }
 
-/// A fault of subscriptions: which one, of which subscriptions, and when.
+/// A subscription fault: its kind, the subscriptions it affects, and when it occurs.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubscriptionFaultUpdate {
     /// `"cut"`, `"reset"`, `"stall"`, `"half_open"`, `"half_event"`, `{"drip": {"bytes": n, "delay_ms": n}}` or
     /// `{"exception": "<an error's name on the wire>"}`.
     pub fault: SubscriptionFault,
-    /// After so many events, empty ones included; 0 is before the first.
+    /// Number of events before the fault, empty ones included; 0 is before the first.
     #[serde(default)]
     pub after_events: u64,
-    /// Of this stream only.
+    /// Restricts the fault to this stream.
     pub stream: Option<String>,
-    /// Of this shard only.
+    /// Restricts the fault to this shard.
     pub shard: Option<String>,
-    /// Meets subscriptions that are open now, and counts events from now on, instead of meeting those to come.
+    /// True: affects subscriptions that are open now, and counts events from now. False: affects future
+    /// subscriptions.
     #[serde(default)]
     pub open: bool,
-    /// The next so many subscriptions.
+    /// Affects this number of subscriptions.
     pub count: Option<u64>,
-    /// Or this part of all, at random with the seed.
+    /// Alternatively, affects this random fraction of all, drawn with the seed.
     pub fraction: Option<f64>,
 }
 
-/// A fault that waits for its subscriptions.
+/// A subscription fault and the subscriptions it is waiting for.
 #[derive(Clone, Debug)]
 pub(crate) struct WaitingFault {
     pub fault: PlannedFault,
@@ -70,11 +71,11 @@ pub(crate) struct WaitingFault {
     pub schedule: Schedule,
 }
 
-/// A fault that is to befall one subscription.
+/// A fault planned for one subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PlannedFault {
     pub fault: SubscriptionFault,
-    /// Events that still come before.
+    /// Number of events left before the fault.
     pub after_events: u64,
 }
 
@@ -95,7 +96,7 @@ impl WaitingFault {
         })
     }
 
-    /// A fault of any stream's and shard's subscriptions to come.
+    /// A fault for future subscriptions of any stream and shard.
     pub fn to_come(fault: SubscriptionFault, after_events: u64, schedule: Schedule) -> WaitingFault {
         WaitingFault {
             fault: PlannedFault { fault, after_events },
@@ -106,7 +107,7 @@ impl WaitingFault {
         }
     }
 
-    /// Whether it is for subscriptions of this shard.
+    /// Whether the fault affects subscriptions of this shard.
     pub fn concerns(&self, stream: &str, shard: &str) -> bool {
         self.stream.as_deref().is_none_or(|s| s == stream) && self.shard.as_deref().is_none_or(|s| s == shard)
     }

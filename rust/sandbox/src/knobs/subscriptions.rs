@@ -1,8 +1,8 @@
-//! What a test may turn about consumers and their subscriptions.
+//! Knobs of consumers and their subscriptions.
 
 use serde::{Deserialize, Serialize};
 
-/// How subscriptions go, beside their faults. The defaults are the service's.
+/// Behaviour of subscriptions, apart from faults. The defaults are the service's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct SubscriptionSettings {
     pub lifetime_ms: u64,
@@ -26,28 +26,29 @@ impl Default for SubscriptionSettings {
     }
 }
 
-/// A change of how subscriptions go. What is absent stays as it is; what is changed also holds for those open now.
+/// Update of the subscriptions' behaviour. Absent members leave their settings unchanged; changes also apply to open
+/// subscriptions.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SubscriptionUpdate {
-    /// How long a subscription lives. The service's is 300,000.
+    /// Lifetime of a subscription. The service's is 300,000.
     pub lifetime_ms: Option<u64>,
-    /// How long a subscription is silent before an empty event comes (default 5000).
+    /// Time without an event after which an empty event is sent (default 5000).
     pub idle_event_ms: Option<u64>,
-    /// How long after a successful call a second one for the same consumer and shard gets ResourceInUseException; later
-    /// it takes over. The service's is 5000.
+    /// Time after a successful call in which another call for the same consumer and shard gets
+    /// ResourceInUseException; a later call takes over. The service's is 5000.
     pub exclusive_ms: Option<u64>,
-    /// The least time between two successful calls for the same consumer and shard, else LimitExceededException. 0, the
-    /// default, is no limit; the service's is 1000.
+    /// Minimum time between two successful calls for the same consumer and shard; an earlier call gets
+    /// LimitExceededException. 0, the default, is no limit; the service's is 1000.
     pub between_calls_ms: Option<u64>,
-    /// At most this many records in an event; 0 lifts the cap.
+    /// Maximum number of records in an event; 0 lifts the cap.
     pub max_records_per_event: Option<usize>,
-    /// How many consumers a stream may have. The service's is 20.
+    /// Maximum number of consumers of a stream. The service's is 20.
     pub most_consumers: Option<usize>,
 }
 
 impl SubscriptionSettings {
-    /// Takes over what the update says.
+    /// Applies an update.
     pub fn change(&mut self, update: &SubscriptionUpdate) {
         let set = |value: &mut u64, new: Option<u64>| *value = new.unwrap_or(*value);
         set(&mut self.lifetime_ms, update.lifetime_ms);

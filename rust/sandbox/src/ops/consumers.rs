@@ -12,7 +12,7 @@ use crate::protocol::{
 };
 use crate::store::{Consumer, Stream, now_ms};
 
-/// What the service's list holds at most.
+/// Maximum page size of ListStreamConsumers in the service.
 const MOST_LISTED: usize = 100;
 
 pub(super) fn register(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
@@ -127,7 +127,7 @@ fn check_name(name: &str) -> Result<(), ServiceError> {
 
 type Found = (Arc<Stream>, Arc<Consumer>);
 
-/// The consumer that a request names, by all that it gives.
+/// Finds the consumer that a request names; name and ARN must agree if both are given.
 fn consumer(core: &Core, request: &ConsumerRequest) -> Result<Found, ServiceError> {
     let by_name = match (&request.stream_arn, &request.consumer_name) {
         (Some(arn), Some(name)) => Some((name_in_arn(arn)?, name.as_str())),
@@ -167,7 +167,7 @@ fn consumer(core: &Core, request: &ConsumerRequest) -> Result<Found, ServiceErro
     Ok((stream, consumer))
 }
 
-/// The consumer of this ARN; one that was registered again under its name has another.
+/// Finds a consumer by its ARN. A consumer that is registered again under its name gets another ARN.
 pub(super) fn by_arn(core: &Core, arn: &str) -> Result<Found, ServiceError> {
     let Some((stream, name)) = parts(arn) else {
         let pattern = "Member must satisfy regular expression pattern: ^(arn):aws.*:kinesis:.*:\\d{12}:.*stream\\/\
@@ -180,7 +180,7 @@ pub(super) fn by_arn(core: &Core, arn: &str) -> Result<Found, ServiceError> {
     found.ok_or_else(not_found).map(|found| (stream, found))
 }
 
-/// The stream's ARN and the consumer's name in a consumer's ARN.
+/// The stream's ARN and the consumer's name from a consumer's ARN.
 fn parts(arn: &str) -> Option<(&str, &str)> {
     let (stream, consumer) = arn.split_once("/consumer/")?;
     let (name, created) = consumer.rsplit_once(':')?;

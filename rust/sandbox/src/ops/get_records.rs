@@ -1,4 +1,4 @@
-//! GetRecords. The answer is copied together in one buffer: at 10 MiB a call, anything else costs too much.
+//! GetRecords. The response is assembled in one buffer: at 10 MiB a call, anything else costs too much.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::protocol::{ErrorCode, GetRecordsRequest, ServiceError, parse};
 use crate::stats::add;
 use crate::store::{Shard, ShardState, Stream, now_ms, shard_id};
 
-/// What one answer carries at most, in bytes of payload and partition keys.
+/// Maximum size of one response, in bytes of payload and partition keys.
 const MAX_ANSWER: usize = 10 * 1024 * 1024;
 const MAX_RECORDS: i64 = 10_000;
 
@@ -39,7 +39,7 @@ pub(super) fn get(core: &Core, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
         return Ok(answer(&Page::empty(1000), None, next(iterator)));
     }
 
-    // The stream's lock is taken before the shard's, as everywhere.
+    // Lock order: the stream before the shard.
     let lineage = stream.read();
     let mut state = shard.state();
     if let Some(limits) = &settings.shard_limits
@@ -80,7 +80,7 @@ pub(super) fn get(core: &Core, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
     Ok(answer(&page, Some(&state), next))
 }
 
-/// For an iterator inside a stretch without records: where it goes on, and how long ago that is.
+/// For an iterator inside a stretch without records: the next iterator, and MillisBehindLatest.
 fn in_stretch(state: &ShardState, iterator: Iterator, now: i64) -> Option<(Iterator, i64)> {
     if let Some(empty) = iterator.empty.checked_sub(1) {
         return Some((Iterator { empty, ..iterator }, i64::from(iterator.empty) * 1000));
@@ -95,7 +95,7 @@ fn in_stretch(state: &ShardState, iterator: Iterator, now: i64) -> Option<(Itera
     Some((place, (now - time_ms).max(1)))
 }
 
-/// Reads an iterator and finds what it points to.
+/// Decodes an iterator and finds its stream and shard.
 fn resolve(
     core: &Core,
     text: &str,

@@ -12,7 +12,7 @@ use crate::page::range_json;
 use crate::protocol::{ListShardsRequest, ServiceError, ShardFilter, parse};
 use crate::store::{Shard, Stream, StreamState, now_ms};
 
-/// Which shards a list holds.
+/// Filter for the shards of a list.
 enum Filter {
     All,
     AfterShardId(String),
@@ -58,7 +58,7 @@ impl Filter {
         match self {
             Filter::All => true,
             Filter::AfterShardId(id) => shard.id > *id,
-            // No clock expires data here, so the trim horizon lies before the oldest shards that are listed.
+            // No clock expires data here, so the trim horizon lies before the oldest listed shards.
             Filter::AtTrimHorizon => shard.parents().all(|parent| {
                 state
                     .shards
@@ -74,7 +74,7 @@ impl Filter {
 
 pub(super) fn list(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
     let request: ListShardsRequest = parse(body)?;
-    // The service takes up to 10,000 and gives 1,000 at most.
+    // The service accepts up to 10,000 and returns 1,000 at most.
     let limit = bounded(request.max_results, "maxResults", (1, 10_000), 1000)?.min(1000);
     let now = now_ms();
     let (stream, after, filter, listing) = match &request.next_token {
@@ -141,7 +141,7 @@ pub(super) fn list(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
 
 type Continued = (Arc<Stream>, Option<String>, Option<ShardFilter>, Option<Listing>);
 
-/// When a shard was closed, as the list shows it.
+/// Time at which a shard was closed, as the list shows it.
 fn shown_closed(shard: &Shard, state: &StreamState, listing: Option<Listing>) -> Option<i64> {
     let shard = shard.state();
     let by_newest = shard.children.iter().any(|child| *child >= state.newest);
@@ -150,7 +150,7 @@ fn shown_closed(shard: &Shard, state: &StreamState, listing: Option<Listing>) ->
         .filter(|_| !(by_newest && listing == Some(Listing::BeforeReshard)))
 }
 
-/// A further page: the token says everything, and the members that it stands for must not come again.
+/// Continues a list from its token. The token carries the first request's members, which must not be given again.
 fn continued(
     core: &Core,
     request: &ListShardsRequest,
@@ -187,7 +187,7 @@ fn continued(
     Ok((stream, Some(page.after), filter, page.listing))
 }
 
-/// A shard as the lists and descriptions show it.
+/// A shard as lists and descriptions show it.
 pub(super) fn shard_json(shard: &Shard) -> Value {
     let mut out = open_json(shard);
     if let Some(ending) = shard.ending_number(&shard.state()) {
@@ -196,7 +196,7 @@ pub(super) fn shard_json(shard: &Shard) -> Value {
     out
 }
 
-/// A shard that is open, or was.
+/// A shard without its ending number, which only a closed shard has.
 fn open_json(shard: &Shard) -> Value {
     let mut out = json!({
         "ShardId": shard.id,

@@ -1,4 +1,4 @@
-//! The service's operations: from a request's body to the answer's.
+//! The service's operations: from a request's body to a response's.
 
 mod consumers;
 mod get_records;
@@ -21,16 +21,16 @@ use crate::protocol::{ACCOUNT, Operation, ServiceError};
 use crate::store::{Stream, shard_id};
 use crate::subscription::Subscription;
 
-/// What an operation answers.
+/// Response of an operation.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// A body in JSON, or none.
+    /// JSON, or an empty body.
     Body(Vec<u8>),
-    /// Events, until the subscription ends.
+    /// An event stream, which lasts until the subscription ends.
     Events(Box<Subscription>),
 }
 
-/// Does what was asked. `region` is the one the request was signed for.
+/// Runs an operation. `region` is the region that the request was signed for.
 pub(crate) fn call(
     core: &Arc<Core>,
     operation: Operation,
@@ -66,7 +66,7 @@ pub(crate) fn call(
     content.map(Answer::Body)
 }
 
-/// What a call concerns. A body that can't be read concerns nothing.
+/// Stream and shard that a call concerns. A body that can't be parsed concerns none.
 pub(crate) fn target(core: &Core, body: &[u8]) -> Target {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
     let member = |name: &str| request[name].as_str();
@@ -80,7 +80,7 @@ pub(crate) fn target(core: &Core, body: &[u8]) -> Target {
         };
     }
     let arn = member("StreamARN").or_else(|| member("ConsumerARN"));
-    // The stream's name ends before the consumer's.
+    // The second part of the ARN is the stream's name, also in a consumer's ARN.
     let in_arn = arn.and_then(|arn| arn.split('/').nth(1));
     Target {
         stream: member("StreamName").or(in_arn).map(str::to_owned),
@@ -88,7 +88,7 @@ pub(crate) fn target(core: &Core, body: &[u8]) -> Target {
     }
 }
 
-/// The body of an answer without members, as the service sends it: nothing.
+/// Body of a response without members: empty, as in the service.
 fn empty((): ()) -> Vec<u8> {
     Vec::new()
 }
@@ -97,10 +97,10 @@ fn json(value: Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
-/// The account of callers that don't own the streams.
+/// Account of callers that don't own the streams.
 const FOREIGN_ACCOUNT: &str = "111111111111";
 
-/// The stream that a request means, by name, by ARN, or by both when they agree.
+/// Finds the stream that a request names, by name, by ARN, or by both if they agree.
 fn stream_of(core: &Core, name: Option<&str>, arn: Option<&str>) -> Result<Arc<Stream>, ServiceError> {
     let by_arn = arn.map(name_in_arn).transpose()?;
     if let (Some(name), None) = (name, by_arn)
@@ -163,7 +163,7 @@ fn name_in_arn(arn: &str) -> Result<&str, ServiceError> {
     }
 }
 
-/// A number inside its bounds, or the default when absent.
+/// Checks a number against its bounds; returns the default if it is absent.
 fn bounded(
     value: Option<i64>,
     member: &str,
@@ -182,12 +182,12 @@ fn bounded(
     Ok(value as usize)
 }
 
-/// A time of a request, in whole milliseconds.
+/// Converts a request's timestamp to whole milliseconds.
 fn millis(seconds: f64) -> i64 {
     (seconds * 1000.0).round() as i64
 }
 
-/// A shard id of a request; any text up to 128 characters that the model allows.
+/// Checks a shard id of a request: any text up to 128 characters that the model allows.
 fn check_shard_id<'a>(id: Option<&'a str>, member: &str) -> Result<&'a str, ServiceError> {
     let id = id.ok_or_else(|| ServiceError::missing(member))?;
     let good = (1..=128).contains(&id.len())

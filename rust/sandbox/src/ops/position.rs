@@ -1,10 +1,10 @@
-//! Where a reader starts: what GetShardIterator and SubscribeToShard have in common.
+//! Starting positions, as used by GetShardIterator and SubscribeToShard.
 
 use super::millis;
 use crate::protocol::{ACCOUNT, ServiceError};
 use crate::store::{Shard, ShardState, Stream, now_ms};
 
-/// A starting position as a request gives it.
+/// A starting position from a request.
 pub(super) struct Position<'a> {
     pub operation: &'static str,
     pub kind: Member<'a>,
@@ -12,7 +12,7 @@ pub(super) struct Position<'a> {
     pub timestamp: Option<f64>,
 }
 
-/// A member of the request: its name, its path in the words of a broken constraint, and its value.
+/// A member of the request: its name, its path in error messages, and its value.
 pub(super) struct Member<'a> {
     pub name: &'static str,
     pub path: &'static str,
@@ -20,14 +20,14 @@ pub(super) struct Member<'a> {
 }
 
 impl Position<'_> {
-    /// Refuses a request without a type before its stream is looked for.
+    /// Requires a type. This is checked before the stream is looked up.
     pub fn require_kind(&self) -> Result<&str, ServiceError> {
         self.kind
             .value
             .ok_or_else(|| ServiceError::missing(self.kind.path))
     }
 
-    /// The index of the first record from here.
+    /// Index of the first record at this position.
     pub fn start(&self, stream: &Stream, shard: &Shard) -> Result<u64, ServiceError> {
         let kind = self.require_kind()?;
         let by_number = matches!(kind, "AT_SEQUENCE_NUMBER" | "AFTER_SEQUENCE_NUMBER");
@@ -66,7 +66,7 @@ impl Position<'_> {
         }
     }
 
-    /// The time from which on a reader goes from here: what it skips of the time before the record that it starts at.
+    /// Time at which reading starts: the part of a stretch before this time is skipped.
     pub fn time(&self, shard: &Shard) -> i64 {
         match self.kind.value {
             Some("LATEST") => now_ms(),

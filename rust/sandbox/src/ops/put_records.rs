@@ -32,7 +32,7 @@ impl Entry<'_> {
     }
 }
 
-/// Where an accepted record went, or why it did not.
+/// Shard id and sequence number of an accepted record, or the error.
 type Outcome = Result<(String, SequenceNumber), ServiceError>;
 
 pub(super) fn put_one(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
@@ -103,7 +103,7 @@ pub(super) fn put(core: &Core, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
     });
     let entries = entries.collect::<Result<Vec<Entry<'_>>, ServiceError>>()?;
     let total: usize = entries.iter().map(Entry::size).sum();
-    // 5 MiB a request; a stream that takes larger records takes requests up to the largest record.
+    // A request may have 5 MiB, or 10 MiB if the stream takes records above 1 MiB.
     let max_request = if max_record > MIB { 10 * MIB } else { 5 * MIB };
     if total > max_request {
         return Err(ServiceError::invalid_argument(format!(
@@ -158,8 +158,7 @@ fn max_record(state: &StreamState) -> usize {
     state.max_record_kib as usize * 1024
 }
 
-/// Checks an entry by the largest size and whether it may lack a partition key; `path` is where it stands in the request,
-/// for the message.
+/// Checks an entry. `path` is the entry's path in the request, for error messages.
 fn check<'a>(
     entry: &'a PutEntry<'_>,
     path: &str,
@@ -181,7 +180,7 @@ fn check<'a>(
         let text = "Member must have length greater than or equal to 1";
         return Err(ServiceError::constraint("", &member("partitionKey"), text));
     }
-    // The length is in characters: at most 256 of them.
+    // The limit is 256 characters, not bytes.
     if key.len() > 256 && key.chars().count() > 256 {
         let text = "Member must have length less than or equal to 256";
         return Err(ServiceError::constraint(key, &member("partitionKey"), text));
@@ -231,7 +230,7 @@ fn explicit_hash(text: &str, member: &str) -> Result<u128, ServiceError> {
     Err(ServiceError::constraint(text, member, pattern))
 }
 
-/// Puts a checked entry into its shard, if the shard's limits let it.
+/// Puts a checked entry into its shard, if the shard's limits allow it.
 fn store(
     stream: &Stream,
     state: &StreamState,
@@ -253,7 +252,7 @@ fn store(
     Ok((shard.id.clone(), number))
 }
 
-/// The error of an entry that a knob makes fail.
+/// Error of an entry that fails because of a knob.
 fn refuse(stream: &Stream, state: &StreamState, entry: &Entry<'_>, code: ErrorCode) -> ServiceError {
     let Some(shard) = state.route(entry.hash) else {
         return unrouted(&stream.name);

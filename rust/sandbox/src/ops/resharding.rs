@@ -11,7 +11,7 @@ use crate::protocol::{
 };
 use crate::store::{Shard, Stream, StreamState, check_shard_limit, parse_hash_key};
 
-/// A shard that may still be split or merged.
+/// Finds an open shard, which may still be split or merged.
 fn open(stream: &Stream, state: &StreamState, id: &str) -> Result<Arc<Shard>, ServiceError> {
     let shard = state.listed().find(|s| s.id == id).cloned().ok_or_else(|| {
         ServiceError::not_found(format!(

@@ -11,7 +11,7 @@ use crate::protocol::{
 };
 use crate::store::{NewStream, Stream, StreamState, now_ms};
 
-/// How many shards an on-demand stream has at first.
+/// Initial number of shards of an on-demand stream.
 const ON_DEMAND_SHARDS: i64 = 4;
 
 pub(super) fn create(core: &Core, region: &str, body: &[u8]) -> Result<(), ServiceError> {
@@ -78,7 +78,7 @@ pub(super) fn delete(core: &Core, body: &[u8]) -> Result<(), ServiceError> {
     core.streams.delete(&stream.name)
 }
 
-/// What both descriptions of a stream say.
+/// Members that DescribeStream and DescribeStreamSummary have in common.
 fn description(stream: &Stream, state: &StreamState) -> Value {
     json!({
         "StreamName": stream.name,
@@ -186,7 +186,7 @@ pub(super) fn list(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
     Ok(answer)
 }
 
-/// Reads a page token of any list and checks its age.
+/// Decodes a page token of any list and checks its age.
 pub(super) fn page(core: &Core, token: &str, now: i64) -> Result<Page, ServiceError> {
     let page = Page::decode(token)
         .ok_or_else(|| ServiceError::invalid_argument("NextToken is not a valid token."))?;

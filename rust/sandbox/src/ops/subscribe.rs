@@ -1,4 +1,4 @@
-//! SubscribeToShard: the call. What it opens is a [`Subscription`].
+//! The SubscribeToShard call. It opens a [`Subscription`].
 
 use std::sync::Arc;
 use std::time::Duration;

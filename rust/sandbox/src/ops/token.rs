@@ -1,4 +1,4 @@
-//! Iterators and page tokens: text that only the sandbox reads.
+//! Shard iterators and page tokens: opaque text, which only the sandbox decodes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::knobs::Listing;
 
-/// A place in a shard, as a shard iterator carries it.
+/// Content of a shard iterator: a place in a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Iterator {
     pub stream_uid: u64,
     pub shard: u32,
-    /// The index of the next record.
+    /// Index of the next record.
     pub index: u64,
     pub issued_ms: i64,
     pub epoch: u32,
-    /// Where it stands in the time between the record before and this one.
+    /// Position in the time between the previous record and this one.
     pub time_ms: i64,
-    /// Empty answers before it gets on.
+    /// Number of empty responses before the iterator reaches its position.
     pub empty: u32,
 }
 
-/// As long as the service's usual ones, so that nobody relies on short ones.
+/// Length of a usual iterator of the service, so that no client relies on short ones.
 const ITERATOR_BYTES: usize = 150;
 const MAGIC: u32 = 0x4b53_4202;
-/// The bytes that the checksum behind them is of.
+/// Number of bytes covered by the checksum, which follows them.
 const SUMMED: usize = 48;
 
 impl Iterator {
@@ -64,23 +64,23 @@ impl Iterator {
     }
 }
 
-/// FNV-1a: finds a token that was cut or altered by accident.
+/// FNV-1a, which detects a token that was cut or altered by accident.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, b| {
         (sum ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-/// Where a list goes on.
+/// Content of a page token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Page {
     pub stream_uid: Option<u64>,
-    /// The last name or id of the page before.
+    /// Last name or id of the previous page.
     pub after: String,
-    /// The filter of the first page.
+    /// Filter of the first page.
     pub filter: Option<(String, String, f64)>,
     pub issued_ms: i64,
-    /// How the first page shows the shards.
+    /// Listing that the first page was made with.
     pub listing: Option<Listing>,
 }
 

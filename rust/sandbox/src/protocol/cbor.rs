@@ -1,5 +1,5 @@
-//! CBOR, which the SDKs for Java and some others speak: the same members as in JSON, but payloads as bytes and times
-//! in milliseconds.
+//! CBOR, which the SDK for Java and some others use: the same members as in JSON, but payloads as bytes and times in
+//! milliseconds.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,10 +12,10 @@ use super::ServiceError;
 
 pub(crate) const CBOR: &str = "application/x-amz-cbor-1.1";
 
-/// The tag of a time.
+/// CBOR tag of a time.
 const TIME: minicbor::data::Tag = minicbor::data::Tag::new(1);
 
-/// A request of GetRecords, whose members are texts and numbers.
+/// Converts a GetRecords request, whose members are texts and numbers.
 pub(crate) fn cbor_to_json(body: &[u8]) -> Result<Bytes, ServiceError> {
     let members = read(body).map_err(|error| ServiceError::serialization(error.to_string()))?;
     Ok(Value::Object(members).to_string().into())
@@ -41,7 +41,7 @@ fn read(body: &[u8]) -> Result<Map<String, Value>, minicbor::decode::Error> {
     Ok(members)
 }
 
-/// An answer. Lists and objects end with a break, as those of the service may.
+/// Converts a response. Lists and objects end with a break, as the service's may.
 pub(crate) fn json_to_cbor(json: &[u8]) -> Result<Vec<u8>, ServiceError> {
     let failed = |why: String| ServiceError::serialization(format!("the answer can't be CBOR: {why}"));
     let value: Value = serde_json::from_slice(json).map_err(|error| failed(error.to_string()))?;

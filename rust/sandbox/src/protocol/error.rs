@@ -18,7 +18,7 @@ macro_rules! codes {
                 match self { $(ErrorCode::$variant => stringify!($variant)),* }
             }
 
-            /// The HTTP status it is answered with.
+            /// HTTP status of the response.
             pub fn status(self) -> u16 {
                 match self { $(ErrorCode::$variant => $status),* }
             }
@@ -57,7 +57,7 @@ codes! {
 }
 
 impl ErrorCode {
-    /// Reads a name as on the wire, or one of the short forms `throttle` and `internal`.
+    /// Parses a name on the wire, or one of the short forms `throttle` and `internal`.
     pub fn parse(name: &str) -> Option<ErrorCode> {
         match name {
             "throttle" => Some(ErrorCode::ProvisionedThroughputExceededException),
@@ -73,18 +73,18 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// An error answer: its code and the message that goes with it.
+/// An error response: its code and message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct ServiceError {
-    /// The error's name and HTTP status.
+    /// Name and HTTP status of the error.
     pub code: ErrorCode,
-    /// The text for people.
+    /// Human-readable message.
     pub message: String,
 }
 
 impl ServiceError {
-    /// An error answer with this code and message.
+    /// Creates an error response with this code and message.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> ServiceError {
         ServiceError {
             code,
@@ -108,7 +108,7 @@ impl ServiceError {
         ServiceError::new(ErrorCode::SerializationException, message)
     }
 
-    /// A member that breaks a constraint of the API's model, in the service's own words.
+    /// Error for a member that breaks a constraint of the API's model, in the service's own words.
     pub(crate) fn constraint(value: impl fmt::Display, member: &str, constraint: &str) -> ServiceError {
         ServiceError::new(
             ErrorCode::ValidationException,
@@ -119,7 +119,7 @@ impl ServiceError {
         )
     }
 
-    /// A required member that is missing.
+    /// Error for a missing required member.
     pub(crate) fn missing(member: &str) -> ServiceError {
         ServiceError::new(
             ErrorCode::ValidationException,

@@ -1,4 +1,4 @@
-//! The frames of `application/vnd.amazon.eventstream`, as SubscribeToShard answers them.
+//! Frames of `application/vnd.amazon.eventstream`, the format of SubscribeToShard's response.
 
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::ServiceError;
 
-/// The content type of the answer.
+/// Content type of the response.
 pub(crate) const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 
-/// The first message of the stream: the answer's members besides the stream, of which there are none.
+/// First message of the stream: the response's members besides the stream itself, which are none.
 pub(crate) fn initial_response() -> Bytes {
     let payload = Bytes::from_static(b"{}");
     message(
@@ -21,7 +21,7 @@ pub(crate) fn initial_response() -> Bytes {
     )
 }
 
-/// A SubscribeToShardEvent with this JSON.
+/// A SubscribeToShardEvent with this JSON payload.
 pub(crate) fn event(json: Vec<u8>) -> Bytes {
     message(
         ":event-type",
@@ -32,7 +32,7 @@ pub(crate) fn event(json: Vec<u8>) -> Bytes {
     )
 }
 
-/// An error inside the stream, which ends it.
+/// An error event, which ends the stream.
 pub(crate) fn exception(error: &ServiceError) -> Bytes {
     let json = serde_json::json!({ "message": error.message }).to_string();
     message(
@@ -59,7 +59,7 @@ fn message(
         .add_header(header(":message-type", message_type));
     let mut out = Vec::with_capacity(message.payload().len() + 256);
     if let Err(error) = write_message_to(&message, &mut out) {
-        // Only headers or payloads beyond any length that is written here.
+        // Fails only for headers or payloads longer than any written here.
         tracing::error!(%error, "an event cannot be framed");
     }
     out.into()

@@ -1,4 +1,4 @@
-//! JSON written straight into a buffer, for the answers that carry records.
+//! JSON written straight into a buffer, for responses that carry records.
 
 use std::io::Write;
 
@@ -24,7 +24,7 @@ pub(crate) fn push_json_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Appends a time as seconds with a fraction of milliseconds, as awsJson does.
+/// Appends a time as seconds with milliseconds as the fraction, as in awsJson.
 pub(crate) fn push_seconds(out: &mut Vec<u8>, millis: i64) {
     drop(write!(
         out,
@@ -34,7 +34,7 @@ pub(crate) fn push_seconds(out: &mut Vec<u8>, millis: i64) {
     ));
 }
 
-/// The same for answers that go through `serde_json`.
+/// A time as seconds with milliseconds as the fraction, for responses built with `serde_json`.
 pub(crate) fn seconds(millis: i64) -> f64 {
     millis as f64 / 1000.0
 }

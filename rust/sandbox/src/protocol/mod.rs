@@ -1,4 +1,4 @@
-//! What goes over the wire: operations, request members, errors, and the hand-written JSON of the hot answers.
+//! Wire format: operations, request members, errors, and the hand-written JSON of frequent responses.
 
 mod cbor;
 mod error;
@@ -14,5 +14,5 @@ pub(crate) use json::{push_json_string, push_seconds, seconds};
 pub use operation::Operation;
 pub(crate) use request::*;
 
-/// The account that owns everything here.
+/// Account that owns all streams of the sandbox.
 pub const ACCOUNT: &str = "000000000000";

@@ -2,13 +2,13 @@
 
 macro_rules! operations {
     ($($name:ident),* $(,)?) => {
-        /// An operation of the service that the sandbox knows.
+        /// An operation that the sandbox supports.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[allow(missing_docs)]
         pub enum Operation { $($name),* }
 
         impl Operation {
-            /// All of them.
+            /// All operations.
             pub const ALL: &'static [Operation] = &[$(Operation::$name),*];
 
             /// The name in `X-Amz-Target`.

@@ -1,4 +1,4 @@
-//! Request members. Everything is optional here; the operations say what is missing in the service's words.
+//! Request members. All are optional here; the operations report missing ones in the service's words.
 
 use std::borrow::Cow;
 
@@ -7,18 +7,18 @@ use serde::de::DeserializeOwned;
 
 use super::ServiceError;
 
-/// A string borrowed from the request where it has no escapes. (serde borrows a bare `Cow`, but not one
-/// inside an `Option`.)
+/// A string that borrows from the request unless it has escapes. (serde borrows a bare `Cow`, but not one inside an
+/// `Option`.)
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
-/// Parses a body; an empty one counts as `{}`.
+/// Parses a body; an empty body counts as `{}`.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ServiceError> {
     parse_borrowed(body)
 }
 
-/// The same for a request that borrows from its body.
+/// Like [`parse`], for a request that borrows from its body.
 pub(crate) fn parse_borrowed<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ServiceError> {
     let body = if body.is_empty() { b"{}".as_slice() } else { body };
     serde_json::from_slice(body).map_err(|error| ServiceError::serialization(error.to_string()))
@@ -47,7 +47,7 @@ requests! {
         #[serde(rename = "MaxRecordSizeInKiB")] max_record_size_in_kib: i64,
     }
 
-    /// Names a stream, and nothing else.
+    /// Members that name a stream.
     StreamRequest {
         stream_name: String,
         #[serde(rename = "StreamARN")] stream_arn: String,
@@ -64,7 +64,7 @@ requests! {
         consumer_name: String,
     }
 
-    /// Names a consumer, by its ARN or by its stream's and its name.
+    /// Members that name a consumer: its ARN, or its name and its stream's ARN.
     ConsumerRequest {
         #[serde(rename = "StreamARN")] stream_arn: String,
         consumer_name: String,
@@ -168,7 +168,7 @@ requests! {
     }
 }
 
-/// A record of PutRecords, and what PutRecord says about its only one.
+/// A record of PutRecords, or the record of PutRecord.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct PutEntry<'a> {

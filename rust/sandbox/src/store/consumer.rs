@@ -1,4 +1,4 @@
-//! Consumers of a stream by enhanced fan-out, and who of them is subscribed to which shard.
+//! Enhanced fan-out consumers of a stream, and their subscriptions to shards.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::knobs::{PlannedFault, SubscriptionFault};
 use crate::protocol::{ACCOUNT, ErrorCode, ServiceError};
 use crate::stats::add;
 
-/// How many consumers of a stream may be CREATING at a time.
+/// Maximum number of consumers of a stream that are CREATING at the same time.
 const MOST_CREATING: usize = 5;
 
 /// The consumers of one stream, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Consumers {
     by_name: BTreeMap<String, Arc<Consumer>>,
-    /// When the last consumer of a name was created: the next one needs another ARN.
+    /// Creation time of the latest consumer of each name: the next one needs another ARN.
     created_s: BTreeMap<String, i64>,
 }
 
@@ -31,13 +31,13 @@ pub(crate) struct Consumer {
     pub arn: String,
     pub created_s: i64,
     active_from_ms: i64,
-    /// When a deregistered consumer is gone.
+    /// Time at which a deregistered consumer disappears.
     gone_at_ms: Mutex<Option<i64>>,
-    /// By the shard's index.
+    /// Latest subscriptions, by the shard's index.
     subscribed: Mutex<HashMap<u32, Latest>>,
 }
 
-/// The latest subscription to a shard. It stays here when it has ended, as the time of its call counts on.
+/// The latest subscription to a shard. It is kept after its end, because the limits count from the time of its call.
 #[derive(Debug)]
 struct Latest {
     called: Instant,
@@ -47,22 +47,22 @@ struct Latest {
 /// The limits of SubscribeToShard.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SubscribeLimits {
-    /// How long a subscription keeps another one of its consumer and shard out.
+    /// Time in which a subscription keeps out another one of its consumer and shard.
     pub exclusive: Duration,
-    /// The least time between two calls; zero is no limit.
+    /// Minimum time between two calls; zero is no limit.
     pub between_calls: Duration,
 }
 
-/// Why a subscription ends before its time.
+/// Why a subscription ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Another subscription of the consumer took the shard over.
+    /// Another subscription of the consumer took over the shard.
     TakenOver,
     Deregistered,
     StreamDeleted,
 }
 
-/// The reins of one subscription, held by its consumer.
+/// Controls one subscription; kept by its consumer.
 #[derive(Debug)]
 pub(crate) struct Control {
     pub shard: Arc<Shard>,
@@ -87,29 +87,29 @@ impl Control {
         }
     }
 
-    /// Why the subscription has to end, if it has to.
+    /// Why the subscription must end, if it must.
     pub fn ending(&self) -> Option<Ending> {
         self.state.lock().ending
     }
 
-    /// Resolves at a change after it was enabled.
+    /// Resolves at the next change after the future is enabled.
     pub fn wait(&self) -> Notified<'_> {
         self.changed.notified()
     }
 
-    /// Makes this befall the subscription, instead of what was planned before.
+    /// Plans a fault for the subscription, replacing an earlier one.
     pub fn plan(&self, fault: PlannedFault) {
         self.state.lock().fault = Some(fault);
         self.changed.notify_waiters();
     }
 
-    /// The fault that befalls the subscription now; uses it up.
+    /// Takes the fault that is due, if any.
     pub fn fault(&self) -> Option<SubscriptionFault> {
         let due = self.state.lock().fault.take_if(|fault| fault.after_events == 0);
         due.map(|due| due.fault)
     }
 
-    /// Counts an event, towards a fault.
+    /// Counts an event towards the planned fault.
     pub fn count_event(&self) {
         if let Some(fault) = &mut self.state.lock().fault {
             fault.after_events = fault.after_events.saturating_sub(1);
@@ -129,7 +129,7 @@ impl Control {
         }
     }
 
-    /// Tells the subscription to end. It counts as ended from here on, though its client may be slow to see it.
+    /// Ends the subscription. It counts as ended from here on, even if its client notices later.
     fn end(&self, ending: Ending) {
         self.state.lock().ending.get_or_insert(ending);
         self.finish();
@@ -159,7 +159,8 @@ impl Consumer {
         )))
     }
 
-    /// Opens a subscription to a shard, in place of an earlier one that is old enough. `dry` only asks whether it could.
+    /// Opens a subscription to a shard; it replaces an earlier one that is old enough. With `dry`, only checks
+    /// whether it could.
     pub fn subscribe(
         &self,
         stream: &Stream,
@@ -168,7 +169,7 @@ impl Consumer {
         dry: bool,
     ) -> Result<Arc<Control>, ServiceError> {
         let mut subscribed = self.subscribed.lock();
-        // Under the lock, so that nothing is opened behind a deregistration.
+        // Checked under the lock, so that no subscription is opened after a deregistration.
         self.require_active(&stream.name)?;
         let now = Instant::now();
         if let Some(latest) = subscribed.get(&shard.index) {
@@ -215,7 +216,7 @@ impl Consumer {
         controls.filter(|control| control.is_open()).collect()
     }
 
-    /// What a call is told that comes too early after another, and a subscription that was taken over.
+    /// Error message for a call too soon after another one, and for a subscription that was taken over.
     pub fn other_subscription(&self, stream: &str, shard: &str) -> String {
         format!(
             "Another active subscription exists for this consumer: {ACCOUNT}:{stream}:{shard}:{}",
@@ -223,7 +224,7 @@ impl Consumer {
         )
     }
 
-    /// Takes no more subscriptions, ends those there are, and is gone after so long.
+    /// Refuses new subscriptions, ends the open ones, and lets the consumer disappear after `gone_after_ms`.
     pub fn end(&self, ending: Ending, gone_after_ms: u64) {
         *self.gone_at_ms.lock() = Some(now_ms() + gone_after_ms as i64);
         for latest in self.subscribed.lock().values_mut() {
@@ -235,14 +236,14 @@ impl Consumer {
 }
 
 impl Consumers {
-    /// Forgets those that were deregistered long enough ago.
+    /// Removes deregistered consumers whose time has passed.
     pub fn forget_deleted(&mut self) {
         let now = now_ms();
         self.by_name
             .retain(|_, consumer| consumer.gone_at_ms.lock().is_none_or(|at| now < at));
     }
 
-    /// All of them, by name.
+    /// All consumers, by name.
     pub fn all(&self) -> impl ExactSizeIterator<Item = &Arc<Consumer>> {
         self.by_name.values()
     }
@@ -299,7 +300,7 @@ impl Consumers {
         Ok(consumer)
     }
 
-    /// Ends the consumer's subscriptions, and shows it as DELETING for so long.
+    /// Ends the consumer's subscriptions, and shows the consumer as DELETING for a while.
     pub fn deregister(
         &mut self,
         stream: &Stream,

@@ -1,8 +1,8 @@
-//! Hash keys: where a record goes, and how the key space is divided.
+//! Hash keys: from partition keys to shards, and the division of the key space.
 
 use md5::{Digest, Md5};
 
-/// A shard's part of the key space, both ends included.
+/// A shard's range of hash keys, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HashRange {
     pub start: u128,
@@ -10,8 +10,8 @@ pub(crate) struct HashRange {
 }
 
 impl HashRange {
-    /// The whole key space cut into `count` even parts. Boundaries are exact (floor of i * 2^128 / count),
-    /// so that 3 shards and 6 shards share theirs and a doubling splits every shard once.
+    /// Divides the key space into `count` equal ranges. Boundaries are exact (floor of i * 2^128 / count), so that 3
+    /// and 6 shards share boundaries, and doubling splits every shard once.
     pub fn uniform(count: u32) -> Vec<HashRange> {
         (0..count)
             .map(|i| HashRange {
@@ -32,7 +32,7 @@ impl HashRange {
 
 fn boundary(i: u32, count: u32) -> u128 {
     let (i, count) = (u128::from(i), u128::from(count));
-    // 2^128 = whole * count + rest, found without a 129th bit.
+    // 2^128 = whole * count + rest, computed without a 129th bit.
     let (mut whole, mut rest) = (u128::MAX / count, u128::MAX % count + 1);
     if rest == count {
         whole = whole.wrapping_add(1);
@@ -70,7 +70,7 @@ mod tests {
             assert_eq!((ranges[0].start, ranges[ranges.len() - 1].end), (0, u128::MAX));
             assert!(ranges.windows(2).all(|w| w[0].end + 1 == w[1].start));
         }
-        // What the service gives the second of three shards.
+        // The service's value for the second of three shards.
         assert_eq!(
             HashRange::uniform(3)[1].start,
             113_427_455_640_312_821_154_458_202_477_256_070_485

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::knobs::ShardLimits;
 
-/// A bucket that fills in a second.
+/// Token bucket that fills in a second.
 #[derive(Debug, Default)]
 struct Bucket {
     tokens: f64,
@@ -21,7 +21,7 @@ impl Bucket {
     }
 }
 
-/// How much of the limits a shard has left.
+/// Remaining throughput of a shard.
 #[derive(Debug, Default)]
 pub(crate) struct Allowance {
     write_bytes: Bucket,
@@ -31,8 +31,8 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// Whether a record of this size may be put now; takes it from the allowance if so. A record greater than
-    /// a second's worth of bytes passes when the bucket is full, else it never could.
+    /// Takes a record of this size from the allowance; returns false if the limits forbid it now. A record larger
+    /// than a second's worth of bytes passes when the bucket is full, as otherwise it never could.
     pub fn take_write(&mut self, limits: &ShardLimits, size: usize, now: Instant) -> bool {
         self.write_bytes.fill(limits.write_bytes, now);
         self.write_records.fill(limits.write_records, now);
@@ -45,7 +45,7 @@ impl Allowance {
         true
     }
 
-    /// Whether a read may start now.
+    /// Takes a read call from the allowance; returns false if the limits forbid it now.
     pub fn take_call(&mut self, limits: &ShardLimits, now: Instant) -> bool {
         self.read_calls.fill(limits.read_calls, now);
         self.read_bytes.fill(limits.read_bytes, now);
@@ -56,7 +56,7 @@ impl Allowance {
         true
     }
 
-    /// What the read then gave; the bucket may go below zero, as the service's does.
+    /// Takes the bytes that a read returned; as in the service, the bucket may go below zero.
     pub fn took_read(&mut self, size: usize) {
         self.read_bytes.tokens -= size as f64;
     }

@@ -1,7 +1,7 @@
-//! Streams, shards and records, in memory. Nothing here knows of HTTP or JSON requests.
+//! Streams, shards and records, in memory and independent of HTTP and JSON requests.
 //!
-//! Records are kept until a trim removes them; the retention period is stored and answered, but no clock
-//! enforces it, so that a test decides when data expires.
+//! Records are kept until a trim removes them. The retention period is stored and returned, but no clock enforces it,
+//! so that a test decides when data expires.
 
 mod consumer;
 mod hash_key;

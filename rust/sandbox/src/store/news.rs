@@ -1,11 +1,11 @@
-//! How subscriptions hear of a shard's records and of its end.
+//! Wakes subscriptions when their shard gets records or ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-/// What happened to a shard, for those who wait for it.
+/// Change signal of a shard, for its subscriptions.
 #[derive(Debug, Default)]
 pub(crate) struct News {
     arrived: AtomicBool,
@@ -13,19 +13,19 @@ pub(crate) struct News {
 }
 
 impl News {
-    /// Notes that there is a record more. Nobody is woken yet: a request puts many.
+    /// Notes a new record. Waiters are woken later by [`tell`](Self::tell), as one request puts many records.
     pub fn arrived(&self) {
         self.arrived.store(true, Ordering::Release);
     }
 
-    /// Wakes those who wait if something arrived.
+    /// Wakes the waiters if a record arrived.
     pub fn tell(&self) {
         if self.arrived.load(Ordering::Acquire) && self.arrived.swap(false, Ordering::AcqRel) {
             self.waiting.notify_waiters();
         }
     }
 
-    /// Resolves when something is told after it was enabled.
+    /// Resolves at the next wake-up after the future is enabled.
     pub fn wait(&self) -> Notified<'_> {
         self.waiting.notified()
     }

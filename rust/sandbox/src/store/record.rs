@@ -3,8 +3,8 @@
 use super::SequenceNumber;
 use crate::protocol::{push_json_string, push_seconds};
 
-/// A record as it is kept: one block of text with the sequence number's digits, the payload in base64 as it was
-/// given, and the partition key (empty if it has none), so that an answer is made by copying.
+/// A stored record. One block of text holds the sequence number's digits, the payload in base64 as received, and the
+/// partition key (empty if there is none), so that a response is made by copying.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub arrival_ms: i64,
@@ -14,7 +14,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// `data_len` is the payload's length when decoded.
+    /// `data_len` is the length of the decoded payload.
     pub fn new(
         number: &SequenceNumber,
         arrival_ms: i64,
@@ -47,12 +47,12 @@ impl Record {
         &self.text[SequenceNumber::DIGITS + self.base64_len as usize..]
     }
 
-    /// What counts against the limits: payload and partition key.
+    /// Size that counts against the limits: payload and partition key.
     pub fn size(&self) -> usize {
         self.data_len as usize + self.partition_key().len()
     }
 
-    /// About what [`push_json`](Self::push_json) writes.
+    /// Approximate length of [`push_json`](Self::push_json)'s output.
     pub fn json_len(&self) -> usize {
         self.text.len() + 128
     }

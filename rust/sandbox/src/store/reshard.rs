@@ -1,12 +1,12 @@
-//! Splits, merges, and the sequence of them that makes shards even.
+//! Splits, merges, and the sequence of them that makes shards uniform.
 
 use std::sync::Arc;
 
 use super::{HashRange, Shard, StreamState, now_ms};
 
 impl StreamState {
-    /// Splits an open shard, so that the second child begins at `at`, inside its range. Both children exist
-    /// from the moment the parent is closed.
+    /// Splits an open shard; the second child begins at `at`, inside the parent's range. Closing the parent and
+    /// creating the children is one step.
     pub fn split(&mut self, parent: &Arc<Shard>, at: u128) {
         let HashRange { start, end } = parent.range;
         self.replace(
@@ -21,7 +21,7 @@ impl StreamState {
         );
     }
 
-    /// Merges two open neighbours; `parent` is named as the child's parent, `adjacent` as its adjacent one.
+    /// Merges two open neighbours; the child's parent is `parent`, its adjacent parent `adjacent`.
     pub fn merge(&mut self, parent: &Arc<Shard>, adjacent: &Arc<Shard>) {
         let range = HashRange {
             start: parent.range.start.min(adjacent.range.start),
@@ -30,8 +30,8 @@ impl StreamState {
         self.replace(&[Arc::clone(parent), Arc::clone(adjacent)], &[range]);
     }
 
-    /// Makes the open shards even, in `count` parts: every shard that reaches over a border is split there, then
-    /// neighbours inside one part are merged.
+    /// Resizes the open shards to `count` equal ranges: splits every shard that spans a boundary, then merges the
+    /// neighbours inside each range.
     pub fn make_uniform(&mut self, count: u32) {
         for part in HashRange::uniform(count) {
             let across = self

@@ -1,16 +1,16 @@
-//! Sequence numbers: 188-bit numbers written as 56 decimal digits, laid out as the service's are.
+//! Sequence numbers: 188-bit numbers written as 56 decimal digits, with the service's layout.
 //!
-//! From the top: the digit 2, the shard's creation (36 bits of seconds), the low 4 bits of the shard's index,
-//! the record's index in its shard (64 bits), 8 spare bits, the record's second (36 bits), the shard's index
-//! (32 bits), the version 2 (4 bits). So numbers grow with the record's index inside a shard, and a child,
-//! created at least a second after its parents by this count, has greater ones than they.
+//! From the top: the digit 2, the shard's creation (36 bits of seconds), the low 4 bits of the shard's index, the
+//! record's index in its shard (64 bits), 8 spare bits, the record's second (36 bits), the shard's index (32 bits),
+//! the version 2 (4 bits). Numbers therefore grow with the record's index inside a shard. A child's numbers are
+//! greater than its parents', because its creation here is at least a second after theirs.
 
 use std::fmt;
 
 const CHUNK: u128 = 10_000_000_000_000_000_000; // 10^19
 const SECONDS: u64 = (1 << 36) - 1;
 
-/// The place of a record in a shard.
+/// A record's place in a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SequenceNumber {
     high: u64,
@@ -18,7 +18,7 @@ pub(crate) struct SequenceNumber {
 }
 
 impl SequenceNumber {
-    /// How many digits every number has.
+    /// Number of digits of every sequence number.
     pub const DIGITS: usize = 56;
 
     pub fn new(shard_created_s: u64, shard: u32, index: u64, at_s: u64) -> SequenceNumber {
@@ -28,8 +28,8 @@ impl SequenceNumber {
         }
     }
 
-    /// The place behind the record `index`, as it is at `at_s`: greater than that record's number, less than the next
-    /// one's, and growing with time, though no record comes.
+    /// The place behind the record `index` at the time `at_s`: greater than that record's number, less than the next
+    /// one's, and growing with time even without new records.
     pub fn behind(shard_created_s: u64, shard: u32, index: u64, at_s: u64) -> SequenceNumber {
         let record = SequenceNumber::new(shard_created_s, shard, index, at_s);
         SequenceNumber {
@@ -38,7 +38,7 @@ impl SequenceNumber {
         }
     }
 
-    /// Whether this is a place behind a record, which no record has.
+    /// Whether this is a place behind a record. No record has such a number.
     pub fn is_behind(&self) -> bool {
         self.low >> 72 & 0xff != 0
     }
@@ -55,7 +55,7 @@ impl SequenceNumber {
         (self.high & 0xffff) << 48 | (self.low >> 80) as u64
     }
 
-    /// The digits, without an allocation.
+    /// The digits, written without an allocation.
     pub fn digits(&self) -> [u8; Self::DIGITS] {
         let mut limbs = [self.high, (self.low >> 64) as u64, self.low as u64];
         let mut out = [b'0'; Self::DIGITS];
@@ -78,7 +78,7 @@ impl SequenceNumber {
         out
     }
 
-    /// Reads what [`digits`](Self::digits) wrote; `None` for anything that no shard can have given.
+    /// Parses the output of [`digits`](Self::digits); `None` for text that no shard can have issued.
     pub fn parse(text: &str) -> Option<SequenceNumber> {
         if text.len() != Self::DIGITS {
             return None;

@@ -11,7 +11,7 @@ use super::{HashRange, Record, SequenceNumber, now_ms};
 use crate::knobs::Trim;
 use crate::stats::ShardCounters;
 
-/// One shard. What never changes is public here, the rest behind a lock of its own.
+/// One shard. Immutable fields are public here; the rest is behind the shard's own lock.
 #[derive(Debug)]
 pub(crate) struct Shard {
     pub index: u32,
@@ -20,7 +20,7 @@ pub(crate) struct Shard {
     pub parent: Option<u32>,
     pub adjacent_parent: Option<u32>,
     pub created_ms: i64,
-    /// The creation as it stands in sequence numbers: always later than the parents'.
+    /// Creation time as used in sequence numbers: always later than the parents'.
     pub created_s: u64,
     pub counters: ShardCounters,
     /// Wakes subscriptions.
@@ -30,13 +30,13 @@ pub(crate) struct Shard {
 
 #[derive(Debug)]
 pub(crate) struct ShardState {
-    /// The records not trimmed; the first one has the index `first`.
+    /// Records that have not been trimmed; the first one has the index `first`.
     pub records: VecDeque<Record>,
     pub first: u64,
     pub closed_ms: Option<i64>,
-    /// Indexes of the shards that took over.
+    /// Indexes of the child shards.
     pub children: Vec<u32>,
-    /// Forgotten by a knob, as the service forgets a shard whose records have all expired.
+    /// Removed by a knob, as the service removes a shard whose records have all expired.
     pub unlisted: bool,
     pub allowance: Allowance,
     pub stretches: Stretches,
@@ -48,7 +48,7 @@ pub(crate) fn shard_id(index: u32) -> String {
 }
 
 impl Shard {
-    /// `after_s`: what the creation as it stands in sequence numbers is not before, as it must not before the parents'.
+    /// `after_s` is a lower bound for the creation time in sequence numbers, which is also later than the parents'.
     pub fn new(
         index: u32,
         range: HashRange,
@@ -73,7 +73,7 @@ impl Shard {
             news: News::default(),
             state: Mutex::new(ShardState {
                 records: VecDeque::new(),
-                // Index 0 is the shard's StartingSequenceNumber.
+                // Index 0 stands for the shard's StartingSequenceNumber.
                 first: 1,
                 closed_ms: None,
                 children: Vec::new(),
@@ -96,7 +96,7 @@ impl Shard {
         SequenceNumber::new(self.created_s, self.index, 0, self.created_s)
     }
 
-    /// The last number of a closed shard; `None` while it is open.
+    /// The last sequence number of a closed shard; `None` while it is open.
     pub fn ending_number(&self, state: &ShardState) -> Option<SequenceNumber> {
         let closed = state.closed_ms?;
         Some(SequenceNumber::new(
@@ -107,7 +107,7 @@ impl Shard {
         ))
     }
 
-    /// Stores a record and gives its number. Whoever waits for it is woken by [`News::tell`], once for a request.
+    /// Stores a record and returns its sequence number. [`News::tell`] wakes the waiters, once per request.
     pub fn append(
         &self,
         state: &mut ShardState,
@@ -125,19 +125,20 @@ impl Shard {
         number
     }
 
-    /// The index of the first record at or behind a number, if this shard gave the number.
+    /// Index of the first record at or behind a sequence number, if this shard issued it.
     pub fn start_at(&self, state: &ShardState, number: &str) -> Option<u64> {
         let behind = SequenceNumber::parse(number).is_some_and(|n| n.is_behind());
         Some(self.index_of(state, number)? + u64::from(behind))
     }
 
-    /// A number for the place before the record with this index: no record has it, and it grows with time.
+    /// Sequence number for the place before the record with this index. No record has this number, and it grows with
+    /// time.
     pub fn place_before(&self, index: u64, now_ms: i64) -> SequenceNumber {
         let now_s = now_ms.div_euclid(1000).max(0) as u64;
         SequenceNumber::behind(self.created_s, self.index, index.saturating_sub(1), now_s)
     }
 
-    /// The index that a number stands for, if this shard gave it.
+    /// Index that a sequence number stands for, if this shard issued it.
     pub fn index_of(&self, state: &ShardState, number: &str) -> Option<u64> {
         let number = SequenceNumber::parse(number)?;
         (number.shard() == self.index
@@ -146,7 +147,7 @@ impl Shard {
         .then(|| number.index())
     }
 
-    /// Removes records; returns how many, or `None` if the number is not one of this shard's.
+    /// Removes records; returns their number, or `None` if the given sequence number is not one of this shard's.
     pub fn trim(&self, trim: &Trim) -> Option<usize> {
         let mut state = self.state();
         let end = match trim {
@@ -165,19 +166,19 @@ impl Shard {
 }
 
 impl ShardState {
-    /// The index that the next record gets.
+    /// Index of the next record.
     pub fn next(&self) -> u64 {
         self.first + self.records.len() as u64
     }
 
-    /// The first record that arrived at or after this time, else the tip. Arrivals need not be in order: a
+    /// Index of the first record that arrived at or after this time, or the tip. Arrivals may be out of order, as a
     /// knob shifts them.
     pub fn first_arrived(&self, since_ms: i64) -> u64 {
         let before = self.records.iter().position(|r| r.arrival_ms >= since_ms);
         before.map_or(self.next(), |n| self.first + n as u64)
     }
 
-    /// Where a reader at `index` stands in `records`, past what was trimmed.
+    /// Offset in `records` of a reader at `index`; trimmed records are skipped.
     pub fn offset(&self, index: u64) -> usize {
         (index.clamp(self.first, self.next()) - self.first) as usize
     }

@@ -1,4 +1,4 @@
-//! A stream: its settings, its shards, and who takes a hash key.
+//! A stream: its settings, its shards, and the routing of hash keys.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::protocol::{ACCOUNT, ServiceError};
 /// One stream. A put holds the read lock and a reshard the write lock, so no record reaches a closed shard.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    /// Tells this stream from another one of the same name, before or after it.
+    /// Unique id, which distinguishes streams that have the same name one after another.
     pub uid: u64,
     pub name: String,
     pub arn: String,
@@ -22,23 +22,23 @@ pub(crate) struct Stream {
     listing: Mutex<Option<OddListing>>,
 }
 
-/// How lists show the stream, other than it is.
+/// A temporary difference between the stream's lists and its state.
 #[derive(Debug)]
 struct OddListing {
     show: Listing,
     until: ListingUntil,
 }
 
-/// When lists show the stream as it is again.
+/// End of an odd listing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ListingUntil {
-    /// After so many lists.
+    /// After this number of lists.
     Lists(u64),
     /// At this time.
     Ms(i64),
 }
 
-/// The latest times of streams that had the same name: those of a new one are behind them.
+/// Latest creation times of streams that had the same name; a new stream's are later.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Earlier {
     pub created_ms: i64,
@@ -50,14 +50,14 @@ pub(crate) struct StreamState {
     pub on_demand: bool,
     pub retention_hours: i64,
     pub max_record_kib: i64,
-    /// All shards ever, by index; forgotten ones are marked in themselves.
+    /// All shards ever, by index; removed ones are marked as unlisted.
     pub shards: Vec<Arc<Shard>>,
-    /// The open ones, by the start of their ranges.
+    /// Open shards, by the start of their ranges.
     pub open: Vec<Arc<Shard>>,
-    /// Until when a change is shown as under way.
+    /// Time until which a change is shown as under way.
     pub busy_until_ms: i64,
     pub busy_status: &'static str,
-    /// The index of the first shard that the last reshard made.
+    /// Index of the first shard that the last reshard created.
     pub newest: u32,
 }
 
@@ -99,7 +99,7 @@ impl Stream {
         }
     }
 
-    /// What a stream made later under this name has to be behind.
+    /// Creation times that a later stream of this name must exceed.
     pub fn latest(&self) -> Earlier {
         let shards = &self.read().shards;
         Earlier {
@@ -108,12 +108,12 @@ impl Stream {
         }
     }
 
-    /// Makes lists show the stream so until then.
+    /// Makes lists show an earlier state of the stream.
     pub fn show(&self, show: Listing, until: ListingUntil) {
         *self.listing.lock() = Some(OddListing { show, until });
     }
 
-    /// How a list that begins now shows the stream, if not as it is; counts it.
+    /// Listing that a new list shows instead of the stream's state, if any. Counts the list.
     pub fn take_listing(&self) -> Option<Listing> {
         let mut listing = self.listing.lock();
         let OddListing { show, until } = listing.as_mut()?;
@@ -132,14 +132,14 @@ impl Stream {
         (!over).then_some(show)
     }
 
-    /// The consumers that are registered now.
+    /// The currently registered consumers.
     pub fn consumers(&self) -> MutexGuard<'_, Consumers> {
         let mut consumers = self.consumers.lock();
         consumers.forget_deleted();
         consumers
     }
 
-    /// Ends all subscriptions, as the stream is deleted.
+    /// Ends all subscriptions because the stream is deleted.
     pub fn end(&self) {
         for consumer in self.consumers().all() {
             consumer.end(Ending::StreamDeleted, 0);
@@ -154,7 +154,7 @@ impl Stream {
         self.state.write()
     }
 
-    /// The shard of this id, unless it was forgotten.
+    /// Finds a shard by its id, unless it is unlisted.
     pub fn shard(&self, id: &str) -> Result<Arc<Shard>, ServiceError> {
         self.read()
             .shards
@@ -169,7 +169,7 @@ impl Stream {
             })
     }
 
-    /// For operations that change the stream, or need it settled.
+    /// Requires ACTIVE. For operations that change the stream or need a settled state.
     pub fn require_active(&self, state: &StreamState) -> Result<(), ServiceError> {
         match state.status() {
             "ACTIVE" => Ok(()),
@@ -180,7 +180,7 @@ impl Stream {
         }
     }
 
-    /// For reading and writing records, which only a stream being created refuses.
+    /// Requires any status but CREATING. For reads and writes of records.
     pub fn require_created(&self) -> Result<(), ServiceError> {
         if self.read().status() == "CREATING" {
             Err(super::streams::no_stream(&self.name))
@@ -199,13 +199,13 @@ impl StreamState {
         }
     }
 
-    /// Shows a change as under way for this long.
+    /// Shows a change as under way for `for_ms`.
     pub fn busy(&mut self, status: &'static str, for_ms: u64) {
         self.busy_status = if for_ms == 0 { "ACTIVE" } else { status };
         self.busy_until_ms = now_ms() + for_ms as i64;
     }
 
-    /// The open shard that takes this key.
+    /// Finds the open shard of a hash key.
     pub fn route(&self, key: u128) -> Option<&Arc<Shard>> {
         let after = self.open.partition_point(|s| s.range.start <= key);
         self.open
@@ -213,19 +213,19 @@ impl StreamState {
             .filter(|s| s.range.contains(key))
     }
 
-    /// Wakes the subscriptions of shards that records were put into.
+    /// Wakes the subscriptions of shards that got records.
     pub fn tell(&self) {
         for shard in &self.open {
             shard.news.tell();
         }
     }
 
-    /// A reshard begins.
+    /// Marks the start of a reshard.
     pub fn begin_reshard(&mut self) {
         self.newest = self.shards.len() as u32;
     }
 
-    /// The shards that are still listed.
+    /// Shards that lists show.
     pub fn listed(&self) -> impl Iterator<Item = &Arc<Shard>> {
         self.shards.iter().filter(|s| !s.state().unlisted)
     }

@@ -10,16 +10,16 @@ use super::Stream;
 use super::stream::Earlier;
 use crate::protocol::{ACCOUNT, ErrorCode, ServiceError};
 
-/// The streams of all regions: one name space, whichever region a request is signed for.
+/// Streams of all regions. They share one name space, whichever region a request is signed for.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     by_name: RwLock<BTreeMap<String, Arc<Stream>>>,
     next_uid: AtomicU64,
-    /// Of streams that were deleted, by name.
+    /// Latest creation times of deleted streams, by name.
     deleted: Mutex<BTreeMap<String, Earlier>>,
 }
 
-/// What a stream is created with.
+/// Settings of a new stream.
 pub(crate) struct NewStream<'a> {
     pub name: &'a str,
     pub region: &'a str,
@@ -46,7 +46,7 @@ impl Streams {
         self.map().get(name).cloned().ok_or_else(|| no_stream(name))
     }
 
-    /// Finds the stream that an iterator or a page token was given for.
+    /// Finds the stream that an iterator or a page token belongs to.
     pub fn by_uid(&self, uid: u64) -> Option<Arc<Stream>> {
         self.map().values().find(|s| s.uid == uid).cloned()
     }
@@ -92,13 +92,13 @@ impl Streams {
         }
     }
 
-    /// The open shards of all streams.
+    /// Number of open shards in all streams.
     pub fn open_shards(&self) -> usize {
         self.map().values().map(|s| s.read().open.len()).sum()
     }
 }
 
-/// The account's limit on open shards.
+/// Checks the account's limit on open shards.
 pub(crate) fn check_shard_limit(wanted: usize, limit: usize) -> Result<(), ServiceError> {
     if wanted <= limit {
         return Ok(());

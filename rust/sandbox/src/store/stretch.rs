@@ -1,13 +1,13 @@
-//! Parts of a shard without records, which readers go through answer by answer.
+//! Parts of a shard without records, which readers pass through response by response.
 
 use std::collections::BTreeMap;
 
 /// The stretches of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Stretches {
-    /// Empty answers before each new iterator gets to its position.
+    /// Number of empty responses before each new iterator reaches its position.
     pub before_all: u32,
-    /// Those with a place, by the index of the record behind them.
+    /// Stretches with a place, by the index of the record behind them.
     pub placed: BTreeMap<u64, Stretch>,
 }
 
@@ -16,12 +16,12 @@ pub(crate) struct Stretches {
 pub(crate) struct Stretch {
     pub from_ms: i64,
     pub to_ms: i64,
-    /// Answers that lead through it: each ends where the next one begins, at the same times for all readers.
+    /// Number of responses that cover the stretch. Their boundaries are the same times for all readers.
     pub answers: u32,
 }
 
 impl Stretch {
-    /// A stretch that has a millisecond at least for each answer.
+    /// Creates a stretch; `None` if it has less than a millisecond for each response.
     pub fn new(from_ms: i64, to_ms: i64, answers: u32) -> Option<Stretch> {
         (to_ms - from_ms >= i64::from(answers)).then_some(Stretch {
             from_ms,
@@ -30,7 +30,7 @@ impl Stretch {
         })
     }
 
-    /// Where the answer to a reader that stands at this time ends; none for one that is through.
+    /// End time of the response to a reader at `time_ms`; `None` if the reader has passed the stretch.
     pub fn next(&self, time_ms: i64) -> Option<i64> {
         let (length, answers) = (self.to_ms - self.from_ms, i64::from(self.answers));
         let passed = (time_ms - self.from_ms).max(0);

@@ -1,4 +1,4 @@
-//! Consumers of enhanced fan-out.
+//! Enhanced fan-out consumers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -55,7 +55,7 @@ pub async fn a_consumer_is_registered_described_and_deregistered(service: &Servi
         .send()
         .await
         .unwrap();
-    // It may be DELETING for a while.
+    // The consumer may be DELETING for a while.
     let gone = loop {
         match client.describe_stream_consumer().consumer_arn(&arn).send().await {
             Ok(described) => {

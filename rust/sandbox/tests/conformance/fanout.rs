@@ -49,7 +49,7 @@ pub async fn each_position_starts_where_it_says(service: &Service) {
     let mut numbers = Vec::new();
     for key in ["a", "b", "c"] {
         numbers.push(service.put(&name, key, b"x").await.1);
-        // So that their arrivals differ: wait for the clock, not for the service.
+        // Makes the arrival times differ; this waits for the clock, not for the service.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let (records, _) = service.read(&name, SHARD).await;
@@ -64,7 +64,7 @@ pub async fn each_position_starts_where_it_says(service: &Service) {
         .timestamp(DateTime::from_millis(millis))
         .build()
         .unwrap();
-    // Each by a consumer of its own, as one may subscribe to a shard once in five seconds.
+    // A separate consumer for each, because a consumer may subscribe to a shard only once in five seconds.
     let mut opened = Vec::new();
     for (consumer, position, keys) in [
         ("horizon", horizon(), &["a", "b", "c", "d"][..]),
@@ -207,7 +207,7 @@ pub async fn bad_subscriptions_are_refused(service: &Service) {
     service.refused("a foreign number", got, invalid, "accepted");
 }
 
-/// How a subscription begins: the error's code, also when it comes in the stream, or `accepted`.
+/// Outcome of a subscription's start: the error's code, from the response or from the stream, or `accepted`.
 async fn opened(service: &Service, consumer: &str, shard: &str, position: StartingPosition) -> String {
     match subscribe(&service.client, consumer, shard, position).await {
         Err(code) => code,

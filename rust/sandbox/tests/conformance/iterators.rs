@@ -48,7 +48,7 @@ pub async fn each_type_starts_where_it_says(service: &Service) {
     assert_eq!(keys(service, after.shard_iterator).await, ["c", "d"]);
     assert_eq!(keys(service, after_last.shard_iterator).await, ["d"]);
     assert_eq!(keys(service, Some(latest)).await, ["d"]);
-    // The shard's own starting number is one of its numbers, though no record's.
+    // The shard's starting number is valid, though no record has it.
     let start = service.shards(&name).await[0]
         .sequence_number_range
         .clone()
@@ -68,7 +68,7 @@ pub async fn timestamps_choose_the_first_later_record(service: &Service) {
     let name = service.stream(1).await;
     for key in ["a", "b", "c"] {
         service.put(&name, key, b"x").await;
-        // So that their arrivals differ: wait for the clock, not for the service.
+        // Makes the arrival times differ; this waits for the clock, not for the service.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let (records, _) = service.read(&name, SHARD).await;
@@ -125,7 +125,7 @@ pub async fn bad_positions_are_refused(service: &Service) {
         .starting_sequence_number(&number)
         .send()
         .await;
-    // kinesis-local looks at the form of a number only.
+    // kinesis-local checks only the form of a sequence number.
     check("another shard's number", code(foreign), "accepted");
     let no_time = request(&shard, ShardIteratorType::AtTimestamp).send().await;
     check("no time given", code(no_time), invalid);
@@ -173,7 +173,7 @@ pub async fn iterators_end_with_their_stream(service: &Service) {
             .send()
             .await,
     );
-    // kinesis-local shows it as DELETING for a while, and its iterators as in use.
+    // kinesis-local shows the stream as DELETING for a while, and its iterators as in use.
     while gone == service.documented_or("", "ResourceInUseException") {
         tokio::time::sleep(Duration::from_millis(50)).await;
         gone = code(

@@ -1,6 +1,6 @@
-//! What a client can observe of Kinesis, written against the API's documentation. Each case runs against any service;
-//! `cases!` and, for enhanced fan-out, `fanout_cases!` make them tests of the including target, which says which service
-//! by a function `service()`.
+//! The observable behaviour of Kinesis, tested against the API's documentation. Each case runs against any service.
+//! `cases!`, and `fanout_cases!` for enhanced fan-out, make the cases tests of the including target, whose function
+//! `service()` provides the service.
 
 mod consumers;
 #[path = "../subscriptions/events.rs"]
@@ -15,7 +15,7 @@ mod streams;
 
 pub use service::Service;
 
-/// Cases by module, once as functions in the module `$run`, and once as tests by the macro `$cases`.
+/// Declares cases by module: as functions in the module `$run`, and as tests by the macro `$cases`.
 macro_rules! suite {
     ($run:ident $cases:ident $($module:ident { $($case:ident),* $(,)? })*) => {
         pub mod $run {
@@ -37,7 +37,7 @@ macro_rules! suite {
                             let service = std::sync::Arc::new(super::service().await);
                             let of_case = std::sync::Arc::clone(&service);
                             let run = async move { super::suite::$run::$module::$case(&of_case).await };
-                            // As a task, so that a failed case is cleaned up after, too.
+                            // Runs as a task, so that a failed case is cleaned up too.
                             let result = tokio::spawn(run).await;
                             service.clean().await;
                             if let Err(failed) = result {

@@ -55,7 +55,7 @@ pub async fn what_is_put_is_got(service: &Service) {
         assert_eq!(put.shard_id(), Some("shardId-000000000000"));
         assert_eq!((put.error_code(), put.error_message()), (None, None));
         let arrival = record.approximate_arrival_timestamp.unwrap();
-        // The SDK reads the time through a float, so its nanoseconds need rounding.
+        // The SDK parses the time as a float, so its nanoseconds need rounding.
         let arrival = arrival.secs() * 1000 + (i64::from(arrival.subsec_nanos()) + 500_000) / 1_000_000;
         assert!(
             (before..=after).contains(&arrival),
@@ -104,7 +104,7 @@ pub async fn explicit_hash_keys_route(service: &Service) {
     for (bad, documented, kinesis_local) in [
         ("340282366920938463463374607431768211456", invalid, invalid),
         ("-1", validation, invalid),
-        // kinesis-local fails at what is no number.
+        // kinesis-local fails on text that is no number.
         ("x", validation, "HTTP 500"),
     ] {
         let put = client
@@ -137,7 +137,7 @@ pub async fn sequence_numbers_rise(service: &Service) {
             .unwrap();
         numbers.extend(put.records.into_iter().map(|r| r.sequence_number.unwrap()));
     }
-    // Decimal strings beyond 128 bits, all of one length here.
+    // Decimal strings beyond 128 bits, here all of the same length.
     assert!(
         numbers.iter().all(|n| n.len() == 56 && n.starts_with("49")),
         "{numbers:?}"
@@ -179,7 +179,7 @@ pub async fn a_limit_makes_pages(service: &Service) {
         iterator = page.next_shard_iterator.unwrap();
     }
     assert_eq!(keys, ["0", "1", "2", "3", "4", "5", "6"]);
-    // The last iterator goes on with what comes later.
+    // The last iterator continues with later records.
     service.put(&name, "late", b"x").await;
     let page = service.get(&iterator).await;
     assert_eq!(page.records.len(), 1);
@@ -190,7 +190,7 @@ pub async fn millis_behind_latest_falls_to_zero(service: &Service) {
     let name = service.stream(1).await;
     service.put(&name, "a", b"x").await;
     service.put(&name, "b", b"x").await;
-    // So that the distance is measurable in milliseconds: wait for the clock, not for the service.
+    // Makes the distance measurable in milliseconds; this waits for the clock, not for the service.
     tokio::time::sleep(Duration::from_millis(20)).await;
     let iterator = service
         .iterator(&name, "shardId-000000000000", ShardIteratorType::TrimHorizon)
@@ -235,8 +235,8 @@ pub async fn too_much_in_a_request_is_refused(service: &Service) {
     let client = &service.client;
     let name = service.stream(1).await;
     let (validation, invalid) = ("ValidationException", "InvalidArgumentException");
-    // kinesis-local has a code of its own for what breaks the API model's constraints, and takes any
-    // number of entries and any size in PutRecords.
+    // kinesis-local has its own code for broken constraints of the API model, and accepts any number of entries and
+    // any size in PutRecords.
     for (what, entries, documented, kinesis_local) in [
         (
             "501 entries",
@@ -289,7 +289,7 @@ pub async fn too_much_in_a_request_is_refused(service: &Service) {
         validation,
         invalid,
     );
-    // Nothing of what was refused was stored.
+    // None of the refused entries was stored.
     let (got, _) = service.read(&name, "shardId-000000000000").await;
     assert!(
         got.is_empty() || service.documented_or(false, true),
@@ -310,7 +310,7 @@ pub async fn what_is_at_the_limits_is_accepted(service: &Service) {
     };
     put((0..500).map(|_| entry("k", b"x")).collect()).await.unwrap();
     put(vec![entry("k", &vec![0; MIB - 1])]).await.unwrap();
-    // 256 characters, of more than 256 bytes.
+    // 256 characters in more than 256 bytes.
     put(vec![entry(&"水".repeat(256), b"x")]).await.unwrap();
     let (got, _) = service.read(&name, "shardId-000000000000").await;
     assert_eq!(got.len(), 502);

@@ -1,4 +1,4 @@
-//! Splitting, merging and scaling, and what a reader of a closed shard sees.
+//! Splitting, merging and scaling, and reading closed shards.
 
 use aws_sdk_kinesis::types::{ScalingType, Shard, ShardIteratorType};
 
@@ -257,7 +257,7 @@ pub async fn what_cannot_be_resharded_is_refused(service: &Service) {
         "shardId-000000000002",
         "shardId-000000000077",
     );
-    // Each on a stream of its own, as kinesis-local accepts some and is busy then.
+    // Each split has its own stream, because kinesis-local accepts some and is then busy.
     let split_at = async |shard: &str, at: u128| {
         let name = service.stream(3).await;
         let request = client.split_shard().stream_name(&name).shard_to_split(shard);
@@ -283,7 +283,7 @@ pub async fn what_cannot_be_resharded_is_refused(service: &Service) {
             .target_shard_count(target);
         code(request.scaling_type(ScalingType::UniformScaling).send().await)
     };
-    // kinesis-local makes an empty child.
+    // kinesis-local creates an empty child.
     service.refused(
         "split at the start",
         split_at(FIRST, 0).await,
@@ -309,7 +309,7 @@ pub async fn what_cannot_be_resharded_is_refused(service: &Service) {
         not_found,
         not_found,
     );
-    // kinesis-local has another code for too many, and no lower limit.
+    // kinesis-local has another code for too many shards, and no lower limit.
     service.refused("more than double", scaled(7).await, limit, invalid);
     service.refused("less than half", scaled(1).await, limit, "accepted");
 

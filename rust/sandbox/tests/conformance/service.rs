@@ -1,4 +1,4 @@
-//! A service under test, and what every case needs of it.
+//! A service under test, with helpers for the cases.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,13 +14,13 @@ use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{ConsumerStatus, Record, Shard, ShardIteratorType, StreamStatus};
 use kinesis_sandbox::{Sandbox, SandboxConfig};
 
-/// How long a service may take to become what it was asked to be.
+/// Time limit for the service to reach a requested state.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A service under test.
 pub struct Service {
     pub client: Client,
-    /// Runs as long as the case; `None` is the other service that the cases run against.
+    /// The case's own sandbox; `None` if the cases run against another service.
     sandbox: Option<Sandbox>,
     created: Mutex<Vec<String>>,
     mismatches: Mutex<Vec<String>>,
@@ -39,7 +39,7 @@ fn client(endpoint: &str, retries: RetryConfig) -> Client {
 }
 
 impl Service {
-    /// A sandbox of its own. Nothing is retried: it has no reason to fail.
+    /// A new sandbox. Requests are not retried, as it has no reason to fail.
     #[allow(dead_code, reason = "of use to one of the targets")]
     pub async fn sandbox() -> Service {
         let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
@@ -52,7 +52,7 @@ impl Service {
         }
     }
 
-    /// A service elsewhere. Some limit the rate of some calls as Kinesis does.
+    /// A service at this endpoint. Some services limit the rate of some calls, as Kinesis does.
     #[allow(dead_code, reason = "of use to some of the targets")]
     pub fn elsewhere(endpoint: &str) -> Service {
         let client = client(
@@ -69,13 +69,13 @@ impl Service {
         }
     }
 
-    /// What the documentation says, or what the other service that the case runs against is known to do instead.
+    /// The documented value for the sandbox; for another service, the value it is known to have instead.
     pub fn documented_or<T>(&self, documented: T, other: T) -> T {
         if self.sandbox.is_some() { documented } else { other }
     }
 
-    /// Notes whether a bad request was refused as documented, or as the other service is known to do. All of a case's
-    /// are looked at before it fails.
+    /// Records a mismatch unless a bad request was refused as documented, or as the other service is known to refuse
+    /// it. The case fails only after all its requests.
     pub fn refused(&self, what: &str, got: String, documented: &str, other: &str) {
         let expected = self.documented_or(documented, other);
         if got != expected {
@@ -86,23 +86,23 @@ impl Service {
         }
     }
 
-    /// Fails the case if a bad request was not refused as it should be.
+    /// Fails the case if a bad request was not refused as expected.
     pub fn assert_refusals(&self) {
         let mismatches = self.mismatches.lock().unwrap();
         assert!(mismatches.is_empty(), "{}", mismatches.join("\n"));
     }
 
-    /// Deletes the streams of the case, as a shared service has a shard limit.
+    /// Deletes the case's streams, because a shared service has a shard limit.
     pub async fn clean(&self) {
         let created = std::mem::take(&mut *self.created.lock().unwrap());
         for name in created {
-            // Some are deleted already.
+            // Some may already be deleted.
             let delete = self.client.delete_stream().stream_name(name);
             drop(delete.enforce_consumer_deletion(true).send().await);
         }
     }
 
-    /// A name that no other case uses; its stream is deleted at the end.
+    /// A unique stream name; the stream is deleted at the end of the case.
     pub fn name(&self) -> String {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -112,7 +112,7 @@ impl Service {
         name
     }
 
-    /// An active stream with so many shards.
+    /// Creates a stream with this number of shards and waits until it is active.
     pub async fn stream(&self, shards: i32) -> String {
         let name = self.name();
         self.client
@@ -153,7 +153,7 @@ impl Service {
         summary.stream_arn
     }
 
-    /// Registers a consumer and waits until it is active; gives its ARN.
+    /// Registers a consumer and waits until it is active; returns its ARN.
     pub async fn consumer(&self, stream_arn: &str, name: &str) -> String {
         let register = self.client.register_stream_consumer().stream_arn(stream_arn);
         let registered = register.consumer_name(name).send().await.unwrap();
@@ -171,7 +171,7 @@ impl Service {
         }
     }
 
-    /// All shards, by whatever pages.
+    /// All shards, from all pages.
     pub async fn shards(&self, name: &str) -> Vec<Shard> {
         self.client
             .list_shards()
@@ -214,14 +214,14 @@ impl Service {
             .unwrap()
     }
 
-    /// Everything from `iterator` to the tip or the shard's end, and the last answer.
+    /// All records from `iterator` to the tip or the shard's end, and the last response.
     pub async fn drain(&self, iterator: String) -> (Vec<Record>, GetRecordsOutput) {
         let (mut records, mut iterator) = (Vec::new(), iterator);
         loop {
             let mut page = self.get(&iterator).await;
             records.append(&mut page.records);
-            // An empty page behind the tip is not the tip. A closed shard may name its children first and end with the
-            // null iterator of the next answer.
+            // An empty page behind the tip is not the tip. A closed shard may name its children first, and end with
+            // the null iterator of the next response.
             let ending = page
                 .child_shards
                 .as_ref()
@@ -233,14 +233,14 @@ impl Service {
         }
     }
 
-    /// Everything of a shard from its trim horizon.
+    /// All records of a shard from its trim horizon, and the last response.
     pub async fn read(&self, name: &str, shard: &str) -> (Vec<Record>, GetRecordsOutput) {
         self.drain(self.iterator(name, shard, ShardIteratorType::TrimHorizon).await)
             .await
     }
 }
 
-/// The error's code on the wire, `accepted` when there was none, or the status of an answer without a code.
+/// The error's code on the wire, `accepted` if there was none, or the status of a response without a code.
 pub fn code<T, E: ProvideErrorMetadata + std::fmt::Debug>(
     result: Result<T, SdkError<E, HttpResponse>>,
 ) -> String {

@@ -100,7 +100,7 @@ pub async fn page_tokens_stand_alone(service: &Service) {
     service.refused("neither token nor name", code(neither), invalid, invalid);
     let nonsense = client.list_shards().next_token("nonsense").send().await;
     service.refused("nonsense", code(nonsense), invalid, invalid);
-    // kinesis-local fails at a page of none, and has no upper limit.
+    // kinesis-local fails on a page size of 0, and has no upper limit.
     for (bad, kinesis_local) in [(0, "HTTP 500"), (10_001, "accepted")] {
         let list = client
             .list_shards()
@@ -166,7 +166,7 @@ pub async fn filters_choose_shards(service: &Service) {
     };
     assert_eq!(listed(of(ShardFilterType::AtLatest)).await, [1, 2, 3]);
     assert_eq!(listed(of(ShardFilterType::FromTrimHorizon)).await, [0, 1, 2, 3]);
-    // kinesis-local lists the children too, which were not open at the trim horizon.
+    // kinesis-local also lists the children, which were not open at the trim horizon.
     let at_horizon = service.documented_or(vec![0, 1], vec![0, 1, 2, 3]);
     assert_eq!(listed(of(ShardFilterType::AtTrimHorizon)).await, at_horizon);
     let after = ShardFilter::builder()
@@ -189,7 +189,7 @@ pub async fn filters_choose_shards(service: &Service) {
     );
 }
 
-/// Returns when `time` lies in an earlier second than the clock: kinesis-local compares whole seconds.
+/// Waits until `time` lies in an earlier second than the clock, because kinesis-local compares whole seconds.
 async fn more_than_a_second_after(time: DateTime) {
     let due = SystemTime::try_from(time).unwrap() + Duration::from_millis(1_001);
     while let Ok(wait) = due.duration_since(SystemTime::now()) {

@@ -1,4 +1,4 @@
-//! Streams as such.
+//! Streams: creation, description, listing, settings and deletion.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -70,7 +70,7 @@ pub async fn a_stream_is_created_described_and_deleted(service: &Service) {
 
     client.delete_stream().stream_name(&name).send().await.unwrap();
     let gone = loop {
-        // A service may show it as DELETING for a while.
+        // A service may show the stream as DELETING for a while.
         match client.describe_stream_summary().stream_name(&name).send().await {
             Ok(answer) => {
                 let status = answer.stream_description_summary.unwrap().stream_status;
@@ -83,8 +83,8 @@ pub async fn a_stream_is_created_described_and_deleted(service: &Service) {
     assert_eq!(code(gone), "ResourceNotFoundException");
 }
 
-/// On a stream that stays: half a second after the refusal kinesis-local says that it is ACTIVE, even one that is being
-/// deleted.
+/// Uses a stream that stays: half a second after the refusal, kinesis-local reports any stream as ACTIVE, even one
+/// that is being deleted.
 pub async fn a_stream_is_not_created_twice(service: &Service) {
     let name = service.stream(1).await;
     let again = service.client.create_stream().stream_name(&name).shard_count(1);
@@ -128,7 +128,7 @@ pub async fn an_on_demand_stream_has_four_shards(service: &Service) {
         .scaling_type(aws_sdk_kinesis::types::ScalingType::UniformScaling)
         .send()
         .await;
-    // It scales by itself. kinesis-local lets it be scaled.
+    // An on-demand stream scales by itself. kinesis-local allows scaling it.
     service.refused("scaling", code(scaled), "InvalidArgumentException", "accepted");
 }
 

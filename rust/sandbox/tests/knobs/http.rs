@@ -1,4 +1,4 @@
-//! Plain requests, for what an SDK would not send. They go over HTTP/2, as the SDK's go over HTTP/1.1.
+//! Plain requests that an SDK would not send. They use HTTP/2, as the SDK's requests use HTTP/1.1.
 
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
@@ -8,7 +8,7 @@ use hyper_util::rt::TokioExecutor;
 use kinesis_sandbox::Sandbox;
 use serde_json::Value;
 
-/// Sends a request; gives the status and the JSON of the answer (null when it is empty).
+/// Sends a request; returns the status and the JSON of the response (null if it is empty).
 pub async fn request(
     sandbox: &Sandbox,
     method: &str,

@@ -1,4 +1,4 @@
-//! Answers that the service gives now and then, though nothing is wrong.
+//! Responses that the service gives now and then, though nothing is wrong.
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::get_shard_iterator::builders::GetShardIteratorFluentBuilder;
@@ -27,7 +27,7 @@ async fn put_one(client: &Client) -> String {
     put.data(Blob::new("x")).send().await.unwrap().sequence_number
 }
 
-/// Every shard that is listed, and whether it is closed.
+/// Ids of the listed shards, and whether each is closed.
 async fn listed(client: &Client) -> Vec<(String, bool)> {
     let answer = client.list_shards().stream_name("s").send().await.unwrap();
     let closed = |shard: &aws_sdk_kinesis::types::Shard| {
@@ -51,7 +51,7 @@ async fn split(client: &Client, shard: &str, at: u128) {
     split.new_starting_hash_key(at.to_string()).send().await.unwrap();
 }
 
-/// The records of an answer, how far behind it is, and the iterator after it.
+/// Records, MillisBehindLatest and next iterator of one response.
 async fn page(client: &Client, iterator: &str) -> (Vec<Record>, i64, Option<String>) {
     let page = client
         .get_records()
@@ -66,7 +66,7 @@ async fn page(client: &Client, iterator: &str) -> (Vec<Record>, i64, Option<Stri
     )
 }
 
-/// Records and MillisBehindLatest of all answers up to the tip.
+/// Number of records and MillisBehindLatest of all responses up to the tip.
 async fn walk(client: &Client, request: GetShardIteratorFluentBuilder) -> Vec<(usize, i64)> {
     let mut next = request.send().await.unwrap().shard_iterator;
     let mut seen = Vec::new();
@@ -149,7 +149,7 @@ async fn a_list_lags_and_goes_back() {
     for _ in 0..3 {
         assert_eq!(listed(&client).await, first);
     }
-    // A further page tells what the first one did.
+    // A further page is consistent with the first one.
     let page = client
         .list_shards()
         .stream_name("s")
@@ -166,7 +166,7 @@ async fn a_list_lags_and_goes_back() {
         .unwrap();
     assert_eq!((page.shards.unwrap().len(), rest.shards.unwrap().len()), (1, 2));
     assert_eq!(listed(&client).await, all);
-    // UpdateShardCount makes shards that it closes again.
+    // UpdateShardCount may create shards that it closes again.
     let update = client.update_shard_count().stream_name("s").target_shard_count(4);
     update
         .scaling_type("UNIFORM_SCALING".into())
@@ -202,7 +202,7 @@ async fn every_new_iterator_leads_through_a_stretch() {
     );
     let at_tip = walk(&client, iterator(&client, ShardIteratorType::Latest)).await;
     assert_eq!(at_tip, [(0, 0)]);
-    // An iterator inside it expires as any other.
+    // An iterator inside a stretch expires like any other.
     let first = horizon(&client, SHARD).await;
     let inside = page(&client, &first).await.2.unwrap();
     sandbox.expire_iterators();
@@ -214,7 +214,7 @@ async fn every_new_iterator_leads_through_a_stretch() {
     assert_eq!(walk(&client, iterator(&client, kind)).await, [(2, 0)]);
 }
 
-/// A record that arrived an hour ago and one of now, with ten answers between them.
+/// Puts a record that arrived an hour ago and one that arrives now, with ten responses between them.
 async fn hour_of_nothing(sandbox: &Sandbox, client: &Client) -> (String, i64) {
     sandbox.set_arrival_offset_ms(-60 * MINUTE);
     let number = put_one(client).await;
@@ -245,7 +245,7 @@ async fn iterators_go_through_time() {
     through.push(1);
     let seen = walk(&client, after()).await;
     assert_eq!(counts(&seen), through);
-    // The first answer ends a tenth of the hour later, the last one at the record.
+    // The first response ends a tenth of the hour later, the last one at the record.
     assert!((54 * MINUTE - 100..55 * MINUTE).contains(&seen[0].1), "{seen:?}");
     assert!((1..MINUTE).contains(&seen[9].1), "{seen:?}");
     assert_eq!(counts(&walk(&client, after()).await), through, "all of it again");
@@ -261,10 +261,10 @@ async fn iterators_go_through_time() {
     );
     let horizon = walk(&client, iterator(&client, ShardIteratorType::TrimHorizon)).await;
     assert_eq!((horizon.len(), horizon[0].0, horizon[11]), (12, 1, (1, 0)));
-    // The time that an answer tells is a place to begin at.
+    // The time that a response reports is a valid position.
     let first = after().send().await.unwrap().shard_iterator.unwrap();
     let second = page(&client, &first).await.2.unwrap();
-    // Before the answer, however long that takes: a little earlier is the same part of the stretch.
+    // Taken before the response, however long that takes: a slightly earlier time is in the same part of the stretch.
     let asked = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();
@@ -344,7 +344,7 @@ async fn a_stream_made_again_is_another_one() {
 async fn a_neighbour_takes_part_in_a_shards_calls() {
     let (sandbox, client) = start().await;
     let neighbour = self::client(&sandbox, "AKIDNEIGHBOUR");
-    // So little a second that the test's own pace does not matter.
+    // A rate so low that the test's own speed does not matter.
     let limits = ShardLimits {
         read_calls: 1.0,
         ..ShardLimits::default()

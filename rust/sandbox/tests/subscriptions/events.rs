@@ -1,4 +1,4 @@
-//! Subscribing through the SDK, and what is pushed.
+//! Subscriptions through the SDK, and their events.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use aws_sdk_kinesis::types::{
 };
 use tokio::time::timeout;
 
-/// How long anything may take that is to happen at once.
+/// Time limit for anything that should happen at once.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Opens a subscription; gives its events, or the error's code.
+/// Opens a subscription; returns its events, or the error's code.
 pub async fn subscribe(
     client: &Client,
     consumer: &str,
@@ -54,7 +54,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event, the end, or the error's code (`broken` for one of the transport).
+    /// The next event, `None` at the end, or the error's code (`broken` for a transport error).
     pub async fn next(&mut self) -> Result<Option<SubscribeToShardEvent>, String> {
         let next = self.output.event_stream.recv();
         match timeout(PATIENCE, next).await.expect("an event in time") {
@@ -65,12 +65,12 @@ impl Events {
         }
     }
 
-    /// The next event, which there must be.
+    /// The next event. Panics at the end of the subscription.
     pub async fn event(&mut self) -> SubscribeToShardEvent {
         self.next().await.unwrap().expect("an event")
     }
 
-    /// The keys of the next records that come, empty events left out.
+    /// Keys of the next `count` records, across empty events.
     pub async fn keys(&mut self, count: usize) -> Vec<String> {
         let mut keys = Vec::new();
         while keys.len() < count {
@@ -80,7 +80,7 @@ impl Events {
     }
 }
 
-/// The name of an error in the stream: it is in a header, not in the JSON that the SDK takes a code from.
+/// Name of an error event. It is in a header, not in the JSON where the SDK looks for a code.
 fn exception(error: &SubscribeToShardEventStreamError) -> &'static str {
     use SubscribeToShardEventStreamError::*;
     match error {

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::events::{horizon, keys_of};
 use crate::harness::{Fixture, SHARD};
 
-/// A fault of one subscription to come, after its first event.
+/// Plans a fault for the next subscription, after its first event.
 fn once(fixture: &Fixture, fault: Value) {
     let fault = json!({"fault": fault, "after_events": 1, "count": 1});
     fixture.knobs(
@@ -25,7 +25,7 @@ async fn a_cut_ends_the_stream_in_order() {
         events.event().await;
         assert!(events.next().await.unwrap().is_none());
         fixture.until(|s| s.subscriptions_ended == 1).await;
-        // It met one subscription only.
+        // The fault affected one subscription only.
         let mut events = fixture.subscribe(horizon()).await.unwrap();
         events.event().await;
         events.event().await;
@@ -40,7 +40,7 @@ async fn a_reset_breaks_the_stream() {
         events.event().await;
         assert_eq!(events.next().await, Err("broken".into()));
         fixture.until(|s| s.subscriptions_ended == 1).await;
-        // Over HTTP/2 the connection goes on.
+        // Over HTTP/2 the connection stays usable.
         fixture.subscribe(horizon()).await.unwrap().event().await;
     }
 }
@@ -82,7 +82,7 @@ async fn a_drip_is_slow_and_whole() {
     }
 }
 
-/// That nothing comes can only be seen by waiting; what is to be seen beside it is waited for as a condition.
+/// Silence can be observed only by waiting for a fixed time; everything else is awaited as a condition.
 const SILENCE: Duration = Duration::from_millis(300);
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_half_open_connection_answers_nobody() {
     let mut events = fixture.subscribe(horizon()).await.unwrap();
     events.event().await;
     assert!(timeout(SILENCE, events.next()).await.is_err());
-    // The next call goes over the same HTTP/2 connection.
+    // The next call uses the same HTTP/2 connection.
     let call = fixture.client.list_streams().send();
     assert!(timeout(SILENCE, call).await.is_err());
     assert_eq!(fixture.sandbox.stats().calls("ListStreams"), 0);
@@ -133,7 +133,7 @@ async fn open_subscriptions_can_be_met() {
     events.event().await;
     reset("s", SHARD);
     while events.next().await.is_ok() {}
-    // Not what comes after.
+    // A later subscription is not affected.
     let mut events = fixture.subscribe(horizon()).await.unwrap();
     events.event().await;
     events.event().await;

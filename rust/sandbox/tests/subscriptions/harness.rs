@@ -1,4 +1,4 @@
-//! A sandbox with a stream and a consumer, and what is pushed to a subscriber.
+//! Test fixture: a sandbox with a stream and a consumer.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub struct Fixture {
     pub consumer: String,
 }
 
-/// The SDK's configuration for any endpoint, without retries.
+/// SDK configuration for any endpoint, without retries.
 pub fn config(endpoint: &str) -> Builder {
     aws_sdk_kinesis::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -75,7 +75,7 @@ impl Fixture {
         }
     }
 
-    /// The same over HTTPS, where the SDK speaks HTTP/2; without, it speaks HTTP/1.1.
+    /// A fixture over HTTPS, where the SDK uses HTTP/2; without TLS it uses HTTP/1.1.
     pub async fn start_tls() -> Fixture {
         let with = SandboxConfig {
             tls_port: Some(0),
@@ -84,12 +84,12 @@ impl Fixture {
         Fixture::with(with).await
     }
 
-    /// One of each.
+    /// A fixture over HTTP/1.1 and one over HTTP/2.
     pub async fn both() -> [Fixture; 2] {
         [Fixture::start().await, Fixture::start_tls().await]
     }
 
-    /// Turns knobs as over HTTP.
+    /// Applies an update of the knobs, written as for HTTP.
     pub fn knobs(&self, update: Value) {
         let update: KnobUpdate = serde_json::from_value(update).unwrap();
         self.sandbox.apply(&update).unwrap();
@@ -123,7 +123,7 @@ impl Fixture {
         self.sandbox.stats().shard("s", SHARD)
     }
 
-    /// Waits until the shard's counters are so.
+    /// Waits until the shard's counters satisfy the condition.
     pub async fn until(&self, condition: impl Fn(&ShardStats) -> bool) {
         let waiting = async {
             while !condition(&self.stats()) {
@@ -140,7 +140,7 @@ pub fn stream_arn() -> String {
     "arn:aws:kinesis:eu-west-1:000000000000:stream/s".to_owned()
 }
 
-/// Registers a consumer of the stream `s`; gives its ARN, or the error's code.
+/// Registers a consumer of the stream `s`; returns its ARN, or the error's code.
 pub async fn register(client: &Client, name: &str) -> Result<String, String> {
     let request = client.register_stream_consumer().stream_arn(stream_arn());
     match request.consumer_name(name).send().await {

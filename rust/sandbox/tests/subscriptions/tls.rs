@@ -1,4 +1,4 @@
-//! HTTPS: HTTP/2 by ALPN, and nothing else for SubscribeToShard.
+//! HTTPS: HTTP/2 by ALPN, which SubscribeToShard requires.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use crate::events::{PATIENCE, horizon};
 use crate::harness::{Fixture, SHARD};
 
-/// Calls an operation over HTTPS and HTTP/1.1; gives the status and the answer.
+/// Calls an operation over HTTPS and HTTP/1.1; returns the status and the response's JSON.
 async fn call_http1(sandbox: &Sandbox, operation: &str, body: &Value) -> (u16, Value) {
     let mut roots = RootCertStore::empty();
     let certificate = sandbox.tls_certificate().unwrap();

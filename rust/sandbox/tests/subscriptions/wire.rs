@@ -1,4 +1,4 @@
-//! The answer as it goes over the wire: plain HTTP/2 by prior knowledge, and the frames' headers.
+//! Wire format of a SubscribeToShard response: plain HTTP/2 by prior knowledge, and the frames' headers.
 
 use aws_smithy_eventstream::frame::{DecodedFrame, MessageFrameDecoder};
 use aws_smithy_types::event_stream::Message;
@@ -13,11 +13,11 @@ use tokio::time::timeout;
 use crate::events::PATIENCE;
 use crate::harness::{Fixture, SHARD};
 
-/// The next message of a body.
+/// Reads the next message of a body.
 async fn message(body: &mut Incoming, decoder: &mut MessageFrameDecoder) -> Message {
     loop {
         let frame = timeout(PATIENCE, body.frame()).await.unwrap().unwrap().unwrap();
-        // Each message comes in a frame of its own.
+        // Each message comes in its own frame.
         if let DecodedFrame::Complete(message) = decoder.decode_frame(frame.into_data().unwrap()).unwrap() {
             return message;
         }

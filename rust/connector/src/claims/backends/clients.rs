@@ -1,5 +1,5 @@
-//! The clients of stores that are AWS services, shared by all who reach the same store alike in this process: a reader
-//! opens its store for every shard and batch, and must not connect anew each time.
+//! The clients of stores that are AWS services, shared by all users of the same store in this process: a reader opens
+//! its store for every shard and batch, and must not connect each time.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ pub(crate) struct StoreClients {
     buckets: Mutex<Recent<StoreKey, Bucket>>,
 }
 
-/// What a store's client depends on.
+/// Everything that a store's client depends on.
 #[derive(Debug, PartialEq)]
 struct StoreKey {
     access: StoreAccess,
-    /// The table's or the bucket's name. The latter may come from the checkpoint location, which is no option.
+    /// Name of the table or bucket. A bucket's name may come from the checkpoint location, which is no option.
     name: Option<String>,
     endpoint_url: Option<String>,
     retry: RetryOptions,
@@ -48,7 +48,7 @@ impl StoreClients {
         Ok(table)
     }
 
-    /// A bucket.
+    /// The client of a bucket.
     pub(crate) fn bucket(&self, access: StoreAccess, metadata: &MetadataOptions, name: &str) -> Arc<Bucket> {
         let key = StoreKey {
             access: access.clone(),

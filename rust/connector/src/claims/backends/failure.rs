@@ -1,4 +1,4 @@
-//! Failures of the stores that are AWS services, classified once.
+//! Error classification for the stores that are AWS services.
 
 use std::error::Error as StdError;
 
@@ -9,19 +9,19 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use crate::error::{Error, ErrorKind, unstopped};
 use crate::service::{LoadFailure, NetworkFailure, chain, no_credentials, no_way, told};
 
-/// A store's service, as messages name it.
+/// A store's service, as named in messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Service {
     /// Its name.
     pub name: &'static str,
-    /// The option with its address.
+    /// The option that sets the service's address.
     pub endpoint_key: &'static str,
-    /// What credentials need to be allowed.
+    /// Permissions that the credentials need.
     pub permissions: &'static str,
 }
 
 impl Service {
-    /// What a failed call of `operation` on `place` (a table, a bucket) means.
+    /// Classifies a failed call of `operation` on `place` (a table, a bucket).
     pub fn classify<E>(self, operation: &'static str, place: &str, error: SdkError<E, HttpResponse>) -> Error
     where
         E: ProvideErrorMetadata + RequestId + StdError + Send + Sync + 'static,
@@ -30,7 +30,7 @@ impl Service {
             SdkError::ServiceError(answer) => {
                 let refused = answer.err();
                 let status = answer.raw().status().as_u16();
-                // The answer to a HEAD has no body that could name a code.
+                // The response to a HEAD has no body that could hold a code.
                 let code = refused
                     .code()
                     .map_or_else(|| format!("status {status}"), str::to_owned);
@@ -61,7 +61,7 @@ impl Service {
         classified.with("operation", operation).with("store", place)
     }
 
-    /// The service did not answer, or not to the end.
+    /// The error of a service that sent no response, or an incomplete one.
     pub fn unreachable(self, operation: &str, why: &str) -> Error {
         let why = unstopped(why);
         Error::new(
@@ -75,7 +75,7 @@ impl Service {
         .retryable(true)
     }
 
-    /// What an error code means.
+    /// Classifies an error code.
     pub fn refusal(self, operation: &str, code: &str, message: &str, status: u16) -> Error {
         let told = told(code, message);
         let make = |kind, advice: &str| {
@@ -94,7 +94,7 @@ impl Service {
                 "The limit of the table, the bucket or the account was exceeded",
             )
             .retryable(true),
-            // S3's words for two writers of one key at once, and for a request that came in too slowly.
+            // S3's codes for two writers of one key at the same time, and for a request that arrived too slowly.
             "ConditionalRequestConflict" | "OperationAborted" | "RequestTimeout" => {
                 make(ErrorKind::Store, "Another request was in its way").retryable(true)
             }

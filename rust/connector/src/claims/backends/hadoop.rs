@@ -1,5 +1,5 @@
 //! The store on a Hadoop file system, reached through an up-call: one file for each claim,
-//! `<folder>/<source>/<batch>/<shard>`, and beside the batches the driver's mark.
+//! `<folder>/<source>/<batch>/<shard>`, and the driver's mark beside the batches.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,18 +16,18 @@ use crate::service::{RequestCounters, with_retries};
 use crate::storage::FileSystem;
 use crate::stream::ShardId;
 
-/// What the name of the file begins with, beside a source's batches, by which executors see that they look into the
-/// driver's folder. The rest names the query's start: what an earlier driver left on its own disk is no sign of the
-/// present one's folder. A former release's file has this name alone.
+/// Prefix of the mark's file name. The file lies beside a source's batches and shows executors that they see the
+/// driver's folder. The rest of its name is the query's start, so that a mark of an earlier driver, on that driver's
+/// own disk, does not count. An earlier release's file has only this name.
 const MARK: &str = "driver";
-/// Marks of earlier starts that are removed at once.
+/// Maximum number of earlier starts' marks to remove at a time.
 const MARKS_REMOVED: usize = 100;
-/// Looks for it before the folder counts as another one than the driver's. Some file systems show another machine's
-/// files seconds later (cached folders, HDFS's observer nodes).
+/// Number of attempts to find the mark before the folder counts as another one than the driver's. Some file systems
+/// show another machine's files seconds later (cached folders, HDFS's observer nodes).
 const LOOKS_FOR_MARK: u32 = 6;
-/// Before the second look. Each of the next pauses is twice as long: 8 s in all.
+/// Wait before the second attempt. Each further wait is twice as long: 8 s in all.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// Claims of one batch read at once.
+/// Number of claims of one batch that are read at once.
 const READS_AT_ONCE: usize = 16;
 
 /// Claims as files.
@@ -91,7 +91,7 @@ impl ClaimStore for HadoopStore {
     async fn remove_other_marks(&self, source: &str, start: &str) -> Result<()> {
         let folder = format!("{}/{source}", self.folder);
         let own = format!("{MARK}-{start}");
-        // Without retries: where it fails, the next start has another try.
+        // Without retries: after a failure the next start tries again.
         let names = self.files.list(&folder).await?;
         let others = names
             .iter()
@@ -120,7 +120,7 @@ impl ClaimStore for HadoopStore {
 
     async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult> {
         let (path, content) = (self.path(key), claim.to_json()?);
-        // A put whose answer was lost finds its own claim on the second try; that is a claim like any other.
+        // A put whose response was lost finds its own claim on the second try; that claim counts like any other.
         if self
             .retried(|| self.files.put_if_absent(&path, content.clone()))
             .await?
@@ -185,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    /// Shows what another machine wrote five seconds later, and removes nothing.
+    /// Shows another machine's files five seconds late, and removes nothing.
     struct Lagging(Instant);
 
     #[async_trait]

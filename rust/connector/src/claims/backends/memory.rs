@@ -1,4 +1,4 @@
-//! A store in this process's memory, for tests.
+//! A store in the memory of this process, for tests.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::claims::{Claim, ClaimKey, ClaimStore, PutResult};
 use crate::error::Result;
 use crate::stream::ShardId;
 
-/// Claims that live as long as the process.
+/// Claims that live as long as this value.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     claims: Mutex<BTreeMap<ClaimKey, Claim>>,

@@ -1,4 +1,4 @@
-//! The stores of claims. `rust/connector/tests/integration/store_suite` runs over each of them.
+//! The stores of claims. `rust/connector/tests/integration/store_suite` tests each of them.
 
 pub(super) mod clients;
 pub mod dynamodb;

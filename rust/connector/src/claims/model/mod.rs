@@ -1,27 +1,27 @@
-//! A model of the claim protocol, explored exhaustively: one shard, three batches, two attempts at a time, and a driver.
-//! The decisions are the engine's own ([`super::protocol`]); around them are Spark, the store and the shard, each
-//! doing whatever they may do at any step:
+//! A model of the claim protocol, explored exhaustively: one shard, three batches, two attempts at a time, and a
+//! driver. The decisions are the engine's own ([`super::protocol`]). Spark, the store and the shard around them do
+//! whatever they may do at any step:
 //!
 //! - attempts at a batch begin at any time, stop reading after any record, are closed early, fail or are killed;
-//! - a put may be applied and its answer lost, or be under way when its sender dies and take effect much later;
-//! - attempts whose driver or batch is gone go on until they notice, and may still claim;
-//! - a batch may have no task for the shard, which its offset says then;
-//! - the driver dies between any two steps, runs the batch in flight again, and plans the next one from a report or from
-//!   the store; an old batch's claims are removed.
+//! - a put may be applied and its response lost, or be in flight when its sender dies and take effect much later;
+//! - attempts whose driver or batch has ended go on until they notice, and may still claim;
+//! - a batch may have no task for the shard, as recorded in its offset;
+//! - the driver dies between any two steps, runs the batch in flight again, and plans the next one from a report or
+//!   from the store; an old batch's claims are removed.
 //!
-//! The properties are the sentences of the protocol. [`Rules`] can break one rule at a time: a test for each shows
-//! that the checker then finds the property that falls, so a sound protocol is not just a blind model.
+//! The properties are the guarantees of the protocol. [`Rules`] can break one rule at a time: a test for each rule
+//! shows that the checker then finds the property that fails, so a sound protocol is not just a blind model.
 //!
-//! Attempts of one process decide about the end one after the other: the one that waits is one that begins later, so all of
-//! this holds for them, and what they have beyond it has rules of its own.
+//! Attempts of one process decide on the end one after the other. An attempt that waits is one that begins later, so
+//! all of this holds for them, and their additional guarantees have rules of their own.
 //!
 //! The shard's log does not grow in the model. An attempt may stop after any record of it, and an attempt that sees a
-//! shorter log is one that stops there: growing adds nothing. Fetching several records at once is several steps.
+//! shorter log is one that stops there: growth adds nothing. Fetching several records at once is several steps.
 //!
-//! What it can't express: time (iterators that expire, retention that takes records before they are read, how long
-//! anything takes), how an answer's records become rows, several shards (each has claims of its own; what joins them is
-//! their lineage, which the planner's histories test), a store that is not atomic or not consistent (the stores' suite
-//! tests that), and two drivers of one query at the same time, which Spark's own log rules out.
+//! The model can't express: time (iterators that expire, retention that removes unread records, durations), how a
+//! response's records become rows, several shards (each has claims of its own; they are connected by their lineage,
+//! which the planner's histories test), a store that is not atomic or not consistent (the stores' suite tests that),
+//! and two drivers of one query at the same time, which Spark's own log rules out.
 
 mod properties;
 mod state;
@@ -31,35 +31,35 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use state::{End, Numbers};
 
-/// Records in the shard, which is closed after them.
+/// Number of records in the shard, which is closed after them.
 const RECORDS: End = 2;
 
-/// The protocol, or what is left of it when a rule is broken.
+/// The protocol, intact or with one rule broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rules {
     Kept,
     /// The claims are wiped while no query runs.
     ClaimsWiped,
-    /// The claims are wiped while puts of the last run are still under way.
+    /// The claims are wiped while puts of the last run are still in flight.
     ClaimsWipedAmongWriters,
-    /// An attempt ends first and puts its claim then.
+    /// An attempt ends before it puts its claim.
     ClaimAfterTheEnd,
     /// An attempt that delivered records after the claim ends as if it had not.
     GoOnPastTheClaim,
-    /// An attempt stops at its own end where the claim is farther.
+    /// An attempt stops at its own end although the claim is farther.
     StopBeforeTheClaim,
-    /// An attempt begins without asking for the claim.
+    /// An attempt begins without reading the claim.
     BeginWithoutTheClaim,
     /// A reader that is closed early claims nothing.
     EarlyEndClaimsNothing,
     /// After a restart the driver plans without the claims.
     RestartWithoutTheClaims,
-    /// A batch that runs again after a restart has a task for the shard, which it had none for before.
+    /// A batch that had no task for the shard has one when it runs again after a restart.
     RepeatedWithATask,
-    /// All attempts are in one process, and decide one after the other. None dies while its put is under way, which no
-    /// process can wait for.
+    /// All attempts are in one process, and decide one after the other. None dies while its put is in flight, since
+    /// no process can wait for that.
     OneProcess,
-    /// The same, without waiting for one another.
+    /// All attempts are in one process, but don't wait for one another.
     OneProcessWithoutTurns,
     /// The store lets the last put win.
     LastPutWins,
@@ -74,7 +74,7 @@ impl Rules {
 #[derive(Clone, Debug)]
 struct Protocol {
     rules: Rules,
-    /// How many are planned and run.
+    /// Number of batches to plan and run.
     batches: usize,
     numbers: Numbers,
 }
@@ -88,13 +88,13 @@ impl Protocol {
         }
     }
 
-    /// Explores the protocol until `enough` was found, or everything was seen.
+    /// Explores the protocol until `enough` is found or all states are seen.
     fn explore(self, enough: HasDiscoveries) -> impl Checker<Self> {
         self.checker().threads(2).finish_when(enough).spawn_bfs().join()
     }
 }
 
-/// Asserts that all properties hold, and shows the steps that break one otherwise.
+/// Asserts that all properties hold; otherwise shows the steps that break one.
 fn assert_sound(rules: Rules, batches: usize) {
     let checker = Protocol::new(rules, batches).explore(HasDiscoveries::AnyFailures);
     for property in checker.model().properties() {
@@ -113,7 +113,7 @@ fn assert_sound(rules: Rules, batches: usize) {
     println!("{rules:?}: {} states", checker.unique_state_count());
 }
 
-/// Asserts that under these rules this property is found not to hold.
+/// Asserts that the checker finds a violation of this property under these rules.
 fn assert_found(rules: Rules, property: &'static str) {
     let checker = Protocol::new(rules, 2).explore(HasDiscoveries::AnyOf([property].into()));
     let states = checker.unique_state_count();

@@ -1,4 +1,4 @@
-//! The sentences of the protocol.
+//! The guarantees of the protocol, as properties.
 
 use stateright::Property;
 
@@ -19,7 +19,7 @@ pub(super) const NONE_FAILS_OVER_THE_CLAIM: &str =
     "no attempt fails because another one of its process has claimed a nearer end";
 pub(super) const FORWARD: &str = "offsets only go forward";
 
-/// What must hold, and what must be possible for that to mean anything.
+/// Properties that must hold, and states that must be reachable for that to mean anything.
 pub(super) fn properties() -> Vec<Property<Protocol>> {
     vec![
         Property::always(SAME_ROWS, |_, world| holds(world, Broken::DifferentRows)),
@@ -45,21 +45,21 @@ pub(super) fn properties() -> Vec<Property<Protocol>> {
     ]
 }
 
-/// What attempts do that know nothing of each other.
+/// A state that independent attempts can reach.
 pub(super) fn claim_at_once() -> Property<Protocol> {
     Property::sometimes("two attempts want to claim", |_, world| {
         every(world, |phase| phase == Phase::Claiming)
     })
 }
 
-/// What attempts of one process may rely on.
+/// A guarantee for attempts of one process.
 pub(super) fn none_fails_over_the_claim() -> Property<Protocol> {
     Property::always(NONE_FAILS_OVER_THE_CLAIM, |_, world| {
         holds(world, Broken::FailedOverTheClaim)
     })
 }
 
-/// What wiped claims cost.
+/// The cost of wiped claims.
 pub(super) fn repeated_after_wipe() -> Property<Protocol> {
     Property::sometimes(
         "rows of a batch whose claim was wiped are repeated",
@@ -67,7 +67,7 @@ pub(super) fn repeated_after_wipe() -> Property<Protocol> {
     )
 }
 
-/// What holds in every world, however it came about. Checked for one batch only, since it takes its time.
+/// A guarantee in every state, however it was reached. Checked for one batch only, because it is slow.
 pub(super) fn completes() -> Property<Protocol> {
     Property::always(COMPLETES, |model: &Protocol, world| model.completes(world))
 }

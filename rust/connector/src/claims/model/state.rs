@@ -1,17 +1,17 @@
-//! What the world of the model is made of.
+//! The state of the model's world.
 
 use std::collections::BTreeSet;
 
 use super::RECORDS;
 use crate::stream::{Position, SequenceNumber};
 
-/// An end, as the number of records before it; one more than there are is the shard's end.
+/// An end, as the number of records before it; [`RECORDS`] plus one is the shard's end.
 pub(super) type End = u8;
 
-/// The shard's end: its null iterator was seen.
+/// The shard's end: the null iterator was returned.
 pub(super) const SHARD_END: End = RECORDS + 1;
 
-/// The engine's terms for the model's small numbers.
+/// The engine's positions and sequence numbers for the model's small numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Numbers {
     positions: Vec<Position>,
@@ -38,7 +38,7 @@ impl Numbers {
         found.expect("one of the model's positions") as End
     }
 
-    /// The last of so many records.
+    /// The last of the first `count` records.
     pub fn last(&self, count: End) -> Option<&SequenceNumber> {
         self.records.get(usize::from(count.min(RECORDS)).checked_sub(1)?)
     }
@@ -47,49 +47,49 @@ impl Numbers {
 /// One attempt at a batch's task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Attempt {
-    /// The driver that started it still runs its batch: only then can it succeed.
+    /// True while the driver that started it runs its batch; only then can it succeed.
     pub wanted: bool,
-    /// It began when the batch's end was claimed already.
+    /// True if the batch's end was claimed before it began.
     pub after_claim: bool,
     pub phase: Phase,
-    /// Records before and in what it fetched.
+    /// Number of the last record it fetched.
     pub fetched: End,
-    /// Records before and in what it delivered.
+    /// Number of the last record it delivered.
     pub delivered: End,
-    /// The task closed it before its end.
+    /// True if the task closed it before its end.
     pub early: bool,
 }
 
-/// What an attempt is about to do.
+/// The next action of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Phase {
-    /// To ask for the claim.
+    /// Read the claim.
     Begin,
-    /// To read by its own rule; nothing was fetched yet, not even an empty answer.
+    /// Read by its own rule; nothing was fetched yet, not even an empty response.
     Unread,
-    /// To read on by its own rule, or stop.
+    /// Read on by its own rule, or stop.
     Reading,
-    /// To put its claim.
+    /// Put its claim.
     Claiming,
-    /// To read to the claim.
+    /// Read to the claim.
     Bound(End),
-    /// To hand over the rest, and end.
+    /// Hand over the rest, and end.
     Ending,
 }
 
-/// The driver, and the task scheduler with it.
+/// The driver, including the task scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Driver {
     Down,
-    /// The batch that was logged last runs.
+    /// The last logged batch is running.
     Running,
-    /// It is over and committed.
+    /// The last logged batch is over and committed.
     Finished,
-    /// The next batch's start was found, and is not logged yet.
+    /// The next batch's start was found, but is not logged yet.
     Planned(End),
 }
 
-/// A property that no longer holds.
+/// A property that was violated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Broken {
     DifferentRows,
@@ -108,30 +108,30 @@ pub(super) enum Broken {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct World {
     pub driver: Driver,
-    /// The batch that Spark's offset log has last. Earlier ones, their claims and whoever still puts one are out of
-    /// the picture: nothing asks for the claims of another batch.
+    /// The last batch in Spark's offset log. Earlier batches, their claims and their late puts are left out: nothing
+    /// reads the claims of another batch.
     pub batch: usize,
-    /// Where it starts.
+    /// Start of the batch.
     pub start: End,
-    /// It has no task for the shard, as the offset log says.
+    /// True if the batch has no task for the shard, as recorded in the offset log.
     pub skipped: bool,
-    /// Spark's commit log has it too.
+    /// True if the batch is also in Spark's commit log.
     pub committed: bool,
-    /// The first report of the running batch; the driver keeps it in memory.
+    /// The first report of the running batch, which the driver keeps in memory.
     pub report: Option<End>,
-    /// The store.
+    /// The claim in the store.
     pub claim: Option<End>,
-    /// Puts under way whose sender is dead.
+    /// Puts in flight whose sender is dead.
     pub late: BTreeSet<End>,
-    /// In order, since which is which does not matter.
+    /// Sorted, since the attempts' identities don't matter.
     pub attempts: [Option<Attempt>; 2],
-    /// What the running batch's successful attempts delivered: to its end …
+    /// End up to which successful attempts at the running batch delivered it.
     pub whole: Option<End>,
-    /// … and, closed early, at most so far.
+    /// Farthest end up to which attempts that were closed early delivered the running batch.
     pub part: End,
-    /// The claims were wiped in this batch.
+    /// True if the claims were wiped in this batch.
     pub wiped: bool,
-    /// … or in an earlier one. Once is enough.
+    /// True if the claims were wiped in this or an earlier batch; once is enough.
     pub wiped_before: bool,
     pub broken: BTreeSet<Broken>,
 }

@@ -1,4 +1,4 @@
-//! The steps that the world of the model can take.
+//! The steps of the model's world.
 
 use stateright::{Model, Property};
 
@@ -9,10 +9,10 @@ use super::state::{Attempt, Broken, Driver, End, Phase, SHARD_END, World};
 use super::{Protocol, RECORDS, Rules};
 use crate::claims::protocol::{Reconcile, has_passed, reconcile, stands_at};
 
-/// Most puts under way whose sender is dead.
+/// Maximum number of puts in flight whose sender is dead.
 const LATE_PUTS: usize = 1;
 
-/// One step. The number is the attempt's place.
+/// One step. Numbers are indices of attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Begin(usize),
@@ -100,7 +100,7 @@ impl Model for Protocol {
             Step::LogNextBatchWithoutTask => {
                 self.log_next(&mut world);
                 world.skipped = true;
-                // What it delivers of the shard is known: nothing.
+                // The shard's part of this batch is known to be empty.
                 world.whole = Some(world.start);
             }
             Step::DriverDies => {
@@ -120,7 +120,7 @@ impl Model for Protocol {
             Step::WipeClaims => {
                 world.claim = None;
                 if !world.committed {
-                    // The batch runs again, and what it delivers takes the place of what it delivered.
+                    // The batch runs again, and its new output replaces the old.
                     world.whole = None;
                 }
                 world.wiped = true;
@@ -150,13 +150,13 @@ impl Model for Protocol {
 }
 
 impl Protocol {
-    /// All batches ran, and the one after them was planned.
+    /// True if all batches ran and the one after them was planned.
     pub(super) fn is_done(&self, world: &World) -> bool {
         world.batch == self.batches
     }
 
-    /// Follows a world in which nothing fails any more, and that has one attempt at a time from now on, until its
-    /// batch was read whole and the next one planned.
+    /// True if the world completes its batch once nothing fails any more and one attempt runs at a time: the batch is
+    /// read whole and the next one planned.
     pub(super) fn completes(&self, world: &World) -> bool {
         let mut world = world.clone();
         for _ in 0..50 {
@@ -216,7 +216,7 @@ impl Protocol {
         if more && matches!(attempt.phase, Phase::Unread | Phase::Reading | Phase::Bound(_)) {
             steps.push(Step::FetchRecord(place));
         }
-        // What an attempt delivers or succeeds with counts only while its batch runs.
+        // An attempt's deliveries and success count only while its batch runs.
         if attempt.wanted && !attempt.early {
             if attempt.delivered < attempt.fetched.min(RECORDS) {
                 steps.push(Step::DeliverRecord(place));
@@ -295,7 +295,8 @@ impl Protocol {
         change(world, place, |attempt| attempt.phase = Phase::Claiming);
     }
 
-    /// The task has enough. What was fetched is claimed first, unless a claim stands or nothing was fetched.
+    /// Closes an attempt early, because the task needs no more. It first claims what was fetched, unless a claim
+    /// exists or nothing was fetched.
     fn close_early(&self, world: &mut World, place: usize) {
         let Some(attempt) = world.attempts[place] else {
             return;
@@ -313,7 +314,7 @@ impl Protocol {
         }
     }
 
-    /// Puts the claim of what was fetched, and follows the one that holds.
+    /// Puts the claim of what was fetched, and complies with the claim that holds.
     fn put_and_follow(&self, world: &mut World, place: usize) {
         let Some(attempt) = world.attempts[place] else {
             return;
@@ -412,7 +413,7 @@ impl Protocol {
         self.numbers.end(stands_at(start, at(report), at(claim)))
     }
 
-    /// Fixes the batch that is over, and looks back at it.
+    /// Logs the next batch, which fixes the finished one, and checks the properties of the latter.
     fn log_next(&self, world: &mut World) {
         let Driver::Planned(next) = world.driver else {
             return;
@@ -443,14 +444,14 @@ impl Protocol {
     }
 }
 
-/// True if an attempt reads by its own rule, or is about to claim: it has its turn.
+/// True if an attempt reads by its own rule or is about to claim, so that others wait.
 fn anyone_decides(world: &World) -> bool {
     let decides =
         |attempt: &Attempt| matches!(attempt.phase, Phase::Unread | Phase::Reading | Phase::Claiming);
     world.attempts.iter().flatten().any(decides)
 }
 
-/// On the way to the claim, or there.
+/// The phase of an attempt that is bound to the claim.
 fn towards(claim: End, fetched: End) -> Phase {
     if fetched == claim {
         Phase::Ending
@@ -474,7 +475,7 @@ fn change(world: &mut World, place: usize, change: impl FnOnce(&mut Attempt)) {
     }
 }
 
-/// The batch's attempts are no longer wanted. They go on until they notice.
+/// Marks the batch's attempts as unwanted. They go on until they notice.
 fn forget_attempts(world: &mut World) {
     for place in 0..world.attempts.len() {
         change(world, place, |attempt| {
@@ -487,7 +488,7 @@ fn forget_attempts(world: &mut World) {
     }
 }
 
-/// An unwanted attempt that has no claim to put makes no difference any more.
+/// Removes an unwanted attempt that has no claim to put, since it makes no difference any more.
 fn drop_unwanted(world: &mut World, place: usize) {
     let makes_no_difference =
         |attempt: &Attempt| !attempt.wanted && matches!(attempt.phase, Phase::Bound(_) | Phase::Ending);

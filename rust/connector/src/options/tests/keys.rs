@@ -1,4 +1,4 @@
-//! Keys: known, unknown, someone else's; the table and how it is rendered; what never shows.
+//! Keys: known, unknown, another user's; the table and its rendering; secret values.
 
 use super::super::table::{Group, Kind, Support, Users, find};
 use super::*;
@@ -108,7 +108,7 @@ fn a_key_without_its_prefix_is_refused_unless_it_is_there_with_it() {
     ];
     let parsed = source(&with_name(&both)).unwrap();
     assert_eq!(parsed.options.starting_position, StartingPosition::TrimHorizon);
-    // Of the other side, and nobody's.
+    // Keys of the other side, and unknown keys.
     assert!(super::super::sink(&with_name(&both[..1])).is_ok());
     assert!(
         source(&with_name(&[
@@ -293,7 +293,7 @@ fn rows_agree_with_themselves() {
     }
 }
 
-/// Every secret, in every place a value could show: Debug of all types, and the errors.
+/// No secret shows anywhere: in the Debug text of any type, or in the errors.
 #[test]
 fn secrets_never_show() {
     let pairs = [

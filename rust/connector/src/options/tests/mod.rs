@@ -1,4 +1,5 @@
-//! What each key does, and what is said about a wrong one. The messages are asserted: they are part of the interface.
+//! The effect of each key, and the messages for a wrong one. The messages are asserted, since they are part of the
+//! interface.
 
 mod access;
 mod keys;
@@ -44,7 +45,7 @@ fn write_error(pairs: &[(&str, &str)]) -> Error {
     super::sink(&with_name(pairs)).unwrap_err()
 }
 
-/// Asserts that `key` with `value` is refused in exactly these words, and that the error names the key.
+/// Asserts that `key` is refused with exactly this message, and that the error names the key.
 #[track_caller]
 fn assert_refused(error: &Error, key: &str, message: &str) {
     assert_eq!(error.message(), message);

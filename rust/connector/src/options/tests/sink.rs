@@ -1,4 +1,4 @@
-//! The write's own options.
+//! Options of the write only.
 
 use std::time::Duration;
 

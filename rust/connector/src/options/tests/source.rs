@@ -1,4 +1,4 @@
-//! The read's own options.
+//! Options of the read only.
 
 use std::time::Duration;
 
@@ -152,7 +152,7 @@ fn every_key_is_read() {
     assert_eq!(read(&fail).aggregation.outside_shard, OutsideShard::Fail);
 }
 
-/// A bad value for every key of the read that has no test of its own, and the whole message.
+/// A bad value for every key of the read without a test of its own, and the whole message.
 #[test]
 fn bad_values_say_what_is_allowed() {
     const TIME: &str = "a time with one of the suffixes ms, s, m, min, h (as 1s), from 0 to 3600000 ms";
@@ -531,7 +531,7 @@ fn options_of_one_store_do_not_go_with_another() {
     }
 }
 
-/// The stream's region may be another one; the store's is the job's.
+/// The stream's region may differ from the store's, which is the job's.
 #[test]
 fn the_store_s_region() {
     let region = |options: &[(&str, &str)]| {
@@ -792,7 +792,7 @@ fn single_shards_start_where_they_are_told() {
         "shardId-000000000002": "AT_TIMESTAMP 2026-08-30T21:00:05+02:00", "shardId-000000000003": "EARLIEST",
         "shardId-000000000004": "LATEST", "shardId-000000000005": "SHARD_END"}"#;
     assert_eq!(positions(ours), expected);
-    // As the AWS connector's users write it.
+    // In the form that the AWS connector's users write.
     let theirs = r#"{"shardId-000000000000": {"iteratorType": "AFTER_SEQUENCE_NUMBER", "iteratorPosition": "4957",
         "subSequenceNumber": "-1", "isLast": "true"}, "metadata": {"streamName": "orders", "batchId": "7"}}"#;
     let expected = BTreeMap::from([(

@@ -1,4 +1,4 @@
-//! The parsers of values by themselves.
+//! The value parsers on their own.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Is there anything to read? One question before a batch, answered in one of two ways: [`Polling`] probes the shards,
-//! [`Subscriptions`] goes by what the executors' subscriptions report.
+//! Is there anything to read? Decided before a batch in one of two ways: [`Polling`] probes the shards,
+//! [`Subscriptions`] uses the status reports of the executors' subscriptions.
 
 mod polling;
 mod subscriptions;
@@ -15,16 +15,16 @@ use crate::stream::ShardId;
 pub(super) use polling::Polling;
 pub(super) use subscriptions::Subscriptions;
 
-/// How the driver learns whether there is anything to read.
+/// Finds out whether there is anything to read.
 #[async_trait]
 pub(super) trait Availability: Debug + Send + Sync {
-    /// The shards that are known to have nothing, if the source's next batch has something to read in any other from
-    /// where `planning` stands, or keeps that the shards are others now. None once every shard is known to have nothing,
-    /// those included that follow shards that ended.
+    /// Returns the shards known to have nothing, once a batch of `source` has a purpose: another shard has something
+    /// to read after its position in `planning`, or the shards have changed, which only a batch makes durable.
+    /// Returns none once every shard is known to have nothing, including the children of ended shards.
     ///
-    /// Waits until the shards may be asked, so it may be called in a loop, and moves shards that ended on. A failure that
-    /// passes leaves a shard unknown; an error is one that doesn't pass, or that lasted for minutes. Dropping the future
-    /// loses nothing.
+    /// Waits until the shards may be probed, so it may be called in a loop, and replaces ended shards by their
+    /// children. A failure that may pass leaves a shard unknown; an error is permanent, or has lasted for minutes.
+    /// Dropping the future loses nothing.
     async fn anything_to_read(
         &self,
         source: &str,

@@ -1,4 +1,4 @@
-//! By polling: no executor reads between two batches, so the driver probes the shards.
+//! Availability by polling: no executor reads between two batches, so the driver probes the shards.
 
 use std::collections::BTreeSet;
 
@@ -11,15 +11,15 @@ use crate::plan::planning::{NextBatch, Planning};
 use crate::plan::probe::Extent;
 use crate::stream::ShardId;
 
-/// The driver's probes alone.
+/// Availability from the driver's probes alone.
 #[derive(Debug)]
 pub(in crate::plan) struct Polling;
 
 #[async_trait]
 impl Availability for Polling {
-    /// Probes all shards, and those that follow the ones that are found to have ended, until there is something to read
-    /// or nothing anywhere. Shards that are sure to have something are not probed, and don't wait long for the others;
-    /// where they are most of them, none is probed, and the next batch reads all.
+    /// Probes all shards, and the children of those found to have ended, until one has records or none has any.
+    /// Shards certain to have records are not probed, and wait only briefly for the others. If they are most of the
+    /// shards, none is probed and the next batch reads all.
     async fn anything_to_read(
         &self,
         _source: &str,
@@ -39,7 +39,7 @@ impl Availability for Polling {
         if !sure.is_empty() {
             return idle_beside(planning, &sure).await.map(Some);
         }
-        // The shards of which nothing could be learnt in this call.
+        // Shards that are unknown after the probes of this call.
         let mut unknown: Option<BTreeSet<ShardId>> = None;
         let mut pause = probes;
         loop {
@@ -53,7 +53,7 @@ impl Availability for Polling {
             }
             let left = probed.still_unknown(unknown);
             if planning.follow().await? {
-                // The new shards were not asked yet.
+                // The new shards were not probed yet.
                 (unknown, pause) = (None, false);
                 continue;
             }
@@ -67,12 +67,11 @@ impl Availability for Polling {
     }
 }
 
-/// The shards that have nothing, beside those that are `sure` to have something: by their answers, as far as those come
-/// soon, or by one of lately. So neither a shard that doesn't answer nor the number of them holds the batch up, and what
-/// failed is not asked again with every batch.
+/// The shards outside `sure` that have nothing, by responses that arrive soon or by recent ones. So neither a shard
+/// without a response nor the number of shards delays the batch, and a failed call is not repeated with every batch.
 async fn idle_beside(planning: &mut Planning, sure: &BTreeSet<ShardId>) -> Result<BTreeSet<ShardId>> {
     let skip = sure | &planning.prober.asked_lately();
-    let asks = !planning.is_covered_by(&skip);
+    let asks = planning.prober.answers_beside() && !planning.is_covered_by(&skip);
     let of_most = asks && planning.probe(&skip, Extent::Beside).await?.of_most;
     let idle = planning.prober.idle_for_now(of_most, &planning.positions);
     Ok(&idle - sure)

@@ -1,5 +1,5 @@
-//! By subscriptions: records are pushed to executors, which report on what they have. The driver probes only the shards
-//! on which none of them reports.
+//! Availability by subscriptions: the service pushes records to executors, which report the status of their
+//! subscriptions. The driver probes only the shards without a report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,26 +14,26 @@ use crate::plan::probe::Extent;
 use crate::read::{self, SubscriptionRegistry};
 use crate::stream::{Position, ShardId};
 
-/// How long a call waits for subscriptions to push something before it answers that nothing is new.
+/// Longest wait of a call for pushed records before it returns that nothing is new.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
-/// How long after a batch its executors may take to report on their subscriptions.
+/// Time after a batch within which its executors report on their subscriptions.
 const REPORTED_WITHIN: Duration = Duration::from_millis(100);
-/// For so long a subscription without records is believed without a reader: one sees to its shard then, and makes sure that
-/// its tip is where the subscription stands.
+/// Time for which a subscription without records counts as idle without a read. After that a reader checks that the
+/// subscription's position is the shard's tip.
 const READ_WITHIN: Duration = Duration::from_secs(3_600);
 
-/// The subscriptions of this process, and the reports on those of others.
+/// The subscriptions of this process, and the reports on those of other processes.
 #[derive(Debug)]
 pub(in crate::plan) struct Subscriptions(pub SubscriptionRegistry);
 
-/// What the subscriptions know of the shards.
+/// Knowledge about shards from their subscriptions.
 #[derive(Debug, Default)]
 struct Known {
-    /// One of them has something to read.
+    /// True if a subscription has something to read.
     has_records: bool,
-    /// Shards whose subscription stands at the position, without a record.
+    /// Shards whose subscription is at the position, without a record.
     idle: BTreeSet<ShardId>,
-    /// Shards whose subscription stands at the position.
+    /// Shards whose subscription is at the position.
     standing: BTreeSet<ShardId>,
     /// Shards that ended at the position.
     ended: Vec<ShardId>,
@@ -41,9 +41,9 @@ struct Known {
 
 #[async_trait]
 impl Availability for Subscriptions {
-    /// Waits until a subscription has something to read, in this process or in one that reports on it. Shards without a
-    /// report are probed; while the stream is busy, their next batch follows without a probe. Only a report says that a
-    /// shard has nothing: a task of another one opens its subscription.
+    /// Waits until a subscription has something to read, in this process or in one that reports on it. Shards without
+    /// a report are probed; while the stream is busy, the next batch reads them without a probe. Only a report shows
+    /// that a shard has nothing: a shard without one gets a task, which opens its subscription.
     async fn anything_to_read(
         &self,
         source: &str,
@@ -119,7 +119,7 @@ impl Subscriptions {
         &idle - &planning.with_backlog
     }
 
-    /// What is known of these positions without a probe.
+    /// Knowledge about these positions without a probe.
     fn known(&self, source: &str, positions: &BTreeMap<ShardId, Position>) -> Known {
         let mut known = Known::default();
         for (shard, position) in positions {

@@ -1,4 +1,5 @@
-//! The registered consumer of a query: found or made when the query starts, and removed when it ends for good.
+//! The registered consumer of a query: found or registered when the query starts, and deregistered when it ends for
+//! good.
 
 use std::time::Duration;
 
@@ -11,34 +12,37 @@ use crate::service::{Consumer, ConsumerId, ConsumerStatus, FanOutApi};
 use crate::storage::FileSystem;
 use crate::stream::offset_home;
 
-/// The file in the checkpoint location that names the consumer the query registered: its ARN, and in a second line the
-/// [home](offset_home) of the query, since a copy of the checkpoint is another query's. Earlier notes have the ARN only.
+/// The file in the checkpoint location that names the consumer that the query registered: its ARN, and on a second
+/// line the [home](offset_home) of the query, since a copy of the checkpoint is another query's. Earlier files have
+/// the ARN only.
 const REGISTERED: &str = "registered-consumer";
-/// Longest that a consumer may take to become active, or to go before another one can have its name.
+/// Time within which a consumer must become active, or be deleted before another one can have its name.
 const BECOMES_ACTIVE: Duration = Duration::from_secs(120);
-/// Between two questions whether it has.
+/// Wait between two checks of a consumer's status.
 const ASK_EVERY: Duration = Duration::from_millis(500);
-/// Longest wait for a consumer's turn to be registered: the service makes five at a time (AWS limit).
+/// Longest wait for the registration of a consumer: the service registers five at a time (AWS limit).
 const REGISTERED_WITHIN: Duration = Duration::from_secs(600);
-/// The wait before it is tried again, lengthened at random up to the double.
+/// Wait between two attempts to register, with random jitter of up to the same again.
 const TRY_EVERY: Duration = Duration::from_secs(1);
-/// The least of the service's limits of a stream's consumers (AWS limit). The account's own can't be asked for.
+/// The lowest of the service's limits for consumers of a stream (AWS limit). The account's own limit can't be
+/// queried.
 const LEAST_LIMIT: usize = 20;
-/// So often in a row the stream must be found full: a refusal may have another reason that has passed when the list
-/// comes.
+/// Number of consecutive listings that must show the stream full: a refusal may have another reason, which has passed
+/// by the time of the listing.
 const FOUND_FULL: u32 = 3;
 
-/// A query's consumer, which is active.
+/// A query's active consumer.
 #[derive(Debug)]
 pub(super) struct RegisteredConsumer {
     pub arn: String,
-    /// The query registered it, now or at an earlier start.
+    /// True if the query registered it, at this or an earlier start.
     ours: bool,
 }
 
 impl RegisteredConsumer {
-    /// Finds the consumer, or registers it, and waits until it is active. One with the ARN `inherited` was registered by
-    /// a query before, and is this one's from now on. `folder` is the source's own in the checkpoint location.
+    /// Finds the consumer or registers it, and waits until it is active. A consumer with the ARN `inherited` was
+    /// registered by an earlier query and belongs to this one from then on. `folder` is the source's own folder in
+    /// the checkpoint location.
     pub(super) async fn prepare(
         api: &dyn FanOutApi,
         stream_arn: &str,
@@ -78,7 +82,7 @@ impl RegisteredConsumer {
                             tracing::info!(consumer = %consumer.arn, "registered the consumer");
                             note(files, folder, &consumer.arn).await?;
                         }
-                        // Somebody else did just now.
+                        // Another process has just registered it.
                         Err(error) if error.kind() == ErrorKind::InUse => {
                             if Instant::now() >= deadline {
                                 return Err(error);
@@ -102,7 +106,7 @@ impl RegisteredConsumer {
         }
     }
 
-    /// The consumer's ARN if the query registered it, and so has to deregister it.
+    /// The consumer's ARN if the query registered it and so has to deregister it.
     pub(super) fn to_deregister(&self) -> Option<&str> {
         self.ours.then_some(self.arn.as_str())
     }
@@ -127,7 +131,7 @@ impl RegisteredConsumer {
     }
 }
 
-/// The wait for one's turn among consumers that are being registered.
+/// The wait for a registration while others are in progress.
 #[derive(Debug)]
 struct Turn {
     until: Instant,
@@ -148,11 +152,11 @@ impl Turn {
         }
     }
 
-    /// Waits after a refusal. An error if the stream is full, which no wait mends, or the wait has been long enough.
+    /// Waits after a refusal. Fails if the stream is full, which no wait fixes, or after [`REGISTERED_WITHIN`].
     async fn wait_after(&mut self, refusal: Error, api: &dyn FanOutApi, stream_arn: &str) -> Result<()> {
         let listed = match api.list_consumers(stream_arn).await {
             Ok(listed) => Some(listed),
-            // Who may not ask how many there are waits for what may pass.
+            // Without permission to list the consumers, assume that the reason may pass.
             Err(error) if error.kind() == ErrorKind::Access || error.is_retryable() => None,
             Err(error) => return Err(error),
         };
@@ -180,7 +184,7 @@ impl Turn {
     }
 }
 
-/// Keeps which consumer the query registered.
+/// Records which consumer the query registered.
 async fn note(files: &dyn FileSystem, folder: &str, arn: &str) -> Result<()> {
     let path = path(folder);
     let note = format!("{arn}\n{}\n", offset_home(folder));
@@ -189,7 +193,7 @@ async fn note(files: &dyn FileSystem, folder: &str, arn: &str) -> Result<()> {
     Ok(())
 }
 
-/// The ARN of the consumer that an earlier start of the query, in this checkpoint location, registered.
+/// The ARN of the consumer that an earlier start of the query registered in this checkpoint location.
 async fn registered(files: &dyn FileSystem, folder: &str) -> Result<Option<String>> {
     let kept = files.read(&path(folder)).await?;
     let note = kept.and_then(|note| String::from_utf8(note).ok());
@@ -237,7 +241,7 @@ fn no_turn(listed: Option<(usize, usize)>, refusal: Error) -> Error {
     .retryable(true)
 }
 
-/// The error with what the service said.
+/// The error with the service's message.
 fn refused(message: String, refusal: Error) -> Error {
     let message = format!("{message}. Told: {}", refusal.message());
     refusal.reworded(message).retryable(false)

@@ -1,4 +1,4 @@
-//! How a query's consumer is registered, by a service of the test's making, in a time of its own.
+//! Registration of a query's consumer, with a simulated service and paused time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ use crate::service::{
 use crate::storage::FileSystem;
 use crate::stream::{ShardId, offset_home};
 
-/// How long the service takes to make a consumer.
+/// Time that the service takes to create a consumer.
 const CREATING: Duration = Duration::from_secs(40);
 
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl FanOutApi for Service {
     }
 }
 
-/// Files in memory.
+/// A file system in memory.
 #[derive(Default)]
 struct Files(Mutex<BTreeMap<String, Vec<u8>>>);
 
@@ -149,7 +149,7 @@ async fn queries_wait_for_their_turn_however_many_start_at_a_time() {
     for consumer in prepared {
         assert!(consumer.expect("registered").to_deregister().is_some());
     }
-    // Four rounds of five, each with a few seconds for the tries between them.
+    // Four rounds of five, each with a few seconds for the attempts between them.
     assert!(began.elapsed() >= 4 * CREATING && began.elapsed() < 5 * CREATING);
 }
 
@@ -196,7 +196,7 @@ async fn a_consumer_that_was_there_is_the_querys_own_only_if_it_was_left_to_it()
     }
 }
 
-/// Notes of every form so far, which are read for ever.
+/// Notes of every form so far, all of which stay readable.
 #[tokio::test(start_paused = true)]
 async fn what_a_query_registered_at_an_earlier_start_is_its_own_unless_the_note_was_copied() {
     let service = Service::with(1, 20);

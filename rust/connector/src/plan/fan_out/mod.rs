@@ -1,4 +1,4 @@
-//! A planner's registered consumer: one query's at a time, from its start to its end.
+//! A planner's registered consumer, which one query uses at a time, from its start to its end.
 
 mod consumer;
 #[cfg(test)]
@@ -16,13 +16,13 @@ use crate::service::FanOutApi;
 use crate::storage::FileSystem;
 use consumer::RegisteredConsumer;
 
-/// How long a query that ends just now may take to leave its consumer to the next.
+/// Time within which a query that is ending must free its consumer for the next one.
 const OTHER_ENDS: Duration = Duration::from_secs(5);
-/// How long it may take to deregister it.
+/// Time within which a query that is ending must deregister its consumer.
 const DEREGISTERED: Duration = Duration::from_secs(60);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
-/// The fan-out part of a planner.
+/// Fan-out state of a planner.
 #[derive(Debug)]
 pub(in crate::plan) struct FanOut {
     api: Arc<dyn FanOutApi>,
@@ -32,7 +32,7 @@ pub(in crate::plan) struct FanOut {
 }
 
 impl FanOut {
-    /// Finds or registers the consumer and takes it for this query.
+    /// Finds or registers the consumer and reserves it for this query.
     pub(in crate::plan) async fn prepare(
         api: Arc<dyn FanOutApi>,
         subscriptions: SubscriptionRegistry,
@@ -42,7 +42,7 @@ impl FanOut {
         folder: &str,
     ) -> Result<Self> {
         refuse_other_stream(stream_arn, choice)?;
-        // First this: a query that ends just now may be about to deregister what is described then.
+        // Reserve first: a query that is ending may be about to deregister the consumer that the description shows.
         let in_use = claim(&subscriptions, &key(stream_arn, choice)).await?;
         let inherited = in_use.inherited();
         let consumer =
@@ -61,17 +61,18 @@ impl FanOut {
         self.consumer.arn.clone()
     }
 
-    /// From now on reports on this source, the query's, count.
+    /// Accepts reports on the query's source from then on.
     pub(in crate::plan) fn serve(&self, source: &str) {
         self.subscriptions.serve(source, &self.consumer.arn);
     }
 
-    /// The query stopped: the consumer may be another one's, or this query's again.
+    /// Frees the consumer for another query, or for this one's next start.
     pub(in crate::plan) fn stop(&self) {
         self.in_use.leave(self.consumer.to_deregister());
     }
 
-    /// The query ended for good: deregisters the consumer if the query registered it, and nobody has taken it since.
+    /// Deregisters the consumer if the query registered it and nobody has taken it since; for a query that ended for
+    /// good.
     pub(in crate::plan) async fn release(&self, files: &dyn FileSystem, folder: &str) -> Result<()> {
         let Some(arn) = self.consumer.to_deregister() else {
             return Ok(());
@@ -84,7 +85,7 @@ impl FanOut {
     }
 }
 
-/// An ARN names its stream: of another one it would deliver the rows.
+/// Refuses the ARN of another stream's consumer, which would deliver that stream's records.
 fn refuse_other_stream(stream_arn: &str, choice: &ConsumerChoice) -> Result<()> {
     let ConsumerChoice::Arn(consumer) = choice else {
         return Ok(());
@@ -106,7 +107,7 @@ fn refuse_other_stream(stream_arn: &str, choice: &ConsumerChoice) -> Result<()> 
     }
 }
 
-/// Takes the consumer for one query of this process, as long as that lives.
+/// Reserves the consumer for one query of this process, for the lifetime of the returned value.
 async fn claim(subscriptions: &SubscriptionRegistry, consumer: &str) -> Result<InUseByQuery> {
     let began = Instant::now();
     loop {
@@ -129,7 +130,7 @@ async fn claim(subscriptions: &SubscriptionRegistry, consumer: &str) -> Result<I
     }
 }
 
-/// A consumer's ARN without the time of its registration, however it is named.
+/// A consumer's ARN without the time of its registration, whether the options give its name or its ARN.
 fn key(stream_arn: &str, choice: &ConsumerChoice) -> String {
     match choice {
         ConsumerChoice::Name(name) => format!("{stream_arn}/consumer/{name}"),

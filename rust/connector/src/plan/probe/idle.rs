@@ -1,4 +1,4 @@
-//! Shards that had nothing to read when they were asked last.
+//! Shards that had nothing to read at their last probe or read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -6,28 +6,28 @@ use tokio::time::Instant;
 
 use crate::stream::{Position, ShardId};
 
-/// Where nothing followed, and when that was seen. What was learnt of a shard since then takes the place of it.
+/// Position after which a shard had nothing, and when that was observed. Later findings about the shard replace it.
 #[derive(Debug, Default)]
 pub(super) struct Idle(HashMap<ShardId, (Position, Instant)>);
 
 impl Idle {
-    /// At this time nothing came after the position.
+    /// Records that at this time nothing followed the position.
     pub fn saw(&mut self, shard: &ShardId, position: &Position, at: Instant) {
         self.0.insert(shard.clone(), (position.clone(), at));
     }
 
-    /// Nothing is known of the shard, or it has something.
+    /// Forgets a shard that has records or is unknown.
     pub fn forget(&mut self, shard: &ShardId) {
         self.0.remove(shard);
     }
 
-    /// Forgets what is of other positions than these.
+    /// Drops entries for other positions than these.
     pub fn retain(&mut self, positions: &BTreeMap<ShardId, Position>) {
         self.0
             .retain(|shard, (position, _)| positions.get(shard) == Some(position));
     }
 
-    /// Those of the shards at these positions of which that was seen at this time or later; at any time if there is none.
+    /// The shards in `positions` that had nothing there at `since` or later; at any time if `since` is none.
     pub fn since(
         &self,
         since: Option<Instant>,

@@ -1,4 +1,4 @@
-//! The driver's probes of the shards, while no executor reads them: when they may be asked, and what was found.
+//! The driver's probes of shards that no executor reads: when they may be made, and what they found.
 
 mod idle;
 mod shard_probe;
@@ -19,57 +19,61 @@ pub(super) use shard_probe::Stream;
 use shard_probe::{Found, ShardProbe};
 use tips::Tips;
 
-/// A quiet stream is asked less often after this time …
+/// Time without records after which a stream is quiet and is probed less often.
 const QUIET_AFTER: Duration = Duration::from_secs(60);
-/// … namely so often.
+/// Shortest time between two probes of a quiet stream.
 pub(in crate::plan) const QUIET_INTERVAL: Duration = Duration::from_secs(1);
-/// Younger than the five minutes that an iterator lives (AWS limit).
+/// Age up to which an iterator is reused, less than its lifetime of five minutes (AWS limit).
 const ITERATOR_AGE: Duration = Duration::from_secs(270);
-/// For so long a shard may stay unknown before the query fails.
+/// Time for which a shard may stay unknown before the query fails.
 const UNKNOWN_FOR: Duration = Duration::from_secs(600);
-/// Once a probe has found records, it goes on while answers come no farther apart than its first one took and this …
+/// Once a probe has found records, longest wait for the next response, in addition to the time that the first one
+/// took and to [`WORTH_A_TASK`].
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(250);
-/// … and as long again for each shard that hasn't answered: a task for it takes no less.
+/// Part of that wait for each shard without a response: a task for the shard takes no less.
 const WORTH_A_TASK: Duration = Duration::from_millis(2);
-/// So many shards tell whether most have something.
+/// Number of responses that are enough to tell whether most shards have records.
 const SAMPLE: usize = 8;
-/// A batch of shards that are known to have records waits for so long to learn what others have.
+/// Time for which a batch of shards with certain records waits for the responses of others.
 const LOOK_BESIDE: Duration = Duration::from_millis(250);
-/// For so long a shard that had nothing counts as one that still has nothing, where a batch doesn't wait for its answer.
+/// Time for which a shard that had nothing is still taken to have nothing, if a batch does not wait for its response.
 const IDLE_FOR: Duration = Duration::from_secs(10);
-/// Between two warnings of the same.
+/// Shortest time between two equal warnings.
 pub(in crate::plan) const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// The driver's probes of a stream whose readers have nothing to do.
+/// The driver's probes of a stream whose readers are idle.
 #[derive(Debug)]
 pub(in crate::plan) struct Prober {
     api: Arc<dyn KinesisApi>,
     stream: Arc<Stream>,
-    /// Of the driver's requests.
+    /// Counters of the driver's requests.
     counters: Arc<RequestCounters>,
     interval: Duration,
     at_once: usize,
     probed: Option<Instant>,
-    /// How long the last probe took.
+    /// Duration of the last probe that found no records.
     took: Duration,
     planned: Option<Instant>,
     opened: Instant,
     pub tips: Tips,
     idle: Idle,
-    /// When each shard was asked last, by the driver or by a batch's reader that saw its tip, whatever it answered.
+    /// Time of the last call for each shard, successful or not: by the driver, or by a batch's reader that saw the
+    /// tip.
     asked: HashMap<ShardId, Instant>,
     last_records: Instant,
     iterators: HashMap<ShardId, Kept>,
-    /// The shard in which records were seen last; it is asked first.
+    /// The shard in which records were found last; it is probed first.
     first: Option<ShardId>,
-    /// The last probe saw records in it, in this call.
+    /// True if the last probe of this call found records in `first`.
     hit: bool,
-    /// Since when nothing could be learnt of a shard.
+    /// No shard is probed beside a batch before this time, because none answered in time.
+    silent_until: Option<Instant>,
+    /// Time since when a shard has been unknown.
     unknown: HashMap<ShardId, Instant>,
     warned: Option<Instant>,
 }
 
-/// The iterator that goes on where a probe ended.
+/// The iterator with which the next probe continues.
 #[derive(Debug)]
 struct Kept {
     position: Position,
@@ -77,19 +81,19 @@ struct Kept {
     since: Instant,
 }
 
-/// What a probe of the shards found.
+/// Findings of a probe of the shards.
 #[derive(Debug, Default)]
 pub(in crate::plan) struct Probed {
-    /// The shards that have something to read, and when its first record arrived (milliseconds since the epoch) where
-    /// that was seen. Not all of them where these were enough.
+    /// The shards with something to read, and when the first record arrived (milliseconds since the epoch), if known.
+    /// Incomplete if the probe ended early because these were enough.
     pub available: BTreeMap<ShardId, Option<i64>>,
-    /// The shards of which nothing could be learnt: a request failed in a way that passes.
+    /// The unknown shards: a request failed in a way that may pass.
     pub unknown: BTreeSet<ShardId>,
-    /// Most of those that were asked have something. The others were not asked: they are likely to have something, too.
+    /// True if most of the probed shards have records. The others were not probed: they probably have some, too.
     pub of_most: bool,
 }
 
-/// The answers to a probe, and which shards were asked, whether they answered or not.
+/// The responses to a probe, and all probed shards, including those without a response.
 struct Answers {
     asked: Vec<ShardId>,
     found: Vec<(ShardId, Position, Found)>,
@@ -97,7 +101,7 @@ struct Answers {
 }
 
 impl Probed {
-    /// The shards of which nothing could be learnt, neither now nor, if there was one, in an earlier probe of the call.
+    /// The shards that are still unknown: after this probe and, if there was one, the earlier probe of the call.
     pub(in crate::plan) fn still_unknown(self, earlier: Option<BTreeSet<ShardId>>) -> BTreeSet<ShardId> {
         match earlier {
             Some(earlier) => &earlier & &self.unknown,
@@ -106,21 +110,21 @@ impl Probed {
     }
 }
 
-/// How far a probe of the shards goes.
+/// The extent of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::plan) enum Extent {
-    /// All shards, so that a batch reads those that have something. Once one has, those that take longer than the others
-    /// to answer are not waited for; and where every other shard has, none is asked any more.
+    /// All shards, so that a batch reads those with records. Once one has records, slow responses are not waited for,
+    /// and once half of a sample have, no more shards are probed.
     NextBatch,
-    /// There is a batch anyway, of other shards, and it doesn't wait long: as many as answer soon, those first that were
-    /// not asked for the longest time.
+    /// A short probe beside a batch of other shards, which is planned anyway: as many shards as respond soon,
+    /// starting with those that were not called for the longest time.
     Beside,
-    /// Every shard is asked.
+    /// Every shard.
     All,
 }
 
 impl Prober {
-    /// Asks a shard once in `interval` at most, and as many as `at_once` together.
+    /// A prober that calls a shard at most once per `interval`, and up to `at_once` shards at the same time.
     pub(in crate::plan) fn new(
         api: Arc<dyn KinesisApi>,
         stream: Arc<Stream>,
@@ -145,12 +149,14 @@ impl Prober {
             iterators: HashMap::new(),
             first: None,
             hit: false,
+            silent_until: None,
             unknown: HashMap::new(),
             warned: None,
         }
     }
 
-    /// A batch is over. `read` if its readers have just asked: of a batch of an earlier run nobody knows when they did.
+    /// Records the end of a batch. `read` is true if its readers have just made calls, which is unknown for a batch
+    /// of an earlier run.
     pub(in crate::plan) fn batch_ended(&mut self, read: bool, delivered: bool) {
         let now = Instant::now();
         if read {
@@ -161,14 +167,14 @@ impl Prober {
         }
     }
 
-    /// A batch was planned, of shards at these positions: its readers are about to ask.
+    /// Records that a batch of shards at these positions was planned: its readers are about to make calls.
     pub(in crate::plan) fn batch_planned(&mut self, positions: &BTreeMap<ShardId, Position>) {
         self.planned = Some(Instant::now());
         self.idle.retain(positions);
         self.asked.retain(|shard, _| positions.contains_key(shard));
     }
 
-    /// The last batch's reader saw the tip of its shard, not before the batch was planned.
+    /// Records that the last batch's reader saw the shard's tip, at the time of the batch's planning or later.
     pub(in crate::plan) fn tip_seen_in_batch(&mut self, shard: &ShardId, end: &Position) {
         let at = self.planned.unwrap_or(self.opened);
         self.tips.saw(shard, end, at);
@@ -176,8 +182,8 @@ impl Prober {
         self.asked.insert(shard.clone(), at);
     }
 
-    /// The shards in which nothing was to be read at these positions when they were asked last, by the driver or by a
-    /// batch's reader, not before this time.
+    /// The shards that had nothing at these positions when the driver or a batch's reader last called them, at
+    /// `since` or later.
     pub(in crate::plan) fn idle_since(
         &self,
         since: Option<Instant>,
@@ -186,7 +192,7 @@ impl Prober {
         self.idle.since(since, positions)
     }
 
-    /// The same, before a batch that doesn't wait for their answers.
+    /// Shards that count as idle for a batch that does not wait for their responses.
     pub(in crate::plan) fn idle_for_now(
         &self,
         of_most: bool,
@@ -196,48 +202,53 @@ impl Prober {
         self.idle_since(Instant::now().checked_sub(lately), positions)
     }
 
-    /// The shards that were asked too lately to be asked again.
+    /// The shards whose last call is too recent for another one.
     pub(in crate::plan) fn asked_lately(&self) -> BTreeSet<ShardId> {
         let lately = self.asked.iter().filter(|(_, at)| at.elapsed() < self.interval);
         lately.map(|(shard, _)| shard.clone()).collect()
     }
 
-    /// Waits until the driver may ask the shards again.
+    /// False for a while after no shard answered within the time that a batch waits for it: every batch would lose it.
+    pub(in crate::plan) fn answers_beside(&self) -> bool {
+        self.silent_until.is_none_or(|until| until <= Instant::now())
+    }
+
+    /// Waits until the driver may probe the shards again.
     pub(in crate::plan) async fn wait_until_due(&self) {
         wait_until(self.due()).await;
     }
 
     fn pace(&self) -> Duration {
         if self.last_records.elapsed() >= QUIET_AFTER {
-            // With very many shards a probe is long: then half of the time is left to others.
+            // With very many shards a probe takes long: leave half of the time to other readers.
             QUIET_INTERVAL.max(self.interval).max(self.took * 2)
         } else {
             self.interval
         }
     }
 
-    /// Waits until readers may ask the shards again, that is an interval after the last batch's did.
+    /// Waits until readers may call the shards again: an interval after the last batch's readers.
     pub(in crate::plan) async fn wait_until_readers_may_ask(&self) {
         wait_until(self.planned.map(|planned| planned + self.interval)).await;
     }
 
-    /// The shard in which the last probe of this call saw records, if it did.
+    /// The shard in which the last probe of this call found records, if any.
     pub(in crate::plan) fn hit(&self) -> Option<ShardId> {
         self.first.clone().filter(|_| self.hit)
     }
 
-    /// When the shards were asked last, by a batch's readers or by the driver.
+    /// Time of the last call by a batch's readers or the driver.
     pub(in crate::plan) fn asked_last(&self) -> Option<Instant> {
         self.probed
     }
 
-    /// When the driver may ask the shards again.
+    /// Time from which the driver may probe the shards again.
     pub(in crate::plan) fn due(&self) -> Option<Instant> {
         self.probed.map(|probed| probed + self.pace())
     }
 
-    /// Asks the shards, but those in `skip`. A closed shard that has nothing left is moved to its end. What fails and
-    /// may pass leaves its shard unknown; an error is one that doesn't pass, or that lasted for minutes.
+    /// Probes all shards except those in `skip`. A closed shard with nothing left is moved to its end. A failure that
+    /// may pass leaves its shard unknown; an error is permanent, or has lasted for minutes.
     pub(in crate::plan) async fn probe(
         &mut self,
         positions: &mut BTreeMap<ShardId, Position>,
@@ -248,11 +259,12 @@ impl Prober {
         self.probed = Some(began);
         self.hit = false;
         let shards = self.unended(positions, skip);
-        if self.keeps_old_iterators() {
-            // A stream made again under the same name takes some of the old positions without complaint.
+        // A probe beside a batch waits for nothing else, and the lines below drop old iterators.
+        if extent != Extent::Beside && self.keeps_old_iterators() {
+            // A stream made again under the same name accepts some of the old positions.
             match same_stream(&*self.api, &self.stream.name, Some(self.stream.created_millis)).await {
                 Err(error) if !error.is_retryable() => return Err(error),
-                // Not known; whoever meets a refusal asks again.
+                // Unknown; a later refusal of a position repeats the check.
                 _ => {}
             }
         }
@@ -260,6 +272,7 @@ impl Prober {
             kept.is_fresh() && positions.get(shard).is_some_and(|at| *at == kept.position)
         });
         let answers = self.probe_all(shards, extent).await?;
+        self.silent_until = answers.found.is_empty().then(|| began + IDLE_FOR);
         self.asked
             .extend(answers.asked.into_iter().map(|shard| (shard, began)));
         let mut probed = Probed {
@@ -278,14 +291,14 @@ impl Prober {
         Ok(probed)
     }
 
-    /// A call begins. From now on the time counts anew for which nothing can be learnt of a shard: its readers may have
-    /// asked it meanwhile.
+    /// Begins a call. The time for which shards may stay unknown starts anew, since readers may have called them
+    /// meanwhile.
     pub(in crate::plan) fn begin_call(&mut self) {
         self.unknown.clear();
         self.hit = false;
     }
 
-    /// Notes what was found in a shard.
+    /// Records what was found in a shard.
     fn take_in(
         &mut self,
         shard: ShardId,
@@ -314,7 +327,8 @@ impl Prober {
                 behind_stretch,
             } => {
                 self.tips.saw(&shard, &position, began);
-                // The next batch, if there is one, gets through the stretch, so that nobody has to again.
+                // The next batch, if any, reads through the stretch and keeps its end, so that nobody walks through
+                // it again.
                 if !behind_stretch {
                     self.idle.saw(&shard, &position, began);
                 }
@@ -328,7 +342,7 @@ impl Prober {
         Ok(())
     }
 
-    /// Nothing could be learnt of the shard: fails with the reason once that has been so for too long.
+    /// Records that the shard is unknown; fails with the reason after [`UNKNOWN_FOR`].
     fn stays_unknown(&mut self, shard: ShardId, now: Instant, error: Error) -> Result<()> {
         let error = error.with("shard", shard.to_string());
         let since = *self.unknown.entry(shard).or_insert(now);
@@ -349,12 +363,12 @@ impl Prober {
         self.iterators.insert(shard, kept);
     }
 
-    /// True after a time in which no probe kept its iterators alive.
+    /// True if some iterators are too old because no probe renewed them.
     fn keeps_old_iterators(&self) -> bool {
         self.iterators.values().any(|kept| !kept.is_fresh())
     }
 
-    /// Says once a minute that shards can't be asked.
+    /// Warns at most once a minute of shards that can't be probed.
     fn warn_of_unknown(&mut self, probed: &Probed) {
         let Some(first) = probed.unknown.first() else {
             return;
@@ -371,8 +385,8 @@ impl Prober {
         );
     }
 
-    /// The shards that may be asked: the one first that had records last, then those that were not asked for the longest
-    /// time.
+    /// The open shards outside `skip`: first the one that had records last, then those that were not called for the
+    /// longest time.
     fn unended(
         &self,
         positions: &BTreeMap<ShardId, Position>,
@@ -390,7 +404,7 @@ impl Prober {
         open
     }
 
-    /// Asks these shards, several at once.
+    /// Probes these shards, several at once.
     async fn probe_all(&self, shards: Vec<(ShardId, Position)>, extent: Extent) -> Result<Answers> {
         let all = shards.len();
         let mut asked = Vec::new();
@@ -400,8 +414,8 @@ impl Prober {
                 api: self.api.clone(),
                 stream: self.stream.clone(),
                 kept: self.iterators.get(&shard).map(|kept| kept.iterator.clone()),
-                // A reader gets faster through a part without records than the probes do, but where one did already, and
-                // came to the tip, the next batch would be as empty.
+                // A reader gets through a stretch without records faster than probes. If a reader has done so and
+                // reached the tip, another batch would be as empty: the probe follows the stretch itself.
                 follow: self.tips.was_seen_at(&shard, &position),
                 counters: self.counters.clone(),
                 shard,

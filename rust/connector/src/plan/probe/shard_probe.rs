@@ -1,4 +1,4 @@
-//! One question to one shard: is there anything to read after a position?
+//! The probe of one shard: is there anything to read after a position?
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,62 +10,63 @@ use crate::service::{
 };
 use crate::stream::{Position, ShardId};
 
-/// Records asked for: one is enough.
+/// Number of records to request: one is enough.
 const LIMIT: u32 = 1;
-/// Answers without records that a question follows towards the tip. A longer stretch is a reader's to walk through.
+/// Maximum number of empty responses that a probe follows towards the tip. A longer stretch is left to a reader.
 const MOST_FOLLOWED: u32 = 100;
-/// Answers that end an open shard until it is left for the next probe.
+/// Responses that end an open shard before the shard is left for the next probe.
 const MOST_DOUBTED: u32 = 3;
-/// Expired iterators in a row until the shard is left for the next probe.
+/// Consecutive expired iterators before the shard is left for the next probe.
 const MOST_EXPIRED: u32 = 5;
-/// Between two questions of which the first was answered oddly.
+/// Wait after a doubtful response.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// The stream that is asked.
+/// The stream to probe.
 #[derive(Clone, Debug)]
 pub(in crate::plan) struct Stream {
     pub name: String,
-    /// When it was created, milliseconds since the epoch.
+    /// Time of its creation, in milliseconds since the epoch.
     pub created_millis: i64,
 }
 
-/// What is found in a shard.
+/// Findings of a probe in one shard.
 #[derive(Debug)]
 pub(in crate::plan) enum Found {
-    /// Records, the first of which arrived at this time (milliseconds since the epoch), or something else that a reader
-    /// has to see to.
+    /// Records, of which the first arrived at this time (milliseconds since the epoch), or another matter for a
+    /// reader.
     HasRecords(Option<i64>),
-    /// The tip, without a record before it. If answers led through a stretch to it, a reader can keep how far that goes.
+    /// The tip, without a record before it. `behind_stretch` if empty responses led to it: a reader can keep how far
+    /// the stretch goes.
     Idle {
         iterator: ShardIterator,
         behind_stretch: bool,
     },
-    /// No records yet, in a part of the shard that is behind its tip: the service leads through it answer by answer.
+    /// No records yet, but the tip is not reached: the service leads on response by response.
     Behind(ShardIterator),
     /// The shard is closed and was read to its end.
     Closed,
-    /// Nothing: the question failed in a way that may pass.
+    /// No finding: the probe failed in a way that may pass.
     Unknown(Error),
 }
 
-/// A question to a shard.
+/// A probe of one shard.
 pub(in crate::plan) struct ShardProbe {
     pub api: Arc<dyn KinesisApi>,
     pub stream: Arc<Stream>,
     pub shard: ShardId,
     pub position: Position,
-    /// Goes on where the last question's answer ended.
+    /// Iterator at which the last probe ended.
     pub kept: Option<ShardIterator>,
-    /// True if answers behind the tip are to be followed to it, without a reader.
+    /// True if empty responses are to be followed to the tip, without a reader.
     pub follow: bool,
     pub counters: Arc<RequestCounters>,
 }
 
 impl ShardProbe {
-    /// Asks. An error is one that doesn't pass.
+    /// Probes the shard. Errors are permanent.
     pub(in crate::plan) async fn ask(&self) -> Result<Found> {
         match self.search().await {
-            // A reader sees to a position that the service doesn't take, and to a shard that is gone from its stream.
+            // A reader handles a position that the service rejects, and a shard that is missing from its stream.
             Err(error) if error.kind() == ErrorKind::RefusedPosition => match self.same_stream().await {
                 Ok(()) => Ok(Found::HasRecords(None)),
                 Err(error) => unknown_if_it_passes(error),
@@ -104,7 +105,7 @@ impl ShardProbe {
                         tokio::time::sleep(ASK_AGAIN).await;
                     }
                     if self.position.record().is_none() {
-                        // Another stream under the same name would take this position, too.
+                        // Another stream of the same name would accept this position, too.
                         self.same_stream().await?;
                     }
                     continue;
@@ -144,7 +145,7 @@ impl ShardProbe {
         Err(Error::new(ErrorKind::Internal, "a question without an answer"))
     }
 
-    /// An iterator that begins at a time may lead over records that were read.
+    /// Removes records that were read already: an iterator that begins at a time may return them.
     fn without_what_was_read(&self, mut page: Page) -> Result<Page> {
         if let Position::AfterQuiet(number, _) = &self.position
             && remove_read(number, &mut page.records)? > 0

@@ -1,5 +1,5 @@
-//! Where the tip of each shard was seen last. What comes after it is too young for a while to expire unread, so that
-//! readers which start there need not make sure of it.
+//! Where the tip of each shard was last observed. Records after it are too young to expire unread for a while, so
+//! readers that start there need no check for loss.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,25 +7,26 @@ use tokio::time::Instant;
 
 use crate::stream::{Position, ShardId};
 
-/// The tips that this query's readers and probes saw since it started, and when that was (milliseconds since the epoch).
+/// Tips observed by this query's readers and probes since its start, with their times in milliseconds since the
+/// epoch.
 #[derive(Debug, Default)]
 pub(in crate::plan) struct Tips(HashMap<ShardId, (Position, i64)>);
 
 impl Tips {
-    /// At this time nothing came after the position.
+    /// Records that at this time nothing followed the position.
     pub(in crate::plan) fn saw(&mut self, shard: &ShardId, position: &Position, at: Instant) {
         let ago = i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX);
         let millis = chrono::Utc::now().timestamp_millis().saturating_sub(ago);
         self.0.insert(shard.clone(), (position.clone(), millis));
     }
 
-    /// True if the tip was seen at this position, however long ago.
+    /// True if the tip was observed at this position, however long ago.
     pub(in crate::plan) fn was_seen_at(&self, shard: &ShardId, position: &Position) -> bool {
         self.0.get(shard).is_some_and(|(seen, _)| seen == position)
     }
 
-    /// The shards whose tip was seen at these positions, and when. Others are forgotten. Who reads there decides whether
-    /// that was lately enough, since nobody knows here when that will be.
+    /// Shards whose tip was observed at these positions, and when; other entries are dropped. The reader decides
+    /// whether the observation is recent enough, since the time of the read is unknown here.
     pub(in crate::plan) fn seen_at(
         &mut self,
         positions: &BTreeMap<ShardId, Position>,

@@ -1,4 +1,4 @@
-//! A checkpoint location that another connector wrote: the query must not start in it.
+//! Detects a checkpoint location that another connector wrote: the query must not start in it.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -8,13 +8,12 @@ use crate::storage::FileSystem;
 use crate::stream::Offset;
 use crate::stream::awslabs::AwslabsOffset;
 
-/// The first line of a file of Spark's offset log: the form that has, after the batch's metadata, a line for each
-/// source.
+/// First line of a file of Spark's offset log, for the format with one line per source after the batch's metadata.
 const FORM: &str = "v1";
-/// Files read at once.
+/// Number of files read at once.
 const READS_AT_ONCE: usize = 16;
 
-/// A query's checkpoint location as Spark lays it out.
+/// A query's checkpoint location in Spark's layout.
 pub(in crate::plan) struct SparkCheckpoint<'a> {
     files: &'a dyn FileSystem,
     root: &'a str,
@@ -23,13 +22,13 @@ pub(in crate::plan) struct SparkCheckpoint<'a> {
 /// A batch in Spark's offset log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::plan) struct LoggedBatch {
-    /// Spark's number of it.
+    /// Spark's number of the batch.
     pub number: u64,
-    /// Its file.
+    /// Path of the batch's file.
     pub path: String,
-    /// What Spark keeps of the batch itself, as JSON.
+    /// Spark's metadata of the batch, as JSON.
     pub metadata: String,
-    /// The sources' offsets, in their order.
+    /// The sources' offsets, in the order of the sources.
     pub offsets: Vec<String>,
 }
 
@@ -38,14 +37,14 @@ impl<'a> SparkCheckpoint<'a> {
         Self { files, root }
     }
 
-    /// The query's folder, and the source's number in it, of the folder that Spark gives to a source.
+    /// Splits the folder that Spark gives to a source into the query's folder and the source's number.
     pub(in crate::plan) fn of_source(files: &'a dyn FileSystem, folder: &'a str) -> Option<(Self, usize)> {
         let (sources, number) = folder.rsplit_once('/')?;
         let root = sources.strip_suffix("/sources")?;
         Some((Self::new(files, root), number.parse().ok()?))
     }
 
-    /// The batches of the offset log, the newest last; those in another form than the usual one are left out.
+    /// The batches of the offset log, the newest last, without those in an unknown format.
     pub(in crate::plan) async fn batches(&self) -> Result<Vec<LoggedBatch>> {
         let numbers = self.numbers("offsets").await?;
         stream::iter(numbers)
@@ -64,7 +63,7 @@ impl<'a> SparkCheckpoint<'a> {
         }
     }
 
-    /// The numbers of the batches that were committed.
+    /// The numbers of the committed batches.
     pub(in crate::plan) async fn committed(&self) -> Result<Vec<u64>> {
         self.numbers("commits").await
     }
@@ -94,8 +93,8 @@ impl<'a> SparkCheckpoint<'a> {
     }
 }
 
-/// Refuses the folder of a source whose offsets are another connector's. For a query that hasn't started yet as far as
-/// this connector knows.
+/// Refuses the folder of a source whose offsets are another connector's. For a query that has not started yet as far
+/// as this connector's files show.
 pub(in crate::plan) async fn refuse(files: &dyn FileSystem, folder: &str) -> Result<()> {
     let Some((checkpoint, source)) = SparkCheckpoint::of_source(files, folder) else {
         return Ok(());
@@ -117,7 +116,7 @@ pub(in crate::plan) async fn refuse(files: &dyn FileSystem, folder: &str) -> Res
              can't be written on: give the query a new, empty checkpointLocation, and set {import} to {root}. It \
              then goes on where the old query stood (docs/migrating.md)"
         ),
-        // An own one of another version says so.
+        // An offset of this connector in another version has an error of its own.
         Err(_) if Offset::is_own(offset) => return Ok(()),
         Err(_) => format!(
             "the checkpointLocation {root} is one of another source: give the query a new, empty \

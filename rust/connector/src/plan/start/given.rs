@@ -1,5 +1,5 @@
-//! Positions that are given for single shards: by `kinesis.startingPositions`, or by another connector's
-//! checkpoint. What can't be a start is refused by name before anything of the query is kept.
+//! Positions given for single shards, by `kinesis.startingPositions` or by another connector's checkpoint. Invalid
+//! positions are refused, with the name of their shard, before anything of the query is kept.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,17 +18,17 @@ use crate::plan::state::SharedState;
 use crate::service::{KinesisApi, Page, Patience, RequestCounters, ShardFilter, ShardIterator};
 use crate::stream::{GivenPosition, Lineage, Position, SequenceNumber, ShardId};
 
-/// Listings that must lack a shard before it is refused, and answers that must lack a record before it counts as
-/// expired: a single one may be old or wrong.
+/// Number of listings that must lack a shard before it is refused, and of responses that must lack a record before it
+/// counts as expired: a single one may be outdated or wrong.
 const LISTINGS: u32 = 3;
-/// Between two of them, and between two questions for a position that was refused.
+/// Wait between two of those listings or responses, and before a refused position is tried again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Empty answers that are followed to a record.
+/// Maximum number of empty responses that are followed to a record.
 const MOST_FOLLOWED: u32 = 100;
-/// Records asked for around one that is a start.
+/// Number of records to request around a record that is a start.
 const AROUND: u32 = 1_000;
 
-/// What turns given positions into those of a query.
+/// Converts given positions into positions of a query.
 pub(in crate::plan) struct Givens<'a> {
     pub api: &'a dyn KinesisApi,
     pub options: &'a SourceOptions,
@@ -38,8 +38,8 @@ pub(in crate::plan) struct Givens<'a> {
 }
 
 impl Givens<'_> {
-    /// The shards that a new query starts with: those that `kinesis.startingPositions` names, and the others at
-    /// `kinesis.startingPosition`.
+    /// Start positions of a new query: those in `kinesis.startingPositions`, and `kinesis.startingPosition` for all
+    /// other shards.
     pub(in crate::plan) async fn starts(&self, shards: &mut Shards) -> Result<BTreeMap<ShardId, Position>> {
         let given = &self.options.starting_positions;
         self.check_lineage(&self.lineage_with(given, shards).await?, given)?;
@@ -54,7 +54,7 @@ impl Givens<'_> {
                 let recent = recent.as_ref();
                 !lineage.is_closed(shard) || recent.is_none_or(|recent| recent.contains(shard))
             });
-            // A listing that leaves out hash keys is not complete yet.
+            // A listing that lacks hash keys is incomplete.
             if lineage.take_all_keys(starts.keys()) || began.elapsed() >= CHILDREN_WITHIN {
                 return Ok(starts);
             }
@@ -62,7 +62,7 @@ impl Givens<'_> {
         }
     }
 
-    /// A listing with all of these shards, which are refused if the stream doesn't list them.
+    /// A listing with all of these shards. Refuses shards that the stream doesn't list.
     pub(in crate::plan) async fn lineage_with(
         &self,
         given: &BTreeMap<ShardId, GivenPosition>,
@@ -75,8 +75,9 @@ impl Givens<'_> {
         }
     }
 
-    /// A listing of the stream that these positions were given for, some of whose shards may be gone by now. A shard
-    /// that it never had, and the end of one that takes records, are refused: the stream is another one of that name.
+    /// A listing of the stream for which these positions were given, some of whose shards may have been deleted.
+    /// Refuses a shard that the stream never had, and the end of a shard that still takes records: the stream is
+    /// another one of that name.
     pub(in crate::plan) async fn lineage_of(
         &self,
         given: &BTreeMap<ShardId, GivenPosition>,
@@ -92,7 +93,7 @@ impl Givens<'_> {
         Ok(lineage)
     }
 
-    /// A listing that fits these positions, or the last of several that don't: one may be old.
+    /// A listing that fits these positions, or the last of several that don't, since one may be outdated.
     async fn listing_for(
         &self,
         given: &BTreeMap<ShardId, GivenPosition>,
@@ -147,7 +148,7 @@ impl Givens<'_> {
         Ok(())
     }
 
-    /// Refuses the end of a shard that takes records.
+    /// Refuses SHARD_END for a shard that still takes records.
     fn check_ends(&self, lineage: &Lineage, given: &BTreeMap<ShardId, GivenPosition>) -> Result<()> {
         let ended = given.iter().filter(|(_, at)| **at == GivenPosition::ShardEnd);
         match ended.map(|(shard, _)| shard).find(|shard| !lineage.is_closed(shard)) {
@@ -163,8 +164,8 @@ impl Givens<'_> {
         }
     }
 
-    /// What a query keeps of these positions. A sequence number that isn't one of its shard, and a time in the
-    /// future, are refused.
+    /// Converts these positions into those that a query keeps. Refuses a sequence number of another shard, and a time
+    /// in the future.
     pub(in crate::plan) async fn positions(
         &self,
         given: &BTreeMap<ShardId, GivenPosition>,
@@ -224,7 +225,7 @@ impl Givens<'_> {
     }
 }
 
-/// The positions that are given for single shards of a batch read, each of which is read for itself.
+/// The positions given for single shards of a batch read, which reads each shard independently.
 pub(in crate::plan) async fn of_batch_read(
     api: &dyn KinesisApi,
     options: &SourceOptions,
@@ -240,14 +241,14 @@ pub(in crate::plan) async fn of_batch_read(
         clock,
         spec: &table::STARTING_POSITIONS,
     };
-    // A shard at its end is one that is left out, open or not.
+    // SHARD_END leaves a shard out, whether it is open or not.
     givens
         .lineage_with(given, &mut Shards::new(options, SharedState::default()))
         .await?;
     givens.positions(given).await
 }
 
-/// The shards that can have something from this position on; none where all can.
+/// The shards that can have records from this position on; none if all can.
 pub(in crate::plan) async fn recent_shards(
     api: &dyn KinesisApi,
     at: &Position,
@@ -259,7 +260,7 @@ pub(in crate::plan) async fn recent_shards(
     Ok(Some(listing.into_iter().map(|shard| shard.id).collect()))
 }
 
-/// Questions to one shard, which wait for their turn.
+/// Requests to one shard, which retry when its limits are reached.
 struct Asked<'a> {
     api: &'a dyn KinesisApi,
     shard: &'a ShardId,
@@ -267,10 +268,11 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Where the reading of this record begins. Records before it that arrived in the same millisecond are none of it.
+    /// The position at which reading returns this record first. Excludes earlier records that arrived in the same
+    /// millisecond.
     async fn at_record(&self, number: &SequenceNumber) -> Result<Position> {
         let Some(arrival) = self.arrival_of(number).await? else {
-            // It has expired, and so has what came before it: a reader sees to that.
+            // The record has expired, and so have those before it: a reader handles that.
             return Ok(Position::After(number.clone()));
         };
         let arrival = Position::AtTimestamp(arrival);
@@ -289,7 +291,7 @@ impl Asked<'_> {
             if let Some(before) = before {
                 return Ok(Position::After(before));
             }
-            // An answer that is empty or begins after the record is none to the time of its arrival.
+            // A response that is empty or begins after the record does not fit its arrival time.
             if asked < LISTINGS {
                 tokio::time::sleep(ASK_AGAIN).await;
             }
@@ -301,8 +303,8 @@ impl Asked<'_> {
         .retryable(true))
     }
 
-    /// When a record arrived; none if it has expired: a single answer without it proves nothing, but one with a later
-    /// record does.
+    /// Arrival time of a record; none if it has expired. A single response without the record proves nothing, but one
+    /// with a later record does.
     async fn arrival_of(&self, number: &SequenceNumber) -> Result<Option<i64>> {
         for asked in 1..=LISTINGS {
             let at = patiently(|| {
@@ -322,7 +324,7 @@ impl Asked<'_> {
         Ok(None)
     }
 
-    /// An iterator at this position. One that is refused is asked for twice: a single answer may be wrong.
+    /// An iterator at this position. A refused position is tried twice: a single response may be wrong.
     async fn iterator(&self, at: &Position) -> Result<ShardIterator> {
         let ask = || patiently(|| self.api.shard_iterator(self.shard, at, &self.counters));
         match ask().await {
@@ -334,7 +336,7 @@ impl Asked<'_> {
         }
     }
 
-    /// The first answer with records from here on, or the last one without.
+    /// The first response with records from here on, or the last one without.
     async fn first_records(&self, mut at: ShardIterator, limit: u32) -> Result<Page> {
         for followed in 0.. {
             let page = patiently(|| self.api.get_records(self.shard, &at, limit, &self.counters)).await?;
@@ -350,7 +352,7 @@ impl Asked<'_> {
     }
 }
 
-/// Asks again while the shard's limits, which it shares with all who read it, are reached.
+/// Retries while the shard's limits, which all its readers share, are reached.
 async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,

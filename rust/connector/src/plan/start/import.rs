@@ -1,8 +1,8 @@
-//! Going on from a checkpoint of awslabs/spark-sql-kinesis-connector.
+//! Continues from a checkpoint of awslabs/spark-sql-kinesis-connector.
 //!
-//! Its offset in Spark's log has where each shard of a batch starts. Where the shard's part of the batch ended
-//! stands beside it, by the batch's number in that offset: in a file of `shard-source`, or in an item of its
-//! DynamoDB table. Of a batch that was committed the ends count, of one that wasn't the starts: it is delivered
+//! That connector's offset in Spark's log has the start of each shard in a batch. The end of the shard's part of the
+//! batch is kept beside it, under the batch's number in that offset: in a file of `shard-source`, or in an item of
+//! its DynamoDB table. A committed batch counts with its ends, an uncommitted one with its starts, so it is delivered
 //! again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,32 +19,32 @@ use crate::storage::FileSystem;
 use crate::stream::awslabs::{self, AwslabsOffset};
 use crate::stream::{GivenPosition, Lineage, Offset, Position, ShardId};
 
-/// The folder of the ends, with one for each batch.
+/// Folder of the ends, with one subfolder per batch.
 const ENDS: &str = "shard-source";
-/// Files read at once.
+/// Number of files read at once.
 const READS_AT_ONCE: usize = 16;
 
-/// Another connector's checkpoint, and how to reach what belongs to it.
+/// Another connector's checkpoint, and access to its parts.
 pub(in crate::plan) struct Import<'a> {
     /// The old query's checkpoint location.
     pub path: &'a str,
     pub files: &'a dyn FileSystem,
     pub store: &'a dyn ClaimStore,
     pub options: &'a SourceOptions,
-    /// The new query's own source among its sources: that of the old query is the one in the same place, where the old
-    /// query read the stream more than once.
+    /// Number of the new query's source. If the old query read the stream more than once, its source with the same
+    /// number is imported.
     pub source: usize,
 }
 
-/// Where the old query stood.
+/// Positions at which the old query stopped.
 #[derive(Debug, PartialEq, Eq)]
 struct Stood {
     shards: BTreeMap<ShardId, GivenPosition>,
-    /// Shards that were split or merged, and where it left them: at their ends, or before.
+    /// Split or merged shards, and where the old query left them: at their ends, or before.
     left: BTreeMap<ShardId, GivenPosition>,
     /// Spark's number of the last batch.
     batch: u64,
-    /// True if that one was not committed: it is delivered again.
+    /// True if the last batch was not committed: it is delivered again.
     in_flight: bool,
 }
 
@@ -55,7 +55,7 @@ struct OldBatch {
 }
 
 impl Import<'_> {
-    /// The shards that the new query starts with.
+    /// Start positions of the new query.
     pub(in crate::plan) async fn starts(
         &self,
         givens: &Givens<'_>,
@@ -64,7 +64,7 @@ impl Import<'_> {
         let stood = self.stood().await?;
         let lineage = givens.lineage_of(&stood.shards, shards).await?;
         let (given, left) = going_on(&lineage, stood.shards, stood.left);
-        // Shards that are gone are told of like those of any query, as kinesis.failOnDataLoss says.
+        // Shards that were deleted are handled like those of any query, by kinesis.failOnDataLoss.
         let (given, gone): (BTreeMap<_, _>, BTreeMap<_, _>) =
             given.into_iter().partition(|(shard, _)| lineage.lists(shard));
         let mut starts = lineage.advance(&givens.positions(&given).await?);
@@ -115,7 +115,7 @@ impl Import<'_> {
         let Some((last, before)) = batches.split_last() else {
             return Err(Error::new(ErrorKind::Internal, "an offset was read once only"));
         };
-        // A batch of another source's records leaves this one's offset as it was.
+        // A batch with records of another source only leaves this source's offset unchanged.
         let repeated = before.iter().any(|batch| batch.offset.batch == last.offset.batch);
         let in_flight = !committed.contains(&last.logged.number) && !repeated;
         let mut shards = last.offset.shards.clone();
@@ -139,7 +139,7 @@ impl Import<'_> {
             if dropped.is_empty() {
                 continue;
             }
-            // Where a shard's end isn't kept, its part of the batch may not have been delivered.
+            // If a shard's end is missing, its part of the batch may not have been delivered.
             let ends = self.ends(index, batch).await?.into_iter();
             dropped.extend(
                 ends.filter(|(shard, _)| {
@@ -168,7 +168,7 @@ impl Import<'_> {
         })
     }
 
-    /// Which of the old query's sources read this stream.
+    /// Number of the old query's source that reads this stream.
     fn index(&self, last: &LoggedBatch) -> Result<usize> {
         let stream = &self.options.stream.name;
         let parsed: Vec<_> = last
@@ -213,7 +213,7 @@ impl Import<'_> {
         Err(self.refuse(&why).with("file", last.path.clone()))
     }
 
-    /// Where the shards' parts of a batch ended, as far as that is kept.
+    /// Ends of the shards' parts of a batch, as far as they were kept.
     async fn ends(&self, index: usize, batch: &OldBatch) -> Result<BTreeMap<ShardId, GivenPosition>> {
         let Some(number) = batch.offset.batch else {
             return Ok(BTreeMap::new());
@@ -231,7 +231,7 @@ impl Import<'_> {
         }
     }
 
-    /// The ends that can be read.
+    /// The ends that can be parsed.
     fn parsed(&self, batch: u64, kept: BTreeMap<ShardId, String>) -> BTreeMap<ShardId, GivenPosition> {
         let mut ends = BTreeMap::new();
         for (shard, text) in kept {
@@ -251,8 +251,8 @@ impl Import<'_> {
         ends
     }
 
-    /// False if an end is before its shard's start: it is another query's, which kept it in the same place by the same
-    /// number.
+    /// False if an end is before its shard's start: then it belongs to another query, which kept it in the same place
+    /// under the same number.
     fn are_of(&self, batch: &OldBatch, ends: &BTreeMap<ShardId, GivenPosition>, place: &str) -> bool {
         let before = |(shard, end): &(&ShardId, &GivenPosition)| {
             let start = batch.offset.shards.get(*shard).and_then(GivenPosition::number);
@@ -270,7 +270,7 @@ impl Import<'_> {
         false
     }
 
-    /// Where files with ends may be: first where no other query's are.
+    /// Folders that may hold ends, starting with the one that no other query shares.
     fn folders(&self, index: usize) -> Vec<String> {
         let MetadataOptions { committer, path, .. } = &self.options.metadata;
         let of_options = path.as_ref().filter(|_| *committer == Committer::Hdfs);
@@ -320,8 +320,9 @@ impl Import<'_> {
     }
 }
 
-/// A shard that never gave the old query a record stood at LATEST, which would leave out what comes until the new
-/// query starts: it stands where it did before, or when it did so first.
+/// The start of a shard that was at LATEST because it never gave the old query a record. LATEST would skip the
+/// records that arrive before the new query starts, so the start is the shard's earlier position, or the time at
+/// which it was first at LATEST.
 fn latest_since(shard: &ShardId, batches: &[OldBatch]) -> GivenPosition {
     let mut since = None;
     for batch in batches.iter().rev() {
@@ -334,14 +335,14 @@ fn latest_since(shard: &ShardId, batches: &[OldBatch]) -> GivenPosition {
     since.map_or(GivenPosition::TrimHorizon, GivenPosition::AtTimestamp)
 }
 
-/// When a batch was planned, milliseconds since the epoch.
+/// Time at which a batch was planned, in milliseconds since the epoch.
 fn planned_millis(batch: &LoggedBatch) -> Option<i64> {
     let metadata: serde_json::Value = serde_json::from_str(&batch.metadata).ok()?;
     metadata.get("batchTimestampMs")?.as_i64()
 }
 
-/// The shards that the new query starts with, and those among them that the old one left unread. A shard without a
-/// record read waits for those it came from, and follows them from its first record on.
+/// The shards that the new query starts with, and those among them that the old query left unread. A shard without a
+/// record read waits for its ancestors and is then read from its first record on.
 fn going_on(
     lineage: &Lineage,
     shards: BTreeMap<ShardId, GivenPosition>,
@@ -370,7 +371,7 @@ fn going_on(
     (all, unread)
 }
 
-/// The position of a shard that can't be asked any more.
+/// The position of a shard that can't be queried because it was deleted.
 fn as_it_stands(given: GivenPosition) -> Position {
     match given {
         GivenPosition::At(number) | GivenPosition::After(number) => Position::After(number),

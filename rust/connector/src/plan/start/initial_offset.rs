@@ -1,4 +1,4 @@
-//! The offset that a new query starts from, kept in the checkpoint location.
+//! The offset from which a new query starts, kept in the checkpoint location.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::table;
@@ -7,12 +7,12 @@ use crate::stream::Offset;
 
 use super::{of_query, pinned};
 
-/// The file in the checkpoint location that keeps where the query started.
+/// Name of the offset's file in the checkpoint location.
 pub(in crate::plan) const INITIAL_OFFSET: &str = "initial-offset";
 
 impl Planner {
-    /// The offset a new query starts from, as JSON. Made once and kept in the checkpoint location, so that LATEST
-    /// means the same moment however often the query is started before its first batch.
+    /// The offset from which a new query starts, as JSON. It is made once and kept in the checkpoint location, so
+    /// that LATEST means the same moment however often the query is started before its first batch.
     pub async fn initial_offset(&self) -> Result<String> {
         let path = self.initial_offset_path();
         if let Some(kept) = self.files.0.read(&path).await? {
@@ -49,7 +49,7 @@ impl Planner {
         }
     }
 
-    /// Says so, if the options give a start that doesn't count any more.
+    /// Warns if the options give a start that has no effect because the query has started before.
     pub(crate) async fn warn_of_unused_start(&self) {
         let options = &self.config.options;
         let unused = match (&options.import_checkpoint, options.starting_positions.is_empty()) {
@@ -87,7 +87,7 @@ impl Planner {
     }
 }
 
-/// The offset that an earlier start of the query kept.
+/// Checks the offset that an earlier start of the query kept.
 fn kept_offset(path: &str, kept: Vec<u8>) -> Result<String> {
     let json = String::from_utf8(kept).map_err(|_| {
         Error::new(

@@ -1,5 +1,5 @@
-//! Positions by time that users give. None may be in the service's future: it takes no start there, and what a read
-//! delivers that ends there depends on when it is read.
+//! Start positions of a new query, and times that users give. No such time may be in the service's future: the
+//! service accepts no start there, and a read that ends there delivers what has arrived by the time of the read.
 
 pub(super) mod foreign;
 pub(super) mod given;
@@ -24,13 +24,13 @@ use crate::service::KinesisApi;
 use crate::storage::FileSystem;
 use crate::stream::{Position, ShardId};
 
-/// A time is later by less than this because clocks differ, and will soon be past.
+/// Largest lead of a time that is taken for a difference of clocks; it is waited for.
 const MARGIN_MILLIS: i64 = 5_000;
 
-/// Where a new query starts.
+/// The start position of a new query.
 pub(in crate::plan) async fn of_query(options: &SourceOptions, clock: ServiceClock) -> Result<Position> {
     Ok(match options.starting_position {
-        // Not in the service's future: what comes until then would be left out.
+        // Not in the service's future: records that arrive until then would be left out.
         StartingPosition::Latest => Position::AtTimestamp(clock.bounds().0),
         StartingPosition::TrimHorizon => Position::TrimHorizon,
         StartingPosition::AtTimestamp { millis } => {
@@ -41,7 +41,7 @@ pub(in crate::plan) async fn of_query(options: &SourceOptions, clock: ServiceClo
     })
 }
 
-/// The shards that a new query starts with, where the options give their positions one by one.
+/// Start positions of a new query, if the options give positions of single shards.
 pub(in crate::plan) async fn given(
     api: &dyn KinesisApi,
     config: &SourceConfig,
@@ -75,8 +75,8 @@ pub(in crate::plan) async fn given(
     }
 }
 
-/// Waits until this time, an option's, is past by the service's clock. Refuses it if that takes longer than clocks may
-/// differ; `again` says how to come back with another one.
+/// Waits until an option's time has passed by the service's clock. Refuses a time that is further ahead than clocks
+/// may differ; `again` is the user's next step after correcting it.
 pub(in crate::plan) async fn await_past(
     option: &OptionSpec,
     millis: i64,

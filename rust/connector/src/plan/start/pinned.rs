@@ -1,12 +1,12 @@
-//! A starting position that isn't used any more, since the query has started before.
+//! Warnings about a starting position that has no effect because the query has started before.
 
 use chrono::{DateTime, SecondsFormat};
 
 use crate::options::StartingPosition;
 use crate::stream::Position;
 
-/// What to say where the options give another start than the one that the query had. LATEST was pinned as a time, so
-/// it can't be told from a time that was given.
+/// The warning if the options give another start than the query's. LATEST was pinned as a time, so any pinned time
+/// counts as LATEST.
 pub(in crate::plan) fn unused(given: StartingPosition, pinned: &Position) -> Option<String> {
     match (given, pinned) {
         (StartingPosition::TrimHorizon, Position::TrimHorizon)
@@ -28,7 +28,7 @@ pub(in crate::plan) fn unused(given: StartingPosition, pinned: &Position) -> Opt
     ))
 }
 
-/// What to say where an option gives the positions of single shards to a query that started with one for all.
+/// The warning if an option gives positions of single shards to a query that started with one position for all.
 pub(in crate::plan) fn unused_option(key: &str, pinned: &Position) -> String {
     format!(
         "{key} has no effect: the query of this checkpointLocation started at {} once, and goes on from there. The option \

@@ -1,5 +1,5 @@
-//! One attempt at a task: its shards are read at once, each as far as its own limits say, and the ends of all are
-//! claimed together, once.
+//! One attempt at a task: reads its shards concurrently, each to its own limits, then claims the ends of all of them
+//! together, once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use crate::stream::Position;
 
 pub(in crate::read) struct Attempt<'a> {
     pub api: Arc<dyn KinesisApi>,
-    /// For a task with a consumer.
+    /// Present for tasks with a consumer.
     pub fan_out: Option<Arc<dyn FanOutApi>>,
-    /// Where claims are; none in a batch read, whose end is known beforehand.
+    /// Holds the claims; none in a batch read, whose end is known beforehand.
     pub store: Option<Arc<dyn ClaimStore>>,
     pub feeds: &'a FeedRegistry,
     pub options: &'a SourceOptions,
@@ -31,7 +31,7 @@ pub(in crate::read) struct Attempt<'a> {
     pub stop: watch::Receiver<bool>,
 }
 
-/// A shard of the attempt, and the place it is read at.
+/// A shard of the attempt and the feed that it is read from.
 struct Reading<'a> {
     fetcher: Fetcher<'a>,
     feed: Box<dyn Feed>,
@@ -47,7 +47,7 @@ impl<'a> Attempt<'a> {
             Some(store) => store.get(self.plan.claim_key()).await?,
             None => None,
         };
-        // What is claimed needs no decision any more.
+        // An existing claim leaves nothing to decide.
         let turn = turn.filter(|_| earlier.is_none());
         let waiters = turn.as_ref().map(Turn::waiters).unwrap_or_default();
         let shards = self.shards.iter();
@@ -64,8 +64,8 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// Waits for its turn among the attempts of this process, if there is anything to decide; none if it was told to
-    /// stop meanwhile, with nothing read.
+    /// Waits for this attempt's turn among those of the process, if the task makes claims. The outer option is none
+    /// if the reader was stopped meanwhile; nothing has been read then.
     async fn take_turn(&self) -> Option<Option<Turn>> {
         if self.store.is_none() {
             return Some(None);
@@ -74,12 +74,12 @@ impl<'a> Attempt<'a> {
         tokio::select! {
             biased;
             turn = self.feeds.turns().take(self.plan.claim_key()) => Some(turn),
-            // The sender goes only with the reader, which aborts this task.
+            // Only the reader drops the sender, and it aborts this task when it does.
             Ok(_) = stop.wait_for(|stop| *stop) => None,
         }
     }
 
-    /// Reads a shard to where an earlier claim says, else as far as the batch goes.
+    /// Reads a shard to its end in an earlier claim, otherwise as far as the batch goes.
     async fn read(
         &self,
         shard: &Arc<Shared>,
@@ -119,9 +119,9 @@ impl<'a> Attempt<'a> {
         Ok(Reading { fetcher, feed })
     }
 
-    /// Puts the claim of what was fetched, and follows an earlier one if there is one. None if nothing was fetched at
-    /// all, by a task that needed no row. Says too whether the claim is this attempt's own. Others have their turn as
-    /// soon as the claim stands.
+    /// Stores a claim for what was fetched, and reconciles with an earlier claim if one exists. The returned claim is
+    /// none if nothing was fetched, by a task that needed no rows; the flag is true if the claim is this attempt's
+    /// own. Other attempts get their turn as soon as the claim is stored.
     async fn claim(
         &self,
         store: &dyn ClaimStore,
@@ -152,7 +152,7 @@ impl<'a> Attempt<'a> {
 
 impl Reading<'_> {
     async fn follow(&mut self, first: &Claim) -> Result<()> {
-        // They have their turn: this attempt may wait for its consumer again.
+        // The other attempts have their turn: this one may wait for its consumer again.
         self.fetcher.waiters = Waiters::default();
         let shard = self.fetcher.parts.shared.clone();
         self.fetcher
@@ -161,8 +161,8 @@ impl Reading<'_> {
             .map_err(|error| shard.named(error))
     }
 
-    /// The batch's end is sure: the way on is left to the reader of the next batch. Only the attempt that fixed the end
-    /// fetches ahead, so that no two processes ask for the same records.
+    /// Hands the feed to the reader of the next batch once the batch's end is sure. Only the attempt that fixed the
+    /// end fetches ahead, so that no two processes request the same records.
     fn leave(self, claim: Option<&Claim>, own: bool) {
         let (shard, api) = (self.fetcher.parts.shared.clone(), self.fetcher.parts.api.clone());
         let end = claim.map(|claim| end_of(claim, &shard));
@@ -178,7 +178,7 @@ impl Reading<'_> {
     }
 }
 
-/// Where the claim ends the shard's part of the batch. One that a claim doesn't name was not read.
+/// The claimed end of the shard's part of the batch. A shard missing from the claim was not read.
 fn end_of(claim: &Claim, shard: &Shared) -> Position {
     claim
         .end_of(&shard.task.shard)

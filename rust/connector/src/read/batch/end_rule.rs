@@ -1,4 +1,5 @@
-//! Where a shard's part of a batch ends. Nothing else decides it: a reader asks the rule before and after each answer.
+//! The end rule: it alone decides where a shard's part of a batch ends. A reader evaluates it before and after each
+//! answer.
 
 use tokio::time::Instant;
 
@@ -11,19 +12,20 @@ use crate::stream::Position;
 /// Decides where a shard's part of a batch ends.
 #[derive(Clone, Debug)]
 pub(super) enum EndRule {
-    /// The batch of a query, which nobody has read before: at its limits, or sooner at the shard's tip, at its end, when
-    /// others use up the shard's rate, or when other attempts wait for this one.
+    /// A new batch of a query. It ends at its limits, or earlier: at the shard's tip or end, when others use up the
+    /// shard's rate, or when other attempts wait for this one.
     Limits {
-        /// Most rows.
+        /// Maximum number of rows.
         rows: u64,
-        /// Most bytes of their data.
+        /// Maximum bytes of data.
         bytes: Option<u64>,
-        /// When its time is over.
+        /// When the batch's time is up.
         deadline: Option<Instant>,
     },
-    /// A batch read: before the first record that arrived later (milliseconds since the epoch), or at the tip.
+    /// A batch read: ends before the first record that arrived after this time (milliseconds since the epoch), or at
+    /// the tip.
     Arrival(i64),
-    /// A batch with a claim: exactly there, whatever the limits are now.
+    /// A batch with a claim: ends exactly there, whatever the current limits are.
     Claim(Position),
 }
 
@@ -32,39 +34,39 @@ pub(super) enum EndRule {
 pub(super) struct SoFar {
     pub rows: u64,
     pub bytes: u64,
-    /// It has left the batch's start, so the next batch gets farther than this one.
+    /// The reader has moved past the batch's start, so the next batch gets farther than this one.
     pub advanced: bool,
 }
 
-/// What one answer meant for the batch.
+/// Effect of one answer on the batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Step {
-    /// Others wait for this attempt, and there was no room for the records: an open batch ends here, wherever its consumer
-    /// is.
+    /// Others wait for this attempt, and the queue had no room for the records: an open batch ends here, wherever its
+    /// consumer is.
     pub hurried: bool,
-    /// Why records of the answer were left.
+    /// Why some of the answer's records were left.
     pub cut: Option<Cut>,
-    /// It was the shard's last one.
+    /// The answer was the shard's last one.
     pub shard_end: bool,
-    /// Nothing followed it.
+    /// No record followed the answer.
     pub tip: bool,
-    /// It had no records.
+    /// The answer had no records.
     pub empty: bool,
 }
 
-/// What follows from an answer.
+/// The reader's next step after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     GoOn,
     End,
-    /// The claim's end should have come by now: the shard goes on after it, or ended before.
+    /// The claim's end should have been reached by now: the shard continues after it, or ended before it.
     Missed,
-    /// The claim's end is not there yet, though nothing else is to be read.
+    /// The claim's end has not arrived yet, though nothing else is left to read.
     NotThereYet,
 }
 
 impl EndRule {
-    /// The rule for a task without a claim, whose time begins now.
+    /// The rule for a task without a claim. The batch's time starts here.
     pub(super) fn open(options: &SourceOptions, task: &ReadTask) -> Self {
         if let Some(until) = task.until {
             return Self::Arrival(until);
@@ -76,7 +78,7 @@ impl EndRule {
         }
     }
 
-    /// The end, where it is known beforehand.
+    /// The end, if it is known beforehand.
     pub(super) fn claimed(&self) -> Option<&Position> {
         match self {
             Self::Claim(end) => Some(end),
@@ -84,18 +86,18 @@ impl EndRule {
         }
     }
 
-    /// True if nothing belongs to the batch: nothing was taken before its claim, so the start is the end.
+    /// True if the batch is claimed to be empty: its end is its start.
     pub(super) fn is_empty(&self) -> bool {
         self.claimed()
             .is_some_and(|end| end.record().is_none() && *end != Position::ShardEnd)
     }
 
-    /// True if the batch ends at this position, whatever an answer would be.
+    /// True if the batch ends at this position, whatever the next answer holds.
     pub(super) fn is_at(&self, position: &Position) -> bool {
         self.claimed().is_some_and(|end| position.is_same_place(end))
     }
 
-    /// What the batch may take of the next answer.
+    /// How much of the next answer the batch may take.
     pub(super) fn bounds(&self, so_far: SoFar) -> Bounds {
         match self {
             Self::Limits { rows, bytes, .. } => Bounds {
@@ -115,7 +117,7 @@ impl EndRule {
         }
     }
 
-    /// How long what comes next is waited for.
+    /// How long to wait for the next records.
     pub(super) fn deadline(&self) -> Deadline {
         match self {
             Self::Limits { deadline, .. } => Deadline::Open(*deadline),
@@ -124,12 +126,12 @@ impl EndRule {
         }
     }
 
-    /// True if the batch ends while others use up the shard's rate. Otherwise it waits for its turn.
+    /// True if the batch ends when others use up the shard's rate. Otherwise it waits for its turn.
     pub(super) fn ends_when_throttled(&self, so_far: SoFar) -> bool {
         matches!(self, Self::Limits { .. }) && so_far.advanced
     }
 
-    /// What follows from an answer, after which the reader has come to `position`.
+    /// The next step after an answer that has brought the reader to `position`.
     pub(super) fn after(&self, step: &Step, so_far: SoFar, position: &Position, now: Instant) -> Verdict {
         let ends = match self {
             Self::Claim(end) => return after_claimed(step, position, end),
@@ -140,7 +142,7 @@ impl EndRule {
                 deadline,
             } => {
                 let full = so_far.rows >= *rows || bytes.is_some_and(|most| so_far.bytes >= most);
-                // The next batch would begin where this one did, and get no farther.
+                // Without an advance, the next batch would begin where this one did and get no farther.
                 let over = so_far.advanced && deadline.is_some_and(|deadline| now >= deadline);
                 full || over
             }

@@ -1,4 +1,4 @@
-//! A task's part of one batch: what is read of its shards, where that ends, and the claim that fixes the end.
+//! A task's part of one batch: reads its shards, decides where that ends, and claims the end.
 
 mod attempt;
 mod end_rule;

@@ -1,4 +1,4 @@
-//! Reads a shard's part of a batch from its feed into the queue, as far as the [`EndRule`] says.
+//! Reads a shard's part of a batch from its feed into the queue, up to the end that the [`EndRule`] decides.
 
 use std::sync::Arc;
 
@@ -16,16 +16,16 @@ use crate::read::{Backlog, Shared};
 use crate::service::{Page, Patience};
 use crate::stream::Position;
 
-/// Answers from the tip without the claimed record before a reader gives up on finding it.
+/// Answers from the tip without the claimed record before a reader stops looking for it.
 const PATIENCE_FOR_CLAIM: u32 = 25;
 
-/// The fetching side of one shard.
+/// Fetching side of one shard.
 pub(super) struct Fetcher<'a> {
     pub parts: FeedParts<'a>,
     pub stop: watch::Receiver<bool>,
     /// Other attempts of this process that wait for the batch's end.
     pub waiters: Waiters,
-    /// With the limits that the shard's readers share.
+    /// Includes the limits that the shard's readers share.
     pub patience: Patience,
 }
 
@@ -34,8 +34,8 @@ impl Fetcher<'_> {
         &self.parts.shared
     }
 
-    /// Reads to where the rule ends the shard's part of the batch, or until told to stop: what is left of a claimed
-    /// batch then needs nobody, since the claim stands already.
+    /// Reads to the end of the shard's part of the batch, or until stopped. Stopping a claimed batch early is safe,
+    /// since its claim is already stored.
     pub(super) async fn read(&mut self, rule: &EndRule, feed: &mut Box<dyn Feed>) -> Result<()> {
         if rule.is_empty() {
             return Ok(());
@@ -46,7 +46,7 @@ impl Fetcher<'_> {
             let asked = self.next_page(feed, wanted(rule, &bounds), rule).await?;
             let Some(answer) = asked else { return Ok(()) };
             let Some(page) = answer else {
-                // The shard's part ends here for every attempt, rows or none.
+                // The shard's part ends here for every attempt, with or without rows.
                 self.shared().progress().fetched = true;
                 return Ok(());
             };
@@ -59,7 +59,7 @@ impl Fetcher<'_> {
                 Verdict::NotThereYet => {
                     tips += 1;
                     if tips > PATIENCE_FOR_CLAIM {
-                        // A subscription that is being opened again knows nothing of what came meanwhile.
+                        // A subscription that is being reopened can't see records that arrive meanwhile.
                         if !self.replace(feed) {
                             return self.claim_out_of_reach(rule);
                         }
@@ -68,8 +68,8 @@ impl Fetcher<'_> {
                 }
                 Verdict::GoOn => {}
             }
-            // An empty answer behind the tip is a stretch without records, to be walked through at the pace that
-            // five requests a second and shard allow (AWS limit).
+            // Empty answers behind the tip are a stretch without records. The reader walks through it at the pace
+            // that five requests a second per shard (AWS limit) allow.
             if step.empty {
                 let pause = async {
                     feed.pause().await;
@@ -84,8 +84,8 @@ impl Fetcher<'_> {
         Ok(())
     }
 
-    /// The next answer, or none where the shard's part of the batch ends before it; nothing at all if told to stop.
-    /// Throttling is no failure: it asks again until its turn comes.
+    /// The next answer. The inner option is none if the shard's part of the batch ends before it, the outer one if
+    /// the reader was stopped. Throttling is no failure: the request is repeated until its turn comes.
     async fn next_page(
         &mut self,
         feed: &mut Box<dyn Feed>,
@@ -106,7 +106,7 @@ impl Fetcher<'_> {
                     false => return Ok(Some(None)),
                 },
                 Ok(Some(Next::Throttled(error))) => error,
-                // A subscription that can't be opened here: GetRecords tells what that means.
+                // The subscription can't be opened at this position: GetRecords finds out why.
                 Err(error) if error.kind() == ErrorKind::RefusedPosition && self.replace(feed) => continue,
                 Err(error) => return Err(error),
             };
@@ -125,13 +125,13 @@ impl Fetcher<'_> {
         }
     }
 
-    /// Goes on from here with another feed; false if there is none.
+    /// Continues from here with the feed's alternative; false if there is none.
     fn replace(&self, feed: &mut Box<dyn Feed>) -> bool {
         let other = feed.instead(self.position(), &self.parts);
         other.map(|other| *feed = other).is_some()
     }
 
-    /// The records up to a claim's end are not all there any more: retention took them.
+    /// Handles records before a claim's end that have expired since.
     fn claim_out_of_reach(&self, rule: &EndRule) -> Result<()> {
         let Some(end) = rule.claimed() else { return Ok(()) };
         Retention::new(self.parts.options, self.shared()).lost(&format!(
@@ -148,7 +148,7 @@ impl Fetcher<'_> {
         }
     }
 
-    /// Follows the claim of another attempt, after this one has read as far as it would.
+    /// Reconciles with the claim of another attempt, after this attempt has read as far as its own rule allows.
     pub(super) async fn follow(&mut self, first: &Position, feed: &mut Box<dyn Feed>) -> Result<()> {
         match reconcile(&self.position(), first) {
             Reconcile::Accept => Ok(()),
@@ -157,7 +157,7 @@ impl Fetcher<'_> {
         }
     }
 
-    /// Gives up what was fetched after a nearer claim, if none of it was delivered yet.
+    /// Drops what was fetched after a nearer claim. Fails if any of it was delivered.
     fn fall_back_to(&self, first: &Position) -> Result<()> {
         let Some(dropped) = self.shared().queue.truncate(self.shared().lane, first) else {
             return Err(Error::new(
@@ -173,14 +173,14 @@ impl Fetcher<'_> {
         progress.rows -= dropped.rows;
         progress.bytes -= dropped.bytes;
         progress.position = first.clone();
-        // The attempt that was first knows.
+        // Only the attempt that claimed first knows these values.
         progress.lag = None;
         progress.last_arrival = None;
         progress.backlog = Backlog::Remaining;
         Ok(())
     }
 
-    /// Moves an answer's records into the queue, part by part; none if told to stop meanwhile.
+    /// Moves an answer's records into the queue, part by part; none if stopped meanwhile.
     async fn take_page(&mut self, page: Page, bounds: &Bounds, feed: &mut dyn Feed) -> Result<Option<Step>> {
         let empty = page.records.is_empty();
         self.shared().progress().stretch.saw(&page);
@@ -200,7 +200,8 @@ impl Fetcher<'_> {
                 skipped,
                 rest,
             } = taking.part()?;
-            // A shard that was closed since the batch was claimed may end where the claim does: the batch stays as it was.
+            // A shard that was closed after the claim may end where the claim does: the batch stays as it was
+            // claimed.
             let at_claim = last.is_some() && last == bounds.through;
             let shard_end = page.next.is_none() && cut.is_none() && !at_claim && !more;
             let backlog = if shard_end {
@@ -261,7 +262,7 @@ impl Fetcher<'_> {
             if !more {
                 return Ok(Some(step));
             }
-            // Taking records apart is work for the processor alone, and others wait for it too.
+            // Taking records apart is pure CPU work: give other tasks a chance to run.
             tokio::task::yield_now().await;
         }
     }
@@ -279,19 +280,19 @@ impl Fetcher<'_> {
         self.shared().progress().position.clone()
     }
 
-    /// Runs `work` unless the reader is told to stop first; none then.
+    /// Runs `work`; none if the reader is stopped first.
     async fn or_stop<T>(&self, work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
         let mut stop = self.stop.clone();
         tokio::select! {
             biased;
-            // The sender goes only with the reader, which aborts this task.
+            // Only the reader drops the sender, and it aborts this task when it does.
             Ok(_) = stop.wait_for(|stop| *stop) => Ok(None),
             done = work => done.map(Some),
         }
     }
 }
 
-/// What the batch has use for, of the next answer.
+/// How much of the next answer the batch can use.
 fn wanted(rule: &EndRule, bounds: &Bounds) -> Wanted {
     match rule.claimed() {
         Some(_) => Wanted::All,

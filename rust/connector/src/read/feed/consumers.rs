@@ -1,10 +1,10 @@
-//! Which registered consumers the queries of this process read with: no two share one, and none is deregistered that the
-//! next query has taken.
+//! Registered consumers in use by the queries of this process. No two queries share a consumer, and none is
+//! deregistered after the next query has taken it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The consumers that are in use. Cloning shares them.
+/// All consumers in use. Cloning shares them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Consumers {
     uses: Arc<Mutex<Uses>>,
@@ -18,10 +18,10 @@ struct Uses {
 
 #[derive(Debug)]
 struct Use {
-    /// Names the query.
+    /// Identifies the query.
     number: u64,
     stage: Stage,
-    /// What the query before had left, until this one is known to go on with it.
+    /// What the previous query left, until this one is known to continue with it.
     left_before: Option<Left>,
 }
 
@@ -29,9 +29,9 @@ struct Use {
 enum Stage {
     /// A query reads with it.
     Reads,
-    /// The query that registered it stopped. Whether for good, it will learn.
+    /// The query that registered it has stopped, for good or not: that is known later.
     Left(String),
-    /// It is being deregistered.
+    /// The consumer is being deregistered.
     Deregisters,
 }
 
@@ -46,11 +46,11 @@ struct Left {
 pub(crate) enum Busy {
     /// Another query reads with it.
     Read,
-    /// One that ended is deregistering it, which is soon over.
+    /// A query that ended is deregistering it, which takes only moments.
     Deregistered,
 }
 
-/// A consumer that a query of this process reads with, until it leaves it or this is dropped.
+/// A consumer that a query of this process reads with, until the query leaves it or this value is dropped.
 #[derive(Debug)]
 pub(crate) struct InUseByQuery {
     consumers: Consumers,
@@ -97,19 +97,19 @@ impl Consumers {
 }
 
 impl InUseByQuery {
-    /// The ARN of the consumer that the query before registered and hasn't deregistered yet. That is this query's to do,
-    /// once it [goes on](Self::goes_on).
+    /// ARN of the consumer that the previous query registered and hasn't deregistered. Deregistering it is up to this
+    /// query, once it [goes on](Self::goes_on).
     pub(crate) fn inherited(&self) -> Option<&str> {
         self.inherited.as_deref()
     }
 
-    /// The query reads with the consumer from now on, whatever it inherited included.
+    /// Makes the consumer this query's own, including anything inherited.
     pub(crate) fn goes_on(&self) {
         self.with(|own| own.left_before = None);
     }
 
-    /// The query stopped: another one may have the consumer. `registered` is its ARN if it is the query's to deregister,
-    /// should it have ended for good.
+    /// Frees the consumer for another query when this one stops. `registered` is the consumer's ARN if the query must
+    /// deregister it after its final stop.
     pub(crate) fn leave(&self, registered: Option<&str>) {
         let mut uses = self.consumers.uses();
         let Some(own) = uses.by_consumer.get_mut(&self.consumer) else {
@@ -126,7 +126,8 @@ impl InUseByQuery {
         }
     }
 
-    /// True if nobody has taken the consumer since the query left it. Then nobody gets it until this is dropped.
+    /// True if nobody has taken the consumer since the query left it. Nobody can take it then until this value is
+    /// dropped.
     pub(crate) fn may_deregister(&self) -> bool {
         self.with(|own| own.stage = Stage::Deregisters).is_some()
     }
@@ -148,7 +149,7 @@ impl Drop for InUseByQuery {
             return;
         }
         match own.left_before.take() {
-            // It never began to read, so what was left to it is as it was.
+            // The query never began to read: restore what the previous one left.
             Some(left) => {
                 own.number = left.number;
                 own.stage = Stage::Left(left.arn);

@@ -1,4 +1,4 @@
-//! What a subscription received and no task has taken yet, bounded in bytes.
+//! Received events of a subscription that no task has taken yet, bounded in bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,15 +13,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::read::memory_pool::MemoryLimits;
 use crate::service::Page;
 
-/// A subscription without sight for so long says nothing of its shard: a renewal is done by then.
+/// After this time without sight, a subscription's view of its shard is unknown: a renewal takes less.
 const BLIND: Duration = Duration::from_secs(1);
 
-/// Who learns that something arrived.
+/// Receivers of a notification that something arrived.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bell {
-    /// A planner in this process.
+    /// Wakes a planner in this process.
     pub driver_here: Arc<Notify>,
-    /// What tells a driver in another process.
+    /// Wakes the task that reports to a driver in another process.
     pub driver_elsewhere: Arc<Notify>,
 }
 
@@ -32,14 +32,14 @@ impl Bell {
     }
 }
 
-/// Between the subscriber, which fills it, and the task that has taken the subscription over, or nobody.
+/// Buffer between the subscriber, which fills it, and the task that has taken the subscription over, if any.
 #[derive(Debug)]
 pub(super) struct EventBuffer {
     state: Mutex<State>,
-    /// For the reader: something arrived, or the subscriber gave up.
+    /// Notified for the reader when something arrives or the subscriber gives up.
     arrived: Notify,
     drained: Notify,
-    /// There is something to read.
+    /// Notified when there is something to read.
     news: Bell,
     attached: AtomicBool,
     limits: MemoryLimits,
@@ -49,34 +49,34 @@ pub(super) struct EventBuffer {
 struct State {
     pages: PageBuffer,
     sight: Sight,
-    /// Records before the first page have expired, as this tells.
+    /// Records before the first page have expired; the message describes the loss.
     loss: Option<String>,
     failed: Option<Error>,
 }
 
-/// What the subscription knows of the shard's tip.
+/// How current the subscription's view of the shard's tip is.
 #[derive(Clone, Copy, Debug)]
 enum Sight {
-    /// There was no event yet, since the buffer was made at this time. A batch waits for the first one: the
-    /// subscription may have been opened here for what another process received.
+    /// No event yet since the buffer was made at this time. A batch waits for the first one: the subscription may
+    /// have been opened for records that another process received.
     Opening(Instant),
-    /// An event came, which was so many milliseconds behind the tip, and the subscription goes on.
+    /// The subscription runs; its latest event was this many milliseconds behind the tip.
     Following(Option<i64>),
-    /// A subscription that had events ended at this time, and the next one had none yet. A batch may end without the
-    /// shard soon.
+    /// A subscription with events ended at this time, and its successor has had none yet. After a short wait a batch
+    /// may end without the shard.
     Renewing(Instant),
 }
 
-/// What a reader finds.
+/// What a reader finds in the buffer.
 #[derive(Debug)]
 pub(super) enum Found {
     /// Records, or the shard's end.
     Page(Box<Page>),
-    /// Everything that the service told of was read.
+    /// All that the service announced has been read.
     Tip,
-    /// Something must still arrive.
+    /// More must still arrive.
     Nothing,
-    /// The subscription ended at this time, and the next one hasn't told of anything yet.
+    /// The subscription ended at this time, and its successor has had no event yet.
     Blind(Instant),
 }
 
@@ -97,7 +97,7 @@ impl EventBuffer {
         }
     }
 
-    /// Appends an event, waiting for room. An empty buffer takes it whatever its size.
+    /// Appends an event, waiting for room. An empty buffer accepts an event of any size.
     pub(super) async fn push(&self, page: Page) {
         let bytes = page.records.bytes();
         let ends = page.next.is_none();
@@ -105,7 +105,7 @@ impl EventBuffer {
             let own_room = {
                 let mut state = self.state();
                 let own_room = state.pages.bytes() + bytes <= self.limits.own;
-                // Events without records only say how far the shard was read.
+                // Events without records only report how far the shard was read.
                 if page.records.is_empty() && !ends {
                     state.sight = Sight::Following(page.millis_behind_latest);
                     break;
@@ -131,12 +131,12 @@ impl EventBuffer {
         self.arrived.notify_one();
     }
 
-    /// What the reader may take now.
+    /// The reader's next page, or the state of the empty buffer.
     pub(super) fn take(&self) -> Result<Found> {
         let mut state = self.state();
         if let Some(mut page) = state.pages.pop_front() {
             self.drained.notify_one();
-            // What follows it is here already, so this isn't the tip.
+            // A further page waits, so this one isn't at the tip.
             if !state.pages.is_empty() {
                 page.millis_behind_latest = page.millis_behind_latest.map(|millis| millis.max(1));
             }
@@ -152,38 +152,38 @@ impl EventBuffer {
         })
     }
 
-    /// Puts back what a batch left of the page taken last.
+    /// Puts back what a batch left of the page it took last.
     pub(super) fn put_back(&self, page: Page) {
         let reserved = self.limits.pool.grow(page.records.bytes());
         self.state().pages.push_front(page, reserved);
     }
 
-    /// Records before the ones pushed next have expired.
+    /// Records before the next event have expired.
     pub(super) fn tell_loss(&self, message: String) {
         self.state().loss = Some(message);
     }
 
-    /// What expired, told once.
+    /// Takes the message about expired records.
     pub(super) fn take_loss(&self) -> Option<String> {
         self.state().loss.take()
     }
 
-    /// Waits until something arrived since the last wait.
+    /// Waits for something to arrive since the last wait.
     pub(super) async fn arrival(&self) {
         self.arrived.notified().await;
     }
 
-    /// The subscription ended: until the next one's first event nobody knows what comes meanwhile.
+    /// Marks the end of the subscription: arrivals are unknown until the first event of its successor.
     pub(super) fn lose_sight(&self) {
         let mut state = self.state();
         if let Sight::Following(_) = state.sight {
             state.sight = Sight::Renewing(Instant::now());
-            // A reader that waits may not wait for long any more.
+            // A waiting reader may have a shorter wait from here on.
             self.arrived.notify_one();
         }
     }
 
-    /// The subscriber gave up.
+    /// Marks the subscription as failed: the subscriber gave up.
     pub(super) fn fail(&self, error: Error) {
         self.state().failed = Some(error);
         self.arrived.notify_one();
@@ -195,20 +195,20 @@ impl EventBuffer {
         self.state().failed.clone()
     }
 
-    /// True if another reader of the same consumer has the shard now.
+    /// True if another reader of the same consumer has taken over the shard.
     pub(super) fn was_taken_over(&self) -> bool {
         self.failure()
             .is_some_and(|error| error.kind() == ErrorKind::InUse)
     }
 
-    /// True if there is something to read; and whether that is nothing but the shard's end.
+    /// Some if there is something to read; true if that is only the shard's end.
     pub(super) fn waiting(&self) -> Option<bool> {
         let state = self.state();
         let first = state.pages.front()?;
         Some(first.records.is_empty() && first.next.is_none())
     }
 
-    /// True if it has been unknown for long whether the shard has something new.
+    /// True if news of the shard has been missing for more than [`BLIND`].
     pub(super) fn is_blind(&self) -> bool {
         match self.state().sight {
             Sight::Opening(since) | Sight::Renewing(since) => since.elapsed() >= BLIND,
@@ -216,7 +216,7 @@ impl EventBuffer {
         }
     }
 
-    /// The bytes that wait.
+    /// Bytes of the waiting pages.
     pub(super) fn bytes(&self) -> usize {
         self.state().pages.bytes()
     }
@@ -225,7 +225,7 @@ impl EventBuffer {
         self.attached.store(attached, Ordering::Relaxed);
     }
 
-    /// True while a task reads from it.
+    /// True while a task reads from the buffer.
     pub(super) fn is_attached(&self) -> bool {
         self.attached.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Asks for what follows a batch while no task reads the shard.
+//! Fetches what follows a batch while no task reads the shard.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,16 +19,16 @@ use crate::stream::{Position, SequenceNumber, ShardId};
 pub(super) struct Fetch {
     pub api: Arc<dyn KinesisApi>,
     pub shard: ShardId,
-    /// Between two requests for the shard, whoever makes them.
+    /// Minimum time between two requests for the shard, from any sender.
     pub interval: Duration,
-    /// In one answer.
+    /// Maximum number of records in one answer.
     pub most_records: u32,
     pub limits: MemoryLimits,
     pub waiting: Arc<Mutex<Waiting>>,
     pub counters: Arc<RequestCounters>,
 }
 
-/// A request that there is room for the answer to.
+/// A request whose answer has reserved room.
 struct Question {
     iterator: ShardIterator,
     limit: u32,
@@ -36,8 +36,8 @@ struct Question {
 }
 
 impl Fetch {
-    /// Runs until the tip, the shard's end, an error or the bounds, or until told to stop. `end` is where it goes on
-    /// if no pages wait.
+    /// Runs until the tip, the shard's end, an error, the bounds, or a stop. `end` is where fetching resumes if no
+    /// pages wait.
     pub(super) async fn run(self, end: Position, mut stop: watch::Receiver<bool>) {
         let mut before = self.to_be_looked_for(end);
         let (mut patience, mut again) = (Patience::default(), None);
@@ -45,7 +45,7 @@ impl Fetch {
             let asked = self.waiting.lock().answer.as_ref().map(|answer| answer.asked);
             tokio::select! {
                 biased;
-                // The sender goes only with the pages, which ends this.
+                // Only the owner of the pages drops the sender, which ends the fetch.
                 _ = stop.wait_for(|stop| *stop) => return,
                 () = rest_of(self.interval, asked) => {}
             }
@@ -64,7 +64,7 @@ impl Fetch {
                     Ok(wait) => again = Some(wait),
                     Err(_) => return,
                 },
-                // The next reader asks itself, and tells what is wrong if it still is.
+                // The next reader sends its own request and reports an error that persists.
                 Err(error) => {
                     tracing::debug!(shard = %self.shard, "nothing more is fetched ahead: {error}");
                     return;
@@ -73,7 +73,7 @@ impl Fetch {
         }
     }
 
-    /// The record that the fetched ones must follow, unless none that follows it can have expired.
+    /// The record that the fetched ones must follow; none if nothing after it can have expired.
     fn to_be_looked_for(&self, end: Position) -> Option<SequenceNumber> {
         let waiting = self.waiting.lock();
         if waiting.answer.as_ref().is_some_and(Answer::is_fresh) {
@@ -86,8 +86,8 @@ impl Fetch {
         }
     }
 
-    /// What to ask next; none at the tip, at the shard's end and where there is no room. The answer's size is estimated
-    /// from the records before. A request for less than half of what an answer may hold isn't worth its while.
+    /// The next request; none at the tip, at the shard's end, or without room. The answer's size is estimated from
+    /// earlier records. A request for less than half of the maximum isn't worthwhile.
     fn question(&self) -> Option<Question> {
         let waiting = self.waiting.lock();
         let answer = waiting.answer.as_ref().filter(|answer| !answer.tip)?;
@@ -105,7 +105,7 @@ impl Fetch {
         })
     }
 
-    /// False if nothing more is to be asked for.
+    /// Sends one request; false if there is nothing more to request.
     async fn ask(&self, question: Question, before: &mut Option<SequenceNumber>) -> Result<bool> {
         let (iterator, limit) = match &*before {
             Some(number) => {
@@ -122,27 +122,27 @@ impl Fetch {
             .get_records(&self.shard, &iterator, limit, &self.counters)
             .await?;
         if page.next.is_none() && page.child_shards.is_empty() {
-            // An end that the next reader has to make sure of.
+            // The next reader must confirm this end.
             return Ok(false);
         }
         let full = page.records.len() >= limit as usize;
         match before.take() {
-            // Nothing is known yet; the next reader looks for the record itself.
+            // Proves nothing: the next reader looks for the record itself.
             Some(_) if page.records.is_empty() => return Ok(false),
-            // What followed it may have expired, too. The next reader finds that, and tells.
+            // Records after it may have expired, too. The next reader detects and reports that.
             Some(number) if remove_read(&number, &mut page.records)? == 0 => return Ok(false),
             _ => {}
         }
         Ok(self.add(page, full, asked, question.reserved))
     }
 
-    /// Adds an answer to the pages; false if nothing more is to be asked for.
+    /// Adds an answer to the pages; false if there is nothing more to request.
     fn add(&self, page: Page, full: bool, asked: Instant, mut reserved: MemoryReservation) -> bool {
         let mut waiting = self.waiting.lock();
         let bytes = page.records.bytes();
         let fits = waiting.pages.bytes().saturating_add(bytes) <= self.limits.own;
         if !fits || !reserved.resize(bytes, self.limits.all) {
-            // The next reader asks for it again.
+            // The next reader requests it again.
             if let Some(answer) = &mut waiting.answer {
                 answer.asked = asked;
             }

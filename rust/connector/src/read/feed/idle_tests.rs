@@ -1,4 +1,5 @@
-//! Subscriptions that no task reads from: how long they stay, and what a planner in their process is told of them.
+//! Subscriptions without a reading task: how long they stay, and what a planner in their process finds out about
+//! them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ fn options() -> SourceOptions {
     crate::options::source(&options).expect("options").options
 }
 
-/// A subscription that brought this, and that no task reads from.
+/// A subscription that received these events and has no reading task.
 async fn idle(scripts: Vec<Script>) -> FeedRegistry {
     let (feeds, task) = (FeedRegistry::default(), task(CONSUMER));
     let fake: Arc<dyn FanOutApi> = Arc::new(Fake::with(scripts));
@@ -55,8 +56,8 @@ fn standing(feeds: &FeedRegistry) -> Option<Availability> {
         .standing(SOURCE, &shard(), &Position::TrimHorizon)
 }
 
-/// As the service does on a quiet shard: an event now and then. The subscriber takes silence for a broken connection,
-/// and subscribes again.
+/// Mimics the service on a quiet shard: an occasional event. The subscriber takes silence for a broken connection and
+/// subscribes again.
 fn quiet_for_an_hour() -> Vec<Script> {
     (10..110)
         .map(|number| Script::Stalls(vec![event(&[], number)]))
@@ -68,7 +69,7 @@ async fn what_a_query_of_this_process_reads_stays_however_long_the_stream_is_qui
     let feeds = idle(quiet_for_an_hour()).await;
     feeds.subscriptions().serve(SOURCE, CONSUMER);
     for minute in 0..30 {
-        // It may be renewed just now.
+        // The subscription may be in renewal.
         let quiet = async {
             while standing(&feeds) != Some(Availability::Idle) {
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -1,12 +1,12 @@
-//! Feeds: what brings a shard's records to a batch, by GetRecords or by a subscription, and stays in the process
-//! between two batches. A feed knows nothing of where a batch ends; what reads a batch knows the trait [`Feed`] alone.
+//! Feeds: sources of a shard's records, by GetRecords or by a subscription, that stay in the process between two
+//! batches. A feed doesn't decide where a batch ends; the batch's reader depends on the trait [`Feed`] alone.
 //!
 //! What a task leaves is parked in the [`FeedRegistry`], whose sweeper drops what no task takes over. Pages wait in a
-//! `PageBuffer` there: those that a poll brought with what leads on from them (`Prefetched`), those that a subscription
-//! pushed with what it knows of the shard's tip (`EventBuffer`).
+//! `PageBuffer`: those from polling together with their continuation (`Prefetched`), those from a subscription
+//! together with its view of the shard's tip (`EventBuffer`).
 //!
-//! A subscription lives five minutes and may not be opened again within five seconds (AWS limits), so it belongs to no
-//! micro-batch: it goes on receiving into a bounded buffer between tasks, and the next batch's task takes it over.
+//! A subscription lives five minutes and may not be reopened within five seconds (AWS limits), so it outlives a
+//! micro-batch: it keeps receiving into a bounded buffer between tasks, and the next batch's task takes it over.
 
 mod consumers;
 mod event_buffer;
@@ -49,22 +49,22 @@ pub(crate) use subscriptions::SubscriptionRegistry;
 use poller::PollingFeed;
 use subscription::FanOutFeed;
 
-/// Most records in one GetRecords (AWS limit): what is asked for when a claim, not a limit, is the end.
+/// Maximum number of records in one GetRecords (AWS limit), requested when a claim rather than a limit is the end.
 const MAX_RECORDS: u32 = 10_000;
 
-/// Brings what follows a place in a shard, to the reader of one batch. One implementation polls, the other reads from a
-/// subscription; what reads a batch knows neither.
+/// Source of a shard's records for the reader of one batch. One implementation polls, the other reads from a
+/// subscription; the reader is independent of which.
 #[async_trait]
 pub(super) trait Feed: Send {
-    /// The next records. The feed moves on only with [`Self::advance_to`]. A request is waited for even when the
-    /// deadline has passed, an event is not. Dropping the future loses nothing.
+    /// The next records. Only [`Self::advance_to`] moves the feed on. A request is completed even after the deadline;
+    /// the wait for an event isn't. Cancel-safe: dropping the future loses nothing.
     async fn next(&mut self, wanted: Wanted, deadline: Deadline) -> Result<Next>;
 
-    /// Waits until the shard may be asked again, or something arrived.
+    /// Waits until the shard may be requested again, or until something arrives.
     async fn pause(&mut self);
 
-    /// Moves to what follows a page; without an iterator if only a part of it was taken. `rest` is what the batch
-    /// left of it.
+    /// Moves the feed past a page, or past the part that was taken; the iterator is none in the second case. `rest`
+    /// is what the batch left of the page.
     fn advance_to(
         &mut self,
         position: Position,
@@ -72,61 +72,63 @@ pub(super) trait Feed: Send {
         rest: Option<RecordColumns>,
     );
 
-    /// True if what a batch leaves of a page must be given back with [`Self::advance_to`].
+    /// True if the unused rest of a page must be given back with [`Self::advance_to`].
     fn retains_leftover(&self) -> bool;
 
-    /// True if the last page can't prove that the tip was reached, whatever it says.
+    /// True if the last page can't prove that the tip was reached, whatever its `MillisBehindLatest`.
     fn tip_unconfirmed(&self) -> bool;
 
-    /// Another feed from this position on, for what this one doesn't bring; none if there is no other way.
+    /// An alternative feed from this position, for records that this one can't deliver; none if there is no
+    /// alternative.
     fn instead(&self, position: Position, parts: &FeedParts<'_>) -> Option<Box<dyn Feed>>;
 
-    /// Leaves the way on to the reader of the next batch, if the feed stands where that starts. `fetch` lets a feed
-    /// that polls fetch ahead; a subscription always does.
+    /// Hands the feed to the reader of the next batch if it stands where that batch starts. `fetch` lets a polling
+    /// feed fetch ahead; a subscription always does.
     fn hand_off(self: Box<Self>, end: &Position, fetch: bool, parts: &FeedParts<'_>);
 }
 
-/// What the batch has use for.
+/// How much the batch can use.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wanted {
-    /// All there is, up to a claim.
+    /// Everything, up to a claim.
     All,
-    /// So many rows and bytes of their data, where it has such limits.
+    /// At most this many rows and bytes of their data; none means no limit.
     AtMost { rows: Option<u64>, bytes: Option<u64> },
 }
 
-/// How long a batch waits for what comes next.
+/// How long a batch waits for the next records.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Deadline {
-    /// Until it comes, for the batch is known to have it.
+    /// Without limit: the batch is known to contain them.
     Never,
-    /// By that time, if there is one; the batch may end without it.
+    /// Until this time, if there is one; the batch may end without them.
     Open(Option<Instant>),
 }
 
-/// What comes next.
+/// Outcome of [`Feed::next`].
 pub(super) enum Next {
-    /// Records, or an empty page.
+    /// A page, with or without records.
     Page(Box<Page>),
-    /// The batch waits no longer for it.
+    /// The deadline passed.
     TimeIsOver,
-    /// This feed brings nothing, though there is something.
+    /// This feed delivers nothing, though records exist.
     Silent,
-    /// Others had their turn at the shard. Asking again, a moment later, is the caller's.
+    /// Others used up the shard's rate. The caller asks again a moment later.
     Throttled(Error),
 }
 
-/// What a feed is opened with.
+/// Parts that a feed is opened with.
 pub(super) struct FeedParts<'a> {
     pub api: Arc<dyn KinesisApi>,
-    /// For a task with a consumer.
+    /// Present for tasks with a consumer.
     pub fan_out: Option<Arc<dyn FanOutApi>>,
     pub feeds: &'a FeedRegistry,
     pub options: &'a SourceOptions,
     pub shared: Arc<Shared>,
 }
 
-/// A feed at the batch's start: a subscription where the task has a consumer, unless a replay finds none that fits.
+/// Opens a feed at the batch's start: a subscription if the task has a consumer, except for a replay without a
+/// matching one.
 pub(super) fn open(parts: &FeedParts<'_>, kind: ReadKind) -> Result<Box<dyn Feed>> {
     if let (Some(consumer), Some(api)) = (&parts.shared.task.consumer, &parts.fan_out)
         && let Some(feed) = FanOutFeed::open(parts, kind, consumer, api)?
@@ -136,12 +138,12 @@ pub(super) fn open(parts: &FeedParts<'_>, kind: ReadKind) -> Result<Box<dyn Feed
     Ok(Box::new(PollingFeed::new(parts, kind)))
 }
 
-/// Where the service doesn't tell how far behind an answer is, an empty one counts as the tip.
+/// True at the tip. Without `MillisBehindLatest`, an empty answer counts as the tip.
 pub(super) fn is_tip(millis_behind_latest: Option<i64>, empty: bool) -> bool {
     millis_behind_latest.map_or(empty, |millis| millis == 0)
 }
 
-/// Waits out the rest of an interval.
+/// Waits for the rest of an interval that began at `since`.
 async fn rest_of(interval: Duration, since: Option<Instant>) {
     if let Some(since) = since {
         tokio::time::sleep_until(since + interval).await;

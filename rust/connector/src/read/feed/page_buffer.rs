@@ -1,4 +1,4 @@
-//! Pages that wait for a shard's reader, with the bytes that are reserved for them.
+//! Pages that wait for a shard's reader, with their memory reservations.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use crate::read::memory_pool::MemoryReservation;
 use crate::service::Page;
 use crate::stream::Position;
 
-/// Pages that follow one another without a gap. What bounds them is whoever reserves their bytes.
+/// Contiguous pages. Whoever reserves their bytes bounds the buffer.
 #[derive(Debug, Default)]
 pub(super) struct PageBuffer {
     pages: VecDeque<(Page, MemoryReservation)>,
@@ -26,7 +26,7 @@ impl PageBuffer {
         self.pages.push_front((page, reserved));
     }
 
-    /// Takes the first page, and gives its bytes back.
+    /// Removes the first page and releases its bytes.
     pub(super) fn pop_front(&mut self) -> Option<Page> {
         let (page, _) = self.pages.pop_front()?;
         self.bytes -= page.records.bytes();
@@ -45,12 +45,12 @@ impl PageBuffer {
         self.pages.is_empty()
     }
 
-    /// The bytes of all records.
+    /// Bytes of all records.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// After the last record.
+    /// Position after the last record.
     pub(super) fn end(&self) -> Option<Position> {
         let records = self.pages.iter().map(|(page, _)| &page.records);
         let last = records.rev().find(|records| !records.is_empty())?;

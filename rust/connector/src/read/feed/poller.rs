@@ -1,5 +1,5 @@
-//! The feed that polls: a place in a shard with its iterator, which is fetched when it is first needed and renewed
-//! when it expired.
+//! The polling feed: a position in a shard with its iterator, which is fetched on first use and renewed after it
+//! expires.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,54 +17,55 @@ use crate::read::{Backlog, Shared};
 use crate::service::{Ends, KinesisApi, Page, Presence, RecordColumns, ShardIterator, presence, same_stream};
 use crate::stream::{Position, SequenceNumber};
 
-/// Answers that are asked for again before the task fails with the last of them.
+/// Maximum number of odd answers before the task fails with the last of them.
 const MOST_ODD_ANSWERS: u32 = 20;
-/// Refusals of a position in a row before it is believed that the shard doesn't have it any more.
+/// Consecutive refusals that confirm that the shard has lost a position.
 const REFUSALS: u32 = 4;
-/// Between two of them.
+/// Delay between two requests for a refused position.
 const ASK_AFTER_REFUSAL: Duration = Duration::from_secs(1);
-/// Until then.
+/// Delay before an odd answer's request is repeated.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 pub(super) struct PollingFeed {
     api: Arc<dyn KinesisApi>,
     shared: Arc<Shared>,
     retention: Retention,
-    /// Between two requests.
+    /// Minimum time between two requests.
     interval: Duration,
-    /// In one answer.
+    /// Maximum number of records in one answer.
     most_records: u32,
     position: Position,
     iterator: Option<ShardIterator>,
-    /// What was fetched beyond the batch before, or of the last page beyond this one.
+    /// Pages fetched beyond the previous batch's end, or what this batch left of its last page.
     ahead: Prefetched,
-    /// Where that ends another answer begins, which was not asked for yet.
+    /// What to observe at the pages' end, until the first request for what follows it.
     resume_point: Option<ResumePoint>,
-    /// The record that the position follows, until it is known whether the shard still has it. The service leaves
-    /// out in silence what expired, so the record itself is asked for: if it comes, nothing after it is missing.
+    /// The record before the position, until the shard is known to still have it. The service silently omits expired
+    /// records, so this record is requested too: if it comes, nothing after it is missing.
     before: Option<SequenceNumber>,
-    /// The last answer says nothing of the tip, whatever it tells: more may have followed it at once.
+    /// The last answer doesn't prove the tip, whatever its `MillisBehindLatest`: more records may have followed at
+    /// once.
     no_tip: bool,
     asked: Option<Instant>,
-    /// What says, after this position, that the shard ends.
+    /// Evidence for the shard's end after this position.
     ends: Ends,
-    /// The page handed out last, without its records.
+    /// The last page returned, without its records.
     last: Option<Page>,
 }
 
-/// What to mind when the pages that were fetched before come to their end.
+/// What to observe at the end of the prefetched pages.
 #[derive(Clone, Copy, Debug, Default)]
 struct ResumePoint {
-    /// The pages are those that the last batch's reader left.
+    /// The previous batch's reader left the pages.
     taken_over: bool,
-    /// Something was asked for between the batches, perhaps just now.
+    /// A request was sent between the batches, possibly just now.
     pause: bool,
-    /// Some of the pages were handed out.
+    /// Some of the pages were delivered.
     handed_out: bool,
 }
 
 impl PollingFeed {
-    /// A feed at the batch's start, with what the last batch's reader left there, if it did.
+    /// A feed at the batch's start, with what the previous batch's reader parked there, if anything.
     pub(super) fn new(parts: &FeedParts<'_>, kind: ReadKind) -> Self {
         let (shared, feeds) = (&parts.shared, parts.feeds);
         let task = &shared.task;
@@ -95,7 +96,7 @@ impl PollingFeed {
         }
     }
 
-    /// A feed that goes on from where another one has read to in this batch.
+    /// A feed that continues where another one of this batch stopped.
     pub(super) fn going_on(parts: &FeedParts<'_>, position: Position) -> Self {
         let start = Self::new(parts, ReadKind::Replay);
         match start.position == position {
@@ -109,13 +110,13 @@ impl PollingFeed {
         }
     }
 
-    /// The next page: of what was fetched before, or the answer to a request for at most `limit` records.
+    /// The next page: a prefetched one, or the answer to a request for at most `limit` records.
     async fn next_page(&mut self, limit: u32) -> Result<Page> {
         let mut page = match self.ahead.next().await {
             Some(page) => {
-                // Nothing expired between these records and those of the batch before.
+                // Nothing expired between these records and the previous batch's.
                 self.before = None;
-                // They were asked for before the task began.
+                // The pages were requested before the task began.
                 self.no_tip = true;
                 let resume = self.resume_point.get_or_insert_default();
                 resume.handed_out = true;
@@ -130,15 +131,14 @@ impl PollingFeed {
             }
         };
         if let Position::AfterQuiet(number, _) = &self.position {
-            // Asked for by time.
+            // The iterator was requested by time.
             remove_read(number, &mut page.records)?;
         }
         self.last = Some(page.without_records());
         Ok(page)
     }
 
-    /// The pages that were fetched before are at their end: makes ready to ask for what follows. Dropping the future
-    /// loses nothing.
+    /// Prepares the request for what follows the end of the prefetched pages. Dropping the future loses nothing.
     async fn pass_resume_point(&mut self) {
         let Some(resume) = self.resume_point else { return };
         if resume.pause {
@@ -149,7 +149,7 @@ impl PollingFeed {
             self.iterator = Some(iterator);
         }
         if resume.handed_out && !self.ahead.answer().as_ref().is_some_and(Answer::is_fresh) {
-            // They may have waited for long.
+            // The pages may have waited for long.
             if let Position::After(number) = &self.position {
                 self.before = Some(number.clone());
             }
@@ -159,8 +159,8 @@ impl PollingFeed {
         }
     }
 
-    /// Asks the service. An odd answer is asked for again: only what it repeats, or what the stream's listing confirms,
-    /// counts.
+    /// Sends a request. Odd answers are retried: one counts only if it repeats, or if the stream's listing confirms
+    /// it.
     async fn ask(&mut self, limit: u32) -> Result<Page> {
         let limit = match self.before {
             Some(_) => (limit + 1).min(MAX_RECORDS),
@@ -182,7 +182,7 @@ impl PollingFeed {
                         odd.count(error.retryable(true))?;
                     }
                     if self.position.record().is_none() {
-                        // Another stream under the same name would take this position, too.
+                        // Another stream under the same name would accept this position, too.
                         same_stream(&*self.api, self.retention.stream(), self.shared.task.created).await?;
                     }
                     self.iterator = None;
@@ -210,7 +210,7 @@ impl PollingFeed {
                         continue;
                     }
                     match self.position.clone() {
-                        // The time may be one that the service doesn't take: the record before it is a place, too.
+                        // The service may reject the time; the record before it is a valid position, too.
                         Position::AfterQuiet(number, _) => {
                             odd.refusals = 0;
                             self.before = Some(number.clone());
@@ -240,7 +240,7 @@ impl PollingFeed {
 
     async fn ask_once(&mut self, limit: u32) -> Result<Page> {
         let iterator = self.iterator().await?;
-        // It is of use even if this request gets no turn.
+        // The iterator stays usable even if this request is throttled.
         self.iterator = Some(iterator.clone());
         let (shard, counters) = (&self.shared.task.shard, &self.shared.counters);
         let asked = Instant::now();
@@ -263,13 +263,13 @@ impl PollingFeed {
         }
     }
 
-    /// Whether the shard is there. A stream that is missing, or another one by now, is told as such.
+    /// Whether the shard exists. Fails if the stream is missing or was replaced by another one.
     async fn presence(&self) -> Result<Presence> {
         let task = &self.shared.task;
         presence(&*self.api, self.retention.stream(), task.created, &task.shard).await
     }
 
-    /// The service doesn't take the position that the last batch ended at: what is left of the shard is read.
+    /// Continues at the horizon after the service refused the position at which the previous batch ended.
     fn start_at_horizon(&mut self, error: &Error) -> Result<()> {
         self.retention.lost(&format!(
             "the shard can't be read on from where the query stood in it, so records that were not read may be lost: {}",
@@ -281,13 +281,13 @@ impl PollingFeed {
         Ok(())
     }
 
-    /// True at the end of an earlier batch, that is before anything of this one was read.
+    /// True at the previous batch's end, before anything of this batch was read.
     fn stands_at_last_batch(&self) -> bool {
         self.position.record().is_some() && self.position.is_same_place(&self.shared.task.start)
     }
 
-    /// The shard has expired: an answer like that at the end of a closed shard then, so that the shards that follow it
-    /// can be read.
+    /// The shard has expired: returns an answer like the one at the end of a closed shard, so that the shards that
+    /// follow it can be read.
     fn end_of_gone_shard(&self, error: Error) -> Result<Page> {
         self.retention.lost(&format!(
             "the stream doesn't have the shard any more, whose records were not all read: closed shards go when the \
@@ -304,8 +304,8 @@ impl PollingFeed {
         })
     }
 
-    /// Takes the record before the position, which an earlier batch had, out of an answer. If another comes first,
-    /// it has expired, and unread ones may have with it.
+    /// Removes the record before the position, which an earlier batch read, from an answer. If another record comes
+    /// first, that one has expired, and unread records may have expired with it.
     fn drop_what_was_read(&mut self, page: &mut Page) -> Result<()> {
         let records = &mut page.records;
         let Some(before) = self.before.take_if(|_| !records.is_empty()) else {
@@ -317,14 +317,15 @@ impl PollingFeed {
         }
     }
 
-    /// A batch read has no next batch, and the one of a query with fan-out reads by its subscription.
+    /// True if the next batch takes over from this feed. A batch read has no next batch, and a query with fan-out
+    /// continues by its subscription.
     fn leaves_to_next(&self) -> bool {
         let task = &self.shared.task;
         task.until.is_none() && task.consumer.is_none()
     }
 
-    /// How many records to ask for. A batch's last answer need not be a small one, where there is room for what is
-    /// beyond the batch.
+    /// Number of records to request. The last request of a batch may exceed the batch if there is room for the
+    /// surplus.
     fn limit(&self, wanted: Wanted) -> u32 {
         let Wanted::AtMost { rows, bytes } = wanted else {
             return MAX_RECORDS;
@@ -341,7 +342,7 @@ impl PollingFeed {
         limit.clamp(1, self.most_records)
     }
 
-    /// How many records beyond the batch's limit an answer may have, because they are kept for the next batch.
+    /// Number of records beyond the batch's limit that an answer may have, to be kept for the next batch.
     fn room_for_leftover(&self) -> usize {
         match self.leaves_to_next() {
             true => self.ahead.room_for(),
@@ -365,7 +366,7 @@ impl Feed for PollingFeed {
         rest_of(self.interval, self.asked).await;
     }
 
-    /// What the batch left of a page waits for the next one.
+    /// What the batch leaves of a page waits for the next one.
     fn advance_to(
         &mut self,
         position: Position,
@@ -391,9 +392,9 @@ impl Feed for PollingFeed {
         self.leaves_to_next()
     }
 
-    /// More records may follow the last answer at once, though it says that none do: services count
-    /// `MillisBehindLatest` between arrivals, and those of many records fall into one millisecond. And what was asked
-    /// for before the task began is no proof of the tip.
+    /// More records may follow the last answer at once even if it reports the tip: services compute
+    /// `MillisBehindLatest` from arrival times, and many records can arrive within one millisecond. An answer
+    /// requested before the task began proves nothing about the tip either.
     fn tip_unconfirmed(&self) -> bool {
         self.no_tip
     }
@@ -402,8 +403,8 @@ impl Feed for PollingFeed {
         None
     }
 
-    /// An iterator of its own that may still give the record before the position is of no use to the next reader. If
-    /// `fetch`, more is fetched meanwhile, where more is known to be there.
+    /// The feed's own iterator is dropped if it may still return the record before the position. With `fetch`, more
+    /// is fetched ahead if more is known to exist.
     fn hand_off(mut self: Box<Self>, end: &Position, fetch: bool, parts: &FeedParts<'_>) {
         let shared = &self.shared;
         let task = &shared.task;
@@ -429,8 +430,8 @@ impl Feed for PollingFeed {
     }
 }
 
-/// The record before a position, which proves, if the shard still has it, that nothing after the position has expired.
-/// Not needed where that is known.
+/// The record before a position: if the shard still has it, nothing after the position has expired. None if that is
+/// already known.
 fn position_before(position: &Position, tip_seen: bool) -> Option<SequenceNumber> {
     match position {
         _ if tip_seen => None,
@@ -440,7 +441,7 @@ fn position_before(position: &Position, tip_seen: bool) -> Option<SequenceNumber
     }
 }
 
-/// Answers to one question that can't be believed.
+/// Implausible answers to one request.
 #[derive(Debug, Default)]
 struct OddAnswers {
     count: u32,
@@ -448,7 +449,7 @@ struct OddAnswers {
 }
 
 impl OddAnswers {
-    /// Counts one, and fails with it when there were too many.
+    /// Counts an odd answer; fails with it above the maximum.
     fn count(&mut self, error: Error) -> Result<()> {
         self.count += 1;
         match self.count > MOST_ODD_ANSWERS {
@@ -457,7 +458,7 @@ impl OddAnswers {
         }
     }
 
-    /// The same for one that says nothing, but may pass; fails with it at once if it doesn't.
+    /// Counts an error that proves nothing but may pass; fails with it at once if it can't.
     fn count_if_it_passes(&mut self, error: Error) -> Result<()> {
         match error.is_retryable() {
             true => self.count(error),
@@ -465,19 +466,19 @@ impl OddAnswers {
         }
     }
 
-    /// Counts a refusal of the position; true if it was refused often enough to be believed.
+    /// Counts a refusal of the position; true once there were enough to believe it.
     fn is_repeated_refusal(&mut self) -> bool {
         self.refusals += 1;
         self.refusals >= REFUSALS
     }
 
-    /// Waits before the next question.
+    /// Waits before the request is repeated.
     async fn wait(&self) {
         tokio::time::sleep(ASK_AGAIN).await;
     }
 }
 
-/// Removes the records up to this one, which were read before, and answers how many those were.
+/// Removes the records up to and including `last`, which were read before; returns their number.
 pub(crate) fn remove_read(last: &SequenceNumber, records: &mut RecordColumns) -> Result<usize> {
     let mut read = 0;
     while read < records.len() && records.sequence_number(read).parse::<SequenceNumber>()? <= *last {

@@ -1,5 +1,5 @@
-//! What was fetched of a shard beyond a batch's end: the rest of its last answer, and answers that were asked for
-//! between two batches.
+//! What was fetched of a shard beyond a batch's end: the rest of its last answer, and answers requested between two
+//! batches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,17 +17,16 @@ use crate::read::memory_pool::{MemoryLimits, MemoryReservation};
 use crate::service::{KinesisApi, Page, RequestCounters, ShardIterator};
 use crate::stream::{Position, ShardId};
 
-/// What follows a record that arrived this short a time ago can't have expired: half of the day that a stream keeps its
-/// records at least (AWS limit), so that clocks may differ by hours.
+/// Age below which a record's successors can't have expired: half of the day that every stream keeps its records at
+/// least (AWS limit), so clocks may differ by hours.
 const YOUNG: Duration = Duration::from_secs(12 * 3600);
 
-/// Pages that follow one another without a gap, and the fetch that may add to them. Dropping it ends the fetch and gives
-/// the bytes back.
+/// Contiguous pages and the fetch that may add to them. Dropping it ends the fetch and releases the bytes.
 #[derive(Debug)]
 pub(in crate::read) struct Prefetched {
     limits: MemoryLimits,
     waiting: Arc<Mutex<Waiting>>,
-    /// What the fetch asks of the service while no task counts it.
+    /// Requests of the fetch that no task has counted yet.
     counters: Arc<RequestCounters>,
     fetching: Option<Fetching>,
 }
@@ -44,44 +43,44 @@ impl Drop for Fetching {
     }
 }
 
-/// What the owner of the pages and their fetch share.
+/// State shared by the pages' owner and their fetch.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     pub pages: PageBuffer,
-    /// Goes on where the pages end; none at the shard's end, or where it isn't known.
+    /// Continues at the pages' end; none at the shard's end, or if unknown.
     pub iterator: Option<ShardIterator>,
-    /// Of the answer asked for last, to whomever it was given.
+    /// The latest answer, whether from a task's request or the fetch's.
     pub answer: Option<Answer>,
 }
 
-/// What an answer tells of what follows it.
+/// What an answer reveals about the records after it.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub asked: Instant,
-    /// Nothing followed.
+    /// The tip was reached.
     pub tip: bool,
-    /// It held as many records as were asked for: more may follow, whatever it says of the tip.
+    /// It held as many records as were requested: more may follow, even if it reports the tip.
     pub full: bool,
-    /// When the last record known arrived, milliseconds since the epoch.
+    /// When the last known record arrived, milliseconds since the epoch.
     pub arrival: Option<i64>,
-    /// Bytes of a record, on average over the last answer with records; 0 before.
+    /// Average bytes of a record in the last answer with records; 0 before the first one.
     pub record_bytes: usize,
-    /// Of those the payload's.
+    /// Average bytes of a record's payload.
     data_bytes: usize,
 }
 
-/// In the place of the iterator that follows a page of which the rest was dropped: it isn't the shard's end.
+/// Placeholder for the iterator after a partly dropped page: the shard doesn't end there.
 fn nowhere() -> ShardIterator {
     ShardIterator(String::new())
 }
 
-/// False for the iterator in whose place is nothing.
+/// False for the placeholder [`nowhere`].
 pub(super) fn leads_on(iterator: &ShardIterator) -> bool {
     !iterator.0.is_empty()
 }
 
 impl Answer {
-    /// After this answer's predecessor.
+    /// The answer's summary; `last` is its predecessor's.
     pub(super) fn to(page: &Page, full: bool, asked: Instant, last: Option<&Self>) -> Self {
         let records = &page.records;
         let known = |bytes: usize| bytes.checked_div(records.len());
@@ -100,32 +99,32 @@ impl Answer {
         }
     }
 
-    /// How many records there is room for in so many bytes, by those of the last answer. Larger ones by a third fit, too.
+    /// Estimated number of records that fit into `bytes`, from the last answer's average size, with a third of
+    /// headroom.
     pub(super) fn records_in(&self, bytes: usize) -> usize {
         (bytes / 4 * 3).checked_div(self.record_bytes).unwrap_or_default()
     }
 
-    /// How many records have so many bytes of payload, or a few more, by those of the last answer; none if nothing is
-    /// known of them.
+    /// Estimated number of records with at least `data_bytes` of payload, from the last answer; none without data.
     fn records_with(&self, data_bytes: u64) -> Option<u64> {
         let of_one = u64::try_from(self.data_bytes).ok().filter(|bytes| *bytes > 0)?;
         Some(data_bytes.div_ceil(of_one).max(1))
     }
 
-    /// True if nothing that follows can have expired unread.
+    /// True if nothing after the answer can have expired unread.
     pub(super) fn is_fresh(&self) -> bool {
         (self.tip && !self.full) || self.arrival.is_some_and(is_young)
     }
 }
 
-/// True if nothing that arrived at this time (milliseconds since the epoch), or later, can have expired.
+/// True if nothing that arrived at this time (milliseconds since the epoch) or later can have expired.
 pub(in crate::read) fn is_young(arrival: i64) -> bool {
     let age = chrono::Utc::now().timestamp_millis().saturating_sub(arrival);
     u128::try_from(age).is_ok_and(|age| age < YOUNG.as_millis()) || age < 0
 }
 
 impl Prefetched {
-    /// Nothing yet.
+    /// An empty buffer.
     pub(super) fn nothing(limits: MemoryLimits) -> Self {
         Self {
             limits,
@@ -135,27 +134,27 @@ impl Prefetched {
         }
     }
 
-    /// The bytes that wait.
+    /// Bytes of the waiting pages.
     pub(in crate::read) fn bytes(&self) -> usize {
         self.waiting.lock().pages.bytes()
     }
 
-    /// How far the last page was behind the shard's tip when it was asked for.
+    /// How far the last page was behind the shard's tip when it was requested, in milliseconds.
     pub(super) fn behind(&self) -> Option<i64> {
         self.waiting.lock().pages.back()?.millis_behind_latest
     }
 
-    /// True if it has pages, or may get some.
+    /// True if pages wait or may still arrive.
     pub(in crate::read) fn has_more(&self) -> bool {
         self.is_fetching() || !self.waiting.lock().pages.is_empty()
     }
 
-    /// True if it has pages, may get some, or has the iterator for what follows.
+    /// True if pages wait or may still arrive, or if the iterator for what follows is there.
     pub(in crate::read) fn leads_on(&self) -> bool {
         self.has_more() || self.waiting.lock().iterator.is_some()
     }
 
-    /// True if something was asked for between two batches.
+    /// True if a fetch between two batches was started.
     pub(super) fn was_fetched(&self) -> bool {
         self.fetching.is_some()
     }
@@ -165,33 +164,33 @@ impl Prefetched {
         self.fetching.as_ref().is_some_and(running)
     }
 
-    /// What the fetch asked of the service since the last call is the owner's to report.
+    /// Moves the fetch's requests since the last call to the owner's counters.
     pub(in crate::read) fn count(&self, counters: &RequestCounters) {
         counters.take_over(&self.counters);
     }
 
-    /// Lets the fetch end with the answer that is under way.
+    /// Ends the fetch after the request in flight.
     pub(in crate::read) fn stop(&self) {
         if let Some(fetching) = &self.fetching {
             fetching.stop.send_replace(true);
         }
     }
 
-    /// The next page, waiting for an answer under way; none when the pages are at an end. Dropping the future loses
+    /// The next page, after the request in flight if necessary; none at the pages' end. Dropping the future loses
     /// nothing.
     pub(super) async fn next(&mut self) -> Option<Page> {
         if let Some(page) = self.waiting.lock().pages.pop_front() {
             return Some(page);
         }
         let fetching = self.fetching.as_mut()?;
-        // How it ended is all the same: what it has is among the pages.
+        // The outcome doesn't matter: anything fetched is among the pages.
         let _ = (&mut fetching.handle).await;
         self.fetching = None;
         self.waiting.lock().pages.pop_front()
     }
 
-    /// Puts back what a batch left of the page taken last. Where there is no room for all of it, as much as fits is kept,
-    /// and what follows that is asked for again.
+    /// Puts back what a batch left of the page it took last. Without room for all of it, the part that fits is kept,
+    /// and what follows that is requested again.
     pub(super) fn put_back(&mut self, mut page: Page) {
         let left = |ahead: &Self| ahead.limits.own.saturating_sub(ahead.bytes());
         let reserve = |ahead: &Self, bytes: usize| match bytes <= left(ahead) {
@@ -203,7 +202,7 @@ impl Prefetched {
         }
         self.clear();
         if let Some(answer) = &mut self.waiting.lock().answer {
-            // Something follows what is kept, whatever the answer said of what followed it.
+            // Something follows the part that is kept, whatever the answer reported.
             (answer.tip, answer.full) = (false, true);
         }
         let most = left(self).min(self.limits.pool.left(self.limits.all));
@@ -218,18 +217,18 @@ impl Prefetched {
         }
     }
 
-    /// Drops the pages and what follows them.
+    /// Drops the pages and their continuation.
     pub(super) fn clear(&mut self) {
         self.fetching = None;
         let answer = self.waiting.lock().answer.take();
-        // Not emptied: a fetch that ends this moment may still write to the former ones.
+        // Replaced rather than emptied: a fetch that is just ending may still write to the former pages.
         self.waiting = Arc::new(Mutex::new(Waiting {
             answer,
             ..Waiting::default()
         }));
     }
 
-    /// How many records beyond the batch an answer may have, so that there is room for them.
+    /// Number of records beyond the batch that an answer may have room for.
     pub(super) fn room_for(&self) -> usize {
         let waiting = self.waiting.lock();
         let bytes = self
@@ -241,29 +240,29 @@ impl Prefetched {
         known.map_or(0, |answer| answer.records_in(bytes))
     }
 
-    /// How many records have so many bytes of payload; none if that isn't known.
+    /// Estimated number of records with this much payload; none if their size is unknown.
     pub(super) fn records_with(&self, data_bytes: u64) -> Option<u64> {
         self.waiting.lock().answer.as_ref()?.records_with(data_bytes)
     }
 
-    /// Notes the answer asked for last.
+    /// Records the latest answer.
     pub(super) fn answered(&self, page: &Page, full: bool, asked: Instant) {
         let mut waiting = self.waiting.lock();
         waiting.answer = Some(Answer::to(page, full, asked, waiting.answer.as_ref()));
     }
 
-    /// What is known of the answer asked for last.
+    /// Summary of the latest answer.
     pub(super) fn answer(&self) -> Option<Answer> {
         self.waiting.lock().answer.clone()
     }
 
-    /// Takes the iterator for what follows the pages, once they are at an end.
+    /// Takes the iterator for what follows the pages, once they are used up.
     pub(super) fn take_iterator(&self) -> Option<ShardIterator> {
         self.waiting.lock().iterator.take()
     }
 
-    /// Goes on with this iterator if no pages wait. True if there is anything for a later reader, if only how large the
-    /// records are.
+    /// Continues with this iterator if no pages wait. True if a later reader has any use for this, if only for the
+    /// records' average size.
     pub(super) fn go_on_with(&self, iterator: Option<ShardIterator>) -> bool {
         let mut waiting = self.waiting.lock();
         if waiting.pages.is_empty() && waiting.iterator.is_none() {
@@ -274,8 +273,8 @@ impl Prefetched {
         anything || self.is_fetching()
     }
 
-    /// Fetches what follows until the tip, the shard's end, an error or the bounds. `end` is where the pages end, if
-    /// there are none.
+    /// Fetches what follows until the tip, the shard's end, an error or the bounds. `end` is where to start if there
+    /// are no pages.
     pub(super) fn fetch(
         &mut self,
         api: &Arc<dyn KinesisApi>,
@@ -295,7 +294,7 @@ impl Prefetched {
         };
         let (former, end) = (self.fetching.take(), end.clone());
         let handle = tokio::spawn(async move {
-            // It may still have an answer under way.
+            // The former fetch may still have a request in flight.
             if let Some(mut former) = former {
                 let _ = (&mut former.handle).await;
             }
@@ -304,7 +303,7 @@ impl Prefetched {
         self.fetching = Some(Fetching { handle, stop });
     }
 
-    /// Waits until the shard may be asked again.
+    /// Waits until the shard may be requested again.
     pub(super) async fn pause(&self, interval: Duration) {
         let asked = self.answer().map(|answer| answer.asked);
         rest_of(interval, asked).await;

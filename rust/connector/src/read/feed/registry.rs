@@ -1,6 +1,5 @@
-//! Feeds that are parked between two tasks of this process, for the next reader of their shard: records that were
-//! fetched beyond the batch with the iterator that goes on where it ended, or a subscription, which goes on
-//! receiving.
+//! Parked feeds, which wait between two tasks of this process for the next reader of their shard. A polling feed
+//! leaves prefetched records and the iterator after them, a fan-out feed its subscription, which keeps receiving.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
@@ -21,34 +20,35 @@ use crate::read::turns::Turns;
 use crate::service::RequestCounters;
 use crate::stream::{Position, ShardId};
 
-/// Younger than the five minutes that an iterator lives (AWS limit).
+/// Maximum age of a parked iterator. Below the five minutes that an iterator lives (AWS limit).
 const ITERATOR_AGE: Duration = Duration::from_secs(270);
-/// What holds memory goes earlier: its query ended, or reads the shard elsewhere.
+/// Maximum age of parked records. Shorter, since they hold memory and are unused: their query ended, or reads the
+/// shard elsewhere.
 const RECORDS_AGE: Duration = Duration::from_secs(120);
-/// A subscription goes then for the same reasons. One of a query whose planner is in this process, or says that it
-/// goes on, stays.
+/// Maximum age of an unused subscription. A subscription stays beyond it while its query's planner is in this process
+/// or confirms that the query continues.
 const SUBSCRIPTION_AGE: Duration = Duration::from_secs(360);
-/// How often all that is looked for.
+/// Interval of the sweep for parked feeds past their age.
 const SWEEP: Duration = Duration::from_secs(20);
-/// Batches in a row of which each finds its subscription taken over, although this process read the last one too.
+/// Maximum number of consecutive batches whose subscription was taken over although this process read the previous
+/// batch, too.
 const MOST_TAKEN_OVER: u32 = 3;
 
 type Key = (String, ShardId);
 
-/// What a feed is opened for.
+/// Purpose of a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::read) enum ReadKind {
-    /// To read a batch as far as it goes. No batch of the shard follows it yet, so what is parked elsewhere in the
-    /// shard is of an earlier batch, or of another process's, and makes room.
+    /// Reads a batch as far as it goes. It is the shard's latest, so a feed parked elsewhere in the shard belongs to
+    /// an earlier batch or to another process's and is dropped.
     Live,
-    /// To read a batch again to the end that it was claimed to have: a retry, a second action, a restart. It comes
-    /// late, and touches nothing that is parked, for that is the next batch's, unless it fits exactly.
+    /// Reads a batch again to its claimed end: a retry, a second action, a restart. Parked feeds belong to the next
+    /// batch, so a replay takes only one that fits exactly and drops none.
     Replay,
 }
 
-/// What the readers of a process share: the parked feeds, which are only a short cut, so that nothing depends on
-/// finding one; the bytes that all may fetch ahead together; and the turns of attempts at the same part of a batch.
-/// Cloning shares it.
+/// State that the readers of a process share: the parked feeds, an optimization on which nothing depends; the memory
+/// pool for prefetched bytes; and the turns of attempts at the same part of a batch. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct FeedRegistry {
     parked: Arc<Mutex<ParkedFeeds>>,
@@ -57,32 +57,32 @@ pub struct FeedRegistry {
     turns: Turns,
 }
 
-/// One feed at most for each source and shard.
+/// Holds at most one feed per source and shard.
 #[derive(Debug, Default)]
 pub(super) struct ParkedFeeds {
     feeds: HashMap<Key, ParkedFeed>,
-    /// The sources that planners in this process read by fan-out, each with its consumer.
+    /// The sources that planners in this process read by fan-out, with their consumers.
     served: HashMap<String, String>,
-    /// How often in a row a shard's subscription was taken over between two tasks of this process.
+    /// Consecutive times that a shard's subscription was taken over between two tasks of this process.
     taken_over: HashMap<Key, u32>,
     sweeping: bool,
 }
 
 #[derive(Debug)]
 struct ParkedFeed {
-    /// Where its next reader must start.
+    /// Where the feed's next reader must start.
     position: Position,
     kept: Kept,
-    /// When it was parked, or last known to be of use.
+    /// When it was parked or last known to be of use.
     since: Instant,
 }
 
-/// What is kept of a feed.
+/// The parked part of a feed.
 #[derive(Debug)]
 pub(super) enum Kept {
-    /// Of one that polls.
+    /// Left by a polling feed.
     Pages(Prefetched),
-    /// Of one with fan-out.
+    /// Left by a fan-out feed.
     Subscription(Subscription),
 }
 
@@ -99,12 +99,12 @@ impl Default for FeedRegistry {
 }
 
 impl FeedRegistry {
-    /// What drivers and executors know of the subscriptions.
+    /// The subscriptions' status, as drivers and executors know it.
     pub(crate) fn subscriptions(&self) -> &SubscriptionRegistry {
         &self.subscriptions
     }
 
-    /// The bytes that all readers may fetch ahead.
+    /// Memory pool of all readers for prefetched bytes.
     pub(in crate::read) fn pool(&self) -> &MemoryPool {
         &self.pool
     }
@@ -114,9 +114,9 @@ impl FeedRegistry {
         &self.turns
     }
 
-    /// Parks what goes on at this position, where a task ended. Pages that stand there already stay if they have
-    /// records, or if others don't lead on. A subscription doesn't stay: the task that ended here polled, so its query
-    /// does, and a late task of an earlier run costs another subscription at most.
+    /// Parks a feed at this position, where a task ended. Pages already parked there stay if they have records or if
+    /// the others lead nowhere. A subscription is replaced: the task that ended here polled, so its query polls, and
+    /// a late task of an earlier run costs at most one more subscription.
     pub(super) fn keep(&self, task: &ReadTask, position: Position, kept: Kept) {
         let mut parked = self.parked.lock();
         let key = key(task);
@@ -150,8 +150,8 @@ impl FeedRegistry {
         }
     }
 
-    /// Takes the pages that continue at the task's start, and drops what stands elsewhere unless this is a replay.
-    /// `counters` get what was asked of the service meanwhile.
+    /// Takes the pages that continue at the task's start; drops a feed parked elsewhere unless this is a replay.
+    /// `counters` receive the requests sent meanwhile.
     pub(super) fn take_pages(
         &self,
         task: &ReadTask,
@@ -174,7 +174,7 @@ impl FeedRegistry {
         fits.then_some(pages)
     }
 
-    /// Takes over the subscription by the task's consumer that stands where the task starts.
+    /// Takes over the subscription of the task's consumer if it stands at the task's start.
     pub(super) fn take_subscription(&self, task: &ReadTask) -> Option<Subscription> {
         let mut parked = self.parked.lock();
         let key = key(task);
@@ -192,8 +192,8 @@ impl FeedRegistry {
         Some(subscription)
     }
 
-    /// Drops what is parked of the task's shard, before a subscription is opened at its start: that is another
-    /// batch's, or by another consumer. Fails if others take the shard over again and again.
+    /// Drops the feed parked for the task's shard before a subscription is opened at its start: that feed is another
+    /// batch's or another consumer's. Fails if others take over the shard again and again.
     pub(super) fn make_room(&self, task: &ReadTask, consumer: &str) -> Result<()> {
         let mut parked = self.parked.lock();
         let key = key(task);
@@ -216,7 +216,7 @@ impl FeedRegistry {
         Err(in_use(consumer, &task.shard, why.message()))
     }
 
-    /// The bytes of pages that wait for the batch that starts at this position.
+    /// Bytes of the pages that wait for the batch starting at this position.
     pub(in crate::read) fn bytes(&self, task: &ReadTask, position: &Position) -> usize {
         match self.parked.lock().feeds.get(&key(task)) {
             Some(there) if there.position == *position => match &there.kept {
@@ -227,7 +227,7 @@ impl FeedRegistry {
         }
     }
 
-    /// Drops what readers of a source left, and ends its subscriptions.
+    /// Drops the parked feeds of a source, which ends its subscriptions.
     pub(crate) fn close(&self, source: &str) {
         self.parked.lock().close(source);
         self.subscriptions.forget(source);
@@ -235,7 +235,7 @@ impl FeedRegistry {
 }
 
 impl ParkedFeeds {
-    /// A planner in this process reads the source with this consumer.
+    /// Registers that a planner in this process reads the source with this consumer.
     pub(super) fn serve(&mut self, source: &str, consumer: &str) {
         self.served.insert(source.to_owned(), consumer.to_owned());
     }
@@ -245,7 +245,7 @@ impl ParkedFeeds {
         self.served.get(source)
     }
 
-    /// What came for the shard after this position, if a subscription by the source's consumer stands there.
+    /// Availability after this position, if a subscription of the source's consumer stands there.
     pub(super) fn standing(&self, source: &str, shard: &ShardId, at: &Position) -> Option<Availability> {
         let there = self.feeds.get(&(source.to_owned(), shard.clone()))?;
         let subscription = there.subscription()?;
@@ -256,7 +256,7 @@ impl ParkedFeeds {
             .filter(|_| counts && there.position == *at)
     }
 
-    /// Where the subscriptions stand, and what came after that, by source.
+    /// Positions and availability of all subscriptions, by source.
     pub(super) fn statuses(&self) -> BTreeMap<String, BTreeMap<ShardId, ShardStatus>> {
         let mut sources = BTreeMap::<String, BTreeMap<_, _>>::new();
         for ((source, shard), there) in &self.feeds {
@@ -272,7 +272,7 @@ impl ParkedFeeds {
         sources
     }
 
-    /// Keeps the subscriptions of queries that go on, ends those of others.
+    /// Keeps the subscriptions of queries that continue and ends the others.
     pub(super) fn on_ack(&mut self, ack: &ReportAck) {
         self.feeds.retain(|(source, _), there| {
             let Kept::Subscription(subscription) = &there.kept else {
@@ -291,7 +291,7 @@ impl ParkedFeeds {
         });
     }
 
-    /// Ends the subscription of a shard.
+    /// Ends a shard's subscription.
     pub(super) fn end(&mut self, source: &str, shard: &ShardId) {
         let key = (source.to_owned(), shard.clone());
         if self
@@ -324,8 +324,8 @@ impl ParkedFeed {
         }
     }
 
-    /// False once it was idle for too long. `consumer` is the one with which a planner in this process reads the
-    /// source.
+    /// False once the feed has been idle for too long. `consumer` is the one with which a planner in this process
+    /// reads the source.
     fn is_fresh(&self, consumer: Option<&String>) -> bool {
         let longest = match &self.kept {
             Kept::Pages(pages) if pages.has_more() => RECORDS_AGE,
@@ -336,7 +336,7 @@ impl ParkedFeed {
         self.since.elapsed() < longest
     }
 
-    /// True if these are pages that are worth no less than those that would come in their place.
+    /// True if these are pages worth at least as much as those that would replace them.
     fn stays(&self, position: &Position, other: &Kept) -> bool {
         let (Kept::Pages(own), Kept::Pages(other)) = (&self.kept, other) else {
             return false;
@@ -350,7 +350,7 @@ fn key(task: &ReadTask) -> Key {
     (task.source.clone(), task.shard.clone())
 }
 
-/// Drops what is idle for too long, while there is anything.
+/// Drops feeds that are idle for too long, as long as any are parked.
 async fn sweep(parked: Weak<Mutex<ParkedFeeds>>) {
     loop {
         tokio::time::sleep(SWEEP).await;

@@ -1,4 +1,4 @@
-//! Reports on subscriptions, from an executor to the driver, and what the driver knows of its peers by them.
+//! Subscription reports from an executor to the driver, and the driver's resulting view of its peers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -9,41 +9,42 @@ use tokio::time::Instant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Position, ShardId};
 
-/// An executor that has subscriptions reports at least this often …
+/// Maximum time between two reports of an executor that has subscriptions.
 pub(super) const REPEAT: Duration = Duration::from_secs(1);
-/// … and its report counts for this long: the executor may have died since.
+/// How long a report is valid. Above [`REPEAT`]; the executor may have died since.
 const FRESH_FOR: Duration = Duration::from_secs(3);
 
-/// Whether a shard has anything to read after a position, by the subscription that is there. Where several are, the
-/// greatest counts: a former one may stand there still, and sees no more of the shard.
+/// Whether a shard has anything to read after a position, from the subscription that stands there. If there are
+/// several, the greatest value counts: an earlier subscription may still stand there without seeing any more of the
+/// shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Availability {
-    /// Nothing arrived.
+    /// No records arrived.
     Idle,
-    /// The shard ended there, without a further record.
+    /// The shard ended there without a further record.
     Closed,
     /// Records arrived.
     HasRecords,
 }
 
-/// All subscriptions of a process that no task reads from right now, by source.
+/// All subscriptions of a process without a reading task, by source.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct SubscriptionReport {
     pub process: String,
     pub sources: BTreeMap<String, BTreeMap<ShardId, ShardStatus>>,
 }
 
-/// Where a subscription stands, and what came after that.
+/// A subscription's position, and what arrived after it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ShardStatus {
     pub at: Position,
     pub found: Availability,
-    /// By which it was opened.
+    /// The consumer with which it was opened.
     pub consumer: String,
 }
 
-/// The driver's acknowledgement of a report: which of its sources a query reads, each with its consumer.
+/// The driver's acknowledgement of a report: the sources that its queries read, each with its consumer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct ReportAck {
     pub served: BTreeMap<String, String>,
@@ -70,7 +71,7 @@ impl ReportAck {
     }
 }
 
-/// The last report of each process.
+/// The latest report of each process.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     processes: HashMap<String, PeerState>,
@@ -83,7 +84,7 @@ struct PeerState {
 }
 
 impl Peers {
-    /// Replaces the process's earlier report. Processes without a fresh one are forgotten.
+    /// Replaces the process's earlier report and forgets processes without a fresh one.
     pub(super) fn on_report(&mut self, report: SubscriptionReport) {
         self.processes.retain(|_, peer| peer.is_fresh());
         let peer = PeerState {
@@ -93,8 +94,7 @@ impl Peers {
         self.processes.insert(report.process, peer);
     }
 
-    /// What came for the shard after this position, if subscriptions by this consumer, where one is given, stand
-    /// there.
+    /// Availability after this position, from subscriptions that stand there: of any consumer, or of the given one.
     pub(super) fn standing(
         &self,
         source: &str,
@@ -195,7 +195,7 @@ mod tests {
             ([Idle, Closed, Idle], Closed),
             ([Idle, Idle, Idle], Idle),
         ] {
-            // The processes have no order.
+            // Hash maps have no order: try several.
             for _ in 0..16 {
                 let mut peers = Peers::default();
                 for (number, found) in known.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Records that expired before they were read: an error or a counted warning, as `kinesis.failOnDataLoss` says.
+//! Records that expired before they were read: an error or a counted warning, depending on `kinesis.failOnDataLoss`.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::read::Shared;
 use crate::service::RecordColumns;
 use crate::stream::SequenceNumber;
 
-/// Decides what becomes of a reader that finds a gap.
+/// Decides how a reader proceeds after a gap.
 #[derive(Clone)]
 pub(in crate::read) struct Retention {
     stream: String,
@@ -32,8 +32,8 @@ impl Retention {
         &self.stream
     }
 
-    /// Records between the batch's start and what is left of the shard are gone, as `message` tells. Where the
-    /// query goes on without them, the reader's report says so.
+    /// Handles the loss of records between the batch's start and the shard's oldest record; `message` describes it.
+    /// If the query continues, the reader's report includes the loss.
     pub(in crate::read) fn lost(&self, message: &str) -> Result<()> {
         let task = &self.shared.task;
         if self.fail {
@@ -56,7 +56,7 @@ impl Retention {
     }
 }
 
-/// What it means that these records come where the one before them was asked for.
+/// Message about the gap if these records come in place of the requested one.
 pub(in crate::read) fn expired_after(before: &SequenceNumber, oldest: &RecordColumns) -> String {
     format!(
         "records of the shard that were not read have expired, or may have: record {before}, the last one that was \

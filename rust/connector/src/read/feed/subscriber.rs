@@ -1,4 +1,4 @@
-//! Keeps one shard's subscription: opens it, receives into the buffer, and opens the next one where it ended.
+//! Maintains one shard's subscription: opens it, receives into the buffer, and opens the next one where it ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,29 +18,29 @@ use crate::service::{
 };
 use crate::stream::{Position, SequenceNumber, ShardId};
 
-/// A subscription without an event for so long is a connection that broke unnoticed: the service sends an event
-/// every few seconds, records or none.
+/// Silence after which a subscription's connection counts as broken: the service sends an event every few seconds,
+/// with or without records.
 const QUIET_TOO_LONG: Duration = Duration::from_secs(40);
-/// Within this time of a subscription the service refuses another one of the same consumer to the same shard (AWS
-/// limit); later, the other one takes its place.
+/// After a subscription, the service refuses another one of the same consumer to the same shard for this time (AWS
+/// limit); after it, a second subscription replaces the first.
 const OWN_REFUSAL: Duration = Duration::from_secs(5);
-/// The wait after a refusal, lengthened at random up to the double.
+/// Delay after a refusal, plus random jitter of up to the same length.
 const REFUSAL_WAIT: Duration = Duration::from_millis(500);
-/// The refusal that another process's subscription causes must have passed by then.
+/// Time after which a refusal caused by another process's subscription should have passed.
 const REFUSED_TOO_LONG: Duration = Duration::from_secs(15);
-/// How often a subscription that a task reads from may be taken over …
+/// Number of times that an attached subscription may be taken over within [`TAKE_OVERS_WITHIN`].
 const MOST_TAKE_OVERS: usize = 3;
-/// … in this time. A task that runs a second time elsewhere does it once or twice.
+/// Time window of [`MOST_TAKE_OVERS`]. A task that also runs elsewhere takes over once or twice.
 const TAKE_OVERS_WITHIN: Duration = Duration::from_secs(120);
 
-/// What a subscriber needs.
+/// Parameters of a subscriber.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     pub api: Arc<dyn FanOutApi>,
     pub consumer: String,
     pub shard: ShardId,
     pub start: Position,
-    /// What follows the start can't have expired.
+    /// True if nothing after the start can have expired.
     pub tip_seen: bool,
     pub timeout: Duration,
     pub retry: RetryOptions,
@@ -50,14 +50,14 @@ pub(super) struct Subscriber {
 
 /// How a subscription ended.
 enum Ended {
-    /// At the end of the shard.
+    /// The shard ended.
     Shard,
-    /// By the service, after five minutes or with the connection.
+    /// The service ended it, after five minutes or with the connection.
     Stream,
     Failed(Error),
 }
 
-/// What is known of the failures since the last event.
+/// State of the failures since the last event.
 struct Failures {
     waits: backon::ExponentialBackoff,
     refusal_waits: backon::ConstantBackoff,
@@ -74,7 +74,7 @@ impl Subscriber {
         }
     }
 
-    /// Runs until the shard's end, or until it has to give up: the buffer then tells why.
+    /// Runs until the shard's end, or until it gives up; the reason is then in the buffer.
     pub(super) async fn run(self) {
         if let Err(error) = self.keep_subscribed().await {
             if self.buffer.is_attached() {
@@ -88,7 +88,7 @@ impl Subscriber {
 
     async fn keep_subscribed(&self) -> Result<()> {
         let mut at = match &self.start {
-            // That very record tells whether the shard still has what follows it.
+            // Starting at the record itself shows whether the shard still has what follows it.
             Position::After(number) if !self.tip_seen => SubscribeAt::Record(number.clone()),
             Position::AfterQuiet(number, millis) if !self.tip_seen && !is_young(*millis) => {
                 SubscribeAt::Record(number.clone())
@@ -102,7 +102,7 @@ impl Subscriber {
         };
         let mut failures = Failures {
             waits: backoff(&self.retry).build(),
-            // The service refuses for five seconds, however long one waits between two tries.
+            // The service refuses for five seconds, whatever the delay between two tries.
             refusal_waits: ConstantBuilder::default()
                 .with_delay(REFUSAL_WAIT)
                 .without_max_times()
@@ -126,7 +126,7 @@ impl Subscriber {
             self.buffer.lose_sight();
             let error = match ended {
                 Ended::Shard => return Ok(()),
-                // The next one is due at once, unless this one brought nothing at all.
+                // The next subscription is due at once, unless this one had no event at all.
                 Ended::Stream if at != last => continue,
                 Ended::Stream => Error::new(ErrorKind::Transport, "the subscription ended without an event")
                     .retryable(true)
@@ -134,15 +134,15 @@ impl Subscriber {
                 Ended::Failed(error) => error,
             };
             if error.kind() == ErrorKind::Transport {
-                // It may be broken without anybody telling.
+                // The connection may be broken without any sign of it.
                 connection = SubscriptionConnection::default();
             }
             self.wait_after(error, &mut failures).await?;
         }
     }
 
-    /// One subscription to its end. `at` moves with the events. `before` is the record before the start, until it is
-    /// known whether the shard still has it.
+    /// Runs one subscription to its end. `at` moves with the events. `before` is the record before the start, until
+    /// the shard is known to still have it.
     async fn subscribe_once(
         &self,
         connection: &SubscriptionConnection,
@@ -200,7 +200,7 @@ impl Subscriber {
             return Ok(page);
         };
         let before = before.take_if(|_| !page.records.is_empty());
-        // Events without records may go on from before that record.
+        // Events without records may continue from before that record.
         let last = before.as_ref().map_or(last, |before| before.max(last));
         let mut known = 0;
         while known < page.records.len() {
@@ -242,20 +242,20 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Whether another subscription of the consumer to the shard is one too many.
+    /// Fails if too many other subscriptions of the consumer to the shard were seen.
     fn judge_refusal(&self, error: &Error, now: Instant, failures: &mut Failures) -> Result<()> {
-        // Else it is this subscription itself that the service still counts.
+        // Otherwise the service still counts this subscriber's own previous subscription.
         let foreign = failures
             .subscribed
             .is_some_and(|at| now - at > OWN_REFUSAL || !is_refusal(error));
         if foreign {
             if !self.buffer.is_attached() {
-                // The shard is read elsewhere now. Whoever reads it there must not be disturbed.
+                // The shard is read elsewhere, and its reader there must not be disturbed.
                 return Err(self.taken_over(error));
             }
             failures.take_overs.retain(|at| now - *at < TAKE_OVERS_WITHIN);
             failures.take_overs.push(now);
-            // Refusals that follow belong to the same event.
+            // Subsequent refusals belong to the same event.
             failures.subscribed = None;
         }
         let since = *failures.refused_since.get_or_insert(now);
@@ -295,8 +295,8 @@ impl Subscriber {
         .with("shard", self.shard.to_string())
     }
 
-    /// A subscription needs two things that may be gone: the consumer and the shard. Without the shard the position
-    /// is refused, and what that means is not the subscription's to say.
+    /// Checks the two resources of a subscription that may be gone: the consumer and the shard. Without the shard the
+    /// service refuses the position; another reader decides what that means.
     async fn what_is_gone(&self, error: Error) -> Error {
         let consumer = self.api.describe_consumer(ConsumerId::Arn(&self.consumer)).await;
         let gone = match consumer {
@@ -321,7 +321,7 @@ impl Subscriber {
     }
 }
 
-/// Two readers of one consumer at a time.
+/// Error for two concurrent readers of one consumer.
 pub(super) fn in_use(consumer: &str, shard: &ShardId, told: &str) -> Error {
     Error::new(
         ErrorKind::InUse,
@@ -334,7 +334,7 @@ pub(super) fn in_use(consumer: &str, shard: &ShardId, told: &str) -> Error {
     .with("consumer", consumer)
 }
 
-/// True for an answer to the request itself; an event inside a stream has no request id.
+/// True for the response to a request; an event within a stream has no request id.
 fn is_refusal(error: &Error) -> bool {
     error.context().iter().any(|(key, _)| *key == "requestId")
 }

@@ -1,4 +1,4 @@
-//! The subscriber against a service of the test's making, in a time of its own.
+//! The subscriber against a fake service in simulated time.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,11 +22,11 @@ use crate::service::{
 };
 use crate::stream::{Position, ShardId};
 
-/// What one subscription does.
+/// Behavior of one subscription.
 pub(super) enum Script {
     Refused(Error),
     Pushes(Vec<Result<Page>>),
-    /// Pushes, and then nothing more comes.
+    /// Sends these events, then stays silent.
     Stalls(Vec<Result<Page>>),
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Fake {
 }
 
 impl Fake {
-    /// A service whose subscriptions do this, one after the other.
+    /// A service whose subscriptions follow these scripts in order.
     pub(super) fn with(scripts: Vec<Script>) -> Self {
         Self {
             scripts: Mutex::new(scripts.into()),
@@ -124,7 +124,7 @@ pub(super) fn broken() -> Error {
     Error::new(ErrorKind::Transport, "broken").retryable(true)
 }
 
-/// As the service refuses a subscription; in a stream the error has no request id.
+/// The service's error for a second subscription; inside a stream it has no request id.
 fn in_use(refusal: bool) -> Error {
     let error = Error::new(ErrorKind::InUse, "in use").retryable(true);
     if refusal {
@@ -178,7 +178,7 @@ impl Fixture {
         }
     }
 
-    /// The numbers of the next records, so many.
+    /// The numbers of the next `count` records.
     async fn take(&self, count: usize) -> Vec<String> {
         let mut numbers = Vec::new();
         while numbers.len() < count {
@@ -384,7 +384,7 @@ async fn a_subscription_that_nobody_reads_from_never_takes_a_shard_back() {
 async fn a_full_buffer_and_a_full_process_stop_the_receiving() {
     let pages = || (10..50).map(|number| event(&[number], number)).collect();
     let pool = MemoryPool::default();
-    // A record is some 113 bytes.
+    // A record has about 113 bytes.
     let small = Fixture::with_room(
         Position::TrimHorizon,
         vec![Script::Stalls(pages())],

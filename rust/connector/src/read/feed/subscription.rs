@@ -1,4 +1,4 @@
-//! A shard's subscription, which goes on receiving between two tasks, and the feed that reads from it.
+//! A shard's subscription, which keeps receiving between two tasks, and the feed that reads from it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,23 +21,23 @@ use crate::read::{ReadTask, Shared};
 use crate::service::{FanOutApi, Page, RecordColumns, RequestCounters, ShardIterator};
 use crate::stream::Position;
 
-/// How long records are awaited that the driver has seen: the service pushes them within a second. A subscription
-/// that doesn't bring them by then is one whose connection broke unnoticed, or can't be opened again.
+/// Maximum wait for records that the driver has seen: the service pushes them within a second. A subscription that is
+/// later has a connection that broke unnoticed, or can't be reopened.
 const AWAIT_NEWS: Duration = Duration::from_secs(5);
 
-/// How long a batch waits for a subscription that is being opened again, since the last one ended. One that is renewed
-/// is there by then; one that the service refuses for its five seconds (AWS limit) holds up no other shard.
+/// Maximum wait of a batch for a subscription that is being reopened, from its end. A renewal takes less; one that
+/// the service refuses for its five seconds (AWS limit) doesn't hold up other shards.
 const AWAIT_RENEWAL: Duration = Duration::from_millis(500);
 
-/// Least wait for an event where GetRecords would ask again.
+/// Minimum wait for an event where a polling feed would send the next request.
 const EVENT_WAIT: Duration = Duration::from_millis(200);
 
-/// A consumer's subscription to a shard with what it received. Dropping it ends it.
+/// A consumer's subscription to a shard and the events it has received. Dropping it ends it.
 #[derive(Debug)]
 pub(super) struct Subscription {
     pub consumer: String,
     pub buffer: Arc<EventBuffer>,
-    /// What it asks of the service while no task counts it.
+    /// Requests that no task has counted yet.
     counters: Arc<RequestCounters>,
     subscriber: JoinHandle<()>,
 }
@@ -49,7 +49,7 @@ impl Drop for Subscription {
 }
 
 impl Subscription {
-    /// One from the task's start on, in place of what is parked of its shard.
+    /// Opens a subscription at the task's start. It replaces the feed parked for the shard.
     pub(super) fn open(
         task: &ReadTask,
         consumer: &str,
@@ -81,7 +81,7 @@ impl Subscription {
         })
     }
 
-    /// What came that nobody has read; none from one that gave up, or has been without sight for long.
+    /// Availability of unread records; none after a failure or a long time without sight.
     pub(super) fn standing(&self) -> Option<Availability> {
         if self.buffer.failure().is_some() {
             return None;
@@ -93,7 +93,7 @@ impl Subscription {
         }
     }
 
-    /// True if a batch may still read from it: not after a failure, and not at the shard's end.
+    /// True if a batch may still read from it: it has neither failed nor reached the shard's end.
     pub(super) fn is_of_use(&self) -> bool {
         self.buffer.failure().is_none() && self.buffer.waiting() != Some(true)
     }
@@ -101,21 +101,21 @@ impl Subscription {
 
 pub(super) struct FanOutFeed {
     subscription: Subscription,
-    /// What was handed out goes up to here.
+    /// End of the records delivered so far.
     position: Position,
     shared: Arc<Shared>,
     retention: Retention,
-    /// The driver has seen records that must come by then.
+    /// Time by which records that the driver has seen must arrive.
     news_until: Option<Instant>,
     longest_pause: Duration,
-    /// The page handed out last, without its records.
+    /// The last page returned, without its records.
     last: Option<Page>,
 }
 
 impl FanOutFeed {
-    /// The subscription that was left at the batch's start, or another one there; none for a replay that finds none.
-    /// What that has to deliver is known, so it is asked for, and a subscription, which takes up to five seconds to
-    /// open (AWS limit), stays where it is.
+    /// The subscription parked at the batch's start, or a new one there. None for a replay without a parked one: what
+    /// a replay delivers is known, so GetRecords fetches it, and the existing subscription, which takes up to five
+    /// seconds to reopen (AWS limit), stays where it is.
     pub(super) fn open(
         parts: &FeedParts<'_>,
         kind: ReadKind,
@@ -144,9 +144,9 @@ impl FanOutFeed {
         }))
     }
 
-    /// True if the shard's part of the batch may end before its subscription is opened again: nobody has seen records
-    /// there. Whatever comes, the next batch has it. A subscription of this batch's own is waited for: it may have been
-    /// opened here for what another process received.
+    /// True if the batch may end without this shard while its subscription is being reopened: no record is known to
+    /// be there, and the next batch gets whatever arrives. A batch waits for a subscription of its own, which may
+    /// have been opened here for records that another process received.
     fn goes_on_without_the_shard(&self, waits: Deadline) -> bool {
         matches!(waits, Deadline::Open(_)) && self.news_until.is_none() && self.shared.progress().prefetch_hit
     }
@@ -200,7 +200,7 @@ impl Feed for FanOutFeed {
     fn advance_to(&mut self, position: Position, _: Option<ShardIterator>, rest: Option<RecordColumns>) {
         match (rest, self.last.take()) {
             (Some(records), Some(last)) => self.subscription.buffer.put_back(Page { records, ..last }),
-            // The shard's end came with the batch's last records, and is the next batch's.
+            // The shard's end came with the batch's last records and belongs to the next batch.
             (None, Some(last)) if last.next.is_none() && position != Position::ShardEnd => {
                 self.subscription.buffer.put_back(last);
             }
@@ -217,8 +217,8 @@ impl Feed for FanOutFeed {
         false
     }
 
-    /// GetRecords brings what the subscription doesn't, and knows what to do about a position that the service
-    /// refuses. The next batch's reader subscribes where this one ends.
+    /// GetRecords delivers what the subscription doesn't, and handles a position that the service refuses. The next
+    /// batch's reader subscribes where this batch ends.
     fn instead(&self, position: Position, parts: &FeedParts<'_>) -> Option<Box<dyn Feed>> {
         Some(Box::new(PollingFeed::going_on(parts, position)))
     }
@@ -239,7 +239,7 @@ impl Feed for FanOutFeed {
     }
 }
 
-/// Nothing more to be read for now.
+/// An empty page at the tip.
 fn tip() -> Page {
     Page {
         records: RecordColumns::with_capacity(0, 0),

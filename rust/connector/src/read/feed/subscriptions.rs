@@ -1,4 +1,4 @@
-//! What a process knows of the subscriptions that wait for a query's next batch: of those parked here, and of those
+//! A process's view of the subscriptions that wait for a query's next batch: those parked in this process, and those
 //! that other processes report to the driver.
 
 use std::collections::HashMap;
@@ -16,11 +16,11 @@ use super::reports::{Availability, Peers, REPEAT, ReportAck, SubscriptionReport}
 use crate::error::Result;
 use crate::stream::{Position, ShardId};
 
-/// Least time between two reports to the driver.
+/// Minimum time between two reports to the driver.
 const REPORT_EVERY: Duration = Duration::from_millis(10);
 
-/// The reports between executors and drivers, and the consumers that queries of this process read with. Cloning shares
-/// them.
+/// Subscription reports between executors and drivers, and the consumers that queries of this process read with.
+/// Cloning shares the state.
 #[derive(Clone, Debug)]
 pub(crate) struct SubscriptionRegistry {
     parked: Arc<Mutex<ParkedFeeds>>,
@@ -31,18 +31,18 @@ pub(crate) struct SubscriptionRegistry {
     consumers: Consumers,
 }
 
-/// Locked before the parked feeds where both are.
+/// Where both locks are held, this one is taken before the parked feeds'.
 #[derive(Debug, Default)]
 struct Inner {
     arrivals: HashMap<String, Arc<Notify>>,
     /// The last report to the driver, and when it was made.
     last_report: Option<(String, Instant)>,
-    /// The reports of other processes, in the driver's.
+    /// In the driver: the reports of other processes.
     peers: Peers,
 }
 
 impl SubscriptionRegistry {
-    /// Of these feeds.
+    /// A registry for these parked feeds.
     pub(super) fn of(parked: Arc<Mutex<ParkedFeeds>>) -> Self {
         Self {
             parked,
@@ -53,19 +53,18 @@ impl SubscriptionRegistry {
         }
     }
 
-    /// Names this process among those that read for a query.
+    /// Identifies this process among those that read for a query.
     pub(crate) fn process(&self) -> String {
         self.process.to_string()
     }
 
-    /// Notified when one of the source's subscriptions has something to read, in this process or in one that reports
-    /// it.
+    /// Notified when one of the source's subscriptions, in this process or in a reporting one, has something to read.
     pub(crate) fn arrivals(&self, source: &str) -> Arc<Notify> {
         let mut inner = self.inner();
         inner.arrivals.entry(source.to_owned()).or_default().clone()
     }
 
-    /// Who learns that something arrived in a subscription of this source here.
+    /// Receivers of a notification when one of this process's subscriptions of the source receives something.
     pub(super) fn bell(&self, source: &str) -> Bell {
         Bell {
             driver_here: self.arrivals(source),
@@ -73,12 +72,12 @@ impl SubscriptionRegistry {
         }
     }
 
-    /// A subscription was parked.
+    /// Requests a report after a subscription was parked.
     pub(super) fn on_change(&self) {
         self.changed.notify_one();
     }
 
-    /// A planner in this process reads the source, with this consumer, until [`FeedRegistry::close`].
+    /// Registers that a planner in this process reads the source with this consumer, until [`FeedRegistry::close`].
     ///
     /// [`FeedRegistry::close`]: super::FeedRegistry::close
     pub(crate) fn serve(&self, source: &str, consumer: &str) {
@@ -86,8 +85,8 @@ impl SubscriptionRegistry {
         self.inner().arrivals.entry(source.to_owned()).or_default();
     }
 
-    /// What came for the shard after this position, if subscriptions by the source's consumer stand there, in this
-    /// process or in those that report them.
+    /// Availability after this position, from subscriptions of the source's consumer that stand there, in this
+    /// process or in reporting ones.
     pub(crate) fn standing(&self, source: &str, shard: &ShardId, at: &Position) -> Option<Availability> {
         let inner = self.inner();
         let parked = self.parked.lock();
@@ -100,8 +99,8 @@ impl SubscriptionRegistry {
         self.inner().peers.reports_on(source)
     }
 
-    /// The next report to the driver: as soon as it differs from the last one, and repeated every [`REPEAT`] while
-    /// there are subscriptions.
+    /// The next report to the driver: due as soon as it differs from the last one, and every [`REPEAT`] while there
+    /// are subscriptions.
     pub(crate) async fn next_report(&self) -> Result<String> {
         loop {
             let last = self.inner().last_report.as_ref().map(|(_, at)| *at);
@@ -111,7 +110,7 @@ impl SubscriptionRegistry {
             if let Some(message) = self.due_report()? {
                 return Ok(message);
             }
-            // Not counted from the last report, which may be long ago: an empty one isn't repeated.
+            // Not measured from the last report, which may be old: an empty report isn't repeated.
             let _ = tokio::time::timeout(REPEAT, self.changed.notified()).await;
         }
     }
@@ -136,15 +135,16 @@ impl SubscriptionRegistry {
         Ok(Some(message))
     }
 
-    /// Takes the driver's acknowledgement of a report: keeps the subscriptions of queries that go on, ends the others.
+    /// Handles the driver's acknowledgement of a report: keeps the subscriptions of queries that continue and ends
+    /// the others.
     pub(crate) fn on_ack(&self, answer: &str) -> Result<()> {
         let ack = ReportAck::from_json(answer)?;
         self.parked.lock().on_ack(&ack);
         Ok(())
     }
 
-    /// Takes, in the driver, the report of another process. The acknowledgement names which of its sources a query
-    /// reads, and with which consumer.
+    /// Handles another process's report, in the driver. The acknowledgement lists the reported sources that queries
+    /// read, with their consumers.
     pub(crate) fn on_report(&self, message: &str) -> Result<String> {
         let report = SubscriptionReport::from_json(message)?;
         let mut answer = ReportAck::default();
@@ -164,12 +164,12 @@ impl SubscriptionRegistry {
         answer.to_json()
     }
 
-    /// Ends the subscription of a shard.
+    /// Ends a shard's subscription.
     pub(crate) fn end(&self, source: &str, shard: &ShardId) {
         self.parked.lock().end(source, shard);
     }
 
-    /// No planner in this process reads the source any more.
+    /// Removes a source that no planner in this process reads any more.
     pub(super) fn forget(&self, source: &str) {
         self.inner().arrivals.remove(source);
     }
@@ -197,7 +197,7 @@ mod tests {
     async fn a_process_without_subscriptions_waits_for_some_and_does_nothing_meanwhile() {
         let feeds = FeedRegistry::default();
         let subscriptions = feeds.subscriptions();
-        // It had some, and told that they are gone.
+        // It had some, and reported their end.
         let none = SubscriptionReport {
             process: subscriptions.process(),
             sources: BTreeMap::new(),

@@ -1,4 +1,4 @@
-//! Taking KPL aggregates apart, and what becomes of those that can't be delivered as they are.
+//! Splits KPL aggregates into user records, and handles those that can't be delivered as they are.
 
 use std::collections::HashSet;
 
@@ -10,27 +10,27 @@ use crate::options::{AggregationOptions, BrokenAggregate, OutsideShard};
 use crate::service::RecordColumns;
 use crate::stream::HashRange;
 
-/// What a Kinesis record holds.
+/// Content of a Kinesis record.
 #[derive(Debug)]
 pub(super) enum Content {
     /// The user's own data.
     Plain,
     /// The user records of an aggregate.
     Users(Vec<UserRecord>),
-    /// An aggregate that is left out: which, and why.
+    /// An aggregate that is left out; the text identifies it and gives the reason.
     Skipped(String),
 }
 
-/// How a shard's aggregates are treated.
+/// Treatment of a shard's aggregates.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Aggregates {
     options: AggregationOptions,
-    /// The hash keys that user records must have; none where any will do.
+    /// Hash key range that user records must be in; none if any will do.
     range: Option<HashRange>,
 }
 
 impl Aggregates {
-    /// `range` is the shard's, where it is known; where it isn't, every aggregate counts as inside.
+    /// `range` is the shard's; if it is unknown, every aggregate counts as inside.
     pub(super) fn new(options: AggregationOptions, range: Option<HashRange>) -> Self {
         let asked = options.outside_shard != OutsideShard::Deliver;
         Self {
@@ -39,7 +39,7 @@ impl Aggregates {
         }
     }
 
-    /// Opens a record.
+    /// Decodes a record.
     pub(super) fn open(&self, records: &RecordColumns, row: usize) -> Result<Content> {
         let data = records.data(row);
         if !has_magic(data) {
@@ -55,12 +55,13 @@ impl Aggregates {
         }
     }
 
-    /// Why the aggregate isn't the shard's, if it isn't. One user record is enough, as for the KCL (`AggregatorUtil`).
+    /// Why the aggregate isn't the shard's; none if it is. A single user record decides, as in the KCL
+    /// (`AggregatorUtil`).
     fn stranger(&self, users: &[UserRecord]) -> Option<String> {
         let range = self.range?;
         let is_strange =
             |user: &UserRecord| !user.hash_key().is_some_and(|hash_key| range.contains(hash_key));
-        // User records share the keys of the aggregate's table: each is hashed once.
+        // User records share the keys in the aggregate's table: hash each key once.
         let mut hashed = HashSet::new();
         let stranger = users.iter().find(|user| match user.explicit_hash_key {
             None => hashed.insert(user.partition_key.as_ptr()) && is_strange(user),

@@ -1,4 +1,4 @@
-//! The columns of `kinesis.extraColumns`, built beside the others, and only where they are asked for.
+//! Builds the columns of `kinesis.extraColumns`, alongside the standard ones and only on request.
 
 use arrow_array::builder::StringBuilder;
 use arrow_array::{Array, Int64Array, StringArray};
@@ -9,7 +9,7 @@ use crate::options::ExtraColumn;
 use crate::service::RecordColumns;
 use crate::stream::ShardId;
 
-/// The extra columns of one answer, while its records are taken.
+/// The extra columns of one answer while its records are taken.
 pub(super) struct ExtraBuilder {
     columns: Vec<Column>,
 }
@@ -22,7 +22,7 @@ enum Column {
 }
 
 impl ExtraBuilder {
-    /// Builders of these columns for records of this shard.
+    /// Builders for these columns of the shard's records.
     pub(super) fn new(columns: &[ExtraColumn], shard: &ShardId) -> Self {
         let columns = columns
             .iter()
@@ -56,7 +56,7 @@ impl ExtraBuilder {
         }
     }
 
-    /// The columns, in the order in which they were asked for.
+    /// The columns, in the order requested.
     pub(super) fn finish(self) -> Vec<ExtraValues> {
         self.columns.into_iter().map(Column::finish).collect()
     }

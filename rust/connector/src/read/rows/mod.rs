@@ -1,5 +1,5 @@
-//! From one answer's records to rows: aggregates taken apart, and the cut where a batch ends. A cut falls between
-//! whole Kinesis records, never inside an aggregate.
+//! Turns one answer's records into rows: splits aggregates, and cuts where the batch ends. A cut falls between whole
+//! Kinesis records, never inside an aggregate.
 
 mod aggregates;
 mod extra;
@@ -16,10 +16,10 @@ use crate::stream::{SequenceNumber, ShardId};
 use aggregates::{Aggregates, Content};
 use extra::ExtraBuilder;
 
-/// Bytes of all columns after which a part of an answer's records is handed on, where they are taken apart.
+/// Bytes of all columns at which a part of an answer is complete, if its records are split.
 const PART_BYTES: usize = 2 * MAX_BATCH_BYTES;
 
-/// How a shard's records become rows.
+/// Rules that turn a shard's records into rows.
 #[derive(Clone, Debug)]
 pub(super) struct RowRules {
     shard: ShardId,
@@ -37,25 +37,25 @@ impl RowRules {
     }
 }
 
-/// How much of what was fetched belongs to the batch.
+/// How much of the fetched records belongs to the batch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bounds {
     /// Rows still allowed. The batch's first record passes even if it holds more.
     pub rows: Option<u64>,
-    /// Bytes of data still allowed; likewise.
+    /// Bytes of data still allowed. The batch's first record passes even if it holds more.
     pub bytes: Option<u64>,
-    /// The last record of the batch: a claim's.
+    /// The batch's last record, from its claim.
     pub through: Option<SequenceNumber>,
-    /// Records that arrived later (milliseconds since the epoch) are not read.
+    /// Latest arrival time (milliseconds since the epoch) of the records to read.
     pub until: Option<i64>,
-    /// True before the batch has its first record.
+    /// True until the batch has its first record.
     pub first: bool,
 }
 
-/// Why an answer was not taken whole.
+/// Why part of an answer was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
-    /// The batch has its rows or bytes.
+    /// The batch's limit of rows or bytes is reached.
     Full,
     /// The rest is after the claim's end.
     Claim,
@@ -63,7 +63,7 @@ pub(super) enum Cut {
     Time,
 }
 
-/// A part of what an answer has for the batch.
+/// A part of an answer's rows for the batch.
 #[derive(Debug)]
 pub(super) struct Taken {
     pub batches: Vec<RecordBatch>,
@@ -71,15 +71,15 @@ pub(super) struct Taken {
     pub bytes: u64,
     /// The last record taken so far.
     pub last: Option<SequenceNumber>,
-    /// When that arrived, milliseconds since the epoch.
+    /// When the last record taken arrived, milliseconds since the epoch.
     pub last_arrival: Option<i64>,
-    /// Another part follows.
+    /// True if another part follows.
     pub more: bool,
     /// Set if records were left.
     pub cut: Option<Cut>,
-    /// The records that were left, where they are wanted.
+    /// The records that were left, if requested.
     pub rest: Option<RecordColumns>,
-    /// Aggregates among the taken records that have no rows in the batches.
+    /// Aggregates among the taken records without rows in the batches.
     pub skipped: SkippedAggregates,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct Taken {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SkippedAggregates {
     pub count: u64,
-    /// Which the first was, and why.
+    /// Identifies the first aggregate passed over, with the reason.
     pub first: Option<String>,
 }
 
@@ -98,8 +98,8 @@ impl SkippedAggregates {
     }
 }
 
-/// An answer's records on their way into the batch. Records grow when they are taken apart, so what is made of an answer
-/// comes in parts: the next one is made when there is room for it, and its maker does something else in between.
+/// Conversion of an answer's records into rows. Splitting aggregates multiplies their size, so the rows come in
+/// parts: the caller requests the next one once there is room, and yields in between.
 pub(super) struct Taking<'a> {
     records: RecordColumns,
     rules: &'a RowRules,
@@ -108,7 +108,7 @@ pub(super) struct Taking<'a> {
 }
 
 impl<'a> Taking<'a> {
-    /// Takes what belongs to the batch.
+    /// Starts taking what belongs to the batch.
     pub(super) fn new(
         records: RecordColumns,
         bounds: &'a Bounds,
@@ -130,8 +130,8 @@ impl<'a> Taking<'a> {
         }
     }
 
-    /// The next part: all that belongs to the batch, or, of records that are taken apart, the next [`PART_BYTES`] and
-    /// what the last of them has more.
+    /// The next part: everything that belongs to the batch or, if records are split, about [`PART_BYTES`]; the last
+    /// record may exceed that.
     pub(super) fn part(&mut self) -> Result<Taken> {
         let Self {
             records, rules, walk, ..
@@ -194,7 +194,7 @@ impl<'a> Taking<'a> {
         };
         let mut batch = match apart {
             Some(columns) => columns.into_batch()?,
-            // Nothing is asked of them after the last part, and this is it.
+            // The last part: the records aren't needed afterwards.
             None => std::mem::replace(&mut self.records, RecordColumns::with_capacity(0, 0))
                 .into_batch()?
                 .slice(0, taken),
@@ -213,7 +213,7 @@ impl<'a> Taking<'a> {
         })
     }
 
-    /// What was not taken so far, where it is wanted.
+    /// The records not taken so far, if requested.
     pub(super) fn rest(&self) -> Result<Option<RecordColumns>> {
         match self.keep_rest {
             true => self.records.tail(self.walk.taken).map(Some),
@@ -222,7 +222,7 @@ impl<'a> Taking<'a> {
     }
 }
 
-/// How far the taking has come.
+/// Progress through an answer's records.
 struct Walk<'a> {
     bounds: &'a Bounds,
     rows: u64,
@@ -232,7 +232,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Whether the batch ends before this record, whatever it holds.
+    /// Why the batch ends before this record, whatever its content; none if it doesn't.
     fn bound_before(&self, records: &RecordColumns, row: usize) -> Result<Option<Cut>> {
         if let Some(through) = &self.bounds.through {
             let number: SequenceNumber = records.sequence_number(row).parse()?;
@@ -245,7 +245,7 @@ impl Walk<'_> {
         Ok(self.bound_with(1, 0))
     }
 
-    /// Whether the batch ends before the next record, which holds so many rows and bytes.
+    /// Why the batch ends before the next record, which holds this many rows and bytes; none if it doesn't.
     fn bound_with(&self, rows: u64, bytes: u64) -> Option<Cut> {
         if self.bounds.through.is_some() || (self.bounds.first && self.taken == 0) {
             return None;

@@ -1,4 +1,4 @@
-//! What an answer's records become.
+//! From an answer's records to rows.
 
 use super::*;
 use crate::batch::ExtraValues;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use kinesis_aggregation::{MAGIC, UserRecord, encode};
 use md5::{Digest, Md5};
 
-/// By default all is delivered and nothing added.
+/// Default: everything is delivered and nothing added.
 fn rules() -> RowRules {
     RowRules {
         shard: "shardId-000000000007".into(),
@@ -32,7 +32,7 @@ fn take(records: RecordColumns, bounds: &Bounds) -> Result<Taken> {
     take_by(records, bounds, &rules(), true)
 }
 
-/// Takes what is one part.
+/// Takes an answer that fits into one part.
 fn take_by(records: RecordColumns, bounds: &Bounds, rules: &RowRules, keep_rest: bool) -> Result<Taken> {
     let taken = Taking::new(records, bounds, rules, keep_rest).part()?;
     assert!(!taken.more);
@@ -67,7 +67,7 @@ fn aggregate_with_hash_keys(users: &[(&str, &str, Option<&str>)]) -> Vec<u8> {
     encode(&users).to_vec()
 }
 
-/// An aggregate whose digest is right and whose user record names a key that isn't there.
+/// An aggregate with a correct digest whose user record refers to a missing key.
 fn broken() -> Vec<u8> {
     let mut broken = aggregate(&[("k", "x")]);
     let index = broken.windows(2).position(|pair| pair == [0x08, 0x00]);
@@ -188,7 +188,7 @@ fn a_claim_is_kept_exactly_whatever_the_limits() {
 
 const LOW: HashRange = HashRange { start: 0, end: 99 };
 
-/// One aggregate inside of [`LOW`], one with a stranger among its records, between plain records.
+/// One aggregate inside [`LOW`] and one with a stranger among its records, between plain records.
 fn with_stranger() -> RecordColumns {
     let inside = aggregate_with_hash_keys(&[("k", "in", Some("0")), ("k", "in", Some("99"))]);
     let outside = aggregate_with_hash_keys(&[
@@ -282,7 +282,7 @@ fn a_broken_aggregate_fails_the_read_or_is_left_out() {
     };
     let taken = take_by(page(), &Bounds::default(), &skip, false).expect("taken");
     assert_eq!((taken.rows, taken.skipped.count), (2, 1));
-    // What the batch doesn't reach can't fail it.
+    // Records beyond the batch can't fail it.
     let bounds = Bounds {
         rows: Some(1),
         ..Bounds::default()
@@ -362,7 +362,7 @@ fn a_column_without_values_and_columns_nobody_asked_for_take_no_memory() {
     ));
 }
 
-/// The parts of what belongs to the batch.
+/// All parts of what belongs to the batch.
 fn parts(records: RecordColumns, bounds: &Bounds, rules: &RowRules) -> Vec<Taken> {
     let mut taking = Taking::new(records, bounds, rules, true);
     let mut parts = vec![taking.part().expect("taken")];
@@ -375,7 +375,7 @@ fn parts(records: RecordColumns, bounds: &Bounds, rules: &RowRules) -> Vec<Taken
     parts
 }
 
-/// So many user records without data. The key has 128 to 16,383 bytes.
+/// This many user records without data. The key has 128 to 16,383 bytes.
 fn empties(key: &str, count: usize) -> Vec<u8> {
     let mut message = vec![0x0A, key.len() as u8 | 0x80, (key.len() >> 7) as u8];
     message.extend_from_slice(key.as_bytes());
@@ -426,7 +426,7 @@ fn what_grows_is_taken_in_parts() {
         assert!(part.bytes() < 2 * MAX_BATCH_BYTES, "{}", part.bytes());
         assert_eq!(part.extra.len(), 1);
     }
-    // Limits and claims hold for all of them together.
+    // Limits and claims apply to all parts together.
     let cut = parts_of(Bounds {
         rows: Some(120_003),
         ..Bounds::default()
@@ -447,7 +447,7 @@ fn what_grows_is_taken_in_parts() {
 
 #[test]
 fn a_hostile_aggregate_is_a_broken_one() {
-    // A key that no record of the stream can have, and one that grows to 64 MiB.
+    // A key longer than a stream allows, and a valid one with which the records exceed 64 MiB.
     let long = empties(&"k".repeat(11_000), 172_000);
     let grown = empties(&"k".repeat(256), 200_000);
     for (hostile, why) in [

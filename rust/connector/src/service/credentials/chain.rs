@@ -1,4 +1,4 @@
-//! The AWS default chain.
+//! The AWS default credential chain.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 use crate::service::network::Network;
 
-/// Longest wait for an answer of the instance's metadata; a busy instance's take seconds.
+/// Timeout of an instance metadata request; a busy instance takes seconds.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest waits for a connection to, and an answer of, what else gives credentials (STS, SSO): short enough to ask again
-/// within one load.
+/// Connect and request timeouts of the other credential services (STS, SSO): short enough for retries within one
+/// load.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The waits of clients that ask for credentials.
+/// Timeouts of the clients that load credentials.
 pub(in crate::service) fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -26,7 +26,7 @@ pub(in crate::service) fn timeouts() -> TimeoutConfig {
         .build()
 }
 
-/// A client of the instance's metadata that bears with slow answers. No proxy leads to them, wherever they are.
+/// An instance metadata client that tolerates slow answers. It bypasses proxies, wherever the metadata is.
 pub(in crate::service) fn metadata_client(config: &ProviderConfig) -> imds::Client {
     let direct = config.clone().with_http_client(Network::direct().client());
     imds::Client::builder()
@@ -35,8 +35,8 @@ pub(in crate::service) fn metadata_client(config: &ProviderConfig) -> imds::Clie
         .build()
 }
 
-/// The default chain: environment, profile, web identity, container, instance metadata. Each load makes it anew, so
-/// that files and processes are asked again, and no connection of an earlier load is used. Its clients retry by
+/// The default chain: environment, profile, web identity, container, instance metadata. Each load builds it anew, so
+/// files and processes are read again and no connection of an earlier load is reused. Its clients retry by
 /// themselves.
 #[derive(Clone, Debug)]
 pub(in crate::service) struct JobChain {
@@ -48,7 +48,7 @@ pub(in crate::service) struct JobChain {
 }
 
 impl JobChain {
-    /// The chain of a process whose clients are configured like this.
+    /// The chain for a process whose clients have this configuration.
     pub fn of(config: &SdkConfig, network: &Network) -> Self {
         Self {
             region: config.region().cloned(),
@@ -59,7 +59,7 @@ impl JobChain {
         }
     }
 
-    /// With these credentials where the chain has nothing.
+    /// Adds credentials to use if the chain finds none.
     pub fn or_else(self, last_resort: Option<SharedCredentialsProvider>) -> Self {
         Self { last_resort, ..self }
     }

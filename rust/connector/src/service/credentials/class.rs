@@ -1,4 +1,4 @@
-//! Credentials that a class of the job gives.
+//! Credentials from a provider class of the job.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ use super::LoadFailure;
 use crate::error::{quotes_request, unstopped};
 use crate::options::{GivenCredentials, ProviderClass};
 
-/// The credentials of a class, which is asked for them anew at each load.
+/// Credentials of a provider class, which is called at each load.
 #[derive(Clone, Debug)]
 pub(in crate::service) struct ClassCredentials {
     pub class: ProviderClass,

@@ -1,4 +1,4 @@
-//! Why credentials could not be loaded.
+//! Classified failures to load credentials.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -9,17 +9,17 @@ use aws_credential_types::provider::error::CredentialsError;
 use crate::service::failure::chain;
 use crate::service::network::NetworkFailure;
 
-/// A failure to load credentials, in words, and whether trying again may mend it.
+/// A failure to load credentials: a message, and whether a retry may succeed.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadFailure {
-    /// An outage, rather than credentials that are missing or refused.
+    /// True for an outage, false if credentials are missing or refused.
     pub passes: bool,
-    /// There are none, wherever they were looked for: options help.
+    /// True if no source had credentials, which options can cure.
     pub nothing_found: bool,
     told: String,
 }
 
-/// How the chain's providers are told, by their names.
+/// The chain's providers by name, with the words for messages.
 const PROVIDERS: [(&str, &str); 5] = [
     ("Environment", "environment variables"),
     ("Profile", "profile"),
@@ -28,11 +28,11 @@ const PROVIDERS: [(&str, &str); 5] = [
     (METADATA, "instance metadata"),
 ];
 const METADATA: &str = "Ec2InstanceMetadata";
-/// In the words of a connection that stands and brings no answer in time.
+/// Text of a connection's error if no answer arrives in time.
 const SILENT: &str = "read timeout";
 
 impl LoadFailure {
-    /// One that trying again may mend.
+    /// A failure that a retry may cure.
     pub fn that_passes(told: impl Into<String>) -> Self {
         Self {
             passes: true,
@@ -41,7 +41,7 @@ impl LoadFailure {
         }
     }
 
-    /// A refusal.
+    /// A failure that retries don't cure.
     pub fn that_stays(told: impl Into<String>) -> Self {
         Self {
             passes: false,
@@ -49,7 +49,7 @@ impl LoadFailure {
         }
     }
 
-    /// The failure among the causes of an error, if credentials are what it failed with.
+    /// The failure among an error's causes; none if credentials weren't the cause.
     pub fn in_error(error: &(dyn StdError + 'static)) -> Option<Self> {
         let mut cause = Some(error);
         let mut found = None;
@@ -65,7 +65,7 @@ impl LoadFailure {
         found.map(Self::of)
     }
 
-    /// What a provider failed with.
+    /// Classifies a provider's error.
     fn of(error: &CredentialsError) -> Self {
         let attempts = error
             .source()
@@ -82,8 +82,8 @@ impl LoadFailure {
         }
     }
 
-    /// Nothing was found. Instance metadata that don't answer are an outage: on a machine that has none, there is
-    /// nobody to connect to.
+    /// Classifies a chain in which nothing was found. Unanswered instance metadata requests are an outage: on a
+    /// machine without instance metadata not even the connection succeeds.
     fn of_chain(error: &ProviderChainError<CredentialsError>) -> Self {
         let mut silent = false;
         let tried: Vec<_> = error

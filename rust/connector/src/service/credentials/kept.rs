@@ -1,4 +1,4 @@
-//! Credentials as they are kept.
+//! Cache of loaded credentials.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,18 +13,18 @@ use parking_lot::{Mutex, MutexGuard};
 use super::LoadFailure;
 use crate::service::clock::ServiceClock;
 
-/// Longest wait for credentials: less than a request may take (30 s), so that its failure can say what was missing, and
-/// long enough for three attempts at a silent STS, whose failure names its address.
+/// Timeout of a load: below the 30 s of a request, so that its failure can report what was missing, and long enough
+/// for three attempts at a silent STS, whose failure contains its address.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(28);
-/// How long before their end credentials are renewed, but no more than a third of the time they are good for.
+/// Time before their expiry at which credentials are renewed, limited to a third of their lifetime.
 const RENEW_AHEAD: Duration = Duration::from_secs(300);
-/// After which time credentials without an end are loaded again: files change.
+/// Age at which credentials without an expiry are loaded again, since files change.
 const LOOK_AGAIN: Duration = Duration::from_secs(900);
-/// Between two renewals ahead, and between two loads that a refusal of the same key asks for.
+/// Minimum time between two early renewals, and between two reloads after refusals of the same key.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Loads credentials from a provider and keeps them. Once loaded, they are used until they expire: renewals begin
-/// ahead, beside the requests, and one that fails is made again. What the service refuses is loaded anew, once.
+/// Loads credentials from a provider and caches them until they expire. Renewals begin early, in parallel with
+/// requests, and are repeated if they fail. Credentials that the service refuses are reloaded once.
 #[derive(Clone)]
 pub(in crate::service) struct KeptCredentials {
     inner: Arc<Inner>,
@@ -34,18 +34,18 @@ struct Inner {
     provider: SharedCredentialsProvider,
     clock: ServiceClock,
     state: Mutex<State>,
-    /// Held by the load that is made while nothing can be used: all wait for it, and share what came of it.
+    /// Held by a load while no credentials are usable: all requests wait for it and share its outcome.
     loading: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
 struct State {
     current: Option<Current>,
-    /// A renewal is under way beside the requests.
+    /// True during a renewal in parallel with requests.
     renewing: bool,
-    /// No renewal ahead before this.
+    /// Earliest time of the next early renewal.
     rest_until: Option<SystemTime>,
-    /// Loads so far, and what the last one failed with.
+    /// Number of loads so far; `failure` is the last one's.
     loads: u64,
     failure: Option<LoadFailure>,
 }
@@ -53,22 +53,22 @@ struct State {
 struct Current {
     credentials: Credentials,
     loaded: SystemTime,
-    /// The service refused them.
+    /// True if the service refused them.
     refused: bool,
-    /// There were no others when they were to be loaded anew: refusals are nothing new until then.
+    /// Set after a reload that produced no other credentials: further refusals are ignored until then.
     known_until: Option<SystemTime>,
 }
 
-/// What there is at the moment.
+/// State of the cache at a given time.
 enum Now {
     Good(Credentials),
-    /// Good, and to be renewed by who got this.
+    /// Usable; whoever receives this must renew them.
     Due(Credentials),
     Nothing,
 }
 
 impl KeptCredentials {
-    /// Credentials of this provider, which is asked for them when first needed. The clock says when they expire.
+    /// Caches this provider's credentials, loaded on first use. `clock` determines their expiry.
     pub fn of(provider: impl ProvideCredentials + 'static, clock: ServiceClock) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -80,7 +80,7 @@ impl KeptCredentials {
         }
     }
 
-    /// The service refused a request that was signed with this key.
+    /// Handles a refusal by the service of a request signed with this key.
     pub fn refused(&self, access_key_id: &str) {
         let now = self.inner.clock.now();
         if let Some(current) = &mut self.inner.state().current
@@ -106,19 +106,20 @@ impl KeptCredentials {
             let mut state = self.inner.state();
             match state.look(self.inner.clock.now()) {
                 (Now::Good(credentials) | Now::Due(credentials), _) => {
-                    // Just loaded; the next to ask renews them if that is due.
+                    // Another request has just loaded them; the next one renews them if due.
                     state.renewing = false;
                     return Ok(credentials);
                 }
                 (Now::Nothing, loads) => {
-                    // Whoever waited while another failed would fail alike, only later.
+                    // Requests that waited during a failed load share its failure: their own load would fail the same
+                    // way, only later.
                     if let (true, Some(failure)) = (loads > seen, &state.failure) {
                         return Err(failure.clone().into());
                     }
                 }
             }
         }
-        // A load goes on when the request that began it is given up: the next one finds what came of it.
+        // A load outlives the request that began it: the next request finds its outcome.
         let inner = self.inner.clone();
         let load = tokio::spawn(async move {
             let _loading = loading;
@@ -129,7 +130,7 @@ impl KeptCredentials {
             Ok(Err(failure)) => failure,
             Err(_) => LoadFailure::that_passes("loading them was broken off"),
         };
-        // Refused, but there are no others: the request will tell.
+        // Refused, but there are no others: the request's own failure will say so.
         let now = self.inner.clock.now();
         match &mut self.inner.state().current {
             Some(current) if !current.has_expired(now) => {
@@ -212,7 +213,7 @@ impl Inner {
 }
 
 impl State {
-    /// What there is, and how many loads there were.
+    /// State of the cache, and the number of loads so far.
     fn look(&mut self, now: SystemTime) -> (Now, u64) {
         let Some(current) = &self.current else {
             return (Now::Nothing, self.loads);

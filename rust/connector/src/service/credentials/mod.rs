@@ -1,4 +1,4 @@
-//! Credentials: loaded from where they come from, kept as long as they are good, and renewed ahead of their end.
+//! Credentials: loads them from their sources, caches them while they are valid, and renews them before they expire.
 
 mod chain;
 mod class;
@@ -16,7 +16,7 @@ use aws_credential_types::Credentials;
 
 use crate::options::StaticKeys;
 
-/// Keys that the user gave.
+/// Keys from the user's options.
 pub(super) fn static_credentials(keys: &StaticKeys) -> Credentials {
     Credentials::new(
         keys.access_key_id.clone(),

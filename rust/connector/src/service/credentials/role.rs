@@ -1,4 +1,4 @@
-//! Credentials of an assumed role.
+//! Credentials of an assumed role, loaded from STS.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::LoadFailure;
 use crate::service::failure::{chain, told};
 use crate::service::network::NetworkFailure;
 
-/// Sessions of a role.
+/// Loads sessions of a role.
 #[derive(Clone)]
 pub(in crate::service) struct RoleCredentials {
     pub client: Client,
@@ -82,7 +82,7 @@ impl RoleCredentials {
                 }
             }
             _ => match LoadFailure::in_error(error) {
-                // It has the words already of those that the role is to be assumed with.
+                // The failure to load the job's own credentials already has its message.
                 Some(failure) => failure,
                 None => {
                     let words = format!(
@@ -117,7 +117,7 @@ impl fmt::Debug for RoleCredentials {
     }
 }
 
-/// Where a request goes, as messages name it.
+/// Captures a request's address for messages.
 #[derive(Clone, Debug, Default)]
 struct Address(Arc<Mutex<Option<String>>>);
 

@@ -1,4 +1,4 @@
-//! Keeping credentials, by a clock that tests set.
+//! Cached credentials under a clock that the tests set.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,7 +6,7 @@ use super::*;
 
 type Give = dyn Fn(u64, SystemTime) -> Result + Send + Sync;
 
-/// A provider that does as a test says; it is told which load it is, from 0.
+/// A provider scripted by the test; the script receives the number of the load, from 0.
 struct Fake {
     loads: AtomicU64,
     clock: ServiceClock,
@@ -57,7 +57,7 @@ impl World {
         self.fake.loads.load(Ordering::Relaxed)
     }
 
-    /// The key in use, or why there is none. What began beside it has ended.
+    /// The key in use, or why there is none, after parallel renewals have ended.
     async fn key(&self) -> std::result::Result<String, LoadFailure> {
         let got = self.kept.provide_credentials().await;
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -65,7 +65,7 @@ impl World {
             .map_err(|error| LoadFailure::in_error(&error).expect("a failure"))
     }
 
-    /// Goes to so many seconds after the start.
+    /// Sets the clock to this many seconds after the start.
     fn at(&self, seconds: i64) {
         self.clock.set_ahead(seconds * 1_000);
     }
@@ -226,7 +226,7 @@ async fn what_is_missing_or_wrong_does_not_pass() {
     }
 }
 
-/// Sessions of fifteen minutes for six hours, with STS failing one time in three.
+/// Sessions of fifteen minutes over six hours, with every third STS call failing.
 #[tokio::test(start_paused = true)]
 async fn a_role_outlives_an_sts_that_fails_one_time_in_three() {
     let dice = AtomicU64::new(7);

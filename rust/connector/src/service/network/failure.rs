@@ -1,4 +1,4 @@
-//! Failures on the way to a service, told with the way.
+//! Failures between client and service, with the network path in their messages.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -8,11 +8,10 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 
 use crate::error::ErrorKind;
 
-/// What keeps every request from its way until somebody changes something: a proxy that refuses, certificates that are
-/// missing.
+/// A failure that stops every request until the configuration changes: a refusing proxy, missing certificates.
 #[derive(Clone, Debug)]
 pub(crate) struct NetworkFailure {
-    /// What kind of failure it is.
+    /// The failure's kind.
     pub kind: ErrorKind,
     told: String,
 }
@@ -25,7 +24,7 @@ impl NetworkFailure {
         }
     }
 
-    /// The failure among the causes of an error.
+    /// The failure among an error's causes.
     pub fn in_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         causes(error).find_map(|cause| cause.downcast_ref())
     }
@@ -39,21 +38,21 @@ impl fmt::Display for NetworkFailure {
 
 impl StdError for NetworkFailure {}
 
-/// A proxy on the way to a host, as messages tell it.
+/// A proxy on the way to a host, described for messages.
 #[derive(Clone, Debug)]
 pub(super) struct ByProxy {
-    /// Without name and password.
+    /// Address without user name and password.
     pub address: String,
-    /// Who said so: an option, or a variable.
+    /// The option or variable that set the proxy.
     pub said_by: &'static str,
-    /// Where name and password belong.
+    /// The option or variable that holds user name and password.
     pub login: &'static str,
     /// The service's host and port.
     pub to: String,
 }
 
 impl ByProxy {
-    /// The proxy let nobody through without another name or password.
+    /// The proxy demands another user name or password.
     pub fn login_refused(&self) -> NetworkFailure {
         NetworkFailure::new(
             ErrorKind::Access,
@@ -65,7 +64,7 @@ impl ByProxy {
     }
 }
 
-/// A connector's error with words before it.
+/// A connector's error with a message in front.
 #[derive(Debug)]
 struct InWords {
     words: String,
@@ -84,13 +83,13 @@ impl StdError for InWords {
     }
 }
 
-/// In the words of the HTTP client, which doesn't tell these otherwise.
+/// Message texts by which the HTTP client's errors are recognized; it has no other sign of them.
 const LOGIN_REFUSED: &str = "proxy authorization required";
 const NO_TUNNEL: &str = "tunnel error: unsuccessful";
 const UNTRUSTED: &str = "invalid peer certificate";
 
-/// The error of a connector, of the same kind, with the proxy that was on the way and, where a certificate was refused,
-/// what is trusted.
+/// A connector's error, of the same kind, with the proxy on the way and, after a refused certificate, the trusted
+/// ones.
 pub(super) fn told(error: ConnectorError, proxy: Option<&ByProxy>, trusted: Option<&str>) -> ConnectorError {
     let says = |words: &str| causes(&error).any(|cause| cause.to_string().contains(words));
     if let Some(proxy) = proxy
@@ -103,7 +102,8 @@ pub(super) fn told(error: ConnectorError, proxy: Option<&ByProxy>, trusted: Opti
             "by the proxy {} ({}) to {}",
             proxy.address, proxy.said_by, proxy.to
         );
-        // Why, it said in a status that the client keeps to itself; some refuse a wrong password so.
+        // The reason is in the response status, which the client hides; some proxies refuse a wrong password this
+        // way.
         match says(NO_TUNNEL) {
             true => format!(
                 "{way}, which refused (check what it lets through, and {})",

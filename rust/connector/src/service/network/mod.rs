@@ -1,4 +1,4 @@
-//! The way to a service: by which proxy, and trusting which certificates.
+//! Network path to a service: its proxy and the trusted certificates.
 
 mod failure;
 mod proxies;
@@ -27,29 +27,29 @@ use self::proxies::{PerScheme, Proxies, Way, is_https};
 use self::trust::Trusted;
 use crate::options::ProxyOptions;
 
-/// What the HTTP clients of one access have in common.
+/// State shared by the HTTP clients of one access.
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
     proxies: Arc<Proxies>,
 }
 
 impl Network {
-    /// By the proxy of the options, else by those of the environment.
+    /// Uses the proxy of the options, otherwise the environment's.
     pub fn of(proxy: Option<&ProxyOptions>) -> Self {
         Self {
             proxies: Arc::new(Proxies::of(proxy, |name| std::env::var(name).ok())),
         }
     }
 
-    /// By no proxy, whatever anybody says: for what is of this machine alone.
+    /// Uses no proxy, whatever the configuration: for services of this machine alone.
     pub fn direct() -> Self {
         Self {
             proxies: Arc::new(Proxies::none()),
         }
     }
 
-    /// A client with connections of its own. It trusts what the environment says; what is wrong with that is told to a
-    /// request that needs it.
+    /// A client with its own connections. It trusts the certificates that the environment sets; a problem with them
+    /// fails only the requests that need them.
     pub fn client(&self) -> SharedHttpClient {
         SharedHttpClient::new(Client {
             proxies: self.proxies.clone(),
@@ -64,7 +64,7 @@ impl Network {
 struct Client {
     proxies: Arc<Proxies>,
     first: Ways,
-    /// In its place, where there was nothing to trust at first and now is.
+    /// Replaces `first` once certificates are found that were missing at first.
     later: OnceLock<Ways>,
 }
 
@@ -78,7 +78,7 @@ impl Client {
         }
         match Trusted::of_environment() {
             Ok(trusted) => self.later.get_or_init(|| Ways::new(&self.proxies, Ok(trusted))),
-            // Still good for what is not encrypted.
+            // Still usable for unencrypted requests.
             Err(_) => &self.first,
         }
     }
@@ -105,7 +105,7 @@ impl HttpClient for Client {
     }
 }
 
-/// A client for each way there is.
+/// One client for each way.
 #[derive(Debug)]
 struct Ways {
     trust: Arc<Result<Trusted, NetworkFailure>>,
@@ -117,7 +117,7 @@ impl Ways {
     fn new(proxies: &Proxies, trust: Result<Trusted, NetworkFailure>) -> Self {
         let store = match &trust {
             Ok(trusted) => trusted.store.clone(),
-            // Nothing is encrypted by these, then.
+            // These clients carry unencrypted requests only.
             Err(_) => TrustStore::empty(),
         };
         Self {
@@ -132,7 +132,7 @@ fn client(store: &TrustStore, proxy: ProxyConfig) -> SharedHttpClient {
     let store = store.clone();
     Builder::new().build_with_connector_fn(move |settings, components| {
         let mut builder = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-        // With the trust store alone the context can't fail.
+        // With only a trust store, building the context can't fail.
         if let Ok(context) = TlsContext::builder().with_trust_store(store.clone()).build() {
             builder.set_tls_context(context);
         }
@@ -145,7 +145,7 @@ fn client(store: &TrustStore, proxy: ProxyConfig) -> SharedHttpClient {
     })
 }
 
-/// Sends each request on its way, and tells of a failure which way that was.
+/// Routes each request, and adds the route to its failures.
 #[derive(Debug)]
 struct Crossing {
     proxies: Arc<Proxies>,
@@ -173,12 +173,12 @@ impl HttpConnector for Crossing {
                 return failed(ConnectorError::user(Box::new(NetworkFailure::clone(failure))));
             }
         };
-        // Every proxy that can be used has a connector.
+        // Every usable proxy has a connector.
         let call = connector.unwrap_or(&self.direct).call(request);
         let (trust, told) = (self.trust.clone(), way.told(&uri));
         HttpConnectorFuture::new(async move {
             match (call.await, told) {
-                // No service of AWS answers 401; some proxies do, to a wrong password.
+                // AWS services never answer 401; some proxies do after a wrong password.
                 (Ok(answer), Some(told)) if matches!(answer.status().as_u16(), 401 | 407) => {
                     Err(ConnectorError::user(Box::new(told.login_refused())))
                 }

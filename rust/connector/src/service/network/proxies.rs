@@ -1,4 +1,4 @@
-//! Which proxy a request goes by, if any.
+//! Selects the proxy for a request, if any.
 
 use std::net::IpAddr;
 
@@ -12,13 +12,13 @@ use super::failure::ByProxy;
 use crate::error::ErrorKind;
 use crate::options::ProxyOptions;
 
-/// The addresses that give a machine's or container's own credentials, where the environment sets them.
+/// Variables with the addresses of a machine's or container's own credentials.
 const METADATA: [&str; 2] = [
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_EC2_METADATA_SERVICE_ENDPOINT",
 ];
 
-/// Something for requests by http, and by https.
+/// One value for HTTP requests and one for HTTPS.
 #[derive(Debug)]
 pub(super) struct PerScheme<T> {
     http: Option<T>,
@@ -26,7 +26,7 @@ pub(super) struct PerScheme<T> {
 }
 
 impl<T> PerScheme<T> {
-    /// What is for this address.
+    /// The value for this address.
     pub fn of(&self, to: &Uri) -> Option<&T> {
         match is_https(to) {
             true => self.https.as_ref(),
@@ -53,18 +53,18 @@ pub(super) fn is_https(to: &Uri) -> bool {
     to.scheme_str() == Some("https")
 }
 
-/// The proxies there are, and what goes by none.
+/// The configured proxies and their exceptions.
 #[derive(Debug)]
 pub(super) struct Proxies {
     proxies: PerScheme<Result<Proxy, NetworkFailure>>,
-    /// Matches what `NO_PROXY` does not name.
+    /// Matches hosts outside `NO_PROXY`.
     not_excluded: Option<Matcher>,
-    /// Whether this machine is reached by them, too.
+    /// True if requests to this machine go by the proxies, too.
     for_this_machine: bool,
     metadata: Vec<Authority>,
 }
 
-/// A proxy. Its `Debug` shows no password.
+/// A proxy. Its `Debug` output hides the password.
 #[derive(Clone)]
 pub(super) struct Proxy {
     /// Scheme, host and port.
@@ -80,16 +80,16 @@ impl std::fmt::Debug for Proxy {
     }
 }
 
-/// How a request goes.
+/// Route of a request.
 pub(super) enum Way<'a> {
     Direct,
     By(&'a Proxy),
-    /// By a proxy that can't be used.
+    /// A proxy that is configured but unusable.
     Nowhere(&'a NetworkFailure),
 }
 
 impl Way<'_> {
-    /// How a failure of a request to this address is told, where it went by a proxy.
+    /// The proxy's description for failures of requests to this address; none without a proxy.
     pub fn told(&self, to: &Uri) -> Option<ByProxy> {
         let Self::By(proxy) = self else {
             return None;
@@ -117,7 +117,7 @@ impl Proxies {
         }
     }
 
-    /// The proxy of the options, else those of the environment.
+    /// The proxy of the options, otherwise the environment's.
     pub fn of(options: Option<&ProxyOptions>, variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let metadata = METADATA
@@ -154,7 +154,7 @@ impl Proxies {
         }
     }
 
-    /// Those that can be used.
+    /// The usable proxies.
     pub fn usable(&self) -> PerScheme<&Proxy> {
         let PerScheme { http, https } = self.proxies.as_ref();
         PerScheme {
@@ -163,7 +163,7 @@ impl Proxies {
         }
     }
 
-    /// How a request to this address goes.
+    /// Route of a request to this address.
     pub fn way(&self, to: &Uri) -> Way<'_> {
         match self.proxies.of(to) {
             Some(_) if self.excludes(to) => Way::Direct,
@@ -185,8 +185,8 @@ impl Proxies {
     }
 }
 
-/// Matches what these rules of `NO_PROXY` do not name. A leading star is left out, which others take too: a domain
-/// covers what is beneath it anyway.
+/// Matches hosts outside these `NO_PROXY` rules. A leading star, which other programs accept, is dropped: a domain
+/// covers its subdomains anyway.
 fn excluding(rules: &str) -> Matcher {
     let rules: Vec<_> = rules
         .split([',', ' '])
@@ -199,12 +199,12 @@ fn excluding(rules: &str) -> Matcher {
     Matcher::builder().all("http://any").no(rules.join(",")).build()
 }
 
-/// Where a host is.
+/// Location of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Here.
+    /// This machine.
     Machine,
-    /// What only this machine's link reaches, and no proxy: the metadata of instances and containers.
+    /// Reachable only on this machine's link, never by a proxy: metadata of instances and containers.
     Link,
     Elsewhere,
 }
@@ -218,7 +218,7 @@ fn place(host: &str) -> Place {
     match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(address) if address.is_loopback() || address.is_unspecified() => Place::Machine,
         Ok(IpAddr::V4(address)) if address.is_link_local() => Place::Link,
-        // fd00:ec2::/32 are the addresses of instance metadata and of EKS Pod Identity.
+        // fd00:ec2::/32 holds the addresses of instance metadata and EKS Pod Identity.
         Ok(IpAddr::V6(address))
             if address.is_unicast_link_local() || matches!(address.segments(), [0xfd00, 0xec2, ..]) =>
         {
@@ -248,7 +248,7 @@ impl Proxy {
         })
     }
 
-    /// A variable's value, as `http://name:password@host:port`; the scheme may be left out.
+    /// Parses a variable's value `http://name:password@host:port`; the scheme is optional.
     fn of_environment(name: &'static str, value: &str) -> Result<Self, NetworkFailure> {
         let value = value.trim();
         let url = match value.contains("://") {
@@ -285,7 +285,7 @@ fn unusable(said_by: &str, why: &str) -> NetworkFailure {
     )
 }
 
-/// As a part of a URL before the @.
+/// Percent-encodes a part of a URL before the @.
 fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -1,4 +1,4 @@
-//! Which certificates are trusted.
+//! Certificates to trust.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -13,23 +13,23 @@ use rustls::pki_types::pem::PemObject;
 use super::NetworkFailure;
 use crate::error::ErrorKind;
 
-/// A file of certificates for AWS alone, as AWS's tools read it.
+/// Certificate file for AWS only, as read by AWS's tools.
 const BUNDLE: &str = "AWS_CA_BUNDLE";
-/// A file and folders of certificates for all, as OpenSSL's programs read them.
+/// Certificate file and folders for all programs, as read by OpenSSL's.
 const FILE: &str = "SSL_CERT_FILE";
 const FOLDERS: &str = "SSL_CERT_DIR";
 
-/// Certificates to trust: those of `AWS_CA_BUNDLE` alone, else of `SSL_CERT_FILE` and `SSL_CERT_DIR` alone, else the
-/// system's.
+/// Certificates to trust: only those of `AWS_CA_BUNDLE`, otherwise only those of `SSL_CERT_FILE` and `SSL_CERT_DIR`,
+/// otherwise the system's.
 #[derive(Clone, Debug)]
 pub(super) struct Trusted {
     pub store: TrustStore,
-    /// Whose they are.
+    /// Where the certificates come from.
     pub told: String,
 }
 
 impl Trusted {
-    /// By the environment of this process.
+    /// The certificates selected by this process's environment.
     pub fn of_environment() -> Result<Self, NetworkFailure> {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         if let Some(path) = set(BUNDLE) {
@@ -69,8 +69,8 @@ fn nobody(found: &str) -> NetworkFailure {
     )
 }
 
-/// Whether the HTTP client finds certificates by itself, by the variables or in the system's places. It looks once in a
-/// process.
+/// Checks that the HTTP client finds certificates by itself, through the variables or in the system's places. The
+/// client searches only once per process.
 fn system() -> Result<(), String> {
     static FOUND: OnceLock<()> = OnceLock::new();
     if FOUND.get().is_some() {
@@ -89,13 +89,13 @@ fn system() -> Result<(), String> {
     }
 }
 
-/// The certificates in a PEM file that can be trusted, in PEM.
+/// The usable certificates of a PEM file, in PEM.
 fn certificates(path: &Path) -> Result<String, String> {
     let content = std::fs::read(path).map_err(|error| error.to_string())?;
     let mut kept = String::new();
     for certificate in CertificateDer::pem_slice_iter(&content) {
         let certificate = certificate.map_err(|error| format!("not a PEM file: {error}"))?;
-        // One odd certificate is no reason to do without the others.
+        // An odd certificate doesn't spoil the others.
         if RootCertStore::empty().add(certificate.clone()).is_ok() {
             let text = BASE64_STANDARD.encode(&certificate);
             kept.push_str(&format!(

@@ -1,5 +1,5 @@
-//! CBOR as the service has it: `application/x-amz-cbor-1.1`, with payloads as bytes and times in milliseconds. What
-//! has no records becomes JSON, for the SDK's own decoder.
+//! The service's CBOR: `application/x-amz-cbor-1.1`, with payloads as bytes and times in milliseconds. Everything
+//! except records is converted to JSON for the SDK's own decoder.
 
 use base64_simd::STANDARD;
 use minicbor::data::Type;
@@ -10,14 +10,13 @@ use serde_json::{Map, Value};
 use super::super::columns::{Encryption, RecordColumns};
 use super::json::{Apart, RECORDS};
 
-/// The content type of requests and answers.
+/// Content type of requests and answers.
 pub(super) const CONTENT_TYPE: &str = "application/x-amz-cbor-1.1";
 
-/// How deep lists and objects are.
+/// Maximum depth of nested lists and objects.
 const DEPTH: u8 = 16;
 
-/// A request that was written as JSON. None for what no request of GetRecords has: other members than texts and
-/// numbers.
+/// Converts a request from JSON. None if a member is neither text nor number, which no GetRecords request has.
 pub(super) fn request(json: &[u8]) -> Option<Vec<u8>> {
     let members: Map<String, Value> = serde_json::from_slice(json).ok()?;
     let mut request = Encoder::new(Vec::new());
@@ -33,12 +32,12 @@ pub(super) fn request(json: &[u8]) -> Option<Vec<u8>> {
     Some(request.into_writer())
 }
 
-/// An answer without records, as JSON.
+/// Converts an answer without records to JSON.
 pub(super) fn to_json(body: &[u8]) -> Result<Vec<u8>, Error> {
     whole(body, |decoder| object(decoder, DEPTH)).map(written)
 }
 
-/// Takes the records out of an answer; the rest is JSON.
+/// Splits an answer into its records and the rest in JSON.
 pub(super) fn take_apart(body: &[u8]) -> Result<Apart, Error> {
     let (records, rest) = whole(body, |decoder| {
         let (mut records, mut rest) = (None, Map::new());
@@ -73,7 +72,7 @@ fn whole<'a, T>(body: &'a [u8], read: impl FnOnce(&mut Decoder<'a>) -> Result<T,
     }
 }
 
-/// What is left of a list or an object: so much, or as much as there is up to a break.
+/// Remaining items of a list or an object: a count, or none if a break ends it.
 struct Left(Option<u64>);
 
 impl Left {
@@ -111,7 +110,7 @@ fn members<'a>(
     Ok(())
 }
 
-/// True if the value is null, which is taken then.
+/// Consumes a null; false if the value is something else.
 fn null(decoder: &mut Decoder<'_>) -> Result<bool, Error> {
     let found = decoder.datatype()? == Type::Null;
     if found {
@@ -127,7 +126,7 @@ fn append_text(decoder: &mut Decoder<'_>, into: &mut Vec<u8>) -> Result<(), Erro
     Ok(())
 }
 
-/// Some services write payloads as in JSON, and the SDK for Java reads both.
+/// Some services write payloads in base64, as in JSON; the SDK for Java reads both.
 fn append_data(decoder: &mut Decoder<'_>, into: &mut Vec<u8>) -> Result<(), Error> {
     if matches!(decoder.datatype()?, Type::String | Type::StringIndef) {
         let base64 = text(decoder)?;
@@ -153,7 +152,7 @@ fn list_of_records(decoder: &mut Decoder<'_>) -> Result<RecordColumns, Error> {
     while left.takes_one(decoder)? {
         record(decoder, &mut records)?;
         if records.len() == 1 {
-            // Records of a shard mostly resemble each other.
+            // A shard's records are mostly alike.
             let like_it = (decoder.input().len() - decoder.position()) / (decoder.position() - start);
             records.reserve_like_first(like_it + like_it / 16 + 1);
         }
@@ -203,7 +202,7 @@ fn record(decoder: &mut Decoder<'_>, records: &mut RecordColumns) -> Result<(), 
         .map_err(|_| Error::message("more than 2 GiB in one column of records"))
 }
 
-/// A time, tagged as one or not.
+/// A time, with or without a tag.
 fn millis(decoder: &mut Decoder<'_>) -> Result<i64, Error> {
     while decoder.datatype()? == Type::Tag {
         decoder.tag()?;
@@ -250,7 +249,7 @@ fn any(decoder: &mut Decoder<'_>, depth: u8) -> Result<Value, Error> {
             Value::Array(list)
         }
         Type::Map | Type::MapIndef => Value::Object(object(decoder, depth)?),
-        // Nothing that has a meaning here is one of these, but something yet unknown may be.
+        // No known member has one of these types, but an unknown one may.
         Type::Bytes | Type::BytesIndef | Type::Undefined | Type::Simple | Type::F16 => {
             decoder.skip()?;
             Value::Null
@@ -260,7 +259,7 @@ fn any(decoder: &mut Decoder<'_>, depth: u8) -> Result<Value, Error> {
             any(decoder, depth)?
         }
         Type::U64 => decoder.u64()?.into(),
-        // Below what any number here can be.
+        // Below the range of any number here.
         Type::Int => {
             decoder.skip()?;
             Value::Null

@@ -1,4 +1,4 @@
-//! Records of a JSON body as columns.
+//! Decodes the records of a JSON body into columns.
 
 use aws_smithy_json::codec::{JsonCodec, JsonDeserializer};
 use aws_smithy_schema::codec::Codec;
@@ -9,23 +9,23 @@ use base64_simd::STANDARD;
 use super::super::aws::millis;
 use super::super::columns::{Encryption, RecordColumns};
 
-/// The member with the records.
+/// The member that holds the records.
 pub(super) const RECORDS: &str = "Records";
 
-/// How deep lists and objects are that are skipped.
+/// Maximum depth of skipped lists and objects.
 const DEPTH: u8 = 8;
 
-/// A body in two parts.
+/// A body split in two.
 pub(super) struct Apart {
-    /// The records of the first list of them.
+    /// The first list of records.
     pub records: RecordColumns,
     /// The body with an empty list in place of the records.
     pub rest: Vec<u8>,
 }
 
-/// Takes the records out of an object in JSON. None where there are none, or where anything is not quite as the
-/// service writes it: then the codec has to say what the body means, and whether it is one. Of the rest this looks
-/// at nothing that it needn't; the codec reads it anyway.
+/// Splits the records off a JSON object. None without records, and for anything unlike what the service writes: the
+/// codec then decides whether the body is valid and what it means. The rest is checked only as far as needed, since
+/// the codec reads it anyway.
 pub(super) fn take_apart(body: &[u8], codec: &JsonCodec) -> Option<Apart> {
     let mut cursor = Cursor { body, at: 0, codec };
     cursor.take(b'{')?;
@@ -52,14 +52,14 @@ struct Cursor<'a> {
     codec: &'a JsonCodec,
 }
 
-/// A string, without its quotation marks.
+/// A string without its quotation marks.
 struct Text<'a> {
     raw: &'a [u8],
     escaped: bool,
 }
 
 impl<'a> Cursor<'a> {
-    /// The next byte that is no white space.
+    /// The next byte that isn't white space.
     fn peek(&mut self) -> Option<u8> {
         loop {
             match *self.body.get(self.at)? {
@@ -73,7 +73,7 @@ impl<'a> Cursor<'a> {
         self.takes(byte)?.then_some(())
     }
 
-    /// Whether the next byte is this one, which is taken then.
+    /// Consumes the next byte if it is this one; false otherwise.
     fn takes(&mut self, byte: u8) -> Option<bool> {
         let found = self.peek()? == byte;
         self.at += usize::from(found);
@@ -96,7 +96,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A member's name, and the colon after it.
+    /// A member's name; consumes the colon after it.
     fn key(&mut self) -> Option<&'a [u8]> {
         self.take(b'"')?;
         let key = &self.body[self.at..];
@@ -107,7 +107,7 @@ impl<'a> Cursor<'a> {
         Some(key)
     }
 
-    /// True if the value is null, which is taken then.
+    /// Consumes a null; false if the value is something else.
     fn null(&mut self) -> Option<bool> {
         Some(
             self.peek()? == b'n' && {
@@ -124,7 +124,7 @@ impl<'a> Cursor<'a> {
         self.ends_value()
     }
 
-    /// A number, or what has no other byte than one.
+    /// A run of bytes that occur in numbers.
     fn number(&mut self) -> Option<&'a [u8]> {
         self.peek()?;
         let digits = &self.body[self.at..];
@@ -143,7 +143,7 @@ impl<'a> Cursor<'a> {
         .then_some(())
     }
 
-    /// Skips a value, unless there is something in it that some take for a value and others don't.
+    /// Skips a value; none if parsers disagree on its validity.
     fn skip_value(&mut self, depth: u8) -> Option<()> {
         match self.peek()? {
             b'"' => (!self.string()?.escaped).then_some(()),
@@ -174,7 +174,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A value as the codec reads it: what is between a place and here.
+    /// Decodes the value between `start` and the cursor with the codec.
     fn decoded<T>(
         &self,
         start: usize,
@@ -191,7 +191,7 @@ impl<'a> Cursor<'a> {
         }
         let start = self.at;
         self.record(&mut records)?;
-        // Records of a shard mostly resemble each other.
+        // A shard's records are mostly alike.
         let like_it = (self.body.len() - self.at) / (self.at - start);
         records.reserve_like_first(like_it + like_it / 16 + 1);
         while !self.takes(b']')? {
@@ -254,7 +254,7 @@ impl<'a> Cursor<'a> {
             into.extend_from_slice(data.as_ref());
             return Some(());
         }
-        // The decoder alone would grow the column by one record at a time.
+        // The decoder alone would grow the column one record at a time.
         into.reserve(STANDARD.estimated_decoded_length(text.raw.len()));
         STANDARD.decode_append(text.raw, into).ok()
     }
@@ -284,7 +284,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// None of the two that are known is not an error.
+    /// The encryption; an unknown name is no error.
     fn encryption(&mut self) -> Option<Option<Encryption>> {
         let name = self.string()?;
         if name.escaped {
@@ -298,8 +298,8 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The milliseconds of seconds in figures, with three figures of a fraction at most. There are so few of them that a
-/// number of floating point, which the codec makes of it, is less than half a millisecond off.
+/// Milliseconds of decimal seconds with at most three fractional digits. With so few digits, the codec's
+/// floating-point value is off by less than half a millisecond.
 fn plain_millis(seconds: &[u8]) -> Option<i64> {
     let point = seconds.iter().position(|byte| *byte == b'.');
     let (whole, fraction) = match point {

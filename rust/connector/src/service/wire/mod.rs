@@ -1,14 +1,16 @@
-//! From the wire into columns: records are decoded from an answer's body without an object for each of them.
+//! From the wire into columns: decodes an answer's records straight from its body, without an object per record.
 //!
-//! The AWS SDK lets a client bring its protocol. [`ColumnsProtocol`] is the SDK's own one but for the records in the
+//! The AWS SDK accepts a client's own protocol. [`ColumnsProtocol`] is the SDK's, except for the records in the
 //! answers to GetRecords and in the events of SubscribeToShard: those go to [`DecodedRecords`], and the SDK's output
 //! has an empty list instead. A body that is unusual in any way is left to the SDK's decoder as a whole.
 //!
-//! GetRecords can also be asked and answered in CBOR, which the SDK doesn't know.
+//! GetRecords also works in CBOR, which the SDK doesn't support. The body of PutRecords is written from the sink's
+//! entries.
 
 mod cbor;
 mod json;
 mod protocol;
+mod put;
 #[cfg(test)]
 mod tests;
 
@@ -21,15 +23,16 @@ use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use parking_lot::Mutex;
 
 pub(super) use self::protocol::ColumnsProtocol;
+pub(super) use self::put::PutBody;
 use super::columns::RecordColumns;
 use crate::options::WireProtocol;
 
-/// The protocol of a call, and the records of its answer, for whoever made the call: an interceptor of GetRecords,
-/// and for all events of a subscription given to [`ColumnsProtocol::of_events`]. A call without it is
-/// answered in JSON, and gets the records in the SDK's output.
+/// Protocol of a call and receiver of its records: an interceptor of GetRecords, or an argument of
+/// [`ColumnsProtocol::of_events`] for all events of a subscription. A call without it is answered in JSON, with the
+/// records in the SDK's output.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DecodedRecords {
-    /// What GetRecords asks in, and wants to be answered in. Answers are read by their own content type.
+    /// Requested protocol of GetRecords. An answer is decoded by its own content type.
     protocol: WireProtocol,
     records: Arc<Mutex<Option<RecordColumns>>>,
 }
@@ -42,7 +45,7 @@ impl DecodedRecords {
         }
     }
 
-    /// The records of the answer or event that was decoded last; none if they are in the SDK's output.
+    /// Takes the records of the last answer or event; none if they are in the SDK's output.
     pub fn take(&self) -> Option<RecordColumns> {
         self.records.lock().take()
     }

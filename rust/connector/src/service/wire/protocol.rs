@@ -1,8 +1,9 @@
-//! The SDK's JSON protocol, with the records taken apart.
+//! The SDK's JSON protocol with separate decoding of records.
 
 use std::sync::Arc;
 
 use aws_sdk_kinesis::operation::get_records::GetRecords;
+use aws_sdk_kinesis::operation::put_records::PutRecords;
 use aws_sdk_kinesis::types::SubscribeToShardEvent;
 use aws_smithy_json::codec::{JsonCodec, JsonCodecSettings, JsonSerializer};
 use aws_smithy_json::protocol::aws_json_rpc::AwsJsonRpcProtocol;
@@ -17,18 +18,19 @@ use aws_smithy_types::date_time::Format;
 use aws_smithy_types::endpoint::Endpoint;
 use aws_smithy_types::error::metadata::Builder as MetadataBuilder;
 use aws_smithy_types::{BigDecimal, BigInteger, Blob, DateTime, Document};
+use bytes::Bytes;
 
-use super::{DecodedRecords, cbor, json};
+use super::{DecodedRecords, PutBody, cbor, json};
 use crate::options::WireProtocol;
 
 const NAMESPACE: &str = "com.amazonaws.kinesis";
 
-/// The protocol that the SDK's clients have by themselves.
+/// The default protocol of the SDK's clients.
 pub(super) fn stock_protocol() -> AwsJsonRpcProtocol {
     AwsJsonRpcProtocol::aws_json_1_1().with_default_namespace(NAMESPACE)
 }
 
-/// That protocol's codec.
+/// Codec of [`stock_protocol`].
 pub(super) fn stock_codec() -> JsonCodec {
     let settings = JsonCodecSettings::builder()
         .use_json_name(false)
@@ -37,8 +39,8 @@ pub(super) fn stock_codec() -> JsonCodec {
     JsonCodec::new(settings.build())
 }
 
-/// Gives the records of answers to [`DecodedRecords`] where there is one, in CBOR if it says so, and is the SDK's JSON
-/// protocol otherwise.
+/// The SDK's JSON protocol, except that calls with [`DecodedRecords`] get their records there, in CBOR if requested, and
+/// that the body of PutRecords is the call's [`PutBody`].
 #[derive(Debug)]
 pub(in crate::service) struct ColumnsProtocol {
     stock: AwsJsonRpcProtocol,
@@ -47,7 +49,7 @@ pub(in crate::service) struct ColumnsProtocol {
 }
 
 impl ColumnsProtocol {
-    /// Of a client. Its calls of GetRecords have [`DecodedRecords`] as an interceptor.
+    /// For a client, whose GetRecords calls have [`DecodedRecords`] as an interceptor.
     pub fn new() -> Self {
         Self {
             stock: stock_protocol(),
@@ -56,7 +58,7 @@ impl ColumnsProtocol {
         }
     }
 
-    /// Of one subscription, whose events are decoded one at a time.
+    /// For one subscription, whose events are decoded one at a time.
     pub fn of_events(records: DecodedRecords) -> Self {
         let protocol = Self::new();
         let codec = Arc::clone(&protocol.codec);
@@ -66,14 +68,14 @@ impl ColumnsProtocol {
         }
     }
 
-    /// Of an answer in CBOR. Its records go where they are wanted.
+    /// Decodes an answer in CBOR; its records go to `records` if present.
     fn decoded_cbor(&self, response: &Response, records: Option<&DecodedRecords>) -> FromCbor {
         let body = response.body().bytes().unwrap_or_default();
         if let Some(records) = records {
             records.set(None);
         }
         let json = match records {
-            // Without a body there is nothing in it, as in JSON.
+            // An empty body has no members, as in JSON.
             _ if body.is_empty() => Ok(Vec::new()),
             None => cbor::to_json(body),
             Some(records) => cbor::take_apart(body).map(|apart| {
@@ -104,17 +106,21 @@ impl ClientProtocolInner for ColumnsProtocol {
         cfg: &ConfigBag,
     ) -> Result<Request, SerdeError> {
         let mut request = self.stock.serialize_request(input, schema, endpoint, cfg)?;
+        let operation = schema.shape_id();
+        if operation == PutRecords::INPUT_SCHEMA.shape_id() {
+            if let Some(body) = cfg.load::<PutBody>() {
+                set_body(&mut request, body.bytes());
+            }
+            return Ok(request);
+        }
         let cbor = cfg
             .load::<DecodedRecords>()
             .is_some_and(|records| records.protocol == WireProtocol::Cbor);
-        if cbor && schema.shape_id() == GetRecords::INPUT_SCHEMA.shape_id() {
+        if cbor && operation == GetRecords::INPUT_SCHEMA.shape_id() {
             let body = request.body().bytes().and_then(cbor::request);
             let body = body.ok_or_else(|| SerdeError::unsupported("a request in CBOR with such a member"))?;
             request.headers_mut().insert(CONTENT_TYPE, cbor::CONTENT_TYPE);
-            request
-                .headers_mut()
-                .insert("content-length", body.len().to_string());
-            *request.body_mut() = SdkBody::from(body);
+            set_body(&mut request, body.into());
         }
         Ok(request)
     }
@@ -129,7 +135,7 @@ impl ClientProtocolInner for ColumnsProtocol {
         if is_cbor(response) {
             let records = records.filter(|_| has_records(schema));
             if records.is_none() {
-                // Nothing else is asked for in CBOR: the SDK's own records would have no payloads.
+                // Other calls never request CBOR, and the SDK's own records would lack payloads.
                 return Err(SerdeError::unsupported("an answer in CBOR to a request in JSON"));
             }
             return Ok(Box::new(self.decoded_cbor(response, records)));
@@ -154,7 +160,7 @@ impl ClientProtocolInner for ColumnsProtocol {
         if !is_cbor(response) {
             return self.stock.parse_error_metadata(response, cfg);
         }
-        // A header may tell the error, too.
+        // The error may also be in a header.
         let body = cbor::to_json(response.body().bytes().unwrap_or_default());
         let body = body.unwrap_or_else(|_| b"{}".to_vec());
         let mut json = Response::new(response.status(), SdkBody::from(body));
@@ -229,23 +235,30 @@ impl Codec for EventCodec {
 
 const CONTENT_TYPE: &str = "content-type";
 
-/// True for an answer in CBOR. JSON that says it were begins as nothing in CBOR does that is read here.
+fn set_body(request: &mut Request, body: Bytes) {
+    let length = body.len().to_string();
+    request.headers_mut().insert("content-length", length);
+    *request.body_mut() = SdkBody::from(body);
+}
+
+/// True for an answer in CBOR. A body that begins like JSON, as no CBOR read here does, counts as JSON despite its
+/// header.
 fn is_cbor(response: &Response) -> bool {
     let content_type = response.headers().get(CONTENT_TYPE);
     content_type.is_some_and(|content_type| content_type.starts_with(cbor::CONTENT_TYPE))
         && !response.body().bytes().unwrap_or_default().starts_with(b"{")
 }
 
-/// True for what has records that can be decoded apart.
+/// True for structures with records that can be decoded separately.
 fn has_records(schema: &Schema<'_>) -> bool {
     let id = schema.shape_id();
     id == GetRecords::OUTPUT_SCHEMA.shape_id() || id == SubscribeToShardEvent::SCHEMA.shape_id()
 }
 
-/// Reads a structure that has records without them; anything else as it is.
+/// Reads a structure without its records if it has any, and anything else unchanged.
 struct RecordsApart<'a> {
     body: &'a [u8],
-    /// The SDK's own way to read the body.
+    /// The SDK's own deserializer of the body.
     whole: Box<dyn ShapeDeserializer + 'a>,
     codec: Arc<JsonCodec>,
     records: DecodedRecords,
@@ -254,7 +267,7 @@ struct RecordsApart<'a> {
 type Member<'m> = &'m mut dyn FnMut(&Schema<'_>, &mut dyn ShapeDeserializer) -> Result<(), SerdeError>;
 
 impl RecordsApart<'_> {
-    /// True if the structure was read, and the records were given away.
+    /// True if the structure was read and its records were delivered.
     fn read_apart(&self, schema: &Schema<'_>, member: Member<'_>) -> bool {
         let Some(apart) = json::take_apart(self.body, &self.codec) else {
             return false;
@@ -267,7 +280,7 @@ impl RecordsApart<'_> {
                 member(schema, value)
             },
         );
-        // Of two lists the last one counts.
+        // With two lists the last one counts, which the SDK's decoder gets right.
         let read = read.is_ok() && lists == 1;
         if read {
             self.records.set(Some(apart.records));
@@ -276,7 +289,7 @@ impl RecordsApart<'_> {
     }
 }
 
-/// Reads a structure that came in CBOR, and nothing else; the SDK asks for nothing else.
+/// Reads a structure from CBOR; the SDK requests nothing else.
 struct FromCbor {
     json: Result<Vec<u8>, String>,
     codec: Arc<JsonCodec>,
@@ -345,7 +358,7 @@ impl ShapeDeserializer for RecordsApart<'_> {
                 return Ok(());
             }
         }
-        // What was read before is read once more, and no member keeps another value.
+        // Rereads all members, which overwrites what was read before.
         self.whole.read_struct(schema, member)
     }
 

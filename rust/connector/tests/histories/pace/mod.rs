@@ -1,4 +1,4 @@
-//! How often a query asks a shard, in virtual time: never more often than the service allows, all told.
+//! The rate of a query's calls to a shard, in virtual time: in total, it stays within the service's limit.
 
 mod service;
 
@@ -16,14 +16,14 @@ use tokio::time::{Instant, sleep};
 use crate::support::{LocalFiles, read_all};
 use service::{LIMIT, Service};
 
-/// What Spark takes for a batch before its tasks read, and after.
+/// Spark's overhead for a batch before its tasks read; `AFTER_TASKS` is that after them.
 const BEFORE_TASKS: Duration = Duration::from_millis(40);
 const AFTER_TASKS: Duration = Duration::from_millis(40);
-/// How often Spark asks for a batch when there was none.
+/// Spark's interval for requesting a batch when there was none.
 const POLLING: Duration = Duration::from_millis(10);
 
 struct Query {
-    /// What the executor reads by.
+    /// Service that the executor reads from.
     service: Arc<Service>,
     config: SourceConfig,
     planner: Planner,
@@ -35,7 +35,7 @@ struct Query {
 }
 
 impl Query {
-    /// A query whose driver and executor are one process, or two.
+    /// Starts a query whose driver and executor share one process, or have two.
     async fn start(driver: &Arc<Service>, processes: u32, options: &[(&str, &str)]) -> Self {
         let checkpoint = tempfile::TempDir::new().expect("a folder");
         let mut all = std::collections::BTreeMap::from([
@@ -78,7 +78,7 @@ impl Query {
         }
     }
 
-    /// Runs as Spark does until then.
+    /// Runs batches as Spark does, until `end`.
     async fn run_until(&mut self, end: Instant) {
         while Instant::now() < end {
             match self.planner.latest_offset(&self.offset).await.expect("a look") {
@@ -113,7 +113,7 @@ impl Query {
     }
 }
 
-/// Puts a record so often, until it is dropped.
+/// Puts a record at a fixed interval, until dropped.
 struct Producer(JoinHandle<()>);
 
 impl Producer {

@@ -1,4 +1,4 @@
-//! A stream in memory that notes when it is asked.
+//! A stream in memory that records the times of its calls.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,12 +15,12 @@ use tokio::time::Instant;
 use crate::history::Ways;
 use crate::stream::Kinesis;
 
-/// GetRecords a second and shard (AWS limit).
+/// GetRecords calls per second and shard (AWS limit).
 pub const LIMIT: usize = 5;
-/// How long an answer takes.
+/// Duration of a call.
 const ANSWER: Duration = Duration::from_millis(8);
 
-/// How the service answers; [`Service`] takes its time itself.
+/// Variations of the service's responses; [`Service`] adds the delay itself.
 const WAYS: Ways = Ways {
     page: 10_000,
     sparse: false,
@@ -29,12 +29,12 @@ const WAYS: Ways = Ways {
     slice_millis: None,
 };
 
-/// The service as one process reaches it.
+/// The service, as seen by one process.
 #[derive(Debug)]
 pub struct Service {
     kinesis: Arc<Kinesis>,
     pace: RateLimiter,
-    /// When any process asked.
+    /// Times of all processes' calls.
     asked: Arc<Mutex<Vec<Instant>>>,
 }
 
@@ -47,7 +47,7 @@ impl Service {
         })
     }
 
-    /// The same service for another process.
+    /// The same service, as seen by another process.
     pub fn elsewhere(&self) -> Arc<Self> {
         Arc::new(Self {
             kinesis: self.kinesis.clone(),
@@ -69,7 +69,7 @@ impl Service {
             .sum()
     }
 
-    /// The most calls of GetRecords within one second.
+    /// Maximum number of GetRecords calls within one second.
     pub fn most_in_a_second(&self) -> usize {
         let asked = self.asked.lock().expect("asked");
         let in_second = |first: &Instant| {

@@ -1,6 +1,6 @@
-//! What every checkpoint store keeps; each test program runs it over its stores.
+//! The contract of claim stores. Each test program runs it over its own stores.
 
-// Each test program uses a part of this.
+// Each test program uses only a part of this module.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use kinesis_connector::stream::{Position, ShardId};
 use kinesis_connector::{Error, ErrorKind};
 
 pub const RETRY: RetryOptions = RetryOptions {
-    // Enough for one of many tasks to meet the failures that are meant for all.
+    // Enough retries even if one of many tasks gets all failures.
     retries: 20,
     interval: Duration::from_millis(1),
     max_interval: Duration::from_millis(2),
@@ -32,7 +32,7 @@ pub fn claim(number: usize) -> Claim {
     Claim::new(Position::After(number.to_string().parse().expect("a number")))
 }
 
-/// Every store keeps this.
+/// The contract that every store fulfils.
 pub async fn conforms(store: Arc<dyn ClaimStore>) {
     store.prepare().await.expect("prepared");
     let contested = key("race", 1, 0);
@@ -94,7 +94,7 @@ pub async fn conforms(store: Arc<dyn ClaimStore>) {
     );
 }
 
-/// A batch of more claims than fit into one page of any service's answers.
+/// A batch with more claims than fit into one page of any service's responses.
 pub async fn keeps_two_thousand_shards(store: Arc<dyn ClaimStore>) {
     for (batch, shards) in [(1, 2_000), (2, 10)] {
         stream::iter((0..shards).map(|shard| (key("wide", batch, shard), claim(shard))))
@@ -122,14 +122,14 @@ pub async fn keeps_two_thousand_shards(store: Arc<dyn ClaimStore>) {
     assert_eq!(store.load("wide", 2).await.expect("loaded"), expected(10));
 }
 
-/// What a claim must not look like.
+/// Contents that are not a valid claim.
 pub const CORRUPT: [&str; 3] = [
     "",
     "{\"version\":1,\"end\":\"AFT",
     "{\"version\":9,\"end\":\"SHARD_END\"}",
 ];
 
-/// The claim `key` is corrupt: whoever meets it gets an error that names it as `place`, and the way on.
+/// Every access to the corrupt claim `key` must fail with an error that names its `place` and the remedy.
 pub async fn refuses_corrupt(store: &dyn ClaimStore, key: &ClaimKey, place: &str) {
     let named = |error: &Error| {
         assert_eq!(error.kind(), ErrorKind::CorruptCheckpoint, "{error}");

@@ -1,4 +1,4 @@
-"""Takes aggregates apart, or makes them, with Amazon's own code: a line of JSON for each task, and one for its answer."""
+"""Decodes or makes aggregates with Amazon's own code. Tasks from stdin and results are lines of JSON."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ from aws_kinesis_agg.deaggregator import deaggregate_records
 
 
 def apart(records):
-    """The user records in these Kinesis records, each a partition key and data: pairs of partition key and data."""
+    """Decodes Kinesis records, pairs of partition key and data, into user records of the same form."""
 
     def delivered(key, data):
         fixed = {"kinesisSchemaVersion": "1.0", "sequenceNumber": "1", "approximateArrivalTimestamp": 0}
@@ -20,7 +20,7 @@ def apart(records):
 
 
 def together(rows):
-    """These rows, each a partition key and data, as Kinesis records: partition key, explicit hash key and data."""
+    """Aggregates rows, pairs of partition key and data, into records: partition key, explicit hash key and data."""
     aggregator = RecordAggregator()
     full = [aggregator.add_user_record(key, base64.b64decode(data)) for key, data in rows]
     made = [record for record in [*full, aggregator.clear_and_get()] if record]

@@ -1,4 +1,4 @@
-//! The sandbox with answers that other services give.
+//! The sandbox with altered responses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +12,7 @@ use kinesis_connector::service::{
 use kinesis_connector::stream::{Position, SequenceNumber, Shard, ShardId};
 use kinesis_connector::{Result, SourceConfig};
 
-/// A service that tells some things differently.
+/// A service that alters some of the sandbox's responses.
 #[derive(Debug)]
 pub struct Altered {
     service: AwsKinesis,
@@ -35,12 +35,12 @@ impl Altered {
         }
     }
 
-    /// Its clock is so far from this machine's.
+    /// Shifts the service's clock against this machine's.
     pub fn with_clock(self, apart_millis: i64) -> Self {
         Self { apart_millis, ..self }
     }
 
-    /// A description of the stream is on its way for so long after it was dated.
+    /// Delays descriptions of the stream after they were dated.
     pub fn with_slow_descriptions(self, description_takes: Duration) -> Self {
         Self {
             description_takes,
@@ -48,7 +48,7 @@ impl Altered {
         }
     }
 
-    /// It tells of every answer that it is not behind.
+    /// Reports zero lag in every response.
     pub fn always_at_tip(self) -> Self {
         Self {
             always_at_tip: true,
@@ -56,7 +56,7 @@ impl Altered {
         }
     }
 
-    /// So many answers say that their shard ends, and name no children.
+    /// Makes this number of responses end their shard without naming children.
     pub fn with_false_ends(self, answers: u32) -> Self {
         Self {
             false_ends: AtomicU32::new(answers),
@@ -64,7 +64,7 @@ impl Altered {
         }
     }
 
-    /// Wherever an iterator begins, so many answers come without records, and behind the tip.
+    /// Makes every new iterator first return this number of empty responses that are behind the tip.
     pub fn with_stretch(self, answers: u32) -> Self {
         Self {
             empty_stretch: answers,
@@ -73,7 +73,7 @@ impl Altered {
     }
 }
 
-/// An iterator that still leads through so many answers without records.
+/// An iterator that returns `left` more empty responses.
 fn in_stretch(left: u32, iterator: ShardIterator) -> ShardIterator {
     match left {
         0 => iterator,
@@ -81,7 +81,7 @@ fn in_stretch(left: u32, iterator: ShardIterator) -> ShardIterator {
     }
 }
 
-/// The client of a configuration.
+/// The AWS client for this configuration.
 pub async fn service(config: &SourceConfig) -> AwsKinesis {
     let options = config.options.clone();
     let connected = AwsKinesis::connect(&options.access, options.stream, options.client_retry).await;

@@ -1,4 +1,4 @@
-//! A store in which a reader doesn't find the claim at first, as when two attempts begin at the same time.
+//! A store that hides its claim from a reader's first request, as when two attempts begin at the same time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use kinesis_connector::stream::ShardId;
 pub struct LateStore {
     kept: MemoryStore,
     open: AtomicBool,
-    /// A reader is about to claim its end.
+    /// Notified when a reader is about to claim its end.
     pub claiming: tokio::sync::Notify,
 }
 
@@ -29,7 +29,7 @@ impl LateStore {
 #[async_trait]
 impl ClaimStore for LateStore {
     async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult> {
-        // What the reader makes of the answer it does before it gives way again: these tests have one thread.
+        // The reader handles the result before it yields again, as these tests have one thread.
         self.claiming.notify_one();
         self.kept.put_if_absent(key, claim).await
     }

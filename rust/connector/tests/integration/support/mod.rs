@@ -1,6 +1,6 @@
-//! A sandbox with one stream, and a query that reads it as Spark would: plan, read every shard, report, again.
+//! A sandbox with one stream, and a query that reads it as Spark would: plan, read every shard, report, repeat.
 
-// Each test program uses a part of this.
+// Each test program uses only a part of this module.
 #![allow(dead_code)]
 
 pub mod altered;
@@ -30,24 +30,25 @@ use kinesis_sandbox::{KnobUpdate, Sandbox, SandboxConfig};
 use tempfile::TempDir;
 
 pub const STREAM: &str = "events";
-/// Options to read by enhanced fan-out.
+/// Option for reading with enhanced fan-out.
 pub const FAN_OUT: (&str, &str) = ("kinesis.consumerType", "SubscribeToShard");
-/// The consumer to do so with.
+/// Name of the consumer for enhanced fan-out.
 pub const NAMED: (&str, &str) = ("kinesis.consumerName", "app");
-/// What a test that holds for both consumer types reads by, one after the other.
+/// Options of both consumer types, for tests that run with each.
 pub const BOTH_CONSUMERS: [&[(&str, &str)]; 2] = [&[], &[FAN_OUT, NAMED]];
 
 /// The first shard of a stream.
 pub const SHARD_0: &str = "shardId-000000000000";
 
-/// A knob: so many calls that concern the first shard fail.
+/// A knob that makes this number of calls for the first shard fail.
 pub fn fault(operation: &str, error: &str, count: u32) -> serde_json::Value {
     serde_json::json!({
         "faults": [{"operation": operation, "error": error, "count": count, "stream": STREAM, "shard": SHARD_0}]
     })
 }
 
-/// Options of a read in this region with these more, for what needs no stream: a store of claims is asked once.
+/// Read options in this region plus `more`, for tests of claim stores without a stream. Requests to the store are not
+/// retried.
 pub fn store_options(region: &str, more: &[(&str, &str)]) -> SourceOptions {
     let fixed = [
         ("kinesis.streamName", STREAM),
@@ -62,10 +63,10 @@ pub fn store_options(region: &str, more: &[(&str, &str)]) -> SourceOptions {
     options::source(&all).expect("good options").options
 }
 
-/// How long a test waits for what must come.
+/// Time limit for expected events.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Returns when the condition holds, which must be in time.
+/// Waits until the condition holds; fails after [`PATIENCE`].
 pub async fn until(holds: impl Fn() -> bool) {
     let holding = async {
         while !holds() {
@@ -77,7 +78,7 @@ pub async fn until(holds: impl Fn() -> bool) {
         .expect("the condition in time");
 }
 
-/// The store's file operations on the local disk.
+/// File operations on the local disk.
 pub struct LocalFiles;
 
 fn failed(error: std::io::Error) -> Error {
@@ -135,7 +136,7 @@ impl FileSystem for LocalFiles {
 /// A sandbox with one stream, and a folder for checkpoints.
 pub struct World {
     pub sandbox: Sandbox,
-    /// What the query under test calls.
+    /// Endpoint of the query under test.
     pub endpoint: String,
     pub client: Client,
     pub checkpoint: TempDir,
@@ -147,15 +148,15 @@ impl World {
         Self::with(sandbox.await.expect("the sandbox starts"), shards).await
     }
 
-    /// A stream in this sandbox. The test's own client calls its plain port, and so does the query under test, unless
-    /// another endpoint is set.
+    /// Creates a stream in this sandbox. The test's own client and the query under test use its plain port, unless
+    /// the query's endpoint is changed.
     pub async fn with(sandbox: Sandbox, shards: i32) -> Self {
         let config = aws_sdk_kinesis::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
             .endpoint_url(sandbox.endpoint())
             .credentials_provider(Credentials::new("AKIDTEST", "secret", None, None, "test"))
-            // No proxy, whatever a test's environment says.
+            // Ignores proxies in the test's environment.
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .build();
         let client = Client::from_conf(config);
@@ -174,18 +175,18 @@ impl World {
         }
     }
 
-    /// Turns knobs of the sandbox.
+    /// Applies an update of the sandbox's knobs.
     pub fn knobs(&self, update: serde_json::Value) {
         let update: KnobUpdate = serde_json::from_value(update).expect("knobs");
         self.sandbox.apply(&update).expect("turned");
     }
 
-    /// A subscription may be opened again after a tenth of the service's five seconds.
+    /// Allows a subscription to be reopened after a tenth of the service's five seconds.
     pub fn hasten_subscriptions(&self) {
         self.knobs(serde_json::json!({"subscriptions": {"idle_event_ms": 50, "exclusive_ms": 500}}));
     }
 
-    /// What a shard has, as (data, sequence number), as far as one answer goes.
+    /// Data and sequence number of a shard's records, from one response.
     pub async fn records(&self, shard: &str) -> Vec<(String, String)> {
         let iterator = self
             .client
@@ -279,7 +280,7 @@ impl World {
             ("kinesis.describeShardInterval", "1ms".to_owned()),
         ]);
         all.extend(options.iter().map(|(key, value)| (*key, (*value).to_owned())));
-        // A test takes an option away by leaving its value empty.
+        // Tests remove an option by an empty value.
         all.retain(|_, value| !value.is_empty());
         let json = serde_json::json!({
             "version": 1,
@@ -290,7 +291,7 @@ impl World {
         SourceConfig::parse(&json.to_string()).expect("a configuration")
     }
 
-    /// A query on a fresh engine, as after a restart.
+    /// A query on a new engine, as after a restart.
     pub async fn query(&self, options: &[(&str, &str)]) -> Query {
         self.try_query(options).await.expect("the query opens")
     }
@@ -312,7 +313,7 @@ impl World {
     }
 }
 
-/// A row as tests look at it.
+/// A row as compared in tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub data: String,
@@ -320,7 +321,7 @@ pub struct Row {
     pub sequence_number: String,
 }
 
-/// A streaming query's life.
+/// A streaming query.
 pub struct Query {
     pub engine: Engine,
     pub config: SourceConfig,
@@ -329,13 +330,13 @@ pub struct Query {
 }
 
 impl Query {
-    /// Goes on from an offset that Spark's log kept.
+    /// Continues from an offset of Spark's log.
     pub fn from(mut self, offset: &str) -> Self {
         self.offset = offset.to_owned();
         self
     }
 
-    /// Plans and reads the next batch; none if nothing is new.
+    /// Plans and reads the next batch; `None` if nothing is new.
     pub async fn batch(&mut self) -> Result<Option<Vec<Row>>> {
         match self.planner.latest_offset(&self.offset).await? {
             Some(offset) => self.run(offset).await.map(Some),
@@ -343,7 +344,7 @@ impl Query {
         }
     }
 
-    /// Runs the batch of this offset, again if it ran before.
+    /// Runs the batch of this offset, also if it ran before.
     pub async fn run(&mut self, offset: String) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         for task in self.planner.partitions(&offset)? {
@@ -362,7 +363,8 @@ impl Query {
             .open_reader(self.config.clone(), task, Arc::new(LocalFiles))
     }
 
-    /// Batches until so many rows came. The test's own time limit ends it if they never do.
+    /// Rows of the next batches, until there are at least `count`. If they never come, only the test's own time limit
+    /// ends this.
     pub async fn rows(&mut self, count: usize) -> Vec<Row> {
         let mut rows = Vec::new();
         while rows.len() < count {

@@ -6,13 +6,13 @@ use serde_json::Value;
 
 const PAGE: &str = include_str!("../../../../../docs/permissions.md");
 
-/// The actions that the first policy under this heading allows.
+/// Actions that the first policy under this heading allows.
 pub fn allowed(heading: &str) -> BTreeSet<String> {
     let (_, section) = PAGE.split_once(&format!("\n## {heading}\n")).expect("a section");
     policies(section).next().expect("a policy")
 }
 
-/// The actions that each policy of the page allows.
+/// Actions of each policy on the page.
 pub fn every_policy() -> impl Iterator<Item = BTreeSet<String>> {
     policies(PAGE)
 }
@@ -40,7 +40,7 @@ fn actions_of(policy: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The same, of one service and without its name.
+/// Actions of one service under this heading, without the service's name.
 pub fn allowed_of(heading: &str, service: &str) -> BTreeSet<String> {
     let of_service = |action: &String| Some(action.strip_prefix(service)?.strip_prefix(':')?.to_owned());
     let all = allowed(heading);

@@ -1,4 +1,4 @@
-//! A stream in memory whose listings, failures and refusals a test says, for virtual time (`start_paused`).
+//! A stream in memory with listings, failures and refusals set by the test, for virtual time (`start_paused`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,9 +14,9 @@ use kinesis_connector::{Error, ErrorKind, Result, SourceConfig};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-/// When the stream was created.
+/// Creation time of the stream.
 const CREATED: i64 = 1_000;
-/// The sequence number of a shard's first record.
+/// Sequence number of a shard's first record.
 const FIRST: u64 = 100;
 
 #[derive(Debug)]
@@ -27,36 +27,36 @@ pub struct Scripted {
 
 #[derive(Debug, Default)]
 pub struct State {
-    /// What ListShards shows, from so long after the start on; in order.
+    /// Listings of ListShards with the time since the start from which each applies, in order.
     pub listings: Vec<(Duration, Vec<Shard>)>,
-    /// From so long after the start on ListShards fails; none: never.
+    /// Time since the start from which ListShards fails; `None` for never.
     pub unlisted: Option<Duration>,
-    /// How many records a shard has.
+    /// Number of records of each shard.
     pub records: BTreeMap<ShardId, u64>,
-    /// Closed shards, and the children that their last answer names.
+    /// Closed shards, with the children that their last response names.
     pub closed: BTreeMap<ShardId, Vec<ShardId>>,
-    /// Records in an answer.
+    /// Number of records in a response.
     pub page: u64,
-    /// What the next calls of GetRecords fail with; none: they are answered.
+    /// Errors of the next calls of GetRecords; `None` for success.
     pub gets: VecDeque<Option<Error>>,
-    /// The same of GetShardIterator.
+    /// Errors of the next calls of GetShardIterator; `None` for success.
     pub iterators: VecDeque<Option<Error>>,
-    /// Shards that can't be asked.
+    /// Shards whose calls fail.
     pub failing: BTreeSet<ShardId>,
-    /// Shards that answer a moment later.
+    /// Shards with delayed responses.
     pub slow: BTreeSet<ShardId>,
-    /// Shards that don't answer.
+    /// Shards that don't respond.
     pub stuck: BTreeSet<ShardId>,
-    /// Shards that were asked for records, in order.
+    /// Shards of all GetRecords calls, in order.
     pub asked: Vec<ShardId>,
 }
 
-/// The id of the shard with this number.
+/// Id of the shard with this number.
 pub fn id(number: u32) -> ShardId {
     ShardId::from(format!("shardId-{number:012}").as_str())
 }
 
-/// A shard of a half of the hash keys (0 or 1), or of all (none).
+/// A shard with one half of the hash keys (0 or 1), or with all (`None`).
 pub fn shard(number: u32, parent: Option<u32>, half: Option<u32>, closed: bool) -> Shard {
     let middle = u128::MAX / 2;
     let (hash_start, hash_end) = match half {

@@ -1,4 +1,4 @@
-//! Services made up by a test: STS, instance metadata, stores. And a process of its own for a test that needs another
+//! Services simulated by a test: STS, instance metadata, stores. Also runs a test in its own process with another
 //! environment.
 
 use std::convert::Infallible;
@@ -17,11 +17,11 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Set in the process that a test runs in.
+/// Set in the processes that [`in_own_process`] starts.
 const OWN_PROCESS: &str = "CONNECTOR_TEST_OWN_PROCESS";
 
-/// Runs a test in a process of its own, with nothing of AWS, of proxies and of certificates in its environment but these
-/// variables. False in that process.
+/// Runs a test in its own process, with no AWS, proxy or certificate variables in its environment but these. Returns
+/// false in that process.
 #[track_caller]
 pub fn in_own_process(test: &str, variables: &[(&str, &str)], body: impl Future<Output = ()>) -> bool {
     if std::env::var_os(OWN_PROCESS).is_some() {
@@ -34,7 +34,7 @@ pub fn in_own_process(test: &str, variables: &[(&str, &str)], body: impl Future<
         return false;
     }
     let mut command = Command::new(std::env::current_exe().expect("this program"));
-    // Every module of the program is a file beside its main.rs.
+    // Every module of the program is a file next to its main.rs.
     let module = Path::new(Location::caller().file())
         .file_stem()
         .unwrap_or_default();
@@ -66,12 +66,12 @@ pub fn in_own_process(test: &str, variables: &[(&str, &str)], body: impl Future<
     true
 }
 
-/// The variable of this process, which [`in_own_process`] set.
+/// Value of a variable set by [`in_own_process`].
 pub fn variable(name: &str) -> String {
     std::env::var(name).expect("set for this process")
 }
 
-/// A request as a stub sees it.
+/// A request received by a stub.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub method: String,
@@ -86,19 +86,19 @@ impl Seen {
         value.unwrap_or_default()
     }
 
-    /// Where it is signed for, and by which key.
+    /// The authorization header, with the region and the access key id of the signature.
     pub fn signed(&self) -> &str {
         self.header("authorization")
     }
 }
 
-/// What a stub answers.
+/// Response of a stub.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
     pub body: String,
-    /// How long it keeps the client waiting.
+    /// Delay of the response.
     pub after: Duration,
 }
 
@@ -116,7 +116,7 @@ impl Answer {
     }
 }
 
-/// A service. Ends with its value.
+/// A simulated service, which ends when dropped.
 pub struct Stub {
     pub endpoint: String,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -124,7 +124,7 @@ pub struct Stub {
 }
 
 impl Stub {
-    /// `answer` gets each request with its number, from 0.
+    /// Starts a service. `answer` gets each request with its number, from 0.
     pub async fn start(answer: impl Fn(usize, &Seen) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
@@ -139,7 +139,7 @@ impl Stub {
                     async move { Ok::<_, Infallible>(respond(&log, &*answer, request).await) }
                 });
                 tokio::spawn(async move {
-                    // An error is a connection that the client closed.
+                    // An error only means that the client closed the connection.
                     let _ = auto::Builder::new(TokioExecutor::new())
                         .serve_connection(TokioIo::new(connection), service)
                         .await;
@@ -153,12 +153,12 @@ impl Stub {
         }
     }
 
-    /// An STS that lets everyone assume every role: the first session's key is `ASIASESSION0`.
+    /// An STS that allows every role to everyone: the first session's key is `ASIASESSION0`.
     pub async fn sts() -> Self {
         Self::start(|number, seen| session(seen, number, 3_600)).await
     }
 
-    /// The requests so far.
+    /// All requests so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().expect("not poisoned").clone()
     }
@@ -199,7 +199,7 @@ async fn respond(
     response
 }
 
-/// STS's answer to AssumeRole and AssumeRoleWithWebIdentity.
+/// STS's response to AssumeRole and AssumeRoleWithWebIdentity.
 pub fn session(asked: &Seen, number: usize, seconds: i64) -> Answer {
     let end = (chrono::Utc::now() + chrono::Duration::seconds(seconds)).format("%Y-%m-%dT%H:%M:%SZ");
     let action = match asked.body.contains("WebIdentity") {
@@ -217,7 +217,7 @@ pub fn session(asked: &Seen, number: usize, seconds: i64) -> Answer {
     )
 }
 
-/// STS's refusal.
+/// STS's error response.
 pub fn sts_refusal(status: u16, code: &str, message: &str) -> Answer {
     Answer::of(
         status,

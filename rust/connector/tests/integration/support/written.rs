@@ -1,4 +1,4 @@
-//! A writer to the world's stream, and what lies in the stream, read by a client that is not the connector's.
+//! A writer to the world's stream, and the stream's records, read by a client independent of the connector.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +15,14 @@ use super::{STREAM, World};
 
 /// A Kinesis record of the stream.
 pub struct Written {
-    /// The hash keys that its shard takes.
+    /// Hash key range of its shard.
     pub range: HashRange,
     pub partition_key: String,
     pub data: Bytes,
 }
 
 impl Written {
-    /// The user records in it, one where it is no aggregate.
+    /// The record's user records; one if it is no aggregate.
     pub fn rows(&self) -> Vec<UserRecord> {
         match decode(&self.data).expect("sound") {
             Decoded::Aggregate(rows) => rows,
@@ -39,7 +39,7 @@ impl Written {
         !matches!(decode(&self.data), Ok(Decoded::Plain))
     }
 
-    /// True if all of its user records belong to its shard: the KCL passes over an aggregate that has another.
+    /// True if all of its user records belong to its shard: the KCL skips an aggregate with any other.
     pub fn is_at_home(&self) -> bool {
         let here = |row: &UserRecord| row.hash_key().is_some_and(|hash| self.range.contains(hash));
         !self.is_aggregate() || self.rows().iter().all(here)
@@ -75,12 +75,12 @@ impl World {
             .expect("opened")
     }
 
-    /// All records of the stream, shard by shard, closed ones too.
+    /// All records of the stream, shard by shard, including closed ones.
     pub async fn written(&self) -> Vec<Written> {
         self.written_to(STREAM).await
     }
 
-    /// The same of this stream.
+    /// All records of this stream, shard by shard, including closed ones.
     pub async fn written_to(&self, stream: &str) -> Vec<Written> {
         let listing = self.client.list_shards().stream_name(stream).send();
         let mut all = Vec::new();

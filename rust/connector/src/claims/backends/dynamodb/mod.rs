@@ -1,9 +1,9 @@
 //! The store in a DynamoDB table: one item for each claim. The partition key is the source, so that any number of
-//! queries share a table without meeting; the sort key is the batch, in twenty digits, and the shard, so that one
-//! Query reads a batch, and one finds all older batches.
+//! queries can share a table. The sort key is the batch, in twenty digits, and the shard, so that one Query reads a
+//! batch, and one finds all older batches.
 //!
-//! Limits and charges that shape this are those of "Quotas in Amazon DynamoDB" and "DynamoDB read and write
-//! operations": 1,000 write units a second for one partition key, one write unit for an item of up to 1 KB.
+//! The design follows the limits and charges in "Quotas in Amazon DynamoDB" and "DynamoDB read and write operations":
+//! 1,000 write units a second for one partition key, one write unit for an item of up to 1 KB.
 
 mod table;
 
@@ -33,13 +33,14 @@ use crate::options::SourceOptions;
 use crate::service::with_retries;
 use crate::stream::ShardId;
 
-/// Items in one answer to a Query. An answer is cut at 1 MB anyway (AWS limit), some four times as many.
+/// Number of items in one response to a Query. The service cuts a response at 1 MB (AWS limit), about four times as
+/// many.
 const PAGE: i32 = 1_000;
 /// Items in one BatchWriteItem (AWS limit).
 const DELETES_PER_REQUEST: usize = 25;
-/// Requests to delete at once.
+/// Number of delete requests in flight.
 const DELETES_AT_ONCE: usize = 4;
-/// What the service answers to whoever may not do something.
+/// The service's error code for a missing permission.
 const DENIED: &str = "AccessDeniedException";
 
 type Item = HashMap<String, AttributeValue>;
@@ -50,16 +51,16 @@ pub struct DynamoDbStore {
     table: Arc<Table>,
 }
 
-/// What a conditional put came to.
+/// The outcome of a conditional put.
 enum Put {
     Stored,
-    /// With the item that was there, where the service tells it.
+    /// With the existing item, if the service returned it.
     Exists(Option<Item>),
     NoTable,
 }
 
 impl DynamoDbStore {
-    /// A store in the table that the options name. Nothing is asked of the service until it is used.
+    /// A store in the table that the options name. It makes no request until it is used.
     pub fn new(options: &SourceOptions) -> Result<Self> {
         Ok(Self::on(Arc::new(Table::new(
             options.store_access(),
@@ -78,7 +79,7 @@ impl DynamoDbStore {
     {
         let tried = with_retries(&self.table.retry, &self.table.counters, attempt).await;
         match tried {
-            // Another key schema is the only thing that makes our requests invalid.
+            // Only another key schema makes these requests invalid.
             Err(error) if error.kind() == ErrorKind::InvalidRequest => Err(self.table.explain(error).await),
             tried => tried,
         }
@@ -94,7 +95,7 @@ impl DynamoDbStore {
     }
 
     fn claim(&self, key: &ClaimKey, item: &Item) -> Result<Claim> {
-        // An item without the attribute is as corrupt as one that holds something else.
+        // An item without the attribute is as corrupt as one with other content.
         let json = item.get(VALUE).and_then(|value| value.as_s().ok());
         Claim::from_json(json.map_or("", String::as_str).as_bytes(), &self.place(key))
     }
@@ -122,7 +123,7 @@ impl DynamoDbStore {
                 Ok(Put::Exists(failed.item().cloned()))
             }
             Some(PutItemError::ResourceNotFoundException(_)) if !table_is_there => Ok(Put::NoTable),
-            // A new table is not seen by all of the service at once.
+            // A new table does not appear in all of the service at once.
             Some(PutItemError::ResourceNotFoundException(_)) => Err(SERVICE
                 .classify("PutItem", &self.table.place, error)
                 .retryable(true)),
@@ -130,7 +131,7 @@ impl DynamoDbStore {
         }
     }
 
-    /// A source's items whose sort keys begin like this, one batch's.
+    /// A source's items whose sort keys begin with `sort`, which selects one batch.
     async fn beginning_with(&self, source: &str, sort: &str) -> Result<Vec<Item>> {
         let query = Query {
             condition: "metadataKey = :source AND begins_with(metadataSortKey, :sort)",
@@ -149,7 +150,7 @@ impl DynamoDbStore {
         }
     }
 
-    /// One page of a Query over a source's items; nothing where the table does not exist.
+    /// One page of a Query over a source's items; empty if the table does not exist.
     async fn query(&self, query: &Query<'_>, from: Option<Item>) -> Result<(Vec<Item>, Option<Item>)> {
         let sent = self
             .table
@@ -183,7 +184,7 @@ impl DynamoDbStore {
         }
     }
 
-    /// Deletes a request's worth of items: together, or one by one where that is denied, which is then known.
+    /// Deletes the items of one request: together, or one by one if BatchWriteItem is denied, which sets `denied`.
     async fn delete(&self, keys: Vec<Item>, denied: &AtomicBool) -> Result<()> {
         if !denied.load(Ordering::Relaxed) {
             if self.delete_together(keys.clone()).await? {
@@ -225,7 +226,8 @@ impl DynamoDbStore {
         .await
     }
 
-    /// Deletes a request's worth of items, and again those that the service left. False where that is denied.
+    /// Deletes the items of one request, and repeats it for those that the service left unprocessed. False if it is
+    /// denied.
     async fn delete_together(&self, keys: Vec<Item>) -> Result<bool> {
         let mut requests = Vec::with_capacity(keys.len());
         for key in keys {
@@ -280,12 +282,12 @@ impl DynamoDbStore {
     }
 }
 
-/// A question about a source's items.
+/// A Query over a source's items.
 struct Query<'a> {
     condition: &'static str,
     source: &'a str,
     sort: String,
-    /// Only their keys, and not necessarily the latest: half the price.
+    /// True to read only the keys, eventually consistent, at half the price.
     keys_only: bool,
 }
 
@@ -293,7 +295,7 @@ fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-/// What the sort keys of a batch begin with. Twenty digits hold any u64, so that text sorts as numbers do.
+/// Prefix of the sort keys of a batch. Twenty digits hold any u64, so that text sorts like numbers.
 fn batch_prefix(batch: u64) -> String {
     format!("{batch:020}/")
 }
@@ -384,7 +386,7 @@ impl ClaimStore for DynamoDbStore {
     }
 
     async fn foreign_ends(&self, batch: u64) -> Result<BTreeMap<ShardId, String>> {
-        // Its keys are the batch, as a decimal number, and the shard's id.
+        // The keys of that connector are the batch, as a decimal number, and the shard's ID.
         let mut ends = BTreeMap::new();
         for item in self.beginning_with(&batch.to_string(), "shardId-").await? {
             let value = |name| {
@@ -405,7 +407,7 @@ impl ClaimStore for DynamoDbStore {
             sort: batch_prefix(before),
             keys_only: true,
         };
-        // Asked for anew each time: the right may come.
+        // Not kept for the next purge: the permission may have been granted by then.
         let denied = AtomicBool::new(false);
         let mut from = None;
         loop {

@@ -1,4 +1,4 @@
-//! The table itself: its client, and how it comes to be.
+//! The DynamoDB table: its client and its creation.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,15 +20,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::{MetadataOptions, RetryOptions, StoreAccess};
 use crate::service::{RequestCounters, guarded, store_access, with_retries};
 
-// The names of awslabs/spark-sql-kinesis-connector, so that a table made for it can be used on.
-/// The attribute of the source.
+// The names used by awslabs/spark-sql-kinesis-connector, so that its tables can be reused.
+/// Attribute of the source.
 pub(super) const PARTITION_KEY: &str = "metadataKey";
-/// The attribute of batch and shard.
+/// Attribute of the batch and the shard.
 pub(super) const SORT_KEY: &str = "metadataSortKey";
-/// The attribute of the claim.
+/// Attribute of the claim.
 pub(super) const VALUE: &str = "metadataValue";
 
-/// How messages name the service.
+/// The service's names in messages.
 pub(super) const SERVICE: Service = Service {
     name: "DynamoDB",
     endpoint_key: "kinesis.dynamodb.endpointUrl",
@@ -36,22 +36,22 @@ pub(super) const SERVICE: Service = Service {
                   CreateTable where it does not exist yet",
 };
 
-/// Longest wait for a table to be made; it takes some seconds.
+/// Longest wait for the creation of a table, which takes some seconds.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
-/// First and longest wait between two looks at it.
+/// First and longest wait between two checks of the table's status.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-/// A table, and one client for all who use it in this process. The client is made when first needed.
+/// A table and its client, shared by all its users in this process. The client is created when first needed.
 pub(crate) struct Table {
     pub(super) name: String,
-    /// The table as messages name it.
+    /// The table's name in messages.
     pub(super) place: String,
     pub(super) retry: RetryOptions,
     pub(super) counters: Arc<RequestCounters>,
     access: StoreAccess,
     endpoint_url: Option<String>,
     client: OnceCell<Client>,
-    /// Held by whoever looks after the table: the others of this process wait, then find it there.
+    /// Held during [`Self::ensure`]: other tasks of this process wait, and then find the table.
     making: Mutex<()>,
     told_of_single_deletes: AtomicBool,
 }
@@ -86,7 +86,7 @@ impl Table {
         })
     }
 
-    /// Says once that old claims can only be removed one by one.
+    /// Warns once that old claims can only be removed one by one.
     pub(super) fn tell_of_single_deletes(&self) {
         if !self.told_of_single_deletes.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -108,7 +108,7 @@ impl Table {
             .await
     }
 
-    /// Returns when the table exists, can be used, and has the keys it must have; makes it where it is missing.
+    /// Returns once the table exists, is usable and has the required keys; creates it if it is missing.
     pub(super) async fn ensure(&self) -> Result<()> {
         let _making = self.making.lock().await;
         let deadline = Instant::now() + LONGEST_WAIT;
@@ -145,7 +145,7 @@ impl Table {
         }
     }
 
-    /// A better reason than `error`, where the table has other keys than it must have.
+    /// A better error than `error`, if the table has other keys than required.
     pub(super) async fn explain(&self, error: Error) -> Error {
         match self.describe().await {
             Ok(Some(table)) => self.check_keys(&table).err().unwrap_or(error),
@@ -186,7 +186,7 @@ impl Table {
         .await
     }
 
-    /// Asks for the table. Whoever else asks at the same time is as good.
+    /// Requests the creation of the table. A concurrent creation by another process is a success, too.
     async fn create(&self) -> Result<()> {
         let internal =
             |error: aws_sdk_dynamodb::error::BuildError| Error::new(ErrorKind::Internal, error.to_string());

@@ -1,4 +1,4 @@
-//! The bucket itself: its client, and in which region it is.
+//! The bucket: its client and its region.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::options::{MetadataOptions, RetryOptions, S3Puts, StoreAccess};
 use crate::service::{Access, RequestCounters, guarded, store_access, with_retries};
 
-/// How messages name the service.
+/// The service's names in messages.
 pub(super) const SERVICE: Service = Service {
     name: "S3",
     endpoint_key: "kinesis.s3.endpointUrl",
@@ -23,10 +23,10 @@ pub(super) const SERVICE: Service = Service {
                   policy may also demand kinesis.s3.serverSideEncryption, kinesis.s3.kmsKeyId or kinesis.s3.acl",
 };
 
-/// The header, of refusals too, that names a bucket's region (HeadBucket in the API reference).
+/// The header that names a bucket's region, also in error responses (HeadBucket in the API reference).
 const BUCKET_REGION: &str = "x-amz-bucket-region";
 
-/// A bucket, and one client for all who use it in this process. The client is made when first needed.
+/// A bucket and its client, shared by all its users in this process. The client is created when first needed.
 pub(crate) struct Bucket {
     pub(super) name: String,
     pub(super) retry: RetryOptions,
@@ -46,7 +46,7 @@ impl fmt::Debug for Bucket {
 }
 
 impl Bucket {
-    /// A bucket as the options reach it.
+    /// A bucket, reached with the access of the options.
     pub(crate) fn new(access: StoreAccess, metadata: &MetadataOptions, name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -60,11 +60,11 @@ impl Bucket {
     }
 
     pub(super) async fn client(&self) -> Result<&Client> {
-        // Boxed: inlined into every request's future, it is more than the compiler can lay out.
+        // Boxed: inlined into every request's future, its layout is too large for the compiler.
         self.client.get_or_try_init(|| self.find().boxed()).await
     }
 
-    /// A client for the region where the bucket is.
+    /// A client for the bucket's region.
     async fn find(&self) -> Result<Client> {
         let access = store_access(&self.access).await?;
         let client = self.connect(&access);
@@ -84,15 +84,16 @@ impl Bucket {
 
     fn connect(&self, access: &Access) -> Client {
         let builder = aws_sdk_s3::config::Builder::from(&access.config)
-            // The signature covers the content; stores that only speak S3's protocol may not know more checksums.
+            // The signature covers the content; other stores with S3's protocol may not support more checksums.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            // A dotted name is no part of the certificate's host, and an address of one's own has no other hosts.
+            // The certificate does not cover a host with a dotted bucket name, and a custom address has no host per
+            // bucket.
             .force_path_style(self.endpoint_url.is_some() || self.name.contains('.'));
         Client::from_conf(guarded!(builder, access, &self.endpoint_url).build())
     }
 
-    /// Where the bucket is, as far as the service tells: the stream's region need not be the bucket's. A refusal that
-    /// doesn't say is left to the request that follows, whose answer has words.
+    /// The bucket's region, if the service returns it; it may differ from the stream's. A refusal without the region
+    /// is left to the next request, whose response has a message.
     async fn region_of_bucket(&self, client: &Client) -> Result<Option<String>> {
         with_retries(&self.retry, &self.counters, || async {
             match client.head_bucket().bucket(&self.name).send().await {

@@ -1,10 +1,9 @@
 //! The store in S3 without Hadoop: one object for each claim, `<prefix><source>/<batch>/<shard>`, put with
-//! `If-None-Match: *`. The batch is in twenty digits, so that a listing, which is in the order of keys, meets the
+//! `If-None-Match: *`. The batch has twenty digits, so that a listing, which is in the order of keys, returns the
 //! oldest claims first.
 //!
-//! That the service lets one of several conditional puts win, and that a listing shows every object put before it, is
-//! in the Amazon S3 User Guide ("How to prevent object overwrites with conditional writes", "Amazon S3 data
-//! consistency model").
+//! The Amazon S3 User Guide guarantees that one of several conditional puts wins ("How to prevent object overwrites
+//! with conditional writes"), and that a listing has every object put before it ("Amazon S3 data consistency model").
 
 mod bucket;
 
@@ -27,7 +26,7 @@ use crate::options::{S3Location, SourceOptions};
 use crate::service::with_retries;
 use crate::stream::ShardId;
 
-/// Claims of one batch read at once: 2,000 of them take about as long as 60 requests one after the other.
+/// Number of claims of one batch that are read at once: 2,000 of them take about as long as 60 consecutive requests.
 const READS_AT_ONCE: usize = 32;
 
 /// Claims as objects.
@@ -38,7 +37,7 @@ pub struct S3Store {
 }
 
 impl S3Store {
-    /// A store in this folder. Nothing is asked of the service until it is used.
+    /// A store in this folder. It makes no request until it is used.
     pub fn new(options: &SourceOptions, location: &S3Location) -> Self {
         let bucket = Bucket::new(options.store_access(), &options.metadata, &location.bucket);
         Self::on(Arc::new(bucket), location)
@@ -71,12 +70,12 @@ impl S3Store {
         format!("{}{}", self.batch_folder(&key.source, key.batch), key.shard)
     }
 
-    /// An object as messages name it.
+    /// The object's name in messages.
     fn place(&self, object: &str) -> String {
         format!("s3://{}/{object}", self.bucket.name)
     }
 
-    /// Puts an object unless there is one: whether it was put.
+    /// Puts an object unless it exists; true if it was put.
     async fn put(&self, object: &str, content: &[u8]) -> Result<bool> {
         let puts = &self.bucket.puts;
         self.retried(|| async {
@@ -135,7 +134,7 @@ impl S3Store {
         .await
     }
 
-    /// One page of the objects in a folder, in the order of their keys: 1,000 at most (AWS limit).
+    /// One page of the objects in a folder, in the order of their keys: at most 1,000 (AWS limit).
     async fn list(&self, folder: &str, from: Option<String>) -> Result<ListObjectsV2Output> {
         self.retried(|| async {
             self.bucket
@@ -152,7 +151,7 @@ impl S3Store {
         .await
     }
 
-    /// Deletes the objects of a page of a listing; 1,000 at most (AWS limit).
+    /// Deletes the objects of one page of a listing: at most 1,000 (AWS limit).
     async fn delete(&self, objects: &[&str]) -> Result<()> {
         if objects.is_empty() {
             return Ok(());
@@ -186,7 +185,7 @@ impl S3Store {
                 None => Ok(()),
                 Some(error) => {
                     let code = error.code().unwrap_or("unknown");
-                    // An error inside an answer has no status of its own.
+                    // An error inside a response has no status of its own.
                     let status = if code == "InternalError" { 500 } else { 400 };
                     let refused =
                         SERVICE.refusal("DeleteObjects", code, error.message().unwrap_or_default(), status);
@@ -198,7 +197,7 @@ impl S3Store {
     }
 }
 
-/// The token of the page that follows.
+/// The token of the next page.
 fn next_page(page: &ListObjectsV2Output) -> Option<String> {
     page.is_truncated()
         .unwrap_or_default()
@@ -208,8 +207,8 @@ fn next_page(page: &ListObjectsV2Output) -> Option<String> {
 
 #[async_trait]
 impl ClaimStore for S3Store {
-    /// Puts an object twice. Everything rests on the second put being refused, which stores that only speak S3's
-    /// protocol don't all do; and a missing right shows before the first batch.
+    /// Puts an object twice, to check that the second put is refused. The protocol depends on that, and not all
+    /// stores with S3's protocol do it. A missing permission also shows before the first batch.
     async fn prepare(&self) -> Result<()> {
         let probe = format!("{}probe-{}", self.prefix, uuid::Uuid::new_v4());
         self.put(&probe, b"").await?;
@@ -232,7 +231,7 @@ impl ClaimStore for S3Store {
 
     async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult> {
         let object = self.object(key);
-        // A put whose answer was lost finds its own claim on the second try; that is a claim like any other.
+        // A put whose response was lost finds its own claim on the second try; that claim counts like any other.
         if self.put(&object, &claim.to_json()?).await? {
             return Ok(PutResult::Stored);
         }
@@ -267,7 +266,7 @@ impl ClaimStore for S3Store {
                 .contents()
                 .iter()
                 .filter_map(|object| object.key()?.strip_prefix(&folder));
-            // A folder's own marker, which some tools make, has no name.
+            // The folder's own marker object, which some tools create, has no name.
             shards.extend(names.filter(|name| !name.is_empty()).map(ShardId::from));
             from = next_page(&page);
             if from.is_none() {

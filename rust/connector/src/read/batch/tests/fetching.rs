@@ -1,8 +1,8 @@
-//! What is fetched between two batches, and when that stops.
+//! Fetching between two batches, and when it stops.
 
 use super::*;
 
-/// The last request of the test so far.
+/// The latest request of the test.
 fn last(asked: &[String]) -> Option<&str> {
     asked.last().map(String::as_str)
 }
@@ -139,14 +139,14 @@ async fn only_the_attempt_that_fixed_the_end_fetches() {
     assert_eq!(query.shard.asked(), [""; 0]);
 }
 
-/// Reads a backlog of 100 pages in 29 batches. Answers how many GetRecords and how many GetShardIterator that cost.
+/// Reads a backlog of 100 pages in 29 batches. Returns the numbers of GetRecords and GetShardIterator calls.
 async fn cost_of_a_backlog(mut query: Query) -> (usize, usize) {
     query.options.max_fetch_records_per_shard = 35;
     let (mut from, mut requests) = (100, 0);
     while from < 1_100 {
         let to = (from + 35).min(1_100);
         requests += query.expect(from..to).await.requests;
-        // As long as a batch takes.
+        // Duration of a batch.
         tokio::time::sleep(Duration::from_millis(700)).await;
         from = to;
     }
@@ -158,7 +158,7 @@ async fn cost_of_a_backlog(mut query: Query) -> (usize, usize) {
 
 #[tokio::test(start_paused = true)]
 async fn a_backlog_costs_one_request_a_page_and_one_iterator() {
-    // The last answer is that of the tip.
+    // The last answer is the one from the tip.
     assert_eq!(cost_of_a_backlog(Query::new(1_000)).await, (101, 1));
     let mut alone = Query::new(1_000);
     alone.options.prefetch_max_bytes_per_shard = 1;

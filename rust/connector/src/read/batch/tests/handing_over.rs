@@ -1,4 +1,4 @@
-//! What a task takes over from the batch before.
+//! What a task takes over from the previous batch.
 
 use super::*;
 
@@ -63,7 +63,7 @@ async fn the_end_of_a_shard_that_follows_a_dropped_rest_is_not_missed_nor_early(
     assert_eq!((last.end, last.backlog), (Position::ShardEnd, Backlog::Empty));
 }
 
-/// Reads a backlog in batches of four records, and answers how many records the shard gave out for that.
+/// Reads a backlog in batches of four records; returns how many records the shard served in total.
 async fn given_for_a_backlog(prefetch_bytes: u64) -> u64 {
     let mut query = Query::new(2_000);
     query.shard.state().page = 500;
@@ -79,12 +79,12 @@ async fn given_for_a_backlog(prefetch_bytes: u64) -> u64 {
 
 #[tokio::test(start_paused = true)]
 async fn small_batches_do_not_fetch_the_same_answers_again() {
-    // The size of the records is known after the first answer.
+    // The records' size is known after the first answer.
     let given = given_for_a_backlog(100 * RECORD as u64).await;
     assert!(given <= 2_600, "{given} records for 2,000");
     let given = given_for_a_backlog(1_000_000).await;
     assert_eq!(given, 2_000);
-    // Each batch asks for the record before it.
+    // Each batch requests the record before its start again.
     let given = given_for_a_backlog(1).await;
     assert!(given <= 500 + 2_000 / 4 * 5, "{given} records for 2,000");
 }

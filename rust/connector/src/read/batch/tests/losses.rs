@@ -1,4 +1,4 @@
-//! What expires while records wait.
+//! Records that expire while they wait.
 
 use super::*;
 
@@ -15,7 +15,7 @@ async fn what_was_fetched_may_expire() {
     }
 }
 
-/// A query behind by so long that what it hasn't read may be about to expire.
+/// A query so far behind that its unread records may be about to expire.
 fn far_behind() -> Query {
     let query = Query::new(100);
     query.shard.state().arrival -= DAY;

@@ -1,5 +1,4 @@
-//! Tasks that follow one another in a process, and what is fetched between them, against a shard of the test's making, in
-//! a time of its own.
+//! Consecutive tasks of one process and the fetching between them, against a fake shard in simulated time.
 
 mod fetching;
 mod handing_over;
@@ -24,35 +23,35 @@ use crate::service::{
 };
 use crate::stream::{Position, SequenceNumber, Shard, ShardId};
 
-/// Bytes of a record's columns: 100 of data, a key, a number of three digits and a time.
+/// Bytes of a record's columns: 100 of data, a key, a three-digit number and a time.
 const RECORD: usize = 112;
-/// Longer than any fetch goes on in these tests, and shorter than what waits is kept.
+/// Longer than any fetch in these tests runs, and shorter than parked feeds are kept.
 const A_WHILE: Duration = Duration::from_secs(60);
 
-/// A shard whose records are numbered from 100 on.
+/// A shard whose records are numbered from 100.
 #[derive(Debug, Default)]
 struct Fake(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     records: u64,
-    /// So many of them have expired.
+    /// Number of expired records.
     expired: u64,
     arrival: i64,
-    /// Most records in an answer.
+    /// Maximum number of records in an answer.
     page: u64,
     closed: bool,
     failing: bool,
-    /// An answer takes so long.
+    /// Delay of each answer.
     delay: Duration,
     asked: Vec<String>,
-    /// Records given out, however often.
+    /// Total number of records served, repeats included.
     given: u64,
-    /// Whether the next requests for records have their turn, or are throttled; then all have.
+    /// Outcomes of the next requests for records: true if served, false if throttled. All later ones are served.
     turns: VecDeque<bool>,
-    /// The same for those for an iterator.
+    /// Outcomes of the next iterator requests, likewise.
     iterator_turns: VecDeque<bool>,
-    /// So many iterators are too old when they are used.
+    /// Number of iterators that are too old when they are used.
     too_old: u32,
 }
 
@@ -61,7 +60,7 @@ impl Fake {
         self.0.lock().expect("no test panics while it holds the state")
     }
 
-    /// What was asked since the last call.
+    /// Requests since the last call.
     fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.state().asked)
     }
@@ -159,7 +158,7 @@ impl KinesisApi for Fake {
     }
 }
 
-/// A query of one shard, whose batches follow one another.
+/// A query of one shard with consecutive batches.
 struct Query {
     shard: Arc<Fake>,
     store: Arc<MemoryStore>,
@@ -169,7 +168,7 @@ struct Query {
 }
 
 impl Query {
-    /// A shard with so many records that arrived just now, of which an answer has ten, and a batch too.
+    /// A query of a shard with `records` fresh records, ten per answer and per batch.
     fn new(records: u64) -> Self {
         let options = BTreeMap::from([
             ("kinesis.streamName", "events"),
@@ -208,7 +207,7 @@ impl Query {
         read
     }
 
-    /// Reads the next batch, which has these records.
+    /// Reads the next batch and checks that it has these records.
     async fn expect(&mut self, numbers: std::ops::Range<u64>) -> ShardReport {
         let (rows, report) = self.batch().await;
         assert_eq!(rows, numbers.collect::<Vec<_>>());

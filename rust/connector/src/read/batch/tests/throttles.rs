@@ -1,4 +1,4 @@
-//! Requests that others' take the turns of, and iterators that are too old.
+//! Requests throttled because others use up the rate, and iterators that are too old.
 
 use tokio::time::Instant;
 

@@ -1,4 +1,4 @@
-//! Attempts of one process at the same batch, at the same time.
+//! Concurrent attempts of one process at the same batch.
 
 use tokio::join;
 
@@ -39,7 +39,7 @@ async fn one_thread_may_take_the_second_s_rows_first() {
     let mut query = stepwise();
     let first = query.reader();
     let begun = some(&first).await;
-    // The first one waits for this thread.
+    // The first attempt waits for this thread.
     tokio::time::sleep(A_WHILE).await;
     let second = query.reader();
     let (all, ended) = read(&second).await;
@@ -135,7 +135,7 @@ async fn an_attempt_whose_end_is_given_up_claims_nothing() {
     assert!(slow.kept.load("q", 1).await.expect("claims").is_empty());
 }
 
-/// A store that takes a second before it does anything.
+/// A store whose operations take a second to begin.
 #[derive(Debug, Default)]
 struct SlowStore {
     kept: MemoryStore,

@@ -1,4 +1,4 @@
-//! Bodies: such as the service writes, and such as it doesn't.
+//! Generated bodies: those that the service writes, and others.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// A member's name and value, as they are written.
+/// A member's name and value in serialized form.
 type Member = (Vec<u8>, Vec<u8>);
 
 fn named(name: &'static str, value: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Member> {
@@ -21,7 +21,7 @@ fn any_of(values: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
     select(values).prop_map(|value| value.as_bytes().to_vec())
 }
 
-/// Values that belong nowhere in particular.
+/// Values for any place, some of them invalid.
 const STRAY: &[&str] = &[
     "null",
     "nullx",
@@ -140,7 +140,7 @@ fn odd_time() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Text, and what isn't any.
+/// Valid and invalid UTF-8.
 const PIECES: &[&[u8]] = &[b"\xc3", b"\xa9", b"x\xc3\xa9", b"\xed\xa0\x80"];
 
 fn odd_text() -> impl Strategy<Value = Vec<u8>> {
@@ -162,7 +162,7 @@ fn odd_text() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => any_of(TEXTS),
         1 => stray(),
-        // Two values that are no text but one after the other.
+        // Two values that are valid text only when concatenated.
         1 => select(PIECES).prop_map(|piece| [b"\"", piece, b"\""].concat()),
     ]
 }
@@ -192,7 +192,7 @@ fn encryption() -> impl Strategy<Value = Vec<u8>> {
     any_of(&["\"KMS\"", "\"NONE\"", "null"])
 }
 
-/// The members of a record as the service has them, in any order.
+/// The members of a record from the service, in any order.
 fn usual_record() -> impl Strategy<Value = Vec<Member>> {
     let members = (
         named("SequenceNumber", usual_number()),
@@ -225,7 +225,7 @@ fn any_record() -> impl Strategy<Value = Vec<Member>> {
         Just((b"\"\xff\"".to_vec(), b"1".to_vec())),
         Just((b"Data".to_vec(), b"\"\"".to_vec())),
     ];
-    // Some of the usual members are missing, some come twice.
+    // Some of the usual members are missing, some occur twice.
     (usual_record(), vec(odd, 0..2), 0..3_usize, any::<bool>())
         .prop_map(|(mut record, odd, missing, whole)| {
             if !whole {
@@ -237,7 +237,7 @@ fn any_record() -> impl Strategy<Value = Vec<Member>> {
         .prop_shuffle()
 }
 
-/// What stands between things: mostly nothing.
+/// White space between tokens, mostly none.
 fn space() -> impl Strategy<Value = &'static str> {
     prop_oneof![6 => Just(""), 1 => Just(" "), 1 => Just("\n\t"), 1 => Just(" \r\n ")]
 }
@@ -275,7 +275,7 @@ fn records(record: impl Strategy<Value = Vec<Member>>) -> impl Strategy<Value = 
 const CHILDREN: &str = r#"[{"ShardId":"shardId-1","ParentShards":["shardId-0","shardId-2"],
     "HashKeyRange":{"StartingHashKey":"0","EndingHashKey":"9"}}]"#;
 
-/// The other members of an answer, or of an event.
+/// The other members of an answer or an event.
 fn others() -> impl Strategy<Value = Vec<Member>> {
     let text = |name| named(name, "[A-Za-z0-9+/=]{1,40}".prop_map(|text| quoted(&text)));
     let behind = named(
@@ -291,7 +291,7 @@ fn others() -> impl Strategy<Value = Vec<Member>> {
     )
 }
 
-/// A body as the service writes it, its members in any order.
+/// A body from the service, with its members in any order.
 pub fn usual() -> impl Strategy<Value = Vec<u8>> {
     let members = (named("Records", records(usual_record())), others());
     let members = members
@@ -300,7 +300,7 @@ pub fn usual() -> impl Strategy<Value = Vec<u8>> {
     (members, space()).prop_map(|(members, space)| object(members, space))
 }
 
-/// A body that may be odd in anything.
+/// A body with oddities anywhere.
 pub fn odd() -> impl Strategy<Value = Vec<u8>> {
     let odd = prop_oneof![
         4 => named("ChildShards", any_of(&[CHILDREN, "[]", "null", "[{}]", "[1]"])),

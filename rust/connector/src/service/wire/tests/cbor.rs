@@ -1,4 +1,4 @@
-//! An answer in CBOR means what it means in JSON.
+//! An answer in CBOR has the same meaning as in JSON.
 
 use base64::Engine;
 use minicbor::Encoder;
@@ -11,7 +11,7 @@ use crate::options::WireProtocol;
 
 pub(super) const CBOR: &str = "application/x-amz-cbor-1.1";
 
-/// What both can say.
+/// Items that exist in both formats.
 #[derive(Clone, Debug)]
 enum Item {
     Null,
@@ -43,14 +43,14 @@ impl Item {
     }
 }
 
-/// Of the ways to say the same in CBOR, one.
+/// One of several equivalent CBOR encodings.
 #[derive(Clone, Copy, Debug)]
 struct Style {
-    /// Lists, objects, texts and bytes end with a break.
+    /// Lists, objects, texts and bytes have indefinite length and end with a break.
     breaks: bool,
     tagged: bool,
     float: bool,
-    /// Payloads are as in JSON.
+    /// Payloads are in base64, as in JSON.
     base64: bool,
 }
 
@@ -336,7 +336,7 @@ fn only_get_records_asks_in_cbor() {
     assert_eq!((content_type.as_str(), body[0]), (JSON, b'{'));
 }
 
-/// The sandbox answers in CBOR what it is asked in CBOR, and errors too.
+/// The sandbox answers CBOR requests in CBOR, errors included.
 #[tokio::test]
 async fn the_sandbox_is_read_by_both_protocols() {
     use crate::service::KinesisApi;

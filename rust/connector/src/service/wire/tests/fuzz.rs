@@ -1,5 +1,5 @@
-//! Any bytes as an answer or as a subscription: what is read of them is what the SDK's own decoder reads, for CBOR
-//! what a reader reads that has nothing in common with ours.
+//! Arbitrary bytes as an answer or a subscription: the result equals that of the SDK's own decoder, or for CBOR, of
+//! an independent one.
 
 mod oracle;
 
@@ -15,7 +15,7 @@ use super::cbor::CBOR;
 use super::*;
 use crate::error::Error;
 
-/// What a protocol makes of an answer of GetRecords.
+/// A protocol's result for a GetRecords answer.
 fn read_answer(
     protocol: &dyn ClientProtocolInner<Request = HttpRequest, Response = HttpResponse>,
     content_type: &'static str,
@@ -62,15 +62,15 @@ fn any_cbor_means_what_it_means_to_another_reader() {
     );
     assert!(usual.is_ok_and(|usual| !usual.rows.is_empty()), "accepted");
     fuzz!("records-in-cbor", 5_000, |body| {
-        // That is JSON, whatever the header says.
+        // That is JSON, despite the header.
         if body.starts_with(b"{") {
             return;
         }
-        // Ours may refuse more: a member that comes twice, for instance.
+        // Ours may refuse more, for instance a duplicate member.
         let Ok(read) = read_answer(&ours, CBOR, body) else {
             return;
         };
-        // Of times far away the SDK, which has seconds as an f64, doesn't tell the milliseconds.
+        // The SDK has seconds as an f64, which is too coarse for the milliseconds of remote times.
         let exact = read.rows.iter().all(|row| row.3.unsigned_abs() < 1 << 43);
         if exact && !body.is_empty() {
             let json = oracle::json(body).expect("CBOR");
@@ -79,7 +79,7 @@ fn any_cbor_means_what_it_means_to_another_reader() {
     });
 }
 
-/// What a client reads of a subscription: pages, and the error that ends it.
+/// A client's view of a subscription: its pages and the error that ends it.
 struct Subscribing {
     answering: Answering,
     client: aws_sdk_kinesis::Client,
@@ -151,7 +151,7 @@ fn failed(error: Error) -> Outcome {
     ))
 }
 
-/// Writes the checksums anew of whatever can be taken for messages, and a last one's length.
+/// Rewrites the checksums of everything that looks like a message, and the length of the last one.
 fn sealed(input: &[u8]) -> Vec<u8> {
     const SHORTEST: usize = 16;
     let mut input = input.to_vec();

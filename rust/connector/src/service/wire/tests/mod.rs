@@ -1,8 +1,9 @@
-//! Whatever the body, it means what it means to the SDK's own decoder.
+//! For every body, the result equals that of the SDK's own decoder.
 
 mod bodies;
 mod cbor;
 mod fuzz;
+mod put;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -86,7 +87,7 @@ fn retry() -> RetryOptions {
     }
 }
 
-/// The same answer by both ways.
+/// The same answer through both decoders.
 struct Both {
     answering: Answering,
     stock: AwsKinesis,
@@ -125,7 +126,7 @@ impl Both {
         Self::by(&self.answering, Some(ColumnsProtocol::new()))
     }
 
-    /// What the two make of an answer of GetRecords: first the SDK's decoder, then ours.
+    /// Results of both decoders for a GetRecords answer: the SDK's, then ours.
     fn read(&self, status: u16, body: &[u8]) -> [std::result::Result<Read, String>; 2] {
         [&self.stock, &self.columns].map(|kinesis| outcome(self.answer(kinesis, status, JSON, body)))
     }
@@ -143,7 +144,7 @@ impl Both {
     }
 }
 
-/// What the two make of an event's payload.
+/// Results of both decoders for an event's payload.
 fn read_event(body: &[u8]) -> [std::result::Result<Read, String>; 2] {
     let records = DecodedRecords::default();
     let read = |protocol: &dyn aws_smithy_schema::protocol::ClientProtocol| {
@@ -168,7 +169,7 @@ type Row = (
     Option<crate::service::Encryption>,
 );
 
-/// All of a page that is compared.
+/// The compared parts of a page.
 #[derive(Debug, PartialEq)]
 struct Read {
     rows: Vec<Row>,
@@ -203,7 +204,7 @@ fn outcome(page: Result<Page>) -> std::result::Result<Read, String> {
     })
 }
 
-/// The same cases in every run, unless PROPTEST_CASES or PROPTEST_RNG_SEED say otherwise.
+/// Same cases in every run, unless PROPTEST_CASES or PROPTEST_RNG_SEED is set.
 fn config() -> ProptestConfig {
     let mut config = ProptestConfig::default();
     if config.rng_seed == RngSeed::Random {
@@ -246,7 +247,7 @@ fn broken_bodies_mean_what_they_mean_to_the_sdk() {
     });
 }
 
-/// The sandbox's answers are the service's, as far as this is concerned.
+/// In this respect the sandbox's answers equal the service's.
 #[tokio::test]
 async fn answers_and_events_of_the_sandbox_are_taken_apart() {
     let sandbox = Sandbox::start(SandboxConfig::default()).await.expect("it starts");
@@ -322,7 +323,7 @@ fn every_beginning_of_a_body_is_an_error() {
     let body =
         br#"{"MillisBehindLatest":0,"NextShardIterator":"AA","Records":[{"Data":"aGk=","PartitionKey":"k",
         "SequenceNumber":"1","ApproximateArrivalTimestamp":1.7E9}],"ContinuationSequenceNumber":"1"}"#;
-    // Nothing at all is an answer with nothing in it.
+    // An empty body is an answer without members.
     for end in 0..=body.len() {
         let [stock, columns] = both.read(200, &body[..end]);
         assert_eq!(columns, stock, "the first {end} bytes");

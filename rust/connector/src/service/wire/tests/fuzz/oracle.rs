@@ -1,4 +1,4 @@
-//! CBOR as RFC 8949 has it, and as JSON what an answer of GetRecords in it says.
+//! Independent decoder for CBOR (RFC 8949) that converts a GetRecords answer to JSON.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +9,7 @@ enum Item {
     Bool(bool),
     Whole(i128),
     Float(f64),
-    /// What is of half the width, or no value at all: nothing here has any.
+    /// A half-width float or a simple value without a meaning: no member has one.
     Other,
     Bytes(Vec<u8>),
     Text(String),
@@ -17,7 +17,7 @@ enum Item {
     Object(Vec<(String, Item)>),
 }
 
-/// The answer as JSON; none for what isn't one.
+/// The answer as JSON; none if it isn't valid.
 pub(super) fn json(mut body: &[u8]) -> Option<String> {
     let Item::Object(members) = item(&mut body)? else {
         return None;
@@ -99,7 +99,7 @@ fn plain(item: Item) -> Value {
     }
 }
 
-/// The next item, whose tags are left out.
+/// The next item without its tags.
 fn item(bytes: &mut &[u8]) -> Option<Item> {
     let (kind, short) = (bytes.first()? >> 5, bytes.first()? & 31);
     *bytes = &bytes[1..];
@@ -149,7 +149,7 @@ fn item(bytes: &mut &[u8]) -> Option<Item> {
     })
 }
 
-/// Whether a list or an object has more items than so many. A break at its end is taken.
+/// True if a list or an object has more than `so_far` items. Consumes the break at its end.
 fn more(bytes: &mut &[u8], length: Option<u64>, so_far: usize) -> Option<bool> {
     Some(match length {
         Some(length) => (so_far as u64) < length,
@@ -161,7 +161,7 @@ fn more(bytes: &mut &[u8], length: Option<u64>, so_far: usize) -> Option<bool> {
     })
 }
 
-/// The content of bytes or a text, whose parts are of the same kind.
+/// Content of bytes or a text; all parts are of the same kind.
 fn string(bytes: &mut &[u8], kind: u8, length: Option<u64>) -> Option<Vec<u8>> {
     let mut whole = Vec::new();
     let mut parts = 0;
