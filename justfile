@@ -1,18 +1,18 @@
-# The usual entry points; each is one of the scripts, which also work without just.
+# The usual entry points. Each runs one of the scripts, which also work without just.
 
-# What there is
+# Lists all recipes
 default:
     @just --list
 
-# The main job against a local Kinesis
+# Runs the typical job against a local Kinesis
 demo *arguments:
     scripts/demo {{arguments}}
 
-# Everything that CI runs, or some steps of it
+# Runs all tests of CI, or some of its steps
 test *steps:
     scripts/test {{steps}}
 
-# Format, lints and the Rust tests
+# Checks the format, and runs lints and Rust tests
 check:
     scripts/test lint fmt clippy rust
 
@@ -20,18 +20,18 @@ check:
 fmt:
     scripts/fmt
 
-# Both JARs for this machine, in build/libs
+# Builds both JARs for this machine, in build/libs
 build *arguments:
     scripts/build {{arguments}}
 
-# JARs for all processors, wheel and Maven repository, in dist
+# Builds JARs for all processors, wheel and Maven repository, in dist
 package *arguments:
     scripts/package {{arguments}}
 
-# Measurements
+# Runs a benchmark
 bench *arguments:
     scripts/bench {{arguments}}
 
-# The documentation as a site, in build/site; --serve shows it
+# Builds the documentation's site, in build/site; --serve shows it
 docs *arguments:
     scripts/docs {{arguments}}

@@ -1,4 +1,4 @@
-"""Fixtures: one sandbox and one Spark session for all tests, streams with names of their own."""
+"""Fixtures: one sandbox and one Spark session for all tests, and streams with unique names."""
 
 import itertools
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# Their failed assertions show the values, too.
+# Failed assertions in `support` show their values too.
 pytest.register_assert_rewrite("support")
 
 from support import environment  # noqa: E402
@@ -55,7 +55,7 @@ def moto(tmp_path_factory):
 
 @pytest.fixture
 def new_store(moto, tmp_path):
-    """Makes places for claims, of a kind of STORES."""
+    """A function that creates a store for claims, of a kind in STORES."""
     return lambda kind: STORES[kind](moto, f"claims-{next(_numbers)}", tmp_path)
 
 
@@ -66,14 +66,14 @@ def store(new_store, request):
 
 @pytest.fixture(scope="session")
 def kinesis_local(tmp_path_factory):
-    """A Kinesis that isn't ours, started when a test first asks for it."""
+    """kinesis-local, an independent implementation of Kinesis, started for the first test that needs it."""
     with KinesisLocal(environment.kinesis_local_package(), tmp_path_factory.mktemp("kinesis-local") / "log") as service:
         yield service
 
 
 @pytest.fixture(scope="session")
 def driver_log(tmp_path_factory):
-    """The file that the driver, which is the executor too, logs to."""
+    """The log file of the driver, which is also the executor."""
     return tmp_path_factory.mktemp("driver") / "driver.log"
 
 
@@ -82,7 +82,7 @@ def spark(tmp_path_factory, driver_log):
     config = tmp_path_factory.mktemp("log4j") / "log4j2.properties"
     config.write_text(LOG_CONFIG.format(path=driver_log))
     session = (
-        # Failed tasks are tried again, as on a cluster.
+        # As on a cluster, Spark retries failed tasks.
         SparkSession.builder.master("local[2,4]")
         .config("spark.jars", environment.jar())
         .config("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={config.as_uri()}")
@@ -97,7 +97,7 @@ def spark(tmp_path_factory, driver_log):
 
 
 def streams_of(service, request):
-    """A function that makes streams; they go with the test."""
+    """A function that creates streams, which are deleted after the test."""
     made = []
 
     def create(shards=1, name="stream"):
@@ -118,13 +118,13 @@ def new_stream(sandbox, request):
 
 @pytest.fixture(params=["sandbox", "kinesis_local"])
 def kinesis(request):
-    """The sandbox, and a Kinesis that isn't ours: what a test of both shows is not only our own idea of Kinesis."""
+    """The sandbox and kinesis-local in turn: the second checks a test against an independent idea of Kinesis."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
 def new_stream_anywhere(kinesis, request):
-    """Makes streams of `kinesis`."""
+    """A function that creates streams in `kinesis`."""
     yield from streams_of(kinesis, request)
 
 
@@ -135,7 +135,7 @@ def stream(new_stream):
 
 @pytest.fixture
 def knobs(sandbox):
-    """Turns the sandbox's knobs, and turns them back after the test. Listings and stretches go with their streams."""
+    """Sets the sandbox's knobs, and resets them after the test. Knobs of a single stream are deleted with it."""
     yield sandbox.knobs
     calm = {"rejected_keys": [], "empty_answers": 0, "arrival_offset_ms": 0, "shard_limits": False, "auto_distribution": False}
     calm |= {"iterator_max_age_ms": 300_000, "subscriptions": {"idle_event_ms": 5_000}}
@@ -144,7 +144,7 @@ def knobs(sandbox):
 
 @pytest.fixture(autouse=True)
 def consumer_type(request):
-    """What the test's queries read by: GetRecords, and for a test marked with consumers.both_consumers SubscribeToShard too."""
+    """The consumer type of the test's queries: GetRecords, and with consumers.both_consumers SubscribeToShard too."""
     kind = getattr(request, "param", consumers.POLLING)
     if kind == consumers.FAN_OUT:
         request.getfixturevalue("subscriptions")
@@ -155,7 +155,7 @@ def consumer_type(request):
 
 @pytest.fixture
 def subscriptions(sandbox):
-    """Turns the knobs of subscriptions. A subscription may be opened again after half a second instead of five."""
+    """Sets the knobs of subscriptions. A subscription can be reopened after half a second instead of five."""
 
     def turn(**update):
         sandbox.knobs(subscriptions=update)
@@ -172,7 +172,7 @@ def checkpoint(tmp_path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_query_left(request):
-    """Queries that a failed test left running would disturb the next one."""
+    """Stops queries that a failed test left running, since they would disturb the next test."""
     yield
     if "spark" in request.fixturenames:
         for query in request.getfixturevalue("spark").streams.active:
@@ -181,7 +181,7 @@ def no_query_left(request):
 
 @pytest.fixture
 def closed_port():
-    """A port that nothing listens on, and that nobody else gets meanwhile."""
+    """A port that is reserved for the test, and on which nothing listens."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Credentials: which keys the service sees. It is told to reject the ones that must not be used."""
+"""Credentials: the keys that requests are signed with. The sandbox rejects those that must not be used."""
 
 import random
 
@@ -55,7 +55,7 @@ def test_the_jvms_system_properties(spark, sandbox, knobs, stream, checkpoint):
 def test_an_assumed_role(spark, sandbox, knobs, moto, new_stream, checkpoint):
     source, sink = new_stream(1), new_stream(1)
     source.put(events(0, 10))
-    # Whoever shows the keys that the role was assumed with, or the environment's, is refused.
+    # Refuses the keys that the role was assumed with, and the environment's.
     knobs(rejected_keys=[CREDENTIALS["AWS_ACCESS_KEY_ID"], "AKIABASE"])
     role = {
         "awsAccessKeyId": "AKIABASE",
@@ -74,16 +74,16 @@ def test_an_assumed_role(spark, sandbox, knobs, moto, new_stream, checkpoint):
 
 @pytest.mark.slow
 def test_a_role_is_renewed_by_an_sts_that_fails_one_time_in_three(sandbox, knobs, new_stream, checkpoint, tmp_path):
-    """Sessions of four seconds: what a role of fifteen minutes lives through in hours."""
+    """Sessions of four seconds, to test in a short time what takes hours with sessions of fifteen minutes."""
     stream, output, log = new_stream(2), tmp_path / "output", EventLog(tmp_path / "events")
     with Sts(4, random.Random(2)) as sts, Producer(stream, pause=0.2) as producer:
         options = source_options(sandbox, stream, stsRoleArn=ROLE, stsEndpointUrl=sts.endpoint)
         arguments = {"options": options, "checkpoint": str(checkpoint), "output": str(output), "former": str(tmp_path / "former")}
 
         def renewed():
-            # Neither the environment's keys nor what has expired is good for anything.
+            # Refuses the environment's keys and all expired ones.
             knobs(rejected_keys=[CREDENTIALS["AWS_ACCESS_KEY_ID"], *sts.expired()])
-            # Of the executor, most likely: while records keep coming, the driver asks for little.
+            # Most likely the executor's sessions, since the driver makes few requests while records keep coming.
             return any(sessions > 8 for sessions in sts.sessions.values())
 
         with Job("overwrite_by_batch", arguments, tmp_path / "job.log", "local-cluster[1,2,1024]", log.conf) as job:

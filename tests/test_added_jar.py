@@ -1,4 +1,4 @@
-"""The JAR comes after the session: ADD JAR of spark-sql, the Thrift server and notebooks."""
+"""A JAR that is added after the session's start: ADD JAR of spark-sql, the Thrift server and notebooks."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Wrong options, wrong rows, and services that say no: each with the message that tells what to do."""
+"""Wrong options, wrong rows, and refusals of services: each causes a message with the cure."""
 
 import re
 
@@ -145,7 +145,7 @@ def test_options_without_effect_and_internal_ones_are_accepted_with_a_warning(
     assert len(stream.read()) == 10
 
 
-# Services that say no
+# Refusals of services
 
 
 def test_a_stream_that_does_not_exist(spark, sandbox, stream, checkpoint):
@@ -180,7 +180,7 @@ def test_a_closed_port(spark, sandbox, closed_port, stream, checkpoint):
 
 
 def test_no_region_at_all(spark, sandbox, stream, checkpoint):
-    """The tests' environment names none, and neither does the endpoint."""
+    """Neither the tests' environment nor the endpoint names a region."""
     read_options, write_options = source_options(sandbox, stream), sink_options(sandbox, stream)
     del read_options["kinesis.region"], write_options["kinesis.region"]
     reading = failure_of(lambda: drain(read(spark, read_options), checkpoint))
@@ -205,7 +205,7 @@ BAD_ROWS = [
 @pytest.mark.parametrize("data_type", ["string", "binary"])
 @pytest.mark.parametrize("columns, parts", [case[1:] for case in BAD_ROWS], ids=[case[0] for case in BAD_ROWS])
 def test_a_row_that_is_no_record_fails_the_write_once(spark, sandbox, new_stream, columns, parts, data_type):
-    """The rows beside it aren't sent twice, though Spark repeats failed tasks here: local[2,4]."""
+    """The other rows aren't sent twice, although Spark retries failed tasks here (local[2,4])."""
     stream = new_stream(2)
     rows = spark.range(0, 300, 1, 3).selectExpr("id", "concat('k', id) AS partitionKey", "concat('row-', id) AS data")
     for name, value in columns.items():
@@ -218,7 +218,7 @@ def test_a_row_that_is_no_record_fails_the_write_once(spark, sandbox, new_stream
     assert "artition 1" in message
     sent = [record["Data"].decode() for record in stream.read()]
     assert len(sent) == len(set(sent))
-    # Nothing of its partition is sent after the row; what was before it may be. The others are complete.
+    # In its partition, rows before the bad row may be sent, and none after it. The other partitions are complete.
     others = {f"row-{n}" for n in [*range(100), *range(200, 300)]}
     assert others <= set(sent) <= others | {f"row-{n}" for n in range(100, 150)}
 

@@ -1,4 +1,4 @@
-"""spark.read: what lies between two positions."""
+"""spark.read: the records between two positions."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from support.queries import events, payloads, sink_options, source_options
 
 
 def batch(spark, sandbox, stream, **options):
-    # A sink's options are a source's without a starting position.
+    # sink_options are source_options without a starting position.
     return spark.read.format("aws-kinesis").options(**sink_options(sandbox, stream, **options)).load()
 
 
@@ -44,7 +44,7 @@ def test_over_a_split(spark, sandbox, new_stream):
 
 
 def next_millisecond():
-    """Waits until the clock, which arrival times follow, shows another millisecond; answers that as ISO-8601."""
+    """Waits for the next millisecond of the clock that sets arrival times, and returns it in ISO-8601."""
     now = time.time_ns() // 1_000_000
     await_condition(lambda: time.time_ns() // 1_000_000 > now, "another millisecond", 10, 0.0005)
     return datetime.fromtimestamp((now + 1) / 1000, UTC).isoformat(timespec="milliseconds")
@@ -64,13 +64,13 @@ def test_a_count_is_stable_while_records_keep_coming(spark, sandbox, new_stream)
     first = f"AT_TIMESTAMP {next_millisecond()}"
     stream.put(events(20, 200))
     last = f"AT_TIMESTAMP {next_millisecond()}"
-    # A page ends in the middle of what came later.
+    # A page ends in the middle of the later records.
     options = {"startingPosition": first, "endingPosition": last, "getRecords.numberOfRecordsPerFetch": 30}
     frame = batch(spark, sandbox, stream, **options)
     for action in range(4):
         stream.put(events(220 + 50 * action, 50))
         assert frame.count() == 200
-    # Records that come while a task reads, too.
+    # The same while records arrive during the read.
     with Producer(stream, first=420):
         for _ in range(3):
             assert data(frame) == sorted(payloads(events(20, 200)))
@@ -80,7 +80,7 @@ def test_a_limit_ends_early(spark, sandbox, new_stream):
     """A task that needs no more rows leaves the rest of its shard, and the tasks after it never start."""
     stream = new_stream(4)
     stream.put(events(0, 2000))
-    # Little is fetched ahead of the rows that are needed.
+    # Small pages and little prefetching, so that few records are fetched beyond the needed rows.
     frame = batch(spark, sandbox, stream, **{"getRecords.numberOfRecordsPerFetch": 10, "prefetch.maxBytesPerShard": 1})
 
     def looks_of(rows, action):

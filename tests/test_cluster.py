@@ -26,7 +26,7 @@ def test_the_typical_job(sandbox, new_stream, checkpoint, tmp_path, consumer):
             job.await_copied(first + 200)
         job.stop()
     assert copied(sink.read()) == expected(0, 600)
-    # A shard is read where it was read before; both executors have registered after the first batches at the latest.
+    # A shard stays on its executor. Both executors have registered after the first batches at the latest.
     before, last = [stage for stage in log.executors_by_stage() if len(stage) == 4][-2:]
     assert last == before
     assert set(last.values()) == {"0", "1"}
@@ -45,7 +45,7 @@ def test_executors_with_the_plugin_tell_the_driver_what_was_pushed(sandbox, knob
         job.await_copied(200)
         looked = sandbox.looks(source.name)
         for first in range(200, 600, 200):
-            # A pause in which a driver that is told nothing would ask: it does once a second.
+            # A pause of more than a second. A driver without reports would probe once a second.
             quiet = events_pushed() + 6
             job.await_condition(lambda quiet=quiet: events_pushed() >= quiet, "events without records")
             source.put(country_events(first, 200))
@@ -57,7 +57,7 @@ def test_executors_with_the_plugin_tell_the_driver_what_was_pushed(sandbox, knob
 
 
 def test_rows_beside_one_that_is_too_large_are_not_sent_twice(sandbox, new_stream, tmp_path):
-    """Also where failed tasks are tried again on another executor."""
+    """The case in which another executor would retry a failed task."""
     stream = new_stream(2)
     arguments = {"options": sink_options(sandbox, stream), "rows": 400, "partitions": 4, "bad": 250}
     with Job("write_rows", arguments, tmp_path / "job.log", master="local-cluster[2,1,1024]") as job:
@@ -70,7 +70,7 @@ def test_rows_beside_one_that_is_too_large_are_not_sent_twice(sandbox, new_strea
 
 
 def test_executors_with_a_folder_of_their_own_for_claims_are_an_error(sandbox, new_stream, checkpoint, tmp_path):
-    """On a disk that each process has for itself no claim of another is seen."""
+    """If each process has its own disk, no process sees another's claims."""
     stream, output = new_stream(2), tmp_path / "output"
     stream.put(events(0, 100))
     arguments = {
@@ -84,6 +84,6 @@ def test_executors_with_a_folder_of_their_own_for_claims_are_an_error(sandbox, n
     with Job("overwrite_by_batch", arguments, tmp_path / "job.log", "local-cluster[2,1,1024]", conf, jars) as job:
         assert job.wait(600) == 1, job.tail()
     assert "the claims' folder isn't shared by the executors" in job.log.read_text()
-    # The driver's disk, with its mark; nobody went on without it.
+    # Only the driver's disk has the driver's mark, and no executor continued without it.
     assert len(list((tmp_path / "disks").glob("*/claims/*/driver*"))) == 1
     assert list(output.rglob("part-*")) == []

@@ -1,4 +1,4 @@
-"""Queries that go on from a checkpoint of AWS's connector, which that connector wrote."""
+"""Queries that continue from a checkpoint written by AWS's connector."""
 
 import re
 import shutil
@@ -9,18 +9,18 @@ import pytest
 from support.queries import Batches, drain, read, source_options, start
 
 FIXTURE = Path(__file__).parent / "fixtures/awslabs-checkpoints/GetRecords-hdfs"
-# Four digits of the shard, and the record's place in it from 1.
+# Groups: four digits of the shard, and the record's 1-based position in the shard.
 NUMBER = re.compile(r"4960(\d{4})(\d{48})")
 
 
 def numbered(first, count):
-    """Records as those of the fixture: a number is the key and the payload."""
+    """Records like the fixture's, with a number as key and payload."""
     return [(str(number), str(number).encode()) for number in range(first, first + count)]
 
 
 @pytest.fixture
 def filled(new_stream):
-    """A stream with the records 0 to 79, of which the old query delivered the first sixty."""
+    """A stream with the records 0 to 79. The old query delivered the first sixty."""
     stream = new_stream(2)
     stream.put(numbered(0, 80))
     return stream
@@ -48,7 +48,7 @@ def test_an_imported_checkpoint_goes_on_with_the_next_record(spark, sandbox, fil
     frame = read(spark, source_options(sandbox, filled, importCheckpoint=f"file:{old}"))
     assert sorted(map(int, drain(frame, checkpoint).data)) == list(range(60, 80))
     assert contents(old) == before, "it is only read"
-    # Once is enough: the positions are the query's own.
+    # The old checkpoint is needed only once: the query has stored the positions in its own.
     shutil.rmtree(old)
     filled.put(numbered(80, 20))
     assert sorted(map(int, drain(frame, checkpoint).data)) == list(range(80, 100))

@@ -1,7 +1,7 @@
-"""The code of README.md and docs: what is marked with `<!-- run -->` runs, against the sandbox, the rest is parsed. Links
-lead somewhere, and messages are the code's.
+"""The pages README.md and docs: code marked with `<!-- run -->` runs against the sandbox, and other code is parsed.
+Links have targets, and quoted messages exist in the code.
 
-Once, on the newest line of Spark: pages don't differ between the lines. README's job has a test of its own, test_readme.py.
+Runs only on the newest line of Spark, since the pages are the same for all lines. test_readme.py tests README's job.
 """
 
 import json
@@ -17,12 +17,12 @@ from support import pages
 from support.countries import COUNTRIES
 
 EVENTS = 20
-# The streams of the pages, and their shards.
+# The streams of the pages, and their numbers of shards.
 STREAMS = {"events": 2, "orders": 1}
 
 
 def put_in_place(code, sandbox, checkpoints):
-    """Puts in what is of the reader's own world: where the service is, and a folder for checkpoints."""
+    """Fills in the values that a reader would: the service's address, and a folder for checkpoints."""
     code = re.sub(r'(\.option\("kinesis\.region", )"[^"]+"\)', rf'\1"eu-central-1").option("kinesis.endpointUrl", "{sandbox.endpoint}")', code)
     code = re.sub(r"('kinesis\.region' = )'[^']+'", rf"\1'eu-central-1', 'kinesis.endpointUrl' = '{sandbox.endpoint}'", code)
     return code.replace('"/checkpoints/', f'"{checkpoints}/')
@@ -52,7 +52,7 @@ def check_monitoring(names, streams):
     server.server_close()
 
 
-# What a page's blocks have done, beyond that none failed.
+# Checks of the results of a page's blocks, beyond the absence of errors.
 CHECKS = {"docs/quick-start.md": check_quick_start, "docs/monitoring.md": check_monitoring}
 
 if not pyspark.__version__.startswith("3."):
@@ -70,7 +70,7 @@ if not pyspark.__version__.startswith("3."):
                 print(f"  {count:3} {language or 'of no language'}: {why}")
 
     def idle(block):
-        """Why a block doesn't run."""
+        """The block's language, and the reason why it doesn't run."""
         if block.mark:
             return block.language, block.mark.removeprefix("not run: ")
         if block.page == pages.README.relative_to(pages.README.parent) and block.language == "python":

@@ -1,4 +1,4 @@
-"""Rows stay exact whatever happens to tasks, executors and the service's answers."""
+"""Rows stay exact despite failures of tasks, executors and the service's responses."""
 
 import threading
 
@@ -100,7 +100,7 @@ def test_scans_of_a_batch_at_the_same_time(sandbox, new_stream, checkpoint, tmp_
 
     with (
         Producer(stream, pause=0.3) as producer,
-        # A task that fails is not tried again.
+        # Failed tasks are not retried.
         Job("together", arguments, tmp_path / "job.log", master="local[2,1]") as job,
     ):
         job.await_condition(lambda: min(len(delivered_by_batch(side)) for side in sides) >= 5, "five batches", 180, 0.2)
@@ -130,7 +130,7 @@ def test_an_action_before_the_write(spark, sandbox, new_stream, checkpoint, tmp_
             empty[batch_id] = rows.isEmpty()
         else:
             rows.write.mode("overwrite").text(f"{first_output}/batch={batch_id}")
-        # What arrives between the actions belongs to the next batch.
+        # Records that arrive between the actions belong to the next batch.
         if put[0] < 300:
             stream.put(events(put[0], 50))
             put[0] += 50
@@ -157,7 +157,7 @@ def await_query(query, condition, what, seconds=90):
 
 
 def rows_read(query):
-    """The rows that the source read in each batch that read any."""
+    """The number of rows that the source read in each batch, without empty batches."""
     rows = {progress["batchId"]: int(progress["sources"][0]["metrics"]["records"]) for progress in query.recentProgress}
     return {batch: count for batch, count in rows.items() if count > 0}
 
@@ -177,7 +177,7 @@ def test_a_filter_that_drops_everything(spark, sandbox, new_stream, checkpoint):
         assert sum(rows_read(query).values()) == 210
         assert len(rows_read(query)) >= 3
     assert batches.rows == []
-    # Without the filter it goes on where the offsets stand.
+    # Without the filter, the query continues from its offsets.
     query = start(read(spark, source_options(sandbox, stream)), batches, checkpoint)
     with running(query):
         stream.put(events(210, 10))
@@ -199,7 +199,7 @@ def test_a_streaming_limit(spark, sandbox, new_stream, checkpoint):
     assert len(batches.data) == 35
     assert len(set(batches.data)) == 35
     assert set(batches.data) <= set(payloads(events(0, 100)))
-    # The limit is the query's, over all its runs.
+    # The limit applies to the query, over all its runs.
     query = start(frame.limit(35), batches, checkpoint)
     with running(query):
         stream.put(events(100, 20))
@@ -209,7 +209,7 @@ def test_a_streaming_limit(spark, sandbox, new_stream, checkpoint):
 
 @both_consumers
 def test_a_trickle_ends_its_batches(spark, sandbox, new_stream, checkpoint):
-    """A record a second and shard: batches end while the records keep coming."""
+    """One record per second and shard: batches end while records keep arriving."""
     stream = new_stream(4)
     ranges = [int(shard["HashKeyRange"]["StartingHashKey"]) for shard in stream.shards()]
     batches, stop = Batches(), threading.Event()
@@ -225,7 +225,7 @@ def test_a_trickle_ends_its_batches(spark, sandbox, new_stream, checkpoint):
     with running(query):
         trickling.start()
         try:
-            # A batch that waits for a pause, or for a minute, never gets there.
+            # A batch that waits for a pause, or for a minute, would exceed this limit.
             await_query(
                 query,
                 lambda: len(committed_batches(checkpoint)) >= 4 and put[0] >= 32,
@@ -251,7 +251,7 @@ def test_a_service_that_is_slow_and_fails_one_call_of_five(spark, sandbox, knobs
     }
     frame = read(spark, source_options(sandbox, stream, **options))
     batches = Batches()
-    # Shares of what the faults before them left over.
+    # Each probability applies to the calls that the preceding faults spared.
     kinds = [("throttle", 0.1), ("internal", 0.06), ("drop", 0.06)]
     operations = ["GetRecords", "GetShardIterator", "ListShards"]
     faults = [{"operation": name, "error": error, "fraction": part} for name in operations for error, part in kinds]
@@ -272,7 +272,7 @@ def test_a_service_that_is_slow_and_fails_one_call_of_five(spark, sandbox, knobs
         with running(query):
             count = producer.count
             await_rows(query, batches, count, seconds=120)
-            # How many calls it took so far is the machine's, and which of them fail is drawn.
+            # The number of calls so far depends on the machine, and chance decides which of them fail.
             while failures() - before < 20 or count == producer.count:
                 stream.put(events(count, 1))
                 count += 1

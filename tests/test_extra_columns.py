@@ -1,4 +1,4 @@
-"""kinesis.extraColumns: what makes a row's identity complete."""
+"""kinesis.extraColumns: the columns that complete a row's identity."""
 
 import pytest
 from pyspark.sql.types import LongType, StringType
@@ -24,7 +24,7 @@ def test_columns_and_types_in_the_order_given(spark, sandbox, stream):
 
 
 def put_plain_and_aggregated(stream):
-    """Some 60 rows over all shards; answers what they must be, by data."""
+    """Puts about 60 rows over all shards, and returns the expected rows by data."""
     hash_key = kpl.hash_key
     expected = {}
     for number in range(20):
@@ -60,7 +60,7 @@ def test_a_batch_read_s_rows(spark, sandbox, new_stream):
     expected = put_plain_and_aggregated(stream)
     frame = batch(spark, source_options(sandbox, stream, extraColumns=ALL))
     assert told(frame.collect()) == expected
-    # Through Spark's own operators, and with columns pruned.
+    # Through Spark's own operators, and with pruned columns.
     by_shard = {row.shardId: row["count"] for row in frame.groupBy("shardId").count().collect()}
     shards = [shard for shard, _, _ in expected.values()]
     assert by_shard == {shard: shards.count(shard) for shard in set(shards)}
@@ -90,7 +90,7 @@ def test_shards_before_and_after_a_split_while_running(spark, sandbox, stream, c
 
 
 def test_with_overwritten_memory(spark, sandbox, stream, checkpoint):
-    """In poison mode, whoever kept a row's memory too long would see it."""
+    """Poison mode would expose code that keeps a row's memory too long."""
     properties = spark._jvm.java.lang.System
     properties.setProperty("SPARKKINESIS_POISON", "1")
     try:

@@ -1,4 +1,4 @@
-"""Enhanced fan-out: rows pushed by subscriptions, as exact as those that are polled, and consumers that come and go."""
+"""Enhanced fan-out: rows from subscriptions are as exact as polled ones. Registering and deregistering of consumers."""
 
 import pytest
 from local_kinesis import await_condition
@@ -53,7 +53,7 @@ def test_rows_are_exact_through_limits_split_and_restarts(spark, sandbox, new_st
     count = producer.count
     with running(query):
         await_rows(query, batches, count)
-        # A batch that follows another one does, and its progress comes a moment after its rows.
+        # Only a batch after another one resumes a subscription, and its progress follows its rows with a delay.
         for _ in range(30):
             if goes_on_with_subscriptions():
                 break
@@ -123,7 +123,7 @@ def test_the_same_consumer_twice_is_an_error(spark, sandbox, stream, tmp_path):
         second = start(frame, Batches(), tmp_path / "two")
         with pytest.raises(StreamingQueryException, match="Give each a kinesis.consumerName of its own"):
             second.awaitTermination(60)
-        # The failure of the one is no matter of the other, and the consumer is the first one's.
+        # The second query's failure doesn't affect the first one, which owns the consumer.
         stream.put(events(10, 10))
         await_rows(query, batches, 20)
         assert list(stream.consumers()) == ["app"]

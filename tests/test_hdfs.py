@@ -47,9 +47,9 @@ def test_a_query_and_its_restart_in_the_middle_of_a_batch(spark, sandbox, new_st
     assert texts_by_batch(batches)[2] == texts_by_batch(failed)[2]
     assert errors_of(texts_by_batch(batches), 300) == {}
     files = files_below(spark, f"{checkpoint}/sources/0")
-    # Beside them is the driver's mark.
+    # The same folder has the driver's mark.
     claims = [file.split("/") for file in files if file.startswith("claims/") and "/driver-" not in file]
-    # A source's first batch is number 1.
+    # A source numbers its batches from 1.
     assert {int(batch) for _, _, batch, _ in claims} == {batch_id + 1 for batch_id in batches.by_id}
     assert [file for file in files if file.endswith(".tmp")] == []
 

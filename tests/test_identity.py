@@ -1,4 +1,4 @@
-"""Several sources in a query, several queries on a stream: each has its own batches, and none takes another's."""
+"""Several sources in a query, and several queries on a stream: each has its own batches."""
 
 from collections import Counter
 
@@ -31,7 +31,7 @@ def sources_of(store):
 
 @pytest.mark.parametrize("kind", sorted(STORES))
 def test_two_streams_in_one_query(spark, sandbox, new_stream, new_store, checkpoint, kind):
-    """One stream has more batches than the other; each goes on from its own."""
+    """One stream has more batches than the other, and each continues from its own."""
     store, long, short = new_store(kind), new_stream(2, "long"), new_stream(1, "short")
     frame = read(spark, limited(sandbox, long, store)).union(read(spark, limited(sandbox, short, store)))
     batches, counts = Batches(), Counter()
@@ -46,7 +46,7 @@ def test_two_streams_in_one_query(spark, sandbox, new_stream, new_store, checkpo
 
 
 def texts_of(batches, stream):
-    """The payloads of one of the streams in each batch."""
+    """One stream's payloads in each batch."""
     return {
         batch_id: [bytes(row.data).decode() for row in rows if row.streamName == stream.name]
         for batch_id, rows in batches.by_id.items()
@@ -84,7 +84,7 @@ def test_a_join_of_a_stream_with_itself(spark, sandbox, new_stream, checkpoint):
 
 @pytest.mark.parametrize("kind", sorted(STORES))
 def test_two_queries_on_a_stream_with_one_place_for_claims(spark, sandbox, new_stream, new_store, tmp_path, kind):
-    """Each has limits, batches and restarts of its own."""
+    """Each query has its own limits, batches and restarts."""
     stream, store = new_stream(2), new_store(kind)
     frames = [read(spark, limited(sandbox, stream, store, limit)) for limit in (10, 60)]
     sinks = [Batches(), Batches()]

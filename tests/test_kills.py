@@ -1,4 +1,4 @@
-"""kill -9 at random moments: nothing is lost, and nothing repeated into a sink that overwrites by batch."""
+"""kill -9 at random moments: no records are lost, and none repeated in a sink that overwrites by batch."""
 
 import os
 import random
@@ -19,7 +19,7 @@ from support.stores import STORES
 
 @pytest.fixture
 def chance():
-    """Moments and settings, drawn anew in every run. `KILLS_SEED` draws them as another run did."""
+    """Random moments and settings, different in every run. `KILLS_SEED` repeats those of another run."""
     seed = int(os.environ.get("KILLS_SEED", secrets.randbits(32)))
     print(f"KILLS_SEED={seed}")
     return random.Random(seed)
@@ -43,7 +43,7 @@ def test_kill_9_of_the_driver_twenty_times(sandbox, new_stream, new_store, check
 
 
 def survive_kills(sandbox, stream, store, checkpoint, tmp_path, chance, masters, kills):
-    """Each start has other limits and another number of task slots or executors than the one before."""
+    """Each start differs from the previous one in its limits and its number of task slots or executors."""
     output, former, log = tmp_path / "output", tmp_path / "former", tmp_path / "job.log"
 
     def start(limit):
@@ -63,7 +63,7 @@ def survive_kills(sandbox, stream, store, checkpoint, tmp_path, chance, masters,
     with Producer(stream, pause=0.2) as producer:
         for number in range(kills):
             before, described = committed(), sandbox.calls("DescribeStreamSummary")
-            # Some moments are too short to be hit by chance: then the kill follows at once.
+            # Some moments are too short to be hit by chance, so the kill follows them immediately.
             what, moment, longest = [
                 ("a batch's commit", lambda: committed() > before, 3),
                 ("the pause between two batches", lambda: planned() == committed() > before, 0),
@@ -75,11 +75,11 @@ def survive_kills(sandbox, stream, store, checkpoint, tmp_path, chance, masters,
                 time.sleep(chance.uniform(0, longest))
                 job.kill()
             print(f"killed after {what}: batch {planned()} planned, {committed()} committed, {written()=}")
-        # Whatever was put meanwhile.
+        # Reads all records that were put meanwhile.
         with start(2_000) as job:
             finish(job, stream, producer, output)
     assert store.claims()
-    # A batch that was written to its end and came again was the same: a sink may skip it, too.
+    # A completely written batch is the same when it is repeated, so a sink may also skip it.
     batches = delivered_by_batch(output)
     for folder in former.iterdir():
         assert sorted(texts_of(folder)) == sorted(batches[int(folder.name.split(".")[0])]), folder.name
@@ -100,7 +100,7 @@ def test_kill_9_of_executors_ten_times(sandbox, new_stream, checkpoint, tmp_path
         "output": str(output),
         "disturbance": "weary",
     }
-    # An executor that was killed counts as the task's failure.
+    # Killing an executor counts as a failure of its task.
     conf = ("spark.task.maxFailures=32", "spark.deploy.maxExecutorRetries=-1")
     with (
         Producer(stream, pause=0.5) as producer,
@@ -114,25 +114,25 @@ def test_kill_9_of_executors_ten_times(sandbox, new_stream, checkpoint, tmp_path
                 lambda: f"two executors, has {executors_of(job) - killed}, and a batch after {written}",
                 seconds=150,
             )
-            # The moment of the kill within a batch.
+            # A random moment within a batch.
             time.sleep(chance.uniform(0, 1.5))
             victim = chance.choice(sorted(executors_of(job) - killed))
             os.kill(victim, signal.SIGKILL)
             killed.add(victim)
         finish(job, stream, producer, output)
-    # 128 and the signal's number.
+    # Exit code 137 is 128 plus the number of SIGKILL.
     assert job.log.read_text(errors="replace").count("is now EXITED (Command exited with code 137)") >= 10
 
 
 def executors_of(job):
-    """The processes of a local-cluster's executors."""
+    """The process IDs of a local-cluster's executors."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command = (process / "cmdline").read_bytes().split(b"\0")
             group = int((process / "stat").read_text().rsplit(")", 1)[1].split()[2])
         except (FileNotFoundError, ProcessLookupError):
-            continue  # ended meanwhile
+            continue  # the process has ended
         if group == job.pid and b"org.apache.spark.executor.CoarseGrainedExecutorBackend" in command:
             found.add(int(process.name))
     return found

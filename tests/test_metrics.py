@@ -1,4 +1,4 @@
-"""What a query tells about itself, and what it doesn't."""
+"""A query's metrics and logs, and the secrets that they must not contain."""
 
 import json
 
@@ -23,7 +23,7 @@ SECRETS = {"awsAccessKeyId": "AKIAHUSHHUSHHUSH", "awsSecretKey": SECRET, "sessio
 
 
 def with_rows(query):
-    """The progress of batches that delivered something."""
+    """The progress of batches with rows."""
     return [progress for progress in query.recentProgress if progress["numInputRows"] > 0]
 
 
@@ -62,7 +62,7 @@ def test_lag_shows_while_there_is_a_backlog(spark, sandbox, knobs, stream, check
     with running(query):
         assert query.awaitTermination(60)
     lags = [int(progress["sources"][0]["metrics"]["maxMillisBehindLatest"]) for progress in with_rows(query)]
-    # What is fetched ahead of the rows makes no difference.
+    # Prefetched records don't affect the lag.
     assert len(lags) == 5
     assert all(lag >= 60_000 for lag in lags[:-1])
     assert lags[-1] == 0
@@ -73,7 +73,7 @@ def test_retries_and_throttles_are_counted(spark, sandbox, knobs, stream, checkp
     frame = read(spark, source_options(sandbox, stream, clientRetryIntervalsMs=1))
     seen = []
 
-    # Met by the batch's reader, as the driver has asked before.
+    # The batch's reader meets this fault, since the driver has already made its requests.
     def write(batch, batch_id):
         knobs(faults=[{"operation": "GetRecords", "error": "throttle", "count": 2}])
         seen.extend(batch.collect())
@@ -142,7 +142,7 @@ def test_no_secret_is_shown(spark, sandbox, new_stream, checkpoint, driver_log, 
     out, err = capfd.readouterr()
     shown += [out, err, driver_log.read_text(), *(f.read_text(errors="replace") for f in checkpoint.rglob("*") if f.is_file())]
 
-    # What was searched does hold something of both.
+    # The searched text does contain output of both.
     assert source.name in out and sink.name in out
     for text in shown:
         for secret in SECRETS.values():

@@ -1,4 +1,4 @@
-"""The notebook in examples, cell by cell, on the newest line of Spark."""
+"""Runs the notebook in examples, cell by cell, on the newest line of Spark."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What the packages say is linked into the native library: notices of licences, and a bill of materials."""
+"""The packages' lists of what is linked into the native library: licence notices and a bill of materials."""
 
 import json
 import re
@@ -17,7 +17,7 @@ HEADER = "io/sparkkinesis/native/include/sparkkinesis.h"
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """The notices and the bill, twice, by another umask the second time."""
+    """The notices and the bill, written twice with different umasks."""
     folders = [tmp_path_factory.mktemp(f"written-{umask}") for umask in ("022", "077")]
     for folder, umask in zip(folders, (0o022, 0o077)):
         command = [sys.executable, str(environment.ROOT / "scripts/lib/notices.py"), str(folder)]
@@ -32,7 +32,7 @@ def jar():
 
 
 def listed(text):
-    """The (name, version) of what THIRD-PARTY.txt lists at its head."""
+    """The (name, version) of each entry in the list at the head of THIRD-PARTY.txt."""
     head = text.split("\n\n")[1]
     return {tuple(line.split("  ")[:2]) for line in head.splitlines()}
 
@@ -86,7 +86,7 @@ def test_the_bill_is_whole(written):
         (licence,) = component["licenses"]
         assert re.fullmatch(r"[\w.() +-]+", licence["expression"])
         if component["name"] in OURS:
-            # Nobody's package of the same name is meant.
+            # A purl would refer to a foreign package of the same name.
             assert "purl" not in component
         elif component["name"] not in NO_CRATES:
             assert component["purl"] == f"pkg:cargo/{component['name']}@{component['version'].replace('+', '%2B')}"
@@ -94,7 +94,7 @@ def test_the_bill_is_whole(written):
     known = {*references, bill["metadata"]["component"]["bom-ref"]}
     edges = {edge["ref"]: edge["dependsOn"] for edge in bill["dependencies"]}
     assert {*edges, *(need for needs in edges.values() for need in needs)} == known
-    # All of it is there because something needs it.
+    # Every component is a dependency of another one.
     reached, ahead = set(), [bill["metadata"]["component"]["bom-ref"]]
     while ahead:
         reference = ahead.pop()
@@ -141,7 +141,7 @@ def test_the_jar_has_both_and_the_header(jar, written):
 
 
 def test_what_the_library_itself_names_is_in_both(jar):
-    """A library has the paths of its crates' sources where these may panic."""
+    """A library contains the source paths of crates that may panic."""
     places = [name for name in jar.namelist() if name.endswith("libsparkkinesis.so")]
     linked = set()
     for place in places:

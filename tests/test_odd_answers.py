@@ -1,4 +1,4 @@
-"""Odd answers of the service, and triggers that look rarely: nothing lost, nothing repeated, no query that stands still."""
+"""Unusual responses of the service, and rare triggers: no records lost or repeated, and no query that stalls."""
 
 import pytest
 from local_kinesis import await_condition
@@ -20,7 +20,7 @@ SHARD = "shardId-000000000000"
 
 
 def run_once(frame, batches, checkpoint):
-    """One batch at most, as for a job that is started by a clock."""
+    """Runs at most one batch, like a job that a scheduler starts."""
     query = start(frame, batches, checkpoint, once=True)
     with running(query):
         assert query.awaitTermination(60), "the query with Trigger.Once did not end"
@@ -47,13 +47,13 @@ def test_a_live_shard_that_is_not_found_once(spark, sandbox, stream, knobs, chec
 
 
 def test_runs_of_one_batch_get_over_resharding(spark, sandbox, stream, checkpoint):
-    """A shard that ended without records keeps no run from what follows it."""
+    """A closed shard without records doesn't keep a run from its children."""
     stream.split(SHARD)
     stream.split("shardId-000000000001")
     stream.put(events(0, 100))
     batches = Batches()
     frame = read(spark, source_options(sandbox, stream))
-    # A child's records come a batch after those of its parent at the earliest.
+    # A child's records are at the earliest in the batch after its parent's.
     for _ in range(2):
         run_once(frame, batches, checkpoint)
     assert sorted(batches.data) == payloads(events(0, 100))
@@ -81,7 +81,7 @@ def test_children_that_are_listed_late_end_no_run(spark, sandbox, stream, knobs,
 
 
 def test_a_run_for_what_is_there_ends_though_each_batch_is_full(spark, sandbox, stream, checkpoint):
-    # As much as two batches take, so that none of them comes to the tip.
+    # Exactly two full batches, so that neither of them reaches the tip.
     stream.put(events(0, 20))
     put = [20]
 
@@ -112,7 +112,7 @@ def test_a_stream_made_again_ends_the_query(spark, sandbox, stream, checkpoint):
 def test_what_was_put_is_there_when_all_is_processed(spark, sandbox, stream, checkpoint):
     batches = Batches()
     options = source_options(sandbox, stream)
-    # Every other call of Spark would come before the next look is due.
+    # Every other call of Spark comes before the next probe is due.
     options["kinesis.getRecords.fetchIntervalMs"] = "400"
     query = start(read(spark, options), batches, checkpoint)
     with running(query):

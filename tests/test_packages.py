@@ -1,4 +1,4 @@
-"""What scripts/package makes, as its users take it: the wheel by pip, the Maven repository by --packages."""
+"""The packages of scripts/package, as users install them: the wheel by pip, the Maven repository by --packages."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """A folder that the wheel is installed in."""
+    """A folder in which the wheel is installed."""
     folder = tmp_path_factory.mktemp("site")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(folder)]
     subprocess.run([*pip, environment.wheel()], check=True, stdin=subprocess.DEVNULL)
@@ -28,7 +28,7 @@ def site(tmp_path_factory):
 
 @pytest.fixture
 def python(site):
-    """Runs a Python that has the wheel, with more of the environment; its warnings are errors."""
+    """A function that runs a Python with the wheel, with `more` environment variables. Warnings are errors."""
 
     def run(*arguments, **more):
         command = [sys.executable, "-W", "error::RuntimeWarning", *arguments]
@@ -38,7 +38,7 @@ def python(site):
     return run
 
 
-# PySpark 3.5 comes without Spark Connect's server.
+# PySpark 3.5 doesn't include Spark Connect's server.
 CONNECT = [False] if pyspark.__version__.startswith("3.") else [False, True]
 
 
@@ -73,7 +73,7 @@ def test_the_repository_is_complete():
 
 
 def test_nothing_in_the_jar_is_of_the_machine_that_built_it():
-    """Neither a date nor the umask, so that it can be built again."""
+    """The JAR contains neither dates nor effects of the umask, so that its build is reproducible."""
     with zipfile.ZipFile(environment.jar()) as jar:
         entries = jar.infolist()
     assert {entry.date_time[:3] for entry in entries} == {(1980, 2, 1)}

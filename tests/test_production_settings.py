@@ -1,4 +1,4 @@
-"""The typical job under the settings that clusters in production have, several of them in a run."""
+"""The typical job under settings of production clusters, several of them in each run."""
 
 import pytest
 
@@ -11,7 +11,7 @@ KRYO = "spark.serializer=org.apache.spark.serializer.KryoSerializer"
 ADAPTIVE = "spark.sql.adaptive.enabled"
 
 SETTINGS = {
-    # Nothing that goes over the wire by Spark's serializer may be of a class of the connector's.
+    # Spark's serializer may not send objects of the connector's classes.
     "kryo-registered": [
         KRYO,
         "spark.kryo.registrationRequired=true",
@@ -48,5 +48,5 @@ def test_the_typical_job(sandbox, new_stream, checkpoint, tmp_path, conf):
     conf = [*log.conf, *conf]
     with TypicalJob(sandbox, source, sink, checkpoint, tmp_path, conf=conf, python=True) as job:
         copies_all(sandbox, source, job)
-    # Tasks may be killed when the query stops, and lost with their executor; none fails by itself.
+    # Tasks may be killed when the query stops, or lost with their executor, but none fails by itself.
     assert [failure for failure in log.failures() if '"ExceptionFailure"' in failure] == []

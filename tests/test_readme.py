@@ -1,4 +1,4 @@
-"""The job of README.md, as it stands there."""
+"""Runs the job of README.md as it is."""
 
 import json
 import re
@@ -31,7 +31,7 @@ BAD = [("x", b"this is no JSON"), ("x", b'{"id": 7'), ("x", b'{"data": "no id"}'
 
 def test_it_runs_as_it_stands_and_survives_events_that_are_none(sandbox, tmp_path):
     code, command = job_of_readme()
-    # Only what is of the reader's own world is put in: where the service is, and a folder for the checkpoint.
+    # Fills in only the values that a reader would: the service's address, and a folder for the checkpoint.
     code, places = re.subn(r'("kinesis\.region", "us-east-1"\))', rf'\1\n    .option("kinesis.endpointUrl", "{sandbox.endpoint}")', code)
     assert places == 2
     code, places = re.subn('"/checkpoints/events"', json.dumps(str(tmp_path / "checkpoint")), code)

@@ -1,4 +1,4 @@
-"""Stop, restart, and actions of all kinds: nothing lost, and nothing repeated into a sink that overwrites by batch."""
+"""Stops, restarts and actions: no records are lost, and none repeated in a sink that overwrites by batch."""
 
 import shutil
 
@@ -47,7 +47,7 @@ def test_two_actions_see_the_same_rows(spark, sandbox, new_stream, checkpoint):
 
     def twice(frame, batch_id):
         first = sorted(bytes(row.data) for row in frame.collect())
-        # What arrives between the actions belongs to the next batch.
+        # Records that arrive between the actions belong to the next batch.
         if len(seen) < 3:
             stream.put(events(200 + 50 * len(seen), 50))
         second = sorted(bytes(row.data) for row in frame.collect())
@@ -89,7 +89,7 @@ def test_an_action_that_needs_few_rows_takes_none_from_the_next(spark, sandbox, 
 
 
 def test_a_batch_of_which_only_some_rows_were_taken_is_over(spark, sandbox, new_stream, checkpoint):
-    """write, then take(1): the next batch begins behind the whole batch, not behind the row taken."""
+    """After write and take(1), the next batch begins after the whole batch, not after the row taken."""
     stream = new_stream(1)
     stream.put(events(0, 100))
     batches = Batches()

@@ -10,7 +10,7 @@ TEN = 10
 
 @pytest.fixture
 def backlog(new_stream, knobs):
-    """A stream of one shard with a hundred records, and a function that makes the first ones expire."""
+    """A stream of one shard with a hundred records, and a function that expires the first ones."""
     stream = new_stream()
     stream.put(events(0, 100))
     shard = stream.shards()[0]["ShardId"]
@@ -28,7 +28,7 @@ def ten_records_a_batch(spark, sandbox, stream, **options):
 
 
 def expiring_after_the_first_batch(stream, batches):
-    """A sink during whose first batch, once it is read, the records up to the thirtieth expire."""
+    """A sink that expires the records up to the thirtieth during its first batch, after the batch is read."""
 
     def sink(frame, batch_id):
         first = not batches.rows
@@ -78,7 +78,7 @@ def test_expired_between_two_batches_is_counted(spark, sandbox, backlog, checkpo
     warnings = [line for line in driver_log.read_text().splitlines() if "have expired, or may have" in line]
     told = next(line for line in warnings if backlog.name in line)
     assert "WARN" in told and "DATA LOSS: " in told and backlog.shard in told and backlog.numbers[TEN - 1] in told
-    # The driver says so too, whose log is what people read: here it has both.
+    # The driver logs it too, since people read its log. Here, the driver's log also has the executor's lines.
     assert any("lostPositions in the query's progress" in line for line in driver_log.read_text().splitlines())
 
 
@@ -100,7 +100,7 @@ def test_expired_while_the_query_was_down(spark, sandbox, backlog, checkpoint):
         drain(failing, checkpoint)
     assert_names_the_loss(failure, backlog)
 
-    # Nothing was committed by the failure: the same checkpoint goes on, without what is gone.
+    # The failure committed nothing. The same checkpoint continues, without the expired records.
     rest = Batches()
     query = start(ten_records_a_batch(spark, sandbox, backlog), rest, checkpoint, availableNow=True)
     with running(query):

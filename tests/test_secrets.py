@@ -1,4 +1,4 @@
-"""Secrets are shown nowhere: a job whose secrets are marked runs and fails, then all that came of it is searched."""
+"""Secrets appear nowhere: a job whose secrets are marked runs and fails, and all its output is searched for marks."""
 
 import base64
 import json
@@ -17,9 +17,9 @@ from support.queries import events, payloads, sink_options, source_options
 
 pytestmark = pytest.mark.slow
 
-# Spark leaves out what looks like a secret to it by its value, too: these don't, and nor does the name of a stream.
+# Spark also redacts values that look like secrets. Neither these values nor the name of a stream do.
 MARKS = {name: f"MARK-{number}-4711" for number, name in enumerate(["key", "session", "role", "class", "proxy"])}
-# As a request to the proxy has it.
+# The form in which a request to the proxy contains it.
 MARKS["login"] = base64.b64encode(f"{OPTIONS['proxyUsername']}:{MARKS['proxy']}".encode()).decode()
 KEYS = {"awsAccessKeyId": "AKIAJOB", "awsSecretKey": MARKS["key"], "sessionToken": MARKS["session"]}
 VAULT = {"credentialProviderClass": "example.Vault", "credentialProviderParam": MARKS["class"]}
@@ -38,13 +38,13 @@ logger.connector.level = trace
 
 @pytest.fixture
 def proxy(tmp_path_factory):
-    """One whose password is marked."""
+    """A proxy whose password is marked."""
     with Proxy(tmp_path_factory.mktemp("proxy"), MARKS["proxy"]) as proxy:
         yield proxy
 
 
 class MarkedJob(Job):
-    """The job on an executor of its own, with logs at TRACE, Spark's page and the event log."""
+    """The job on a separate executor, with logs at TRACE, Spark's UI and the event log."""
 
     def __init__(self, options, folder):
         config = folder / "log4j2.properties"
@@ -68,7 +68,7 @@ class MarkedJob(Job):
 
 
 class ConnectJob(Program):
-    """The same by Spark Connect, whose server is its process."""
+    """The job by Spark Connect, with the server in its process."""
 
     def __init__(self, options, folder):
         config = folder / "log4j2.properties"
@@ -89,13 +89,13 @@ class ConnectJob(Program):
 
 
 def redaction_of_connect():
-    """The setting that docs/access.md gives for Spark Connect."""
+    """The redaction setting for Spark Connect from docs/access.md."""
     page = (environment.ROOT / "docs/access.md").read_text()
     return re.search(r"^spark\.sql\.redaction\.string\.regex (.+)$", page, re.MULTILINE)[1]
 
 
 def leaks_in(folder):
-    """Where the marks are shown: (mark, file)."""
+    """The (mark, file) of each file that contains a mark."""
     return [
         (name, str(file.relative_to(folder)))
         for file, content in shown_by(folder)
@@ -105,7 +105,7 @@ def leaks_in(folder):
 
 
 def shown_by(folder):
-    """What the job left, but for what it was given."""
+    """The files that the job left, without its inputs."""
     given = [folder / "arguments.json", folder / "providers"]
     for file in sorted(folder.rglob("*")):
         if file.is_file() and not any(file == path or path in file.parents for path in given):
@@ -115,7 +115,7 @@ def shown_by(folder):
 def test_what_is_marked_is_shown_nowhere(sandbox, knobs, moto, new_stream, tmp_path, proxy):
     source, by_class, by_keys = new_stream(1, "source"), new_stream(1, "by-class"), new_stream(1, "by-keys")
     source.put(events(0, 10))
-    # Whoever doesn't take what the options say is refused.
+    # Refuses clients that use the environment's keys rather than those of the options.
     knobs(rejected_keys=[CREDENTIALS["AWS_ACCESS_KEY_ID"]])
     role = {
         **KEYS,
@@ -142,7 +142,7 @@ def test_what_is_marked_is_shown_nowhere(sandbox, knobs, moto, new_stream, tmp_p
         assert job.wait(600) == 0, job.tail()
 
     assert proxy.requests(sandbox.endpoint) > 0 and proxy.requests(moto.endpoint) > 0
-    # It did what it was to do, by the classes on driver and executor.
+    # The job did its work, with the classes on driver and executor.
     assert sorted(record["Data"].decode() for record in by_keys.read()) == payloads(events(0, 10))
     shown = tmp_path / "shown"
     assert (shown / "count").read_text() == "10"
@@ -165,7 +165,7 @@ def test_what_is_marked_is_shown_nowhere(sandbox, knobs, moto, new_stream, tmp_p
 
 
 if not pyspark.__version__.startswith("3."):
-    # PySpark 3.5 comes without Spark Connect's server.
+    # PySpark 3.5 doesn't include Spark Connect's server.
     def test_what_is_marked_is_not_shown_by_spark_connect(sandbox, new_stream, tmp_path, proxy):
         source, sink = new_stream(1, "source"), new_stream(1, "sink")
         source.put(events(0, 10))
@@ -181,7 +181,7 @@ if not pyspark.__version__.startswith("3."):
         assert "the vault is sealed to ****" in (shown / "failure").read_text()
         assert f"kinesis.streamName={source.name}" in (shown / "stream.extended").read_text()
         assert list(tmp_path.glob("events/*")) and (tmp_path / "driver.log").read_bytes()
-        # The server shows each request, as docs/access.md's setting leaves it.
+        # The server shows each request, redacted by the setting of docs/access.md.
         requests = [*tmp_path.glob("events/*"), shown / "page_connect_"]
         assert any(b"kinesis.awsSecretKey" in file.read_bytes() or b"redacted" in file.read_bytes() for file in requests)
         assert leaks_in(tmp_path) == []

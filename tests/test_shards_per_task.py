@@ -8,7 +8,7 @@ from support.queries import Batches, await_rows, drain, events, payloads, read, 
 
 
 class Sink(Batches):
-    """Keeps each batch's number of tasks too."""
+    """A sink that also records each batch's number of tasks."""
 
     def __init__(self):
         super().__init__()
@@ -39,7 +39,7 @@ def assert_in_order(rows):
 @both_consumers
 def test_all_rows_once_with_fewer_tasks_and_claims(spark, sandbox, new_stream, checkpoint):
     stream = new_stream(10)
-    # Keys enough for every shard to have some: a shard that is empty from the start is in no group of AvailableNow.
+    # Enough keys for every shard to get some: AvailableNow's groups don't include a shard that is empty from the start.
     stream.put((f"key-{n % 200}", data) for n, (_, data) in enumerate(events(0, 1000)))
     options = source_options(sandbox, stream, shardsPerTask=4, maxFetchRecordsPerShard=60, extraColumns="shardId")
     sink = drain(read(spark, options), checkpoint, sink=Sink())
@@ -51,7 +51,7 @@ def test_all_rows_once_with_fewer_tasks_and_claims(spark, sandbox, new_stream, c
     assert {"group-shardId-000000000000-4", "group-shardId-000000000008-2"} <= first and len(first) == 3
     for row in sink.rows:
         assert row.shardId == stream.shard_of(row.partitionKey)
-    # A task hands out the rows of one shard after the other.
+    # A task returns its shards' rows one shard after the other.
     for rows in sink.by_id.values():
         shards = [row.shardId for row in rows]
         assert shards == sorted(shards)
@@ -65,7 +65,7 @@ def test_two_actions_see_the_same_batch(spark, sandbox, new_stream, checkpoint):
 
     def write(frame, batch_id):
         some = frame.take(1)
-        # What came meanwhile is not this batch's.
+        # Records that arrived meanwhile are not part of this batch.
         stream.put(events(600 + 10 * batch_id, 10) if batch_id < 3 else [])
         rows = frame.collect()
         assert [row.data for row in rows[:1]] == [row.data for row in some]

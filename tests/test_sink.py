@@ -1,4 +1,4 @@
-"""Writing, streaming and batch."""
+"""Streaming and batch writes."""
 
 from collections import Counter
 
@@ -70,7 +70,7 @@ def test_rows_name_their_streams(spark, sandbox, new_stream):
     frame = spark.range(0, 400, 1, 2).selectExpr(
         "'k' AS partitionKey", "concat('row-', id) AS data", f"if(id % 4 = 0, '{other.name}', null) AS streamName"
     )
-    # The option comes before the column, unless another one says which streams rows may name.
+    # kinesis.streamName takes precedence over the column, unless another option lists the streams that rows may name.
     plain = new_stream(1)
     write(frame, sink_options(sandbox, plain))
     assert rows_written(plain) == Counter(f"row-{n}" for n in range(400))
@@ -114,7 +114,7 @@ def test_everything_arrives_once_when_the_service_refuses(spark, sandbox, knobs,
 
 
 def test_everything_arrives_when_connections_break(spark, sandbox, knobs, new_stream):
-    """A request whose answer is missing may have been accepted: at least once."""
+    """Delivery is at least once, since a request without a response may have been accepted."""
     stream = new_stream(2)
     knobs(faults=[{"operation": "PutRecords", "error": "drop", "count": 3}])
     write(rows_of(spark, 2000), sink_options(sandbox, stream, clientRetryIntervalsMs=10))
@@ -122,7 +122,7 @@ def test_everything_arrives_when_connections_break(spark, sandbox, knobs, new_st
 
 
 def test_everything_arrives_at_a_shards_limits(spark, sandbox, knobs, new_stream):
-    """Small limits, which let through a part of each request."""
+    """Small limits, which accept part of each request."""
     stream = new_stream(2)
     knobs(shard_limits=True)
     write(rows_of(spark, 3000), sink_options(sandbox, stream, clientRetryIntervalsMs=50, clientNumRetries=50))
@@ -141,7 +141,7 @@ def test_a_put_that_never_succeeds_fails_the_write(spark, sandbox, knobs, new_st
 
 
 def test_requests_are_filled(spark, sandbox, new_stream):
-    """500 records a request, not one."""
+    """A request has 500 records, not one."""
     stream = new_stream(2)
     before = sandbox.calls("PutRecords")
     write(rows_of(spark, 5000, 1), sink_options(sandbox, stream))
@@ -165,7 +165,7 @@ def test_a_batch_write_appends_only(spark, sandbox, stream, mode):
 
 @pytest.mark.parametrize("mode", ["append", "update", "complete"])
 def test_output_modes(spark, sandbox, new_stream, checkpoint, mode):
-    """As with Kafka's sink, every mode puts the batch's result rows as further records."""
+    """As with Kafka's sink, every mode appends the batch's result rows as further records."""
     source, sink = new_stream(1), new_stream(1)
     frame = read(spark, source_options(sandbox, source)).selectExpr("partitionKey", "CAST(data AS STRING) AS data")
     if mode != "append":

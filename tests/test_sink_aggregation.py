@@ -1,4 +1,4 @@
-"""Writing KPL aggregates, order, and what a write tells about itself."""
+"""Writes of KPL aggregates, their order, and a write's metrics."""
 
 from collections import Counter
 
@@ -19,7 +19,7 @@ def rows_of(spark, first, count, partitions=2):
 
 
 def test_aggregates_come_back_once_over_a_split(spark, sandbox, new_stream, checkpoint):
-    """The sink's aggregates that land in a child of their shard are put again, and the source leaves those out, as the KCL does."""
+    """The sink repeats aggregates that arrived in a child of their shard. The source skips those, as the KCL does."""
     stream = new_stream(1)
     options = sink_options(sandbox, stream, **{"sink.aggregationEnabled": "true"})
     write(rows_of(spark, 0, 1000), options)
@@ -49,7 +49,7 @@ def test_rows_without_a_key_where_the_service_distributes_them(spark, sandbox, k
     with pytest.raises(Exception, match="no column partitionKey"):
         write(frame, sink_options(sandbox, stream))
     knobs(auto_distribution=True)
-    # What was found out of a stream counts for ten minutes.
+    # Facts about a stream are cached for ten minutes.
     stream = new_stream(2)
     write(frame, sink_options(sandbox, stream))
     assert sorted(record["Data"] for record in stream.read()) == [f"row-{n}".encode() for n in range(10)]
@@ -91,6 +91,6 @@ def test_metrics_in_the_sql_tab(spark, sandbox, new_stream):
     write(rows_of(spark, 0, 5000, 1), sink_options(sandbox, new_stream(1)))
     metrics = sql_metrics(spark, "Kinesis rows accepted")[-1]
     accepted = int(metrics["Kinesis rows accepted"].replace(",", ""))
-    # Spark 3.5 doesn't ask again after the last row.
+    # Spark 3.5 doesn't read the metrics again after the last row.
     assert accepted <= 5000 if spark.version.startswith("3.") else accepted == 5000
     assert int(metrics["Kinesis put requests"]) >= accepted // 500

@@ -9,7 +9,7 @@ from support.queries import Batches, await_rows, drain, events, payloads, read, 
 
 
 def aggregates(count, of):
-    """So many Kinesis records, each an aggregate of so many numbered user records."""
+    """`count` Kinesis records, each an aggregate of `of` numbered user records."""
     return [(f"outer-{n}", kpl.aggregate(events(n * of, of))) for n in range(count)]
 
 
@@ -55,7 +55,7 @@ def test_what_only_begins_like_an_aggregate_is_a_plain_record(spark, sandbox, st
 
 
 def skipped(query):
-    """The aggregates that all of a query's batches left out."""
+    """The number of aggregates that a query skipped, over all batches."""
     return sum(int(progress["sources"][0]["metrics"]["skippedAggregates"]) for progress in query.recentProgress)
 
 
@@ -63,7 +63,7 @@ AS_THE_KCL = {"aggregation.outsideShard": "SKIP"}
 
 
 def drain_query(frame, checkpoint):
-    """Reads what is there; answers the query, too."""
+    """Reads the available records, and returns the query too."""
     batches = Batches()
     query = start(frame, batches, checkpoint, availableNow=True)
     with running(query):
@@ -72,10 +72,10 @@ def drain_query(frame, checkpoint):
 
 
 def split_with_a_stale_producer(stream):
-    """A shard is split, and its producer doesn't notice at first: it goes on to aggregate the keys of both children.
+    """Splits a shard whose producer doesn't notice at first, and continues to aggregate the keys of both children.
 
-    As the KPL does, it puts those records again that were in an aggregate which landed where not all of them belong.
-    Answers how many aggregates are such.
+    As the KPL does, it puts the records again of each aggregate that landed in a shard where not all of them belong.
+    Returns the number of these aggregates.
     """
     stream.put([("outer", kpl.aggregate(events(0, 40)))])
     stream.split(stream.shards(open_only=True)[0]["ShardId"])
@@ -114,7 +114,7 @@ def test_or_the_query_fails(spark, sandbox, stream, checkpoint):
 
 @both_consumers
 def test_the_batch_in_flight_at_a_restart_leaves_out_the_same(spark, sandbox, stream, checkpoint):
-    """Spark runs it again before anything else is planned."""
+    """Spark repeats the batch before it plans another one."""
     split_with_a_stale_producer(stream)
     frame = read(spark, source_options(sandbox, stream, **AS_THE_KCL))
     seen = []

@@ -1,4 +1,4 @@
-"""How much a batch takes, and when there is none."""
+"""The size limits of a batch, and when no batch runs."""
 
 import time
 from collections import Counter
@@ -54,7 +54,7 @@ def test_no_batches_on_an_idle_stream(spark, sandbox, new_stream, checkpoint):
 
         stream.put(events(0, 30))
         await_rows(query, batches, 30)
-        # A look after the batch: it is over.
+        # The batch is over once it is committed.
         await_condition(lambda: planned_batches(checkpoint) == committed_batches(checkpoint), "the batch's commit")
         settled = planned_batches(checkpoint)
         await_looks(sandbox, query, stream, more=20)
@@ -67,7 +67,7 @@ def test_no_batches_on_an_idle_stream(spark, sandbox, new_stream, checkpoint):
 
 
 def test_an_idle_stream_is_asked_within_the_services_limits(spark, sandbox, new_stream, checkpoint):
-    """Five GetRecords a second and shard, for all who read it."""
+    """The limit is five GetRecords calls per second and shard, for all readers together."""
     stream = new_stream(2)
     query = start(read(spark, source_options(sandbox, stream, **{"getRecords.fetchIntervalMs": 200})), Batches(), checkpoint)
     with running(query):
@@ -96,7 +96,7 @@ def test_an_empty_answer_is_not_the_tip(spark, sandbox, knobs, new_stream, check
 def test_expired_iterators_and_failing_requests_are_no_failure(spark, sandbox, knobs, new_stream, checkpoint):
     stream = new_stream(2)
     batches = Batches()
-    # One request may meet all of the failures below.
+    # Enough retries for one request to meet all of the failures below.
     options = source_options(sandbox, stream, clientRetryIntervalsMs=20, clientNumRetries=10)
     query = start(read(spark, options), batches, checkpoint)
     with running(query):
@@ -119,7 +119,7 @@ def test_expired_iterators_and_failing_requests_are_no_failure(spark, sandbox, k
 
 
 def test_the_services_limit_of_calls(spark, sandbox, knobs, new_stream, checkpoint):
-    """Five a second and shard, for the driver's looks and the readers together, in a backlog as at the tip."""
+    """Five calls per second and shard for the driver's probes and the readers together, in a backlog and at the tip."""
     stream = new_stream(2)
     stream.put(events(0, 1000))
     knobs(shard_limits={"read_calls": 5})

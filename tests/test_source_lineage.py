@@ -1,4 +1,4 @@
-"""Reshards at every moment of a query's life, with the sandbox's knobs where time would have to pass."""
+"""Reshards at every stage of a query's life. The sandbox's knobs replace waiting."""
 
 import time
 from datetime import datetime, timezone
@@ -40,7 +40,7 @@ def test_split_and_merge_while_running(spark, sandbox, new_stream, checkpoint):
         stream.split(open_shards(stream)[0])
         stream.put(events(600, 200))
         await_rows(query, batches, 800)
-    # And over a restart, with shards in between that were never open while the query ran.
+    # Then across a restart, with intermediate shards that were never open while the query ran.
     stream.split(open_shards(stream)[0])
     stream.put(events(800, 100))
     stream.split(open_shards(stream)[0])
@@ -71,7 +71,7 @@ def test_no_batches_on_an_idle_stream_after_a_split(spark, sandbox, new_stream, 
 def test_from_a_time_before_two_reshards(spark, sandbox, new_stream, checkpoint):
     stream = new_stream(2)
     stream.put(events(0, 200))
-    # Arrival times have whole milliseconds: the position must fall into a later one than these records.
+    # Arrival times are in whole milliseconds, so the position must be in a later one than these records.
     put = time.time()
     while time.time() < put + 0.002:
         pass

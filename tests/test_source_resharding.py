@@ -33,7 +33,7 @@ def test_three_generations_at_once_from_the_oldest_record(spark, kinesis, new_st
     stream.put(events(0, 500))
     stream.split(open_shards(stream)[0])
     stream.put(events(500, 500))
-    # A split of what was split, and a merge across two generations.
+    # A second split of a split shard, and a merge across two generations.
     stream.split(open_shards(stream)[0])
     stream.put(events(1000, 500))
     first, second, third = open_shards(stream)
@@ -51,7 +51,7 @@ def test_latest_and_then_resharded_while_the_query_is_down(spark, kinesis, new_s
     batches = Batches()
     query = start(frame, batches, checkpoint)
     with running(query):
-        # The first progress comes after the first look, and that after LATEST was fixed.
+        # The first progress follows the first probe, which follows the resolution of LATEST.
         query.processAllAvailable()
         stream.put(events(0, 200))
         await_rows(query, batches, 200)

@@ -1,4 +1,4 @@
-"""The schema, and what is in the columns."""
+"""The schema, and the values of the columns."""
 
 from pyspark.sql.types import BinaryType, StringType, StructField, StructType, TimestampType
 
@@ -87,7 +87,7 @@ def test_a_query_may_read_some_of_the_columns(spark, sandbox, stream, checkpoint
 
 
 def test_rows_stay_right_through_sort_join_cache_and_state(spark, sandbox, new_stream, checkpoint, tmp_path):
-    """The rows are read in place from memory that the next batch of records reuses, so what keeps them must copy."""
+    """Rows are read in place, from memory that the next batch reuses, so operators must copy to keep them."""
     stream = new_stream(2)
     records = [(f"key-{n % 50}", f"{n:05d}-{'x' * (n % 700)}".encode()) for n in range(6000)]
     stream.put(records)

@@ -1,4 +1,4 @@
-"""Where a new query starts."""
+"""The starting position of a new query."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -95,7 +95,7 @@ def test_latest_loses_nothing_of_a_shard_that_is_idle_at_first(spark, sandbox, n
         await_rows(query, batches, 20)
         put(20, busy)
         await_rows(query, batches, 40)
-    # The idle shard's first records come while the query is down, after batches of the busy one only.
+    # The idle shard's first records arrive while the query is down, after batches of only the busy shard.
     put(40, idle)
     query = start(read(spark, options), batches, checkpoint)
     with running(query):
@@ -129,7 +129,7 @@ def test_a_restart_goes_on_whatever_its_starting_position_says(spark, sandbox, s
     drain(read(spark, source_options(sandbox, stream, startingPosition="LATEST")), checkpoint, batches)
     drain(read(spark, source_options(sandbox, stream, startingPosition="TRIM_HORIZON")), checkpoint, batches)
     assert batches.data == payloads(events(0, 20))
-    # Which is said where it is another one.
+    # A starting position that differs from the original one causes a warning.
     warnings = [line for line in driver_log.read_text().splitlines() if " WARN " in line and stream.name in line]
     told = "kinesis.startingPosition is LATEST, but the query of this checkpointLocation started at TRIM_HORIZON once"
     assert [told in line for line in warnings if "kinesis.startingPosition" in line] == [True]

@@ -78,7 +78,7 @@ def test_available_now_over_a_split(spark, sandbox, new_stream, checkpoint):
 
 
 def test_available_now_after_a_crash_in_the_middle(spark, sandbox, new_stream, checkpoint):
-    """Over a split, too; the next start ends with what is there then."""
+    """Also across a split. The next start ends with the records that are available then."""
     stream = new_stream(1)
     stream.put(events(0, 200))
     stream.split(stream.shards()[0]["ShardId"])
@@ -92,7 +92,7 @@ def test_available_now_after_a_crash_in_the_middle(spark, sandbox, new_stream, c
         batches(frame, batch_id)
 
     frame = read(spark, source_options(sandbox, stream, maxFetchRecordsPerShard=60))
-    # In the parent's last batch, and in one of its children's.
+    # Crashes in the parent's last batch, and in a batch of its children.
     for run, crash_at in enumerate([3, 5]):
         with pytest.raises(Exception, match="on purpose"):
             drain(frame, checkpoint, crash)
@@ -108,7 +108,7 @@ def test_available_now_after_a_crash_in_the_middle(spark, sandbox, new_stream, c
 def test_a_batch_of_available_now_comes_again_without_the_shards_that_were_done(
     spark, sandbox, new_stream, checkpoint, next_trigger
 ):
-    """Its rows are the same ones though new records are in those shards: a sink may have written and now skip it."""
+    """Its rows are the same although those shards have new records, since a sink that has written it may skip it."""
     stream = new_stream(2)
     small, large = (str(int(shard["HashKeyRange"]["StartingHashKey"])) for shard in stream.shards())
 
@@ -159,7 +159,7 @@ def test_once_is_one_batch(spark, sandbox, new_stream, checkpoint):
 
 
 def test_processing_time(spark, sandbox, new_stream, checkpoint):
-    """Batches while records come, and none on an idle stream."""
+    """Batches run while records arrive, and none on an idle stream."""
     stream = new_stream(2)
     frame, batches = read(spark, source_options(sandbox, stream)), Batches()
     for run in range(2):
@@ -168,7 +168,7 @@ def test_processing_time(spark, sandbox, new_stream, checkpoint):
             for first in range(150 * run, 150 * (run + 1), 50):
                 stream.put(events(first, 50))
                 await_rows(query, batches, first + 50)
-            # One empty batch may follow a busy time; then the trigger is due again and again, and there is none.
+            # One empty batch may follow a busy period. After that, the trigger fires repeatedly without a batch.
             await_looks(sandbox, query, stream, more=6)
             settled = planned_batches(checkpoint)
             await_looks(sandbox, query, stream, more=8)

@@ -33,14 +33,14 @@ if SPARK_3:
     def test_a_table_of_spark_3_says_what_to_use_instead(spark, sandbox, stream, table):
         spark.sql(f"CREATE TABLE {table} USING `aws-kinesis` OPTIONS ({clause(sink_options(sandbox, stream))})")
         for query in f"SELECT * FROM {table}", f"INSERT INTO {table} SELECT 'k' AS partitionKey, 'd' AS data":
-            # Inside one of Spark's own, which PySpark doesn't know.
+            # Wrapped in one of Spark's exceptions that PySpark doesn't convert.
             with pytest.raises(Py4JJavaError, match="CREATE TEMPORARY VIEW … USING `aws-kinesis`"):
                 spark.sql(query)
 
 else:
 
     def test_a_table_is_read_streamed_and_written(spark, sandbox, stream, checkpoint, table):
-        # Of a read and of a write alike: a table is for both.
+        # Options of a read and of a write, since a table serves both.
         options = sink_options(sandbox, stream)
         spark.sql(f"CREATE TABLE {table} USING `aws-kinesis` OPTIONS ({clause(options)})")
         spark.sql(f"INSERT INTO {table} SELECT concat('k-', id) AS partitionKey, concat('event-', id) AS data FROM range(10)")

@@ -1,4 +1,4 @@
-"""Claims in each of the stores: a batch is the same rows for whoever reads it, whichever keeps its claims."""
+"""Claims in each of the stores: every read of a batch returns the same rows."""
 
 import pytest
 
@@ -16,8 +16,8 @@ from support.queries import (
 
 
 def assert_claims_are_here_only(store, checkpoint, batches):
-    """Every batch that was delivered is claimed in this store, and none beside it."""
-    # A source's batch 0 is where it starts, so its first batch, which is Spark's batch 0, is number 1.
+    """Asserts that every delivered batch is claimed in this store, and in no other place."""
+    # A source's batch 0 is its starting position, so Spark's batch 0 is its number 1.
     assert {batch for _, batch, _ in store.claims()} == {batch_id + 1 for batch_id in batches}
     assert not (checkpoint / "sources/0/claims").exists()
 
@@ -29,7 +29,7 @@ def test_several_actions_in_several_batches(spark, sandbox, new_stream, checkpoi
 
     def peek_count_then_write(frame, batch_id):
         assert len(frame.take(1)) == 1
-        # What arrives between the actions belongs to the next batch.
+        # Records that arrive between the actions belong to the next batch.
         stream.put(events(put[0], 20))
         put[0] += 20
         counts[batch_id] = frame.count()
@@ -46,7 +46,7 @@ def test_several_actions_in_several_batches(spark, sandbox, new_stream, checkpoi
 
 
 def test_a_restart_in_the_middle_of_a_batch(spark, sandbox, new_stream, checkpoint, store):
-    """The batch comes again as it was claimed, though the limit is lower now and more records are there."""
+    """The batch is repeated as claimed, although the limit is lower and more records are available."""
     stream = new_stream(2)
     stream.put(events(0, 100))
     batches, failed = Batches(), Batches()
@@ -103,7 +103,7 @@ def test_claims_that_were_wiped(spark, sandbox, new_stream, checkpoint, store, d
 
 
 def assert_exact_but_for(batches, repeatable, count):
-    """So many events are there, each once; some of these may be there twice."""
+    """Asserts that `count` events are there, each once, except that those in `repeatable` may be there twice."""
     errors = errors_of(batches, count)
     repeated = errors.pop("repeated, and in which batches", {})
     assert errors == {}

@@ -40,7 +40,7 @@ def test_it_goes_on_after_a_stop(spark, sandbox, new_stream, checkpoint):
         await_looks(sandbox, query, source)
         source.put(country_events(0, 50))
         await_records(query, sink, 50)
-        # So that the last batch is over, and its records are not to be written again.
+        # Two further reads of the stream, after which the last batch is over and won't be written again.
         await_looks(sandbox, query, source, more=2)
     source.put(country_events(50, 50))
     query = start()

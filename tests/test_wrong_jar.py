@@ -1,4 +1,4 @@
-"""The JAR of the other Scala line: people take one for the other."""
+"""The JAR of the other Scala line, which people use by mistake."""
 
 import json
 import sys

@@ -4,7 +4,7 @@ import org.eclipse.jetty.server.ServerConnector;
 import software.amazon.dynamodb.services.local.main.ServerRunner;
 import software.amazon.dynamodb.services.local.server.DynamoDBProxyServer;
 
-/** Runs DynamoDBLocal, which would listen on all of the machine's addresses, on loopback only. Takes its arguments. */
+/** Runs DynamoDBLocal with its arguments on loopback only; by default, it listens on all addresses. */
 final class DynamoDbLocal {
     public static void main(String[] arguments) throws Exception {
         DynamoDBProxyServer local = ServerRunner.createServerFromCommandLineArgs(arguments);

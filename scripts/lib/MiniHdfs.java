@@ -3,8 +3,8 @@ import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.hdfs.MiniDFSCluster;
 
 /**
- * Runs an HDFS of one name node and one data node on loopback, with its files in a folder that is emptied first. It lists
- * folders in pages of 25 names, where the usual ones have 1,000.
+ * Runs an HDFS of one name node and one data node on loopback, with its files in a folder that is emptied first. It
+ * lists folders in pages of 25 names; the default is 1,000.
  */
 final class MiniHdfs {
     public static void main(String[] arguments) throws Exception {

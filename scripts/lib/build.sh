@@ -1,19 +1,19 @@
-# Building the native library and the JARs.
+# Builds of the native library and the JARs.
 # shellcheck shell=bash
 
-# The processors that a released JAR has a library for.
+# The processors for which a released JAR has a library.
 PLATFORMS=(x86_64 aarch64)
 # The oldest C library supported: Amazon Linux 2 (EMR 6).
 NATIVE_GLIBC=2.26
 
-# zig_cargo SUBCOMMAND ARGUMENT... - cargo that builds for every glibc since NATIVE_GLIBC; as all builds but the demo's do, so
-# that they share what they have compiled.
+# zig_cargo SUBCOMMAND ARGUMENT... - runs cargo with builds for every glibc since NATIVE_GLIBC. All builds but the
+# demo's use it, so that they share compiled crates.
 zig_cargo() { (cd "$ROOT" && PATH="$VENVS/build/bin:$PATH" cargo-zigbuild "$@"); }
 
-# target_of PLATFORM - as rustc calls it.
+# target_of PLATFORM - prints rustc's name of the platform.
 target_of() { printf '%s\n' "$1-unknown-linux-gnu"; }
 
-# build_native_release PLATFORM FILE - the library for the JAR.
+# build_native_release PLATFORM FILE - builds the library for the JAR.
 build_native_release() {
   local target folder
   target="$(target_of "$1")"
@@ -24,13 +24,13 @@ build_native_release() {
   (unset RUSTC_WORKSPACE_WRAPPER && zig_cargo zigbuild --locked --release --target "$target.$NATIVE_GLIBC" -p spark-kinesis-jni >&2)
   mkdir -p "$(dirname "$2")"
   cp "$folder/libsparkkinesis.so" "$2"
-  # The tests' library has the same place.
+  # The tests' library has the same path.
   ! grep -q BoundaryTests "$2" || die "$2 is the tests' library: another build ran beside this one; run this again"
   check_glibc "$2"
 }
 
-# How everything that tests run is built: the crates beneath are those of the release build (rust/jni/Cargo.toml asks for the
-# features that tests add), the project's own are quick to build and check themselves (rust/test-profile.toml).
+# Arguments for all builds of tests. Dependencies are compiled as in the release build (rust/jni/Cargo.toml requests the
+# features that tests add). The project's own crates build quickly and check themselves (rust/test-profile.toml).
 TEST_TARGET="$(target_of "$(uname -m)")"
 TEST_FEATURES=(
   kinesis-sandbox/kinesis-local kinesis-sandbox/ministack kinesis-connector/store-services
@@ -40,14 +40,14 @@ TEST_BUILD=(
   --locked "${TEST_PROFILE[@]}" --workspace --features "$(IFS=,; echo "${TEST_FEATURES[*]}"),spark-kinesis-jni/boundary-tests"
 )
 
-# built_folder - where the programs and libraries built for this machine are.
+# built_folder - prints the folder of the programs and libraries built for this machine.
 built_folder() { printf '%s\n' "$(cargo_target)/$TEST_TARGET/release"; }
 
-# The libraries are copied away, since all have the same place under cargo's target folder.
+# The copies of the libraries, since all have the same path in cargo's target folder.
 DEV_LIBRARY="$BUILD/native/dev/libsparkkinesis.so"
 BOUNDARY_LIBRARY="$BUILD/native/boundary/libsparkkinesis.so"
 
-# build_native_dev - DEV_LIBRARY: the library with the project's own crates unoptimised, quick to build anew.
+# build_native_dev - builds DEV_LIBRARY: the library with the project's own crates unoptimised, for quick rebuilds.
 build_native_dev() {
   ensure_native_tools
   say "building the native library (unoptimised)"
@@ -57,7 +57,7 @@ build_native_dev() {
   copy_changed "$(built_folder)/libsparkkinesis.so" "$DEV_LIBRARY"
 }
 
-# build_tests - everything that tests run: the Rust tests, and what build_tested builds.
+# build_tests - builds everything that tests run: the Rust tests, and the targets of build_tested.
 build_tests() {
   ensure_native_tools
   say "building the Rust tests"
@@ -65,12 +65,12 @@ build_tests() {
   build_tested
 }
 
-# build_tested - what the tests on a JVM run: the sandbox, whose program is KINESIS_SANDBOX, and BOUNDARY_LIBRARY, the native
-# library with the exports that the tests of the bridge call.
+# build_tested - builds what the tests on a JVM run: the sandbox, whose program is KINESIS_SANDBOX, and
+# BOUNDARY_LIBRARY, the native library with the exports for the bridge's tests.
 build_tested() {
   ensure_native_tools
   say "building the sandbox and the native library for the tests of the bridge"
-  # With one small test, so that the project's own crates are those that the Rust tests are built from.
+  # With one small test, so that the Rust tests can use the same builds of the project's own crates.
   zig_cargo zigbuild "${TEST_BUILD[@]}" --lib --bins --examples --test options_page >&2
   local built
   built="$(built_folder)"
@@ -78,13 +78,13 @@ build_tested() {
   copy_changed "$built/examples/libother_abi.so" "$(dirname "$BOUNDARY_LIBRARY")/examples/libother_abi.so"
 }
 
-# copy_changed FROM TO - leaves an equal file as it is, so that nothing is rebuilt for its date.
+# copy_changed FROM TO - copies a file unless TO is equal, so that a new date causes no rebuild.
 copy_changed() {
   mkdir -p "$(dirname "$2")"
   cmp -s "$1" "$2" || cp "$1" "$2"
 }
 
-# check_glibc FILE - fails when the library needs a newer glibc than NATIVE_GLIBC.
+# check_glibc FILE - fails if the library needs a newer glibc than NATIVE_GLIBC.
 check_glibc() {
   local newest
   newest="$(readelf --version-info --wide "$1" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -uV | tail -n 1)"
@@ -94,14 +94,14 @@ check_glibc() {
   say "the native library needs glibc $newest"
 }
 
-# build_jars - both JARs with the release library for this machine's processor.
+# build_jars - builds both JARs with the release library for this machine's processor.
 build_jars() {
   say "building the JARs"
   run_gradle jars
 }
 
-# build_bench - what benchmarks run beside the JARs: the sandbox and bare_drain, optimised. With the library's crate selected,
-# so that the crates beneath are the same.
+# build_bench - builds what benchmarks run besides the JARs: the sandbox and bare_drain, optimised. Selects the
+# library's crate too, so that the dependencies are the same.
 build_bench() {
   ensure_native_tools
   say "building kinesis-sandbox and bare_drain (release)"
@@ -109,8 +109,8 @@ build_bench() {
     -p spark-kinesis-jni -p kinesis-sandbox -p kinesis-connector --lib --bins --example bare_drain >&2
 }
 
-# build_demo LINE - the JAR for a Spark line with the debug library, and the sandbox; sets KINESIS_SANDBOX to the
-# program. One cargo run of one profile, so that what both need is compiled once.
+# build_demo LINE - builds the JAR for a Spark line with the debug library, and the sandbox; sets KINESIS_SANDBOX to the
+# program. One cargo run with one profile compiles shared crates once.
 build_demo() {
   say "building the native library and kinesis-sandbox (debug, this machine only)"
   (cd "$ROOT" && CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 \
@@ -122,18 +122,18 @@ build_demo() {
   export KINESIS_SANDBOX
 }
 
-# build_jars_for PLATFORM... - both JARs with a release library for each of these.
+# build_jars_for PLATFORM... - builds both JARs with a release library for each of these platforms.
 build_jars_for() {
   say "building the JARs for $*"
   run_gradle jars "-Pplatforms=$(IFS=,; echo "$*")"
 }
 
-# build_jars_dev - both JARs with the debug library.
+# build_jars_dev - builds both JARs with DEV_LIBRARY.
 build_jars_dev() {
   build_native_dev
   say "building the JARs"
   run_gradle jars "-PnativeLib=$DEV_LIBRARY"
 }
 
-# jar_of LINE - the path of the JAR for a Spark line (such as 3.5).
+# jar_of LINE - prints the path of the JAR for a Spark line (such as 3.5).
 jar_of() { printf '%s\n' "$BUILD/libs/spark-kinesis-native_${SCALA_BINARY[$1]}-$(version).jar"; }

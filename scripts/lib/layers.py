@@ -1,4 +1,4 @@
-"""Checks that no two folders of a crate import each other, and that nothing imports what composes the engine's.
+"""Checks that no two folders of a crate import each other, and that no other folder imports `engine`.
 
 Usage: layers.py rust/connector/src|rust/sandbox/src
 """
@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-# What only composes the others.
+# The folder that composes all others, and that none of them imports.
 TOP = "engine"
 
 
@@ -16,7 +16,7 @@ def folder_of(file, root):
 
 
 def imports_of(file):
-    """The folders whose items a file names, but for its unit tests."""
+    """The folders whose items a file names outside of its unit tests."""
     code = re.split(r"#\[cfg\(test\)\]\nmod tests", file.read_text())[0]
     for group, single in re.findall(r"\bcrate::(?:\{([^}]*)\}|(\w+))", code):
         yield from (name.split("::")[0].strip() for name in (group or single).split(","))

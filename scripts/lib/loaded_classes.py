@@ -1,4 +1,4 @@
-"""Makes Spark load the classes that most of its tests need, for a JVM that archives them when it ends."""
+"""Loads the Spark classes that most tests need, in a JVM that archives them when it exits."""
 
 import tempfile
 from pathlib import Path

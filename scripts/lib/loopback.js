@@ -1,4 +1,4 @@
-// Preloaded into kinesis-local, which would listen on all of the machine's addresses: makes it listen on loopback only.
+// Preloaded into kinesis-local to make it listen on loopback only, instead of on all of the machine's addresses.
 const net = require('net');
 
 const listen = net.Server.prototype.listen;

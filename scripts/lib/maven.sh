@@ -3,8 +3,9 @@
 
 MAVEN_GROUP=io.sparkkinesis
 
-# build_maven DIR - a Maven repository in DIR as Maven Central takes it: for each line the JAR of build/libs, its POM, sources,
-# javadoc, bill of materials and checksums. With MAVEN_GPG_KEY (a secret key, ASCII armoured) and its MAVEN_GPG_PASSPHRASE also signatures.
+# build_maven DIR - builds a Maven repository in DIR that meets Maven Central's rules: for each line the JAR of
+# build/libs, its POM, sources, javadoc, bill of materials and checksums. Adds signatures if MAVEN_GPG_KEY (a secret
+# key, ASCII armoured) is set, with the passphrase in MAVEN_GPG_PASSPHRASE.
 build_maven() {
   local dir="$1" line jar name place
   say "building POMs, sources and javadoc"
@@ -17,14 +18,14 @@ build_maven() {
     mkdir -p "$place"
     cp "$jar" "$BUILD/publication/$name"{.pom,-sources.jar,-javadoc.jar} "$place/"
     extract_notices "$jar" "$BUILD/publication"
-    # Named as CycloneDX's own plugin for Maven does.
+    # The file name of CycloneDX's own plugin for Maven.
     cp "$BUILD/publication/spark-kinesis-native.cdx.json" "$place/$name-cyclonedx.json"
     if [ -n "${MAVEN_GPG_KEY:-}" ]; then sign_files "$place"/*; fi
     add_checksums "$place"/*.jar "$place"/*.pom "$place"/*.json
   done
 }
 
-# add_checksums FILE... - FILE.md5, .sha1, .sha256 and .sha512: the bare numbers, as Maven writes them.
+# add_checksums FILE... - writes FILE.md5, .sha1, .sha256 and .sha512 with the bare digest, as Maven does.
 add_checksums() {
   local file kind sum
   for file in "$@"; do
@@ -35,12 +36,12 @@ add_checksums() {
   done
 }
 
-# sign_files FILE... - FILE.asc by MAVEN_GPG_KEY, which is kept nowhere.
+# sign_files FILE... - writes FILE.asc, signed with MAVEN_GPG_KEY. The key is not stored.
 sign_files() {
   ensure_command gpg gnupg
-  # In a shell of its own, so that the key is gone with it, whatever happens.
+  # In a subshell, which deletes the key when it exits, for whatever reason.
   (
-    # Of a short name: the agent's socket is in it.
+    # A short path, since the agent's socket is in this folder.
     GNUPGHOME="$(mktemp -d /tmp/gpg.XXXXXX)"
     export GNUPGHOME
     trap 'gpgconf --kill all >/dev/null 2>&1 || true; rm -rf "$GNUPGHOME"' EXIT

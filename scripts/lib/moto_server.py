@@ -1,7 +1,7 @@
-"""moto_server, answering one request after the other.
+"""moto_server, restricted to one request at a time.
 
-moto 5.2.5 looks whether an object or item is there and puts it in two steps, in as many threads as there are requests:
-of several conditional puts at once, two can succeed. S3 and DynamoDB let one succeed, and so does this.
+moto 5.2.5 does a conditional put in two steps, a check and a put, and handles requests in parallel threads. So two of
+several simultaneous conditional puts can succeed. S3 and DynamoDB let only one succeed, and so does this server.
 """
 
 import threading

@@ -1,11 +1,12 @@
-"""What is linked into the native library: the notices that its licences ask for, and a bill of materials.
+"""Lists what is linked into the native library: the notices that its licences require, and a bill of materials.
 
 Usage: notices.py DIR. Writes DIR/THIRD-PARTY.txt (every crate with its licences' texts, each text once) and
-DIR/spark-kinesis-native.cdx.json (CycloneDX). Both are the same bytes wherever the same lock file is built with the same
-Rust: no dates, no paths, sorted.
+DIR/spark-kinesis-native.cdx.json (CycloneDX). Both files are reproducible: the same lock file and the same Rust give
+the same bytes, sorted and without dates or paths.
 
-The crates are those that cargo links for any platform of a released JAR: no build scripts, macros or tests. The texts are the
-crates' own files. A crate without any is given the standard text of its licence, one without a licence is an error.
+The crates are those that cargo links for any platform of a released JAR, without build scripts, macros and tests. The
+texts are the crates' own files. A crate without any gets the standard text of its licence; a crate without a licence is
+an error.
 """
 
 import argparse
@@ -19,7 +20,7 @@ LINKED = "spark-kinesis-jni"
 PRODUCT, GROUP = "spark-kinesis-native", "io.sparkkinesis"
 TARGETS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"]
 TEXT_NAME = re.compile(r"(licen[sc]e|copying|copyright|notice|unlicense)([-._].*)?", re.IGNORECASE)
-# Folders of a crate of which nothing is linked.
+# Folders of a crate whose code is not linked.
 TESTS = {"tests", "benches", "fuzz", "examples"}
 WIDTH = 100
 
@@ -43,7 +44,7 @@ IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 
 
 def linked(targets=TARGETS):
-    """The (name, version) of every crate that is linked for any of the targets."""
+    """The (name, version) of each crate that is linked for any of the targets."""
     found = set()
     for target in targets:
         tree = _run(
@@ -55,7 +56,7 @@ def linked(targets=TARGETS):
 
 
 def crates():
-    """What cargo knows of the linked crates, the project's own included, sorted; "needs" names those that each one links."""
+    """cargo's metadata of the linked crates and the project's own, sorted. "needs" has the crates that each links."""
     wanted, packages, edges = linked(), {}, {}
     for target in TARGETS:
         metadata = json.loads(_run("cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", target))
@@ -72,12 +73,12 @@ def crates():
 
 
 def others():
-    """What is linked and no crate: name, version, licence, where it is from."""
+    """The linked parts that are not crates: name, version, licence, origin."""
     rust = re.match(r"rustc (\S+)", _run("rustc", "--version")).group(1)
     zig = re.search(r"^ziglang==(\S+)", (ROOT / "scripts/requirements/build.txt").read_text(), re.MULTILINE).group(1)
     return [
         ("rust-std", rust, "MIT OR Apache-2.0", "https://github.com/rust-lang/rust"),
-        # Of a released library; its exception asks for no notice in what is compiled.
+        # Part of a released library. Its exception requires no notice in compiled programs.
         ("llvm-libunwind", f"zig-{zig}", "Apache-2.0 WITH LLVM-exception", "https://github.com/llvm/llvm-project"),
     ]
 
@@ -91,7 +92,7 @@ def reference(package):
 
 
 def expression(package):
-    """The licence as an SPDX expression, or None where only a file says it. An old manifest has a slash for OR."""
+    """The licence as an SPDX expression; None if only a file has it. Old manifests use a slash for OR."""
     return re.sub(r"\s*/\s*", " OR ", package["license"]) if package["license"] else None
 
 
@@ -124,7 +125,7 @@ def _clean(text):
 
 
 def notices(packages, extra):
-    """THIRD-PARTY.txt: what is linked, then every text once, each after the crates that it is of."""
+    """The content of THIRD-PARTY.txt: a list of what is linked, then each text once, after the crates it covers."""
     foreign = [package for package in packages if not ours(package)]
     rows = [(p["name"], p["version"], expression(p) or "see below", p["repository"] or "") for p in foreign]
     lines = [
@@ -135,7 +136,7 @@ def notices(packages, extra):
     holders = {}
     for package in foreign:
         for name, text in texts(package):
-            # The same text, however its lines are broken.
+            # Texts that differ only in their line breaks are the same.
             holders.setdefault(" ".join(text.split()), (text, []))[1].append(f"{reference(package)} ({name})")
     for text, users in holders.values():
         lines += ["", "=" * WIDTH, *_wrapped(users), "-" * WIDTH, "", text]

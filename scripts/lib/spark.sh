@@ -1,7 +1,8 @@
-# Running things on PySpark.
+# Runs commands with PySpark.
 # shellcheck shell=bash
 
-# with_spark LINE COMMAND... - runs it with the Python and the Spark of a line (such as 3.5), told where the JAR is.
+# with_spark LINE COMMAND... - runs COMMAND with the Python and the Spark of a line (such as 3.5), and the JAR's path in
+# its environment.
 with_spark() {
   local line="$1" venv="$VENVS/spark-$1"
   shift
@@ -12,17 +13,17 @@ with_spark() {
     "$@"
 }
 
-# with_tested_spark LINE COMMAND... - with_spark for the tests, which start hundreds of JVMs for some seconds each: these
-# map Spark's classes from an archive and leave out the slow compiler, at a third of the processor's time.
+# with_tested_spark LINE COMMAND... - with_spark for the tests, which start hundreds of JVMs for a few seconds each.
+# They map Spark's classes from an archive and run without the slow compiler, which reduces their CPU time to a third.
 with_tested_spark() {
   local archive
   archive="$(class_archive "$1")"
-  # A JVM that can't take the archive, as one without Spark on its class path, goes on without; what it says of that would
-  # be in the output of programs.
+  # A JVM that can't use the archive, such as one without Spark on its class path, continues without it. Its warning is
+  # disabled, since it would appear in the output of programs.
   JDK_JAVA_OPTIONS="-XX:TieredStopAtLevel=1 -XX:SharedArchiveFile=\"$archive\" -Xlog:disable -Xlog:all=error:stderr" with_spark "$@"
 }
 
-# class_archive LINE - prints where the archive of Spark's classes is, which is made where there is none of these versions.
+# class_archive LINE - prints the path of the archive of Spark's classes, and creates it if these versions have none.
 class_archive() {
   local dir="$BUILD/classes-archive" made_of name
   made_of="$(java_command) $("$(java_command)" -version 2>&1) ${PYSPARK_VERSION[$1]} $VENVS $(cat "$ROOT/scripts/lib/loaded_classes.py")"

@@ -1,4 +1,4 @@
-# Running test steps and adding up what they report.
+# Runs test steps and adds up their results.
 # shellcheck shell=bash
 
 PASSED=0
@@ -6,7 +6,7 @@ FAILED=0
 FAILED_STEPS=()
 STEP_LOGS="$BUILD/logs"
 
-# step NAME COUNTER COMMAND... - runs a step, shows and keeps its output, and adds COUNTER's counts. COUNTER reads the
+# step NAME COUNTER COMMAND... - runs a step, shows and stores its output, and adds COUNTER's counts. COUNTER reads the
 # output and prints "passed failed". A step that fails without a failed test, or runs no test, counts as one failure.
 step() {
   local name="$1" counter="$2"
@@ -15,7 +15,7 @@ step() {
   tally "$name" "$counter"
 }
 
-# tally NAME COUNTER - adds what the step run last reports.
+# tally NAME COUNTER - adds the results of the last step.
 tally() {
   local name="$1" counter="$2" passed failed
   read -r passed failed < <("$counter" "$STATUS" <"$LOG")
@@ -30,7 +30,7 @@ tally() {
 
 declare -A BEGUN_PID BEGUN_AT
 
-# end_begun - ends what still runs beside a script that ends early.
+# end_begun - ends the background steps of a script that exits early.
 end_begun() {
   local pid
   for pid in "${BEGUN_PID[@]}"; do
@@ -38,7 +38,8 @@ end_begun() {
   done
 }
 
-# begin_step NAME COMMAND... - runs a step beside others; end_step shows its output, once it has ended, and adds its counts.
+# begin_step NAME COMMAND... - starts a step in the background. end_step waits for its end, shows its output, and adds
+# its counts.
 begin_step() {
   local name="$1"
   shift
@@ -46,7 +47,7 @@ begin_step() {
   say "$name, beside others; its output is in ${STEP_LOGS#"$ROOT"/}/$name.log"
   BEGUN_AT[$name]=$SECONDS
   trap end_begun EXIT
-  # A process group of its own, to be ended with all that it started.
+  # A separate process group, so that the step can be ended with all its child processes.
   set -m
   (
     set -e
@@ -67,7 +68,7 @@ end_step() {
   tally "$1" "$2"
 }
 
-# end_prepare NAME - the end of what begin_step began and steps depend on. It is no test; only its failure counts.
+# end_prepare NAME - waits for a command of begin_step on which steps depend. Not a test; only a failure counts.
 end_prepare() {
   local status=0
   wait "${BEGUN_PID[$1]}" || status=$?
@@ -80,7 +81,7 @@ end_prepare() {
   say "$1: $((SECONDS - BEGUN_AT[$1])) s"
 }
 
-# prepare NAME COMMAND... - runs what steps depend on. It is no test; only its failure counts.
+# prepare NAME COMMAND... - runs a command on which steps depend. Not a test; only a failure counts.
 prepare() {
   local name="$1"
   run_logged "$@"
@@ -91,14 +92,14 @@ prepare() {
   say "$name: $TOOK s"
 }
 
-# run_logged NAME COMMAND... - sets STATUS, LOG and TOOK.
+# run_logged NAME COMMAND... - runs COMMAND with its output in a log; sets STATUS, LOG and TOOK.
 run_logged() {
   local name="$1" began=$SECONDS
   shift
   LOG="$STEP_LOGS/${name//[^A-Za-z0-9._-]/-}.log"
   mkdir -p "$STEP_LOGS"
   say "$name"
-  # Not in a condition: there the shell would ignore that a command of a function failed.
+  # Not in a condition, where the shell would ignore failures of commands within a function.
   set +e
   (
     set -e
@@ -109,14 +110,14 @@ run_logged() {
   TOOK=$((SECONDS - began))
 }
 
-# finish - the last line of a test run, and its exit code.
+# finish - prints the last line of a test run, and returns its exit code.
 finish() {
   [ "${#FAILED_STEPS[@]}" = 0 ] || say "failed: ${FAILED_STEPS[*]}"
   printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
   [ "$FAILED" = 0 ] && [ "$PASSED" != 0 ]
 }
 
-# Counters. Each gets the step's exit code, and its output on standard input.
+# Counters. Each takes the step's exit code as its argument, and the step's output on standard input.
 
 # A check counts as one test.
 count_check() {

@@ -1,11 +1,11 @@
-# The Python package: a wheel with both JARs inside.
+# The Python package: a wheel with both JARs.
 # shellcheck shell=bash
 
-# ensure_wheel_tools - what builds a wheel, in .venv/wheel.
+# ensure_wheel_tools - the tools that build a wheel, in .venv/wheel.
 ensure_wheel_tools() { ensure_hashed_venv wheel; }
 
-# build_wheel DIR JAR... - spark_kinesis_native-<version>-py3-none-any.whl with these JARs, in DIR; sets WHEEL to its path.
-# The same JARs make the same bytes.
+# build_wheel DIR JAR... - builds spark_kinesis_native-<version>-py3-none-any.whl with these JARs in DIR, and sets
+# WHEEL to its path. The same JARs result in the same bytes.
 build_wheel() {
   local dir="$1" stage="$BUILD/wheel" jars
   shift
@@ -19,7 +19,7 @@ build_wheel() {
   cp "$@" "$jars/"
   extract_notices "$1" "$stage"
   version >"$stage/VERSION"
-  # Modes go into the wheel, and must not depend on the umask.
+  # The wheel contains file modes, which must not depend on the umask.
   chmod -R u=rwX,go=rX "$stage"
   rm -f "$dir"/spark_kinesis_native-*.whl
   "$VENVS/wheel/bin/pip" wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir "$dir" "$stage" </dev/null >&2 \
@@ -38,7 +38,8 @@ find_wheel() {
   die "there is no wheel of version $(version) in $*: run scripts/package, or put a release's wheel there, and run this again"
 }
 
-# install_wheel DIR VENV - WHEEL alone in a new virtual environment in DIR, which sees the packages of VENV, too: PySpark.
+# install_wheel DIR VENV - installs only WHEEL in a new virtual environment in DIR, which also sees VENV's packages
+# (PySpark).
 install_wheel() {
   local own others
   say "installing $(basename "$WHEEL") into a virtual environment of its own"
@@ -49,5 +50,5 @@ install_wheel() {
   printf '%s\n' "$others" >"$own/others.pth"
 }
 
-# site_of VENV - the folder of its packages.
+# site_of VENV - prints the folder of the virtual environment's packages.
 site_of() { "$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }

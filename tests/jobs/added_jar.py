@@ -1,5 +1,5 @@
-"""Adds the connector to a session that runs already, copies a stream's records by a query and by a batch, and counts those of the
-other. Arguments: a JSON of `jar`, of the options `source` and `sink`, and of `checkpoint`.
+"""Adds the connector to a running session, copies a stream's records with a query and with a batch, and counts the
+records of the other stream. Arguments: a JSON object with `jar`, the options `source` and `sink`, and `checkpoint`.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Copies a stream's payloads as overwrite_by_batch does, but with tasks that are slow or fail at random.
 
-Every other batch is disturbed by Python, which reads in a thread of its own, and the rest within the JVM, where the
-task's own thread reads.
+Every other batch is disturbed in Python, for which a separate thread reads. The rest are disturbed within the JVM,
+where the task's own thread reads.
 """
 
 import json
@@ -13,7 +13,7 @@ from pyspark import TaskContext
 from pyspark.sql import SparkSession
 
 FAIL_AT = ("the start", "a row", "the end")
-# Math.random is drawn anew for each row of each attempt, as Spark's own rand() isn't.
+# Math.random differs for each row of each attempt; Spark's own rand() doesn't.
 RANDOM = "CAST(java_method('java.lang.Math', 'random') AS DOUBLE)"
 
 arguments = json.loads(sys.argv[1])
@@ -21,7 +21,7 @@ spark = SparkSession.builder.getOrCreate()
 
 
 def slow_in_python(batch_id):
-    """Some partitions' first attempts sleep at some row."""
+    """In some partitions, the first attempt sleeps at one row."""
 
     def run(rows):
         context = TaskContext.get()
@@ -37,7 +37,7 @@ def slow_in_python(batch_id):
 
 
 def failing_in_python(batch_id):
-    """Every first attempt fails; where, goes by batch and partition."""
+    """Every first attempt fails, at a place that depends on batch and partition."""
 
     def run(rows):
         context = TaskContext.get()
@@ -56,7 +56,7 @@ def failing_in_python(batch_id):
 
 
 def weary_in_python(_):
-    """Every row takes a moment, so that a batch lasts long enough to be killed."""
+    """Every row is slow, so that a batch lasts long enough to be killed."""
 
     def run(rows):
         for row in rows:
@@ -67,7 +67,7 @@ def weary_in_python(_):
 
 
 def sleeping_sometimes(chance, millis):
-    """A row's text, which comes late at random. The call's result is void."""
+    """SQL for a row's text, delayed at random. The result of the sleep adds nothing to it."""
     sleep = f"java_method('java.lang.Thread', 'sleep', CAST(IF({RANDOM} < {chance}, {millis}, 0) AS BIGINT))"
     return f"concat(value, substr(coalesce({sleep}, ''), 1, 0)) AS value"
 

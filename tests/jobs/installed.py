@@ -1,5 +1,5 @@
-"""The typical job of a Python that has the wheel, until its stop file appears. By Spark Connect, the server is in this
-process, and its client has gRPC only."""
+"""The typical job in a Python with the wheel installed, until its stop file appears. With Spark Connect, this process
+runs the server, and the client uses gRPC only."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ builder = SparkSession.builder
 builder = builder.remote("local[2]") if arguments["connect"] else builder.master("local[2]")
 builder = builder.config("spark.ui.enabled", "false").config("spark.sql.shuffle.partitions", "2")
 spark = spark_kinesis.configure(builder).getOrCreate()
-# As a notebook does whose cell is run again: without a warning.
+# Again, as when a notebook's cell is run twice. It causes no warning.
 spark = spark_kinesis.configure(SparkSession.builder).getOrCreate()
 query = typical_job.start(
     spark,

@@ -1,4 +1,4 @@
-"""Loads a stream with a JAR, and prints what Spark says to it. Arguments: a JSON of `jar`."""
+"""Loads a stream with a JAR, and prints the result or Spark's error. Arguments: a JSON object with `jar`."""
 
 import json
 import sys
@@ -11,5 +11,5 @@ for load in (spark.read, spark.readStream):
     try:
         load.format("aws-kinesis").option("kinesis.streamName", "events").option("kinesis.region", "us-east-1").load()
         print("LOADED")
-    except Exception as error:  # noqa: BLE001 whatever comes is what is looked at
+    except Exception as error:  # noqa: BLE001 any error is the result
         print(f"REFUSED {type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""A job whose secrets are marked. It reads, writes and fails, and keeps what Spark shows of that in a folder."""
+"""A job whose secrets are marked. It reads, writes and fails, and stores everything that Spark shows in a folder."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-# Not on the command line, which Spark's page shows.
+# In a file rather than on the command line, which Spark's UI shows.
 arguments = json.loads(Path(json.loads(sys.argv[1])["arguments"]).read_text())
 shown = Path(arguments["shown"])
 options = arguments["options"]
@@ -28,7 +28,7 @@ def explain(name, frame):
 
 
 def copy(name, source, sink):
-    """Copies a stream to another, and keeps plans and progress."""
+    """Copies a stream to another, and stores plans and progress."""
     frame = spark.readStream.format("aws-kinesis").options(**options[source]).load()
     explain(f"{name}.frame", frame)
     query = (

@@ -1,4 +1,4 @@
-"""A job by Spark Connect whose secrets are marked: the server is in this process. It keeps what Connect shows of it."""
+"""A Spark Connect job whose secrets are marked, with the server in this process. Stores all that Connect shows."""
 
 import json
 import sys

@@ -1,6 +1,7 @@
-"""Runs a notebook's cells one after the other, as a kernel without a screen does.
+"""Runs a notebook's cells in order, as a kernel without a display does.
 
-Arguments, as JSON: `notebook`; `events`, after which its query is stopped; `picture`, the file for what it showed last.
+Arguments, as JSON: `notebook`; `events`, the number after which its query is stopped; `picture`, the file for the last
+figure that it displayed.
 """
 
 import json
@@ -15,7 +16,7 @@ names = {"__name__": "__main__"}
 
 
 class Shown:
-    """What a kernel's `display` answers: a place that can be drawn anew."""
+    """The handle that a kernel's `display` returns, whose figure can be updated."""
 
     def update(self, figure):
         counted = sum(sum(batch.values()) for batch in names["by_batch"].values())

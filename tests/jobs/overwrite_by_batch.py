@@ -1,7 +1,7 @@
-"""Copies a stream's payloads to files, a folder for each batch, which a batch delivered again overwrites.
+"""Copies a stream's payloads to files, in a folder for each batch, which a repeated batch overwrites.
 
-What is overwritten though it was complete is kept aside, to be compared. The pauses, after a write and between batches,
-are for a kill to fall into.
+A complete folder is copied aside before it is overwritten, for comparison. The pauses after a write and between batches
+give a kill time to hit them.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Starts a query again and again while Spark's listeners are slow to hear of its ends, and ends while it runs.
+"""Restarts a query repeatedly while Spark's listeners handle its ends late, and exits while the query runs.
 
-`ends` says how: `by spark.stop()`, or by a signal that it waits for.
+The argument `ends` selects the way to exit: `by spark.stop()`, or by a signal that the job waits for.
 """
 
 import json
@@ -18,7 +18,7 @@ rows, more_rows = [0], threading.Condition()
 
 
 class SlowListener:
-    """A Spark listener that keeps whatever is told of the end of a query until it may go on."""
+    """A Spark listener that blocks the event of a query's end until `may_go_on` is set."""
 
     may_go_on = threading.Event()
 
@@ -54,7 +54,7 @@ def start():
 
 
 def await_rows(query):
-    """Waits for rows that come from now on."""
+    """Waits for rows that arrive after this call."""
     with more_rows:
         before = rows[0]
         while rows[0] == before:
@@ -73,7 +73,7 @@ query = start()
 await_rows(query)
 SlowListener.may_go_on.set()
 context._jsc.sc().listenerBus().waitUntilEmpty(60_000)
-# Read after the listeners heard of all ends.
+# Reads after the listeners have handled all ends.
 await_rows(query)
 Path(arguments["ready"]).touch()
 if arguments["ends"] == "by spark.stop()":

@@ -1,5 +1,5 @@
-"""Copies a stream's payloads, joined with themselves, into two folders that two threads write at the same time: each
-micro-batch has four scans, two of which run at once.
+"""Copies a stream's payloads, joined with themselves, into two folders that two threads write at the same time. Each
+micro-batch has four scans, two at a time.
 
 The folders are left/batch=N and right/batch=N, overwritten for each batch.
 """

@@ -1,4 +1,4 @@
-"""Writes rows with one too large among them, batch or streaming; prints how it failed."""
+"""Writes rows, one of which is too large, as a batch or a query, and prints the failure."""
 
 import json
 import sys

@@ -1,6 +1,6 @@
-"""A standalone Spark cluster whose workers have hosts of their own.
+"""A standalone Spark cluster in which each worker has its own host.
 
-local-cluster has one host for all, and Spark never runs a speculative attempt on the host that runs the first one.
+local-cluster has one host for all workers, and Spark never runs a speculative attempt on the first attempt's host.
 """
 
 import os
@@ -46,7 +46,7 @@ class Cluster:
                 stdout=log_file,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "SPARK_LOCAL_IP": host, "SPARK_DAEMON_MEMORY": "256m"},
-                # Its executors go with a worker.
+                # A process group per worker, so that its executors end with it.
                 start_new_session=True,
             )  # fmt: skip
         self._processes.append((process, log))

@@ -21,7 +21,7 @@ def country(number):
 
 
 def copied(records):
-    """What the job wrote to its sink, as sorted (id, country)."""
+    """The records that the job wrote to its sink, as sorted (id, country)."""
     return sorted((int(record["PartitionKey"]), record["Data"].decode()) for record in records)
 
 

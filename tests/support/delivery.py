@@ -1,4 +1,4 @@
-"""What a job that overwrites a folder for each batch has delivered, and what Spark tells of how it came to it."""
+"""The output of a job that overwrites a folder for each batch, and Spark's event log of the job."""
 
 import json
 from collections import defaultdict
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .queries import events, payloads
 
-# A few records at a time: a reader whose task is slow stops in the middle of its batch.
+# Small pages, so that the reader of a slow task stops in the middle of its batch.
 SMALL_STEPS = {
     "getRecords.numberOfRecordsPerFetch": 5,
     "prefetch.maxBytesPerShard": 1,
@@ -15,14 +15,14 @@ SMALL_STEPS = {
 
 
 def delivered_by_batch(output: Path):
-    """The payloads in each batch that was written to its end."""
+    """The payloads of each completely written batch."""
     batches = {}
     for folder in output.glob("batch=*"):
         if (folder / "_SUCCESS").exists():
             try:
                 batches[int(folder.name.split("=")[1])] = texts_of(folder)
             except FileNotFoundError:
-                continue  # just being overwritten
+                continue  # the batch is being overwritten
     return batches
 
 
@@ -32,7 +32,7 @@ def texts_of(folder: Path):
 
 
 def errors_of(batches, count):
-    """What is wrong with these batches if so many numbered events were put; empty if they are exact."""
+    """The errors in these batches, given that `count` numbered events were put; empty if they are exact."""
     places = defaultdict(list)
     for batch, texts in batches.items():
         for text in texts:
@@ -47,7 +47,7 @@ def errors_of(batches, count):
 
 
 def finish(job, stream, producer, output: Path):
-    """Ends the producing, waits until the job has delivered all of it, kills it, and checks what it delivered."""
+    """Stops the producer, waits until the job has delivered all records, kills the job, and checks its output."""
     producer.stop()
 
     def arrived(first, count):
@@ -57,9 +57,9 @@ def finish(job, stream, producer, output: Path):
     def missing():
         return f"all of {producer.count} records, {errors_of(delivered_by_batch(output), producer.count)}"
 
-    # A busy machine takes its time for what was put until now, which is more the longer it took to come here.
+    # Waits as long as there is progress: on a slow machine the backlog is larger, and takes longer.
     job.await_progress(lambda: arrived(0, producer.count), lambda: len(delivered_by_batch(output)), missing)
-    # One more batch: the last one is complete then, and what it repeated would show.
+    # One more batch, after which the previous one is complete, and repeated records would show.
     stream.put(events(producer.count, 1))
     job.await_condition(lambda: arrived(producer.count, 1), "a further record", seconds=90, interval=0.2)
     job.kill()
@@ -67,7 +67,7 @@ def finish(job, stream, producer, output: Path):
 
 
 class EventLog:
-    """The event log of an application that may be running still."""
+    """The event log of an application, which may still be running."""
 
     def __init__(self, folder: Path):
         folder.mkdir()
@@ -83,18 +83,18 @@ class EventLog:
         for file in self._folder.iterdir():
             if file.name.startswith("."):
                 continue  # a checksum
-            # The last line may not be written to its end.
+            # The last line may be incomplete.
             for line in file.read_text().split("\n")[:-1]:
                 if f'"{name}"' in line:
                     yield json.loads(line)
 
     def speculative_attempts(self):
-        """The attempts that Spark started beside one that was running."""
+        """The attempts that Spark started while another attempt was running."""
         started = self._events("SparkListenerTaskStart")
         return [event["Task Info"] for event in started if event["Task Info"]["Speculative"]]
 
     def executors_by_stage(self):
-        """For each stage, in order, the executor of each of its tasks that succeeded, by the task's place in the stage."""
+        """For each stage, in order, the executor of each of its successful tasks, by the task's index in the stage."""
         stages = {}
         for end in self._events("SparkListenerTaskEnd"):
             if end["Task End Reason"]["Reason"] == "Success":
@@ -102,6 +102,6 @@ class EventLog:
         return [stages[stage] for stage in sorted(stages)]
 
     def failures(self):
-        """How the attempts ended that didn't succeed, as texts."""
+        """The end reasons of failed attempts, as JSON texts."""
         ends = [event["Task End Reason"] for event in self._events("SparkListenerTaskEnd")]
         return [json.dumps(end) for end in ends if end["Reason"] != "Success"]

@@ -1,12 +1,12 @@
-"""What the tests run on, told by environment variables. `scripts/test` sets them all.
+"""The environment of the tests, from environment variables. `scripts/test` sets them all.
 
-SPARK_KINESIS_JAR   the connector's JAR for the Spark of this Python; else looked for in build/libs
+SPARK_KINESIS_JAR   the connector's JAR for the Spark of this Python; else the one in build/libs
 KINESIS_SANDBOX     the kinesis-sandbox program; else the one in target, of the tests' build or the demo's
-KINESIS_TROUBLED    set to 1, GetRecords is slow, and fails in one call of five
+KINESIS_TROUBLED    with 1, GetRecords is slow, and one call in five fails
 KINESIS_LOCAL_PACKAGE  the folder of the npm package kinesis-local; else the one in .tools
 KINESIS_PACKAGES    the folder of wheel and Maven repository, both with the JARs of the test; else build/packages
-KINESIS_NOTEBOOK_PACKAGES  the folder of the packages that the notebook draws with; else the one in .tools
-KINESIS_CONNECT_PACKAGES   the folder of the packages that a client of Spark Connect needs; else the one in .tools
+KINESIS_NOTEBOOK_PACKAGES  the folder of the notebook's plotting packages; else the one in .tools
+KINESIS_CONNECT_PACKAGES   the folder of the packages for a client of Spark Connect; else the one in .tools
 """
 
 import os
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PACKAGE = "scripts/package --built --to build/packages"
 
-# No answer may depend on the machine: the keys are the sandbox's business, which takes any, and there is no region.
+# No result may depend on the machine's settings. The sandbox accepts any keys, and no region is set.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIATESTSONLY", "AWS_SECRET_ACCESS_KEY": "secret-of-the-environment"}
 AWS_ENVIRONMENT = {
     **CREDENTIALS,
@@ -72,7 +72,7 @@ def maven_repository():
 
 
 def coordinates():
-    """The connector's for the Spark of this Python, as --packages takes them."""
+    """The connector's Maven coordinates for the Spark of this Python, in the form of --packages."""
     pom = _package(f"maven/io/sparkkinesis/spark-kinesis-native_{_scala()}/*/*.pom")
     return f"io.sparkkinesis:{pom.parent.parent.name}:{pom.parent.name}"
 
@@ -90,10 +90,10 @@ def _scala():
 
 
 def trouble():
-    """The knobs that the sandbox has before a test."""
+    """The sandbox's knobs at the start of a test."""
     if os.environ.get("KINESIS_TROUBLED") != "1":
         return {}
-    # Shares of what the faults before them left over.
+    # Each probability applies to the calls that the preceding faults spared.
     kinds = [("throttle", 0.1), ("internal", 0.1)]
     faults = [{"operation": "GetRecords", "error": error, "fraction": part} for error, part in kinds]
     return {"faults": faults, "delays": {"GetRecords": 60}}

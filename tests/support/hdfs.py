@@ -12,7 +12,7 @@ LIBRARIES = environment.ROOT / ".tools/hdfs/lib"
 
 
 class Hdfs:
-    """One that keeps its files in this folder. Ends with `stop()`, or as a context manager."""
+    """An HDFS that stores its files in `folder`. Ends with `stop()`, or as a context manager."""
 
     def __init__(self, folder):
         if not LIBRARIES.is_dir():
@@ -25,7 +25,7 @@ class Hdfs:
                 stdin=subprocess.DEVNULL,
                 stdout=log_file,
                 stderr=subprocess.STDOUT,
-                # What tests tell Spark's JVM is not for this one.
+                # The options that tests set for Spark's JVM are not for this one.
                 env={name: value for name, value in os.environ.items() if name != "JAVA_TOOL_OPTIONS"},
             )
         self.endpoint = await_condition(self._told, f"an HDFS, see {self._log}", seconds=300)

@@ -1,6 +1,6 @@
 """Writes KPL aggregates, independently of the connector's own codec.
 
-The format: magic number, a protobuf AggregatedRecord, and the MD5 of the latter.
+The format is a magic number, a protobuf AggregatedRecord, and the MD5 digest of the latter.
 """
 
 import hashlib
@@ -10,8 +10,8 @@ VARINT, BYTES = 0, 2
 
 
 def aggregate(records):
-    """The payload of one Kinesis record that holds these user records, each (partition key, data) or (partition key,
-    data, explicit hash key or None)."""
+    """The payload of one Kinesis record with these user records, each (partition key, data) or (partition key, data,
+    explicit hash key or None)."""
     records = [(*record, None)[:3] for record in records]
     keys = list(dict.fromkeys(key for key, _, _ in records))
     hash_keys = list(dict.fromkeys(hash_key for _, _, hash_key in records if hash_key is not None))
@@ -26,12 +26,12 @@ def aggregate(records):
 
 
 def broken_aggregate(data=b"lost"):
-    """An aggregate with a right digest and one user record, whose partition key isn't in the table."""
+    """An aggregate with a correct digest and one user record, whose partition key isn't in the table."""
     return _signed(_field(1, b"key") + _field(3, _number(1, 9) + _field(3, data)))
 
 
 def hash_key(partition_key):
-    """What the service derives from a partition key."""
+    """The hash key that the service derives from a partition key."""
     return int.from_bytes(hashlib.md5(partition_key.encode()).digest(), "big")
 
 

@@ -13,7 +13,7 @@ PROGRAM = environment.ROOT / "scripts/lib/moto_server.py"
 
 
 class Moto:
-    """moto's server on a port that is free. Ends with `stop()`, or as a context manager."""
+    """moto's server on a free port. Ends with `stop()`, or as a context manager."""
 
     def __init__(self, port, log):
         self.endpoint = f"http://127.0.0.1:{port}"

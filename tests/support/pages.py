@@ -1,4 +1,4 @@
-"""The pages that people read: their blocks of code, and where their links lead."""
+"""The pages of the documentation: their blocks of code, links and messages."""
 
 import json
 import re
@@ -16,14 +16,14 @@ _LINK = re.compile(r"(?<!!)\[(?:[^\]\[]|\[[^\]]*\])*\]\(([^)\s]+)\)")
 
 
 def pages():
-    """README.md and all of docs, as paths from the root."""
+    """README.md and all pages of docs, as paths from the root."""
     found = [README, *sorted((environment.ROOT / "docs").rglob("*.md"))]
     return [page.relative_to(environment.ROOT) for page in found]
 
 
 @dataclass
 class Block:
-    """A fenced block of code. `mark` is what a comment above it says of it: `run`, or `not run: why`."""
+    """A fenced block of code. `mark` is the text of the comment above it: `run`, or `not run: why`."""
 
     page: Path
     line: int
@@ -46,7 +46,7 @@ def blocks(page):
         if fence is None and edge:
             fence, code, begin = edge, [], number
         elif fence is None:
-            # It counts for the block that follows, and for no later one.
+            # A mark applies only to the block that follows immediately.
             if line.strip():
                 marked = _MARK.fullmatch(line.strip())
                 mark = marked.group(1) if marked else ""
@@ -62,12 +62,12 @@ def blocks(page):
 
 
 def compiled(block):
-    """Python's own view of a block, with the page's lines in its errors."""
+    """The compiled block, with the page's line numbers in its errors."""
     return compile("\n" * block.line + block.code, str(environment.ROOT / block.page), "exec")
 
 
 def problem(block):
-    """What the parser of the block's language says against it; none where that is fine, or nobody can tell."""
+    """The parser's error for the block in its language; None if it is valid, or if there is no parser."""
     checks = {"python": compiled, "json": _json, "yaml": _yaml, "bash": _bash, "sh": _bash, "properties": _properties}
     try:
         checks.get(block.language, lambda _: None)(block)
@@ -81,7 +81,7 @@ def _json(block):
 
 
 def _yaml(block):
-    import yaml  # moto brings it
+    import yaml  # a dependency of moto
 
     try:
         yaml.safe_load(block.code)
@@ -102,7 +102,7 @@ def _properties(block):
 
 
 def dead_links(page):
-    """The page's links to files and headings that aren't there. Addresses elsewhere aren't tried."""
+    """The page's links to missing files and headings. External addresses are not checked."""
     text = (environment.ROOT / page).read_text()
     dead = []
     for target in _LINK.findall(_without_code(text)):
@@ -116,7 +116,7 @@ def dead_links(page):
 
 
 def _anchors(file):
-    """The headings' names in links, as GitHub makes them."""
+    """The anchors that GitHub generates for the headings."""
     headings = re.findall(r"^#+ (.+)$", _without_code(file.read_text(), inline=False), re.M)
     anchors = set()
     for heading in headings:
@@ -129,8 +129,8 @@ def _anchors(file):
 
 
 def unknown_messages(page):
-    """Messages in the first column of the page's tables of which a part is in no string of the code. `…` stands for what
-    differs, and Spark's own messages say so."""
+    """Messages in the first column of the page's tables with a part that no string of the code contains. `…` stands
+    for variable parts, and Spark's own messages are marked as such."""
     written = _sources()
     unknown = []
     for row in re.findall(r"^\| (`.+?) \|", (environment.ROOT / page).read_text(), re.M):
@@ -142,7 +142,7 @@ def unknown_messages(page):
 
 
 def _sources():
-    """All of the code that makes messages, with strings that go over several lines in one."""
+    """All code that creates messages, with each multi-line string joined into one line."""
     folders = [environment.ROOT / folder for folder in ("rust/connector/src", "rust/jni/src", "jvm/src/main")]
     files = [file for folder in folders for file in folder.rglob("*") if file.suffix in (".rs", ".java", ".scala")]
     text = "\n".join(file.read_text() for file in files)

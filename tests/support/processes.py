@@ -1,4 +1,4 @@
-"""Spark applications in processes of their own, which can be killed as a machine's failure would kill them."""
+"""Spark applications in separate processes, which tests can kill as a machine's failure would."""
 
 import json
 import os
@@ -16,7 +16,7 @@ JOBS = Path(__file__).resolve().parents[1] / "jobs"
 
 
 class Program:
-    """A program that is killed with all that it started."""
+    """A program that is killed together with all processes that it started."""
 
     def __init__(self, command, log, path=(), cwd=None):
         self.log = Path(log)
@@ -30,26 +30,26 @@ class Program:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONPATH": path, "PYSPARK_PYTHON": sys.executable},
                 cwd=cwd,
-                # A process group of its own: driver, executors and Python are killed together.
+                # A separate process group, so that driver, executors and Python are killed together.
                 start_new_session=True,
             )
 
     @property
     def pid(self):
-        """The driver's process, which leads the group of all its processes."""
+        """The ID of the driver's process, which leads the process group."""
         return self._process.pid
 
     def running(self):
         return self._process.poll() is None
 
     def kill(self):
-        """kill -9, all of it."""
+        """Kills all processes of the group with SIGKILL."""
         if self.running():
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def signal(self, name):
-        """Sends the driver a signal. Ctrl-C goes to all processes of a terminal's job."""
+        """Sends a signal to the driver; SIGINT to the whole group, as Ctrl-C in a terminal does."""
         number = signal.Signals[name]
         if number == signal.SIGINT:
             os.killpg(self.pid, number)
@@ -57,11 +57,11 @@ class Program:
             os.kill(self.pid, number)
 
     def wait(self, seconds=120):
-        """Waits for its end; answers the exit code."""
+        """Waits for the program's end, and returns its exit code."""
         return self._process.wait(timeout=seconds)
 
     def await_condition(self, condition, what, seconds=90, interval=0.05):
-        """Waits for it while the job runs; a job that ended early is a failure that shows its log."""
+        """Waits for a condition while the job runs. Fails with the job's log if the job ends early."""
         def met_or_ended():
             return condition() or not self.running()
 
@@ -70,7 +70,7 @@ class Program:
             raise AssertionError(f"the job ended with {self._process.returncode}:\n{self.tail()}")
 
     def await_progress(self, condition, measure, what, seconds=150, interval=0.2):
-        """As await_condition, for as long as measure() changes at least once in so many seconds."""
+        """Like await_condition, but waits as long as measure() changes at least every `seconds` seconds."""
         seen, deadline = None, time.monotonic() + seconds
 
         def met_or_over():
@@ -94,12 +94,12 @@ class Program:
 
 
 def spark_submit(*arguments):
-    """The command that submits with the Spark of this Python."""
+    """The spark-submit command of this Python's Spark."""
     return [str(Path(sys.executable).with_name("spark-submit")), *arguments]
 
 
 class Job(Program):
-    """A job of tests/jobs, submitted with spark-submit, as users do."""
+    """A job of tests/jobs, submitted with spark-submit, as users submit theirs."""
 
     def __init__(self, name, arguments, log, master="local[2]", conf=(), jars=()):
         conf = ("spark.ui.enabled=false", "spark.sql.shuffle.partitions=2", *conf)

@@ -1,4 +1,4 @@
-"""Records that keep coming."""
+"""A continuous producer of records."""
 
 import threading
 
@@ -6,9 +6,9 @@ from .queries import events
 
 
 class Producer:
-    """Puts numbered records in the background, until told to stop: slowly enough for a busy machine to keep up.
+    """Puts numbered records in the background until stopped, slowly enough for a busy machine to keep up.
 
-    `count` is the number that comes next.
+    `count` is the number of the next record.
     """
 
     def __init__(self, stream, at_once=10, pause=0.05, first=0):

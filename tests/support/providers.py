@@ -1,4 +1,4 @@
-"""Classes of a job, in a JAR as a user's: some give credentials, one is a file system."""
+"""A user's JAR with classes for jobs: credentials providers and a file system."""
 
 import os
 import shutil
@@ -12,12 +12,12 @@ from . import environment
 
 SOURCES = Path(__file__).parent / "java"
 HADOOP = Path(pyspark.__file__).parent / "jars"
-# Stands for AWS's SDK for Java 2.
+# Stand-in for AWS's SDK for Java 2.
 LOOK_ALIKE = environment.ROOT / "jvm/src/test/java/software"
 
 
 def jar(folder):
-    """Compiles them; answers the JAR's path."""
+    """Compiles the classes into a JAR, and returns its path."""
     folder.mkdir()
     classes = folder / "classes"
     sources = [str(path) for root in (SOURCES, LOOK_ALIKE) for path in sorted(root.rglob("*.java"))]

@@ -1,4 +1,4 @@
-"""A proxy that asks for a password: tinyproxy."""
+"""A proxy that requires a password: tinyproxy."""
 
 import socket
 import subprocess
@@ -9,7 +9,7 @@ OPTIONS = {"proxyUsername": "marked-proxy-user", "proxyPassword": "marked-proxy-
 
 
 class Proxy:
-    """tinyproxy on a port that is free. Ends with `stop()`, or as a context manager."""
+    """tinyproxy on a free port. Ends with `stop()`, or as a context manager."""
 
     def __init__(self, folder, password=OPTIONS["proxyPassword"]):
         self._login = {**OPTIONS, "proxyPassword": password}
@@ -35,7 +35,7 @@ class Proxy:
         return {"proxyAddress": "127.0.0.1", "proxyPort": str(self.port), **self._login}
 
     def requests(self, endpoint):
-        """How many requests to this address came."""
+        """Number of requests to this address."""
         return self.log.read_text().count(f"POST {endpoint}")
 
     def stop(self):

@@ -1,4 +1,4 @@
-"""Reading and writing streams through Spark, as the tests do it."""
+"""Helpers for tests that read and write streams through Spark."""
 
 import os
 import time
@@ -10,9 +10,9 @@ from . import consumers
 
 
 class Batches:
-    """A sink for foreachBatch that overwrites by batch id, so that a batch delivered again counts once.
+    """A sink for foreachBatch that overwrites by batch id, so that a repeated batch counts once.
 
-    Rows of a batch are in the order of its partitions, and within a partition in the order they were read.
+    Rows of a batch are ordered by partition, and within a partition in the order they were read.
     """
 
     def __init__(self):
@@ -34,7 +34,7 @@ class Batches:
 def source_options(sandbox, stream, **more):
     """The options of a read; `more` are kinesis.* options without their prefix.
 
-    It reads by the test's `consumer_type`, unless they name another.
+    The consumer type is the test's `consumer_type`, unless `more` has another.
     """
     consumer = {} if "consumerType" in more else consumers.options()
     return {
@@ -42,7 +42,7 @@ def source_options(sandbox, stream, **more):
         "kinesis.endpointUrl": sandbox.endpoint,
         "kinesis.streamName": stream.name,
         "kinesis.startingPosition": "TRIM_HORIZON",
-        # Fifty calls a second and shard instead of five: the sandbox has no limits unless it is told.
+        # Fifty calls per second and shard instead of five. The sandbox's limits are off by default.
         "kinesis.getRecords.fetchIntervalMs": "20",
         **prefixed({**consumer, **more}),
     }
@@ -73,7 +73,7 @@ def start(frame, sink, checkpoint, **trigger):
 
 @contextmanager
 def running(query):
-    """Stops the query at the end; what made it fail is raised rather than what the test then missed."""
+    """Stops the query at the end. If the query failed, raises its error rather than the test's subsequent one."""
     try:
         yield query
     except TimeoutError:
@@ -91,8 +91,8 @@ def raise_failure(query):
 
 
 def await_rows(query, batches, count, seconds=60):
-    """Waits until so many rows were delivered, or the query failed; for as long as a batch comes in so many seconds, since
-    how long a backlog has grown is the machine's speed."""
+    """Waits until `count` rows were delivered, or the query failed. Waits as long as a batch arrives at least every
+    `seconds` seconds, since the size of a backlog depends on the machine's speed."""
     end = time.monotonic() + 20 * 60
     while len(batches.rows) < count and query.isActive and time.monotonic() < end:
         seen = len(batches.by_id)
@@ -106,7 +106,7 @@ def await_rows(query, batches, count, seconds=60):
 
 
 def drain(frame, checkpoint, sink=None, seconds=120):
-    """Reads what is there with Trigger.AvailableNow, and answers the batches."""
+    """Reads the available records with Trigger.AvailableNow, and returns the batches."""
     batches = sink or Batches()
     query = start(frame, batches, checkpoint, availableNow=True)
     with running(query):
@@ -116,9 +116,9 @@ def drain(frame, checkpoint, sink=None, seconds=120):
 
 
 def await_looks(sandbox, query, stream, more=1, seconds=60):
-    """Waits until the connector looked into the stream so many times more: a query that does has started.
+    """Waits until the connector has read the stream `more` further times; a query that does has started.
 
-    A look is a GetRecords, or an event of a subscription, which may be empty.
+    A read is a GetRecords call, or an event of a subscription, which may be empty.
     """
 
     def looks():
@@ -163,7 +163,7 @@ def texts_by_batch(batches):
 
 
 def forget_commit(checkpoint):
-    """Takes the newest commit away, as if Spark had died just before it; answers which batch's that was."""
+    """Deletes the newest commit, as if Spark had died just before it, and returns that batch's id."""
     newest = committed_batches(checkpoint)[-1]
     for name in [str(newest), f".{newest}.crc"]:
         os.remove(os.path.join(checkpoint, "commits", name))
@@ -171,7 +171,7 @@ def forget_commit(checkpoint):
 
 
 def sql_metrics(spark, metric="Kinesis prefetch hits"):
-    """What the SQL tab shows of the last actions that have this metric, of their scans of streams or writes to them, the newest last."""
+    """The SQL tab's metrics of the stream scans or writes of the last actions that have `metric`, the newest last."""
     store = spark._jsparkSession.sharedState().statusStore()
 
     def shown(execution):
@@ -185,5 +185,5 @@ def sql_metrics(spark, metric="Kinesis prefetch hits"):
         newest = range(max(0, executions.size() - 20), executions.size())
         return [scan for n in newest if metric in (scan := shown(executions.apply(n)))]
 
-    # The listener that fills it runs behind.
+    # The listener that fills the SQL tab is asynchronous.
     return await_condition(scans, "metrics of the scan")

@@ -1,4 +1,4 @@
-"""What tests of split and merged streams share."""
+"""Helpers for tests of split and merged streams."""
 
 from collections import defaultdict
 
@@ -6,7 +6,7 @@ from .queries import events, payloads
 
 
 def assert_all_in_order(batches, count, first=0):
-    """Every event once, and those of a key in the order they were put."""
+    """Asserts that every event is there once, and that those of a key are in the order they were put."""
     assert sorted(batches.data) == payloads(events(first, count))
     by_key = defaultdict(list)
     for row in batches.rows:

@@ -1,11 +1,11 @@
-"""Places for claims, as the tests choose, look into and wipe them."""
+"""Stores for claims that tests can choose, inspect and wipe."""
 
 import shutil
 from pathlib import Path
 
 from local_kinesis import REGION
 
-# Names that a path, a URI and a request's signature each spell in another way.
+# A name that paths, URIs and request signatures each encode differently.
 ODD = "claims of ümläut+%41 & co"
 
 
@@ -14,12 +14,12 @@ class HadoopLocal:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        # Hadoop takes the text of a path as it is, without escapes.
+        # Hadoop takes a path's text literally, without escapes.
         self.options = {"metadataPath": f"file:{folder}"}
 
     def claims(self):
-        """The (source, batch, shard) of each claim that is there."""
-        # Beside them is the driver's mark.
+        """The (source, batch, shard) of each stored claim."""
+        # The same folder has the driver's mark.
         files = [file for file in self._folder.rglob("*") if file.is_file() and not file.name.startswith((".", "driver"))]
         return {_key(file.relative_to(self._folder).parts) for file in files}
 
@@ -28,7 +28,7 @@ class HadoopLocal:
 
 
 class S3:
-    """A path in a bucket of its own."""
+    """A path in a separate bucket."""
 
     def __init__(self, moto, bucket):
         self._client, self._bucket = moto.client("s3"), bucket
@@ -50,7 +50,7 @@ class S3:
 
 
 class DynamoDb:
-    """A table, which the connector makes."""
+    """A table, which the connector creates."""
 
     def __init__(self, moto, table):
         self._client, self._table = moto.client("dynamodb"), table

@@ -1,4 +1,4 @@
-"""The typical job in processes of its own."""
+"""The typical job in separate processes."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from .processes import JOBS, Job, Program, spark_submit
 
 
 def copies_all(sandbox, source, job):
-    """Whether the job copies every event of two rounds once, from `source`, a stream of two shards."""
+    """Asserts that the job copies every event of two rounds once from `source`, a stream of two shards."""
     job.await_condition(lambda: sandbox.looks(source.name) >= 2, "the query's start", seconds=180)
     for first in range(0, 200, 100):
         source.put(country_events(first, 100))
@@ -53,7 +53,7 @@ class TypicalJob(_Stoppable, Job):
 
 
 class InstalledJob(_Stoppable, Program):
-    """The typical job of a Python that has the wheel, in the folder `site`; also by Spark Connect."""
+    """The typical job in a Python with the wheel, which is in the folder `site`; with `connect`, by Spark Connect."""
 
     def __init__(self, sandbox, source, sink, checkpoint, folder, site, connect):
         arguments = self._arguments(sandbox, source, sink, checkpoint, folder, connect=connect)
@@ -62,7 +62,7 @@ class InstalledJob(_Stoppable, Program):
         super().__init__(command, folder / "job.log", path=path)
 
 
-# No repository but those of the command line: neither Maven Central nor what this machine has.
+# Only the command line's repositories, without Maven Central and this machine's local ones.
 NO_OTHER_REPOSITORY = """
 <ivysettings><settings defaultResolver="none"/><resolvers><chain name="none"/></resolvers></ivysettings>
 """
@@ -80,7 +80,7 @@ class PackagedJob(_Stoppable, Program):
             "--packages", environment.coordinates(),
             "--repositories", environment.maven_repository().as_uri(),
             "--conf", f"spark.jars.ivySettings={settings}",
-            # Nothing that another run has left.
+            # A fresh cache, without leftovers of another run.
             "--conf", f"spark.jars.ivy={folder / 'ivy'}",
             "--conf", "spark.ui.enabled=false",
             "--conf", "spark.sql.shuffle.partitions=2",

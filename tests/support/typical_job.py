@@ -1,4 +1,4 @@
-"""The job that this connector is for, spelt as its users spell it. Tests run it, and jobs/typical.py submits it."""
+"""The connector's typical job, written as users write it. Tests run it, and jobs/typical.py submits it."""
 
 from pyspark.sql.functions import col, from_json, udf
 from pyspark.sql.types import LongType, StringType, StructField, StructType, TimestampType
@@ -13,9 +13,9 @@ EVENT = StructType(
 
 
 def start(spark, source, sink, region, endpoint, checkpoint, name="aws-kinesis", consumer=None, python=False):
-    """Starts it; the credentials are the environment's. With a consumer's name it reads by enhanced fan-out.
+    """Starts the job with the environment's credentials. With a `consumer` name, it reads by enhanced fan-out.
 
-    With `python`, a function in Python sees every row.
+    With `python`, a Python function processes every row.
     """
     fan_out = {"kinesis.consumerType": "SubscribeToShard", "kinesis.consumerName": consumer}
     kinesis = (

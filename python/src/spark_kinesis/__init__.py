@@ -1,4 +1,4 @@
-"""Amazon Kinesis for Spark Structured Streaming: the connector's JARs, and the one that the installed PySpark needs.
+"""Amazon Kinesis for Spark Structured Streaming: the connector's JARs, and the choice of the one for PySpark.
 
     import spark_kinesis
     from pyspark.sql import SparkSession
@@ -6,7 +6,8 @@
     spark = spark_kinesis.configure(SparkSession.builder.appName("events")).getOrCreate()
     spark.readStream.format("aws-kinesis")
 
-With spark-submit, whose JVM runs before any Python does: spark-submit --jars "$(python -m spark_kinesis)" job.py
+spark-submit starts the JVM before Python, so it needs the JAR as an option:
+spark-submit --jars "$(python -m spark_kinesis)" job.py
 """
 
 import importlib.metadata
@@ -24,14 +25,14 @@ _Builder = TypeVar("_Builder")
 
 _JARS = Path(__file__).resolve().parent / "jars"
 _SUPPORTED = "Spark 3.5 (Scala 2.12) and Spark 4 (Scala 2.13)"
-# The packages that PySpark is distributed as; the last is a client of Spark Connect without a Spark.
+# The packages that distribute PySpark. The last one is a Spark Connect client without Spark.
 _DISTRIBUTIONS = ("pyspark", "pyspark-connect", "pyspark-client")
 
 
 def jar_path(spark_version: Optional[str] = None) -> str:
-    """The path of the connector's JAR for a version of Spark, as "4.1.1"; for the installed PySpark if none is given.
+    """The path of the connector's JAR for a Spark version such as "4.1.1", by default that of the installed PySpark.
 
-    Raises a RuntimeError that says what is supported for any other Spark, and if there is no PySpark.
+    Raises RuntimeError with the supported versions for any other Spark, and if PySpark is not installed.
     """
     version = spark_version or _pyspark_version()
     scala = _scala_line(version)
@@ -45,11 +46,11 @@ def jar_path(spark_version: Optional[str] = None) -> str:
 
 
 def configure(builder: _Builder) -> _Builder:
-    """Adds the connector's JAR to the `spark.jars` of a SparkSession's builder, behind those that it has.
+    """Appends the connector's JAR to the `spark.jars` of a SparkSession's builder, and returns the builder.
 
-    Returns the builder. Call it before the session is made: a JVM that runs already takes no JAR, of which a warning
-    tells. A server of Spark Connect elsewhere (`remote("sc://…")`) has JARs of its own, and the builder stays as it is;
-    one that the builder starts itself (`remote("local[2]")`) gets the JAR.
+    Call it before the session is created. A running JVM can't take a JAR, which causes a warning. With a Spark Connect
+    server elsewhere (`remote("sc://…")`), which has its own JARs, the builder stays unchanged; a server that the
+    builder starts itself (`remote("local[2]")`) gets the JAR.
     """
     options = dict(getattr(builder, "_options", {}))
     if _elsewhere(str(options.get("spark.remote") or os.environ.get("SPARK_REMOTE", ""))):
@@ -68,7 +69,7 @@ def configure(builder: _Builder) -> _Builder:
 
 
 def _obstacle(jar: str) -> Optional[str]:
-    """Why `spark.jars` can't bring the JAR, and what to do; None if it can, or if the JAR is there already."""
+    """The reason why `spark.jars` can't add the JAR, with the cure; None if it can, or if the JAR is already there."""
     running = _jars_of_running_jvm()
     submit = shlex.split(os.environ.get("PYSPARK_SUBMIT_ARGS", ""))
     if running is not None:
@@ -85,7 +86,7 @@ def _obstacle(jar: str) -> Optional[str]:
 
 
 def _scala_line(spark_version: str) -> str:
-    """The Scala version of the JAR for a version of Spark."""
+    """The Scala version of the JAR for a Spark version."""
     parsed = re.match(r"(\d+)\.(\d+)", spark_version)
     line = (int(parsed.group(1)), int(parsed.group(2))) if parsed else (0, 0)
     if line == (3, 5):
@@ -96,7 +97,7 @@ def _scala_line(spark_version: str) -> str:
 
 
 def _pyspark_version() -> str:
-    # A module that is there already is what sessions are made with, whatever pip has installed beside it.
+    # A loaded module is the one that creates sessions, whatever pip has installed.
     loaded = getattr(sys.modules.get("pyspark"), "__version__", None)
     if loaded:
         return str(loaded)
@@ -105,7 +106,7 @@ def _pyspark_version() -> str:
             return importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             pass
-    # A platform's own, which pip knows nothing of.
+    # A platform's own PySpark, which pip hasn't installed.
     try:
         import pyspark
     except ImportError:
@@ -117,15 +118,15 @@ def _pyspark_version() -> str:
 
 
 def _elsewhere(remote: str) -> bool:
-    """Whether this is the address of a Spark Connect server that the builder doesn't start."""
+    """Whether `remote` is the address of a Spark Connect server that the builder doesn't start."""
     return bool(remote) and not remote.startswith("local")
 
 
 def _jars_of_running_jvm() -> Optional[str]:
-    """The `spark.jars` of the JVM that this process has already; None if it has none."""
+    """The `spark.jars` of this process's running JVM; None if there is no JVM."""
     loaded = sys.modules.get("pyspark")
     context = getattr(loaded, "SparkContext", None)
-    # Set where spark-submit or the pyspark shell started this process.
+    # Set if spark-submit or the pyspark shell started this process.
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     if context is None or not (submitted or getattr(context, "_jvm", None)):
         return None

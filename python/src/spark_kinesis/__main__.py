@@ -1,6 +1,6 @@
 """python -m spark_kinesis [SPARK_VERSION] - prints the path of the JAR.
 
-For the installed PySpark if no version is given.
+Without a version, the path of the JAR for the installed PySpark.
 """
 
 import sys

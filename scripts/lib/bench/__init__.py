@@ -1,4 +1,4 @@
-"""scripts/bench: what the benchmarks share."""
+"""scripts/bench: helpers of all benchmarks."""
 
 import argparse
 import os
@@ -14,7 +14,8 @@ CONSUMER_TYPES = ("GetRecords", "SubscribeToShard")
 
 
 def arguments(what, **defaults):
-    """The command line of a benchmark: an option for each name, of its default's type; `consumer` is one of the types."""
+    """The parsed command line of a benchmark: an option for each name, of its default's type. `consumer` takes a
+    consumer type."""
     parser = argparse.ArgumentParser(prog=f"scripts/bench {what}")
     for name, default in defaults.items():
         choices = CONSUMER_TYPES if name == "consumer" else None
@@ -23,15 +24,15 @@ def arguments(what, **defaults):
 
 
 def tls_sandbox(work):
-    """A sandbox that queries call over HTTPS, as they call the service. To be made before the session, whose JVM is told
-    by its environment which certificate to trust."""
-    os.environ.pop("AWS_CA_BUNDLE", None)  # would come first
+    """A sandbox that queries call over HTTPS, like the service. Create it before the session, whose JVM gets the
+    trusted certificate through its environment."""
+    os.environ.pop("AWS_CA_BUNDLE", None)  # would take precedence
     os.environ["SSL_CERT_FILE"] = f"{work}/authority.pem"
     return Sandbox(os.environ["KINESIS_SANDBOX"], "--tls-port", "0", "--tls-cert-file", os.environ["SSL_CERT_FILE"])
 
 
 def session(tasks=2):
-    """A Spark with the connector that runs so many tasks at once; little is logged."""
+    """A Spark session with the connector that runs `tasks` tasks at a time and logs little."""
     spark = (
         SparkSession.builder.master(f"local[{tasks}]")
         .config("spark.jars", os.environ["SPARK_KINESIS_JAR"])
@@ -60,7 +61,7 @@ def source(spark, sandbox, stream, position, consumer_type="GetRecords", options
 
 
 def cpu_seconds(pid):
-    """User and system time of a process so far."""
+    """A process's user and system time so far."""
     with open(f"/proc/{pid}/stat") as stat:
         fields = stat.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
@@ -71,50 +72,50 @@ def jvm_pid(spark):
 
 
 def resident_megabytes(pid):
-    """What a process has of the machine's memory now."""
+    """A process's current resident memory."""
     with open(f"/proc/{pid}/statm") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def reset_peak(pid):
-    """Lets `peak_megabytes` begin anew."""
+    """Restarts the measurement of `peak_megabytes`."""
     with open(f"/proc/{pid}/clear_refs", "w") as clear:
         clear.write("5")
 
 
 def peak_megabytes(pid):
-    """The most that a process had of the machine's memory since `reset_peak`."""
+    """A process's peak resident memory since `reset_peak`."""
     with open(f"/proc/{pid}/status") as status:
         peak = next(line for line in status if line.startswith("VmHWM:"))
     return int(peak.split()[1]) * 1024 / 1e6
 
 
 def heap_megabytes(spark):
-    """The driver's heap that is in use after a collection."""
+    """The driver's used heap after a garbage collection."""
     runtime = spark._jvm.java.lang.Runtime.getRuntime()
     runtime.gc()
     return (runtime.totalMemory() - runtime.freeMemory()) / 1e6
 
 
 def threads(pid):
-    """Threads of a process now, and those of them that are the connector's."""
+    """Number of a process's threads, and of those that belong to the connector."""
     names = []
     for thread in os.listdir(f"/proc/{pid}/task"):
         try:
             with open(f"/proc/{pid}/task/{thread}/comm") as comm:
                 names.append(comm.read())
         except FileNotFoundError:
-            pass  # It has ended.
+            pass  # The thread has ended.
     return len(names), sum(name.startswith("kinesis-") for name in names)
 
 
 def calls_by_operation(sandbox):
-    """How often the sandbox was called so far, by operation."""
+    """Number of calls of the sandbox so far, by operation."""
     return {name: operation["calls"] for name, operation in sandbox.stats()["operations"].items()}
 
 
 class Requests:
-    """The requests that queries sent since this was made; shows them when printed."""
+    """Counts the requests that queries have sent since its creation. Its text shows them."""
 
     SENT = ("DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords", "SubscribeToShard")
 
@@ -123,7 +124,7 @@ class Requests:
         self._before = calls_by_operation(sandbox)
 
     def counts(self):
-        """By operation, those that were sent at all."""
+        """Number of requests by operation, without operations that sent none."""
         now = calls_by_operation(self._sandbox)
         counts = {name: now.get(name, 0) - self._before.get(name, 0) for name in self.SENT}
         return {name: count for name, count in counts.items() if count}

@@ -1,4 +1,4 @@
-"""What a process holds that goes on reading stretches of a stream as a role: open files, memory, and the role's sessions."""
+"""The open files, memory and role sessions of a process that repeatedly reads ranges of a stream as a role."""
 
 import os
 import time
@@ -12,7 +12,7 @@ READS, STEP, RECORDS = 500, 50, 1_000
 
 
 def read(spark, sandbox, stream, sts, end):
-    """The rows up to this time."""
+    """The number of rows up to `end`."""
     frame = (
         spark.read.format("aws-kinesis")
         .option("kinesis.region", REGION)
@@ -46,7 +46,7 @@ def main():
         show(spark, sandbox, sts, 0)
         for number in range(1, READS + 1):
             end = first + timedelta(milliseconds=number)
-            # An end must not be in the future.
+            # An ending position must not be in the future.
             time.sleep(max(0.0, (end - datetime.now(UTC)).total_seconds()))
             rows = read(spark, sandbox, stream, sts, end)
             if rows != RECORDS:

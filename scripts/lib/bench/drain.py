@@ -1,4 +1,4 @@
-"""How fast a backlog is read, and what CPU time it takes."""
+"""Throughput and CPU time of reading a backlog."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def fill(stream, count):
 
 
 def query_run(spark, sandbox, stream, checkpoint, way):
-    """Seconds, CPU seconds and peak memory of the JVM, and rows of a query that reads everything there is."""
+    """Seconds, CPU seconds and peak memory of the JVM, and rows of a query that reads all available records."""
     pid = jvm_pid(spark)
     reset_peak(pid)
     cpu, began = cpu_seconds(pid), time.monotonic()

@@ -1,4 +1,4 @@
-"""What a query costs on a stream that nothing is put into: requests, which grow fewer, and batches, which there are none."""
+"""Cost of a query on an idle stream: requests, whose rate decreases, and batches, of which there must be none."""
 
 import os
 import time

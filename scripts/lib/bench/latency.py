@@ -1,4 +1,4 @@
-"""From a record's put to its row in foreachBatch."""
+"""Latency from a record's put to its row in foreachBatch."""
 
 import os
 import random
@@ -12,12 +12,12 @@ from . import SHARDS, arguments, scratch, session, source
 from .table import Table
 
 BURSTS, RECORDS, WARM_UP = 60, 4, 8
-# Longer than any interval at which something is asked, so that bursts meet all of its phases.
+# Longer than any polling interval, so that bursts hit all of its phases.
 PAUSE_SECONDS = (0.3, 1.5)
 
 
 def bursts(stream, query, arrived, count):
-    """Puts bursts at random moments, each after the one before has arrived; answers what each record took."""
+    """Puts bursts at random moments, each after the previous one has arrived, and returns each record's latency."""
     took = []
     for burst in range(count):
         time.sleep(random.uniform(*PAUSE_SECONDS))
@@ -38,7 +38,7 @@ def milliseconds(seconds):
 
 
 def floor(spark, checkpoint):
-    """What a batch of as many rows takes Spark without Kinesis: seconds between two batches."""
+    """Spark's own time for a batch of as many rows without Kinesis: seconds between two batches."""
     lock, ids = threading.Lock(), []
 
     def seen(frame, _):

@@ -1,4 +1,4 @@
-"""How much a process grows beyond its heap when it reads and writes, on four cores."""
+"""Growth of a process's memory outside the heap while it reads and writes, on four cores."""
 
 import os
 import random
@@ -9,12 +9,12 @@ from pyspark.sql import SparkSession
 from . import jvm_pid, peak_megabytes, reset_peak, resident_megabytes, scratch, source
 
 SHARDS, CORES = 16, 4
-# Shards, bytes of a record, and how many. The first are for what any use takes: the library, its threads, connections.
+# Shards, bytes per record, number of records. The first stream measures the base cost: library, threads, connections.
 STREAMS = [(1, 100, 100), (SHARDS, 1024, 160_000), (SHARDS, 1_000_000, 320)]
 
 
 def session():
-    """A Spark whose heap is in memory as a whole from the start, so that what grows is outside of it."""
+    """A Spark session whose whole heap is resident from the start, so that all growth is outside of it."""
     spark = (
         SparkSession.builder.master(f"local[{CORES}]")
         .config("spark.jars", os.environ["SPARK_KINESIS_JAR"])
@@ -30,7 +30,7 @@ def session():
 
 
 def warm_up(spark, checkpoint):
-    """Spark's own part of a query: code that is loaded and compiled counts as growth, too."""
+    """Runs Spark's own part of a query, since loaded and compiled code would count as growth too."""
     frame = spark.readStream.format("rate-micro-batch").option("rowsPerBatch", 1000).load()
     query = frame.writeStream.format("noop").option("checkpointLocation", checkpoint).trigger(availableNow=True)
     query.start().awaitTermination()

@@ -1,4 +1,4 @@
-"""What very many shards cost: planning a batch over them, and running one."""
+"""Cost of a large number of shards: planning a batch over them, and running one."""
 
 import os
 import time
@@ -20,7 +20,7 @@ def memory(spark):
 
 
 def offset_bytes(checkpoint):
-    """Bytes of the newest entry of Spark's offset log."""
+    """Size of the newest entry of Spark's offset log."""
     folder = f"{checkpoint}/offsets"
     newest = max((name for name in os.listdir(folder) if name.isdigit()), key=int)
     return os.path.getsize(f"{folder}/{newest}")
@@ -31,7 +31,7 @@ def seconds(progress, *phases):
 
 
 def planned(query, batches):
-    """The progress of so many batches, in their order."""
+    """The progress of `batches` batches, in their order."""
 
     def done():
         found = {progress["batchId"]: progress for progress in query.recentProgress if progress["durationMs"].get("addBatch")}
@@ -44,7 +44,7 @@ def planned(query, batches):
 
 
 def plans(spark, sandbox, work):
-    """Plans batches over many shards without reading them: every batch covers what the one before did not read."""
+    """Plans batches over many shards without reading them. Each batch covers the records that the previous one left."""
     stream = Stream.create(sandbox.client, "many-shards", MANY)
     stream.put([("key", b"news", "0")])
     show(f"before a query on {MANY} shards", memory(spark))
@@ -72,7 +72,7 @@ def plans(spark, sandbox, work):
 
 
 def busy_records(stream):
-    """Records for the first shards, each with a hash key of its shard."""
+    """Records for the first shards, each with a hash key in its shard."""
     shards = stream.shards(open_only=True)[:BUSY]
     return [
         (f"key-{n}", os.urandom(100), shard["HashKeyRange"]["StartingHashKey"]) for n in range(RECORDS) for shard in shards
@@ -80,7 +80,7 @@ def busy_records(stream):
 
 
 def full_batches(spark, sandbox, work):
-    """Batches over some shards, a part of them with records, into the noop sink."""
+    """Runs batches over some shards, part of them with records, into the noop sink."""
     stream = Stream.create(sandbox.client, "some-shards", SOME)
     records = busy_records(stream)
     query = source(spark, sandbox, stream, "TRIM_HORIZON").writeStream.format("noop")
@@ -100,7 +100,7 @@ def full_batches(spark, sandbox, work):
 
 
 def await_rows(query, count, before=0):
-    """The progress of the batches that delivered so many rows after those before."""
+    """The progress of the batches that delivered `count` rows after the first `before` rows."""
 
     def delivered():
         found = {progress["batchId"]: progress for progress in query.recentProgress if progress["numInputRows"]}

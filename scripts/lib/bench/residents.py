@@ -1,4 +1,4 @@
-"""What many shards cost one process that keeps reading them: memory, connections, threads and requests."""
+"""Cost of many shards for one process that reads them continuously: memory, connections, threads and requests."""
 
 import random
 import threading
@@ -21,12 +21,12 @@ from . import (
 )
 
 SHARDS, MINUTES = 200, 3
-# What trickles in: records at once, and the pause between.
+# The trickle: records per put, and the pause between puts.
 AT_ONCE, PAUSE_SECONDS = 20, 1
 
 
 class Trickle:
-    """Puts some records into shards at random, until it is left."""
+    """Context manager that puts some records into random shards."""
 
     def __init__(self, stream):
         self._stream, self._over = stream, threading.Event()
@@ -48,7 +48,7 @@ class Trickle:
 
 
 class Process:
-    """What the JVM holds, and how much more it is than at first."""
+    """The JVM's resources, and their growth since the start."""
 
     def __init__(self, spark, sandbox):
         self._spark, self._sandbox, self._pid = spark, sandbox, jvm_pid(spark)

@@ -1,4 +1,4 @@
-"""What a stream of many shards costs of which few have records: latency, CPU and requests."""
+"""Cost of a stream with many shards, most of them idle: latency, CPU and requests."""
 
 import os
 import random
@@ -16,7 +16,7 @@ RATES = (1, 100, 1_000)
 
 
 class Puts:
-    """Puts so many records a second with random keys, ten times a second at most, until it is left."""
+    """Context manager that puts `rate` records per second with random keys, in at most ten puts per second."""
 
     def __init__(self, stream, rate):
         self.rate, self.count = rate, 0
@@ -40,9 +40,9 @@ class Puts:
 
 
 def measured(spark, sandbox, stream, arrived, rate, seconds):
-    """The cells of a row: how long records took at this rate, and what the query and its requests cost meanwhile."""
+    """The cells of a table row: the latency of records at this rate, and the cost of the query and its requests."""
     with Puts(stream, rate) as puts:
-        # Until what was started with the first records is over.
+        # Waits until the effects of the first records are over.
         await_condition(lambda: arrived and puts.count >= 5 * rate, "the first records", 120)
         arrived.clear()
         pid, requests = jvm_pid(spark), Requests(sandbox)

@@ -1,4 +1,4 @@
-"""How fast rows are written, and what it takes: as fast as it goes, and against the service's limits of a shard."""
+"""Throughput and cost of writes: without limits, and with the service's limits of a shard."""
 
 import itertools
 import os
@@ -11,13 +11,13 @@ from .table import Table
 
 MEGABYTES, SECONDS, TASKS = 400, 60, 2
 ROW_BYTES, SHARDS = (1024, 100), (4, 32)
-# What a shard takes in a second, and as much at once when it was idle.
+# A shard's limits per second. An idle shard accepts as much at once.
 MOST_RECORDS, MOST_BYTES = 1000, 1 << 20
 PARTITIONS = 16
 
 
 def rows(spark, count, row_bytes):
-    """Rows with keys that differ and so many bytes of data."""
+    """`count` rows with different keys and `row_bytes` bytes of data."""
     return spark.range(0, count, 1, PARTITIONS).selectExpr(
         "CAST(id AS STRING) AS partitionKey", f"CAST(rpad(CAST(id AS STRING), {row_bytes}, 'abcdefghij') AS BINARY) AS data"
     )
@@ -34,7 +34,7 @@ def write(frame, sandbox, stream, aggregation):
 
 
 class Shards:
-    """What a stream's shards took and refused."""
+    """The counts of accepted and refused records of a stream's shards."""
 
     def __init__(self, sandbox, stream):
         self._counts = sandbox.stats()["streams"][stream.name].values()
@@ -48,13 +48,13 @@ class Shards:
         return sum(shard["records_refused"] for shard in self._counts)
 
     def least_seconds(self):
-        """How long the service's limits make the busiest shard take, which was idle before."""
+        """Minimum time for the busiest shard under the service's limits, if it was idle before."""
         busiest = max(max(shard["records_in"] / MOST_RECORDS, shard["bytes_in"] / MOST_BYTES) for shard in self._counts)
         return busiest - 1
 
 
 def run(spark, sandbox, shards, row_bytes, count, aggregation):
-    """Writes so many rows into a new stream; answers a row's first cells, what the shards counted, and the seconds."""
+    """Writes `count` rows into a new stream. Returns a table row's first cells, the shards' counts, and the seconds."""
     stream = Stream.create(sandbox.client, f"sink-{shards}-{row_bytes}-{aggregation}", shards)
     pid, calls = jvm_pid(spark), calls_by_operation(sandbox).get("PutRecords", 0)
     reset_peak(pid)

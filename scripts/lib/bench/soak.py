@@ -1,4 +1,4 @@
-"""Enhanced fan-out for a long time, while everything that can befall its subscriptions does: are all records there, once?"""
+"""Long run of enhanced fan-out with all kinds of failures of its subscriptions. Checks that all records arrive once."""
 
 import collections
 import random
@@ -11,11 +11,11 @@ from . import arguments, heap_megabytes, jvm_pid, resident_megabytes, scratch, s
 
 SHARDS, MINUTES = 8, 20
 LIFETIME_SECONDS = 60
-# Records at once, and the pause between: 200 a second.
+# Records per put, and the pause between puts: 200 records per second.
 AT_ONCE, PAUSE_SECONDS = 20, 0.1
 FAULT_SECONDS = 2
 
-# What befalls an open subscription, and how often beside the others: the silent ones are noticed after 40 seconds only.
+# Failures of an open subscription, with their relative frequency. Silent ones take 40 seconds to be detected.
 OPEN = [
     (4, "cut"),
     (4, "reset"),
@@ -25,12 +25,12 @@ OPEN = [
     (2, {"drip": {"bytes": 400, "delay_ms": 10}}),
     (4, {"exception": "InternalFailureException"}),
 ]
-# What a call is answered with.
+# Failures of calls.
 CALLS = ["internal", "throttle", "ResourceInUseException", "drop"]
 
 
 class Background(threading.Thread):
-    """Does something every so often, until it is stopped; what went wrong is raised then."""
+    """Runs an action every `seconds` seconds until it is stopped, and then raises the action's error."""
 
     def __init__(self, seconds, action):
         super().__init__(daemon=True)
@@ -65,7 +65,7 @@ class Producer:
 
 
 class Troubles:
-    """Fails calls, and breaks an open subscription."""
+    """Injects failures: fails calls, and breaks an open subscription."""
 
     def __init__(self, sandbox, stream):
         self._sandbox = sandbox
@@ -85,7 +85,7 @@ class Troubles:
 
 
 class Sink:
-    """Keeps each batch's numbers; a batch that comes again takes the place of the first."""
+    """Stores each batch's numbers. A repeated batch replaces the first."""
 
     def __init__(self):
         self.batches, self.again = {}, 0
@@ -99,7 +99,7 @@ class Sink:
         return sum(map(len, list(self.batches.values())))
 
     def judge(self, count):
-        """How many of the first so many numbers are missing, and how many came more than once."""
+        """How many of the numbers below `count` are missing, and how many surplus copies arrived."""
         seen = collections.Counter(number for numbers in self.batches.values() for number in numbers)
         return sum(number not in seen for number in range(count)), sum(times - 1 for times in seen.values())
 
@@ -107,7 +107,7 @@ class Sink:
 def minutely(spark, sandbox, stream, producer, sink, query, began):
     metrics = (query.lastProgress or {"sources": [{}]})["sources"][0].get("metrics", {})
     shards = sandbox.stats()["streams"][stream.name].values()
-    # After the collection, or the garbage counts too.
+    # Resident memory after the garbage collection, or garbage would count too.
     heap, resident = heap_megabytes(spark), resident_megabytes(jvm_pid(spark))
     print(
         f"minute {(time.monotonic() - began) / 60:4.1f}   resident {resident:6.0f} MB   heap {heap:5.0f} MB"

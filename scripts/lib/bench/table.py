@@ -1,13 +1,13 @@
-"""A benchmark's results: shown as they come, and for docs/performance.md."""
+"""A benchmark's results: printed immediately, and collected for docs/performance.md."""
 
 import os
 
-# A file to which the tables go in Markdown, if it is set.
+# Environment variable with a file to which the tables are appended as Markdown.
 RESULTS = "BENCH_RESULTS"
 
 
 class Table:
-    """Rows of one kind, below a title that says what was measured."""
+    """Rows of one kind, below a title that names the measurement."""
 
     def __init__(self, title, *columns):
         self._columns = columns
@@ -15,7 +15,7 @@ class Table:
         self._add(f"\n**{title}**\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n")
 
     def row(self, *cells):
-        """One measurement: a name, and texts for the other columns."""
+        """Adds one measurement: a name, and texts for the other columns."""
         name, *figures = cells
         shown = [f"{figure:>12} {column}" for column, figure in zip(self._columns[1:], figures) if figure]
         print(f"{name:<60}{'  '.join(shown)}", flush=True)

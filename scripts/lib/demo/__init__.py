@@ -1,1 +1,1 @@
-"""scripts/demo: events, the Spark job that handles them, and the count at the end."""
+"""scripts/demo: events, the Spark job that processes them, and the final count."""

@@ -1,4 +1,4 @@
-"""Runs the demo: streams, events, the job twice, and the account of every event."""
+"""Runs the demo: creates streams, puts events, runs the job twice, and accounts for every event."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ from .account import account_for
 from .events import EVENTS_A_SECOND, Generator
 
 SOURCE, SINK, SHARDS = "kinesis-source", "kinesis-sink", 4
-# Events come while the job is down, too.
+# Events that are put while the job is down.
 EVENTS_WHILE_STOPPED = 200
 MOST_SECONDS = 180
 
@@ -99,7 +99,7 @@ def run(sandbox, work, seconds, keep):
 
 
 def let_run(job, generator, sink, seconds):
-    """Lets the job catch up and then run for a while; answers from when to when it was up to date."""
+    """Lets the job catch up and then run for `seconds`; returns the start and end of the time it was up to date."""
     behind = len(generator.put)
     job.await_condition(lambda: arrived(sink) >= max(behind, 1), "the first events' arrival")
     began = time.time()

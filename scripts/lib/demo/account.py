@@ -1,12 +1,12 @@
-"""What became of every event."""
+"""The account of every event: delivered, repeated or lost, and how fast."""
 
 from collections import Counter
 from statistics import median, quantiles
 
 
 def account_for(put, records, up):
-    """Prints how many of the events (id -> when it was put) are among the sink's records, how often and how fast; true
-    if all are. `up` tells from when to when the job was up to date."""
+    """Prints how many of the events (id -> time of its put) are among the sink's records, how often and how fast.
+    Returns true if all are. `up` has the start and end of the times at which the job was up to date."""
     counts = Counter()
     first_seen = {}
     for record in records:
@@ -37,7 +37,7 @@ def account_for(put, records, up):
 
 
 def tell(which, waits):
-    """One line about the times from put to the sink stream."""
+    """Prints one line about the times from put to the sink stream."""
     if len(waits) > 1:
         cuts = quantiles(waits, n=100)
         print(

@@ -14,7 +14,7 @@ PUTS_A_SECOND = 10
 
 
 class Generator:
-    """Puts events at a steady rate in the background; `put` tells when each went in, by id."""
+    """Puts events at a steady rate in the background. `put` has each event's time by id."""
 
     def __init__(self, stream):
         self.put = {}

@@ -55,7 +55,7 @@ counts = (
 
 
 def show(seen):
-    """One line about the copy's batches since the last one; answers what is the newest now."""
+    """Prints one line about the copy's batches after batch `seen`, and returns the newest batch's id."""
     new = [p for p in copy.recentProgress if p["batchId"] > seen and p["numInputRows"] > 0]
     if not new:
         return seen
@@ -72,7 +72,7 @@ def show(seen):
 
 
 shown = -1
-# A run too short for a table on the console would show nothing.
+# Also waits for the first table on the console, which a very short run would not show.
 while not (Path(stop_file).exists() and counts.lastProgress):
     for query in copy, counts:
         if query.exception() is not None:

@@ -1,5 +1,5 @@
-"""A Kinesis on this machine for tests, demo and benchmarks: the sandbox's process, or kinesis-local's, and streams in it.
-Beside it, an STS."""
+"""A local Kinesis for tests, demo and benchmarks: the process of the sandbox or of kinesis-local, and its streams. Also
+a local STS."""
 
 from .kinesis_local import KinesisLocal
 from .sandbox import REGION, Sandbox

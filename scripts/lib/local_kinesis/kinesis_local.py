@@ -1,4 +1,4 @@
-"""kinesis-local (npm), a Kinesis that isn't ours: started with node, as a child process."""
+"""kinesis-local (npm), an independent implementation of Kinesis, run with node as a child process."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ from pathlib import Path
 from .sandbox import START_SECONDS, client_of
 from .waiting import await_condition
 
-# How long a stream is CREATING, UPDATING or DELETING. The program's own 500 ms would be most of a test's time.
+# Settings for how long a stream is CREATING, UPDATING or DELETING. The default of 500 ms would dominate a test's time.
 TRANSITIONS = ("CREATE_STREAM", "DELETE_STREAM", "SPLIT_SHARD", "MERGE_SHARDS", "UPDATE_SHARD_COUNT")
 TRANSITION = "50ms"
 
@@ -60,7 +60,7 @@ class KinesisLocal:
 
     def stop(self):
         if self._process.poll() is None:
-            # It keeps nothing, and waits for open connections when asked to end.
+            # It has no state to save, and a graceful end would wait for open connections.
             self._process.kill()
             self._process.wait(timeout=START_SECONDS)
 

@@ -21,7 +21,7 @@ def client_of(endpoint, key="local", secret="local"):
         region_name=REGION,
         aws_access_key_id=key,
         aws_secret_access_key=secret,
-        # It takes a partition key for required, which on streams with AUTO record distribution it isn't.
+        # boto3 requires a partition key, but streams with AUTO record distribution don't.
         config=Config(
             retries={"mode": "standard", "max_attempts": 3}, max_pool_connections=32, parameter_validation=False
         ),
@@ -65,23 +65,23 @@ class Sandbox:
         return self._request("GET", "stats")
 
     def knobs(self, **update):
-        """Turns knobs; answers how they stand."""
+        """Sets knobs, and returns the values of all knobs."""
         return self._request("POST", "knobs", update)
 
     def calls(self, operation):
-        """Calls of an operation so far, of all streams."""
+        """Number of calls of an operation so far, over all streams."""
         return self.stats()["operations"].get(operation, {}).get("calls", 0)
 
     def looks(self, stream):
-        """GetRecords calls to a stream so far."""
+        """Number of GetRecords calls to a stream so far."""
         return sum(shard["get_records"] for shard in self.stats()["streams"].get(stream, {}).values())
 
     def events(self, stream):
-        """Events pushed to a stream's subscriptions so far, empty ones too."""
+        """Number of events pushed to a stream's subscriptions so far, including empty ones."""
         return sum(shard["events_pushed"] for shard in self.stats()["streams"].get(stream, {}).values())
 
     def subscriptions(self, stream):
-        """Subscriptions open now, by shard."""
+        """Number of open subscriptions, by shard."""
         shards = self.stats()["streams"].get(stream, {})
         return {shard: s["subscriptions"] - s["subscriptions_ended"] for shard, s in shards.items()}
 

@@ -1,4 +1,4 @@
-"""A stream, from the side of its producers and of whoever checks what is in it."""
+"""A stream, for producers and for checks of its content."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ MOST_BYTES = 4 * 1024 * 1024
 
 
 class Stream:
-    """A stream by its name. Records go in through PutRecords, and come out as the service's own answers."""
+    """A stream by its name. Puts records with PutRecords, and reads them as the service returns them."""
 
     def __init__(self, client, name):
         self.client = client
@@ -42,8 +42,8 @@ class Stream:
         return {consumer["ConsumerName"]: consumer["ConsumerARN"] for consumer in consumers}
 
     def put(self, records):
-        """Puts (partition key, data) or (partition key, data, explicit hash key), in this order; repeats what was refused.
-        Without a partition key if that is empty, where the stream takes such records."""
+        """Puts records (partition key, data) or (partition key, data, explicit hash key) in order, and repeats refused
+        ones. An empty partition key is left out, for streams that allow that."""
         batch, size = [], 0
         for record in records:
             entry = {"PartitionKey": record[0], "Data": record[1]} if record[0] else {"Data": record[1]}
@@ -64,7 +64,7 @@ class Stream:
             batch = [entry for entry, result in zip(batch, answer["Records"]) if "ErrorCode" in result]
 
     def shards(self, open_only=False):
-        """The shards as ListShards shows them."""
+        """The shards, as returned by ListShards."""
         shards, more = [], {"StreamName": self.name}
         while more:
             answer = self.client.list_shards(**more)
@@ -73,11 +73,11 @@ class Stream:
         return [s for s in shards if not open_only or "EndingSequenceNumber" not in s["SequenceNumberRange"]]
 
     def shard_of(self, partition_key):
-        """The open shard that takes this key."""
+        """The open shard of a partition key."""
         return self.shard_of_hash(int.from_bytes(hashlib.md5(partition_key.encode()).digest(), "big"))
 
     def shard_of_hash(self, hash_key):
-        """The open shard that takes this hash key."""
+        """The open shard of a hash key."""
         for shard in self.shards(open_only=True):
             bounds = shard["HashKeyRange"]
             if int(bounds["StartingHashKey"]) <= hash_key <= int(bounds["EndingHashKey"]):
@@ -96,7 +96,7 @@ class Stream:
         self._await_active()
 
     def scale_to(self, count):
-        """Splits and merges until so many shards are open (UpdateShardCount)."""
+        """Splits and merges until `count` shards are open (UpdateShardCount)."""
         self.client.update_shard_count(StreamName=self.name, TargetShardCount=count, ScalingType="UNIFORM_SCALING")
         self._await_active()
 
@@ -115,7 +115,7 @@ class Stream:
         return records
 
     def read(self):
-        """All records of all shards, closed ones too; each has its ShardId beside what the service says."""
+        """All records of all shards, including closed ones. Each has its ShardId besides the service's fields."""
         return [
             {**record, "ShardId": shard["ShardId"]}
             for shard in self.shards()

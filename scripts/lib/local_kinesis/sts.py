@@ -1,4 +1,4 @@
-"""An STS on this machine, which lets everyone assume every role."""
+"""A local STS, with which everyone can assume every role."""
 
 import threading
 import time
@@ -12,8 +12,8 @@ LATE_SECONDS = 1.5
 
 
 class Sts:
-    """Gives sessions of so many seconds, each with a key of its own. With `dice`, a random.Random, one call in three goes
-    wrong: it is refused by 500, throttled, or answered late. Ends with `stop()`, or as a context manager."""
+    """Issues sessions of `session_seconds` seconds, each with a different key. With `dice`, a random.Random, one call
+    in three fails with status 500, is throttled, or is late. Ends with `stop()`, or as a context manager."""
 
     def __init__(self, session_seconds=3_600, dice=None):
         self._seconds, self._dice = session_seconds, dice
@@ -29,17 +29,17 @@ class Sts:
 
     @property
     def calls(self):
-        """AssumeRole calls so far."""
+        """Number of AssumeRole calls so far."""
         return self.sessions.total() + self.trouble["error"] + self.trouble["throttle"]
 
     def expired(self):
-        """The keys of the sessions that have ended."""
+        """The keys of expired sessions."""
         now = time.time()
         with self._lock:
             return [key for key, end in self._ends.items() if end < now]
 
     def _answer(self, session):
-        """Status, body, and for how long to wait before them."""
+        """Status and body of a response, and the delay before it."""
         with self._lock:
             trouble = self._dice.choice(["error", "throttle", "late"]) if self._dice and self._dice.random() < 1 / 3 else None
             if trouble:
@@ -87,7 +87,7 @@ class Sts:
 
 
 def assumed(key, end):
-    """The answer with a session."""
+    """The body of a response with a session."""
     text = datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return (
         f'<AssumeRoleResponse xmlns="{NAMESPACE}"><AssumeRoleResult><Credentials><AccessKeyId>{key}</AccessKeyId>'

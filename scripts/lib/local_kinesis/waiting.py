@@ -4,7 +4,7 @@ import time
 
 
 def await_condition(condition, what, seconds=60, interval=0.05):
-    """Waits until condition() is true and answers its value; fails, naming what was awaited, after so many seconds."""
+    """Waits until condition() is true, and returns its value. Fails after `seconds`, naming `what` it awaited."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()

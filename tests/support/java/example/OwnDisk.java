@@ -7,8 +7,8 @@ import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.RawLocalFileSystem;
 
 /**
- * The scheme {@code own}: a disk of each process's own, as machines have that share none. It lies in a folder of the
- * process within {@code own.disks}.
+ * The scheme {@code own}: a separate disk for each process, as on machines without a shared disk. It is the process's
+ * folder within {@code own.disks}.
  */
 public final class OwnDisk extends RawLocalFileSystem {
   private static final URI NAME = URI.create("own:///");
@@ -20,7 +20,7 @@ public final class OwnDisk extends RawLocalFileSystem {
 
   @Override
   public File pathToFile(Path path) {
-    // As the JVM calls itself: process@host.
+    // The JVM's own name: process@host.
     String process = ManagementFactory.getRuntimeMXBean().getName();
     File disk = new File(getConf().get("own.disks"), process);
     disk.mkdirs();

@@ -3,7 +3,7 @@ package example;
 import io.sparkkinesis.KinesisCredentials;
 import io.sparkkinesis.KinesisCredentialsProvider;
 
-/** A provider by the connector's own interface that gives nothing, and tells its parameter when it says why. */
+/** A provider with the connector's own interface that always fails, with its parameter in the message. */
 public final class Sealed implements KinesisCredentialsProvider {
   private final String param;
 

@@ -5,7 +5,7 @@ import software.amazon.awssdk.auth.credentials.AwsCredentials;
 import software.amazon.awssdk.auth.credentials.AwsCredentialsProvider;
 import software.amazon.awssdk.auth.credentials.AwsSessionCredentials;
 
-/** A provider as AWS's SDK for Java 2 has them. What it gives holds its parameter. */
+/** A provider with the interface of AWS's SDK for Java 2. Its credentials contain its parameter. */
 public final class Vault implements AwsCredentialsProvider {
   private final String param;
 

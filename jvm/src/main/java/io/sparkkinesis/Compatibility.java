@@ -3,7 +3,7 @@ package io.sparkkinesis;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/** Whether this JAR fits the Spark it runs on. Uses nothing that differs between the lines of Scala. */
+/** Checks whether this JAR fits the Spark it runs on. Uses no API that differs between Scala 2.12 and 2.13. */
 final class Compatibility {
   private Compatibility() {}
 
@@ -12,17 +12,17 @@ final class Compatibility {
   private static final String PROBLEM =
       problem(ScalaLine.version(), scala.util.Properties.versionNumberString(), sparkVersion(), jarVersion());
 
-  /** Throws if this Spark needs another JAR, or is too old for any. */
+  /** Throws UnsupportedOperationException if this Spark needs another JAR, or is older than 3.5. */
   static void check() {
     if (PROBLEM != null) {
       throw new UnsupportedOperationException(PROBLEM);
     }
   }
 
-  /** The version of the Spark that this runs on. */
+  /** The version of the running Spark. */
   static String sparkVersion() {
     try {
-      // A package object, whose name is no name in Java.
+      // By reflection: the name of a package object is not a valid Java identifier.
       Class<?> spark = Class.forName("org.apache.spark.package$");
       return (String) spark.getMethod("SPARK_VERSION").invoke(spark.getField("MODULE$").get(null));
     } catch (ReflectiveOperationException | LinkageError e) {
@@ -31,11 +31,11 @@ final class Compatibility {
   }
 
   /**
-   * Why a JAR for one Scala line doesn't fit, and which does; null if it fits.
+   * The reason why a JAR doesn't fit, with the name of the JAR that does; null if it fits.
    *
-   * @param line the Scala line that the JAR is made for, as 2.12
-   * @param scala the Scala version there is
-   * @param spark the Spark version there is
+   * @param line the Scala line that the JAR is made for, such as 2.12
+   * @param scala the running Scala version
+   * @param spark the running Spark version
    * @param jar the JAR's version
    */
   static String problem(String line, String scala, String spark, String jar) {

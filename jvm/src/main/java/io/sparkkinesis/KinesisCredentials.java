@@ -4,7 +4,7 @@ import java.time.Instant;
 import java.util.Objects;
 import java.util.Optional;
 
-/** What a {@link KinesisCredentialsProvider} gives. Its text shows none of it. */
+/** Credentials of a {@link KinesisCredentialsProvider}. {@link #toString} shows none of their values. */
 public final class KinesisCredentials {
   private final String accessKeyId;
   private final String secretAccessKey;
@@ -19,15 +19,15 @@ public final class KinesisCredentials {
     this.expirationTime = expirationTime;
   }
 
-  /** Keys of a user. */
+  /** Long-term keys of a user. */
   public static KinesisCredentials of(String accessKeyId, String secretAccessKey) {
     return new KinesisCredentials(accessKeyId, secretAccessKey, null, null);
   }
 
   /**
-   * Keys of a session.
+   * Temporary keys of a session.
    *
-   * @param expirationTime when they expire; null where that isn't known
+   * @param expirationTime when the keys expire; null if unknown
    */
   public static KinesisCredentials ofSession(
       String accessKeyId, String secretAccessKey, String sessionToken, Instant expirationTime) {
@@ -35,12 +35,12 @@ public final class KinesisCredentials {
     return new KinesisCredentials(accessKeyId, secretAccessKey, sessionToken, expirationTime);
   }
 
-  /** The key's id. */
+  /** The access key's ID. */
   public String accessKeyId() {
     return accessKeyId;
   }
 
-  /** The key's secret. */
+  /** The access key's secret. */
   public String secretAccessKey() {
     return secretAccessKey;
   }
@@ -50,7 +50,7 @@ public final class KinesisCredentials {
     return sessionToken;
   }
 
-  /** When they expire, where that is known. */
+  /** When the keys expire, if known. */
   public Optional<Instant> expirationTime() {
     return Optional.ofNullable(expirationTime);
   }

@@ -1,18 +1,18 @@
 package io.sparkkinesis;
 
 /**
- * Gives credentials: a class named by {@code kinesis.credentialProviderClass} that needs nothing of AWS's SDK.
+ * Source of credentials for {@code kinesis.credentialProviderClass}, without a dependency on AWS's SDK.
  *
- * <p>It has a public constructor without parameters, or one that takes {@code kinesis.credentialProviderParam} as a
- * String. The driver and each executor make one object of it, in the class loader of the job, and ask it from threads
- * of the connector, one at a time for each client: at first, ahead of the end of what it gave, every 15 minutes where
- * that has no end, and when the service refused it.
+ * <p>An implementation has a public constructor without parameters, or one that takes {@code
+ * kinesis.credentialProviderParam} as a String. The driver and each executor create one instance, in the job's class
+ * loader. Threads of the connector call it, one at a time for each client: at first use, before the credentials
+ * expire, every 15 minutes if they have no expiration time, and after the service refused them.
  */
 public interface KinesisCredentialsProvider {
 
   /**
-   * The credentials of now. What it throws is shown to the user, class and message, and it is asked again as often as
-   * {@code kinesis.clientNumRetries} says.
+   * Returns the current credentials. If it throws, the user sees the exception's class and message, and the call is
+   * repeated up to {@code kinesis.clientNumRetries} times.
    */
   KinesisCredentials resolveCredentials() throws Exception;
 }

@@ -1,6 +1,6 @@
 package io.sparkkinesis;
 
-/** {@code format("aws-kinesis-native")}: the same connector where "aws-kinesis" already names another one. */
+/** {@code format("aws-kinesis-native")}: this connector's name where "aws-kinesis" belongs to another connector. */
 public class KinesisNativeSourceProvider extends KinesisSourceProvider {
   @Override
   public String shortName() {

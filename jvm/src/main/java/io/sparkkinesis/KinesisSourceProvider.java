@@ -12,11 +12,10 @@ import org.apache.spark.sql.types.StructType;
 import org.apache.spark.sql.util.CaseInsensitiveStringMap;
 
 /**
- * {@code format("aws-kinesis")}: a Kinesis data stream as a source and a sink, of streaming queries and of
- * batches.
+ * {@code format("aws-kinesis")}: a Kinesis data stream as source and sink of streaming queries and of batches.
  *
- * <p>Nothing here goes to the network: schema and options are known to the engine from the options' text alone.
- * And nothing here is Scala, so that a JAR of the wrong Scala line can say so, before its Scala classes fail.
+ * <p>This class makes no network calls: the engine derives the schema and checks the options from their text alone.
+ * It is Java so that a JAR of the wrong Scala line can report that before its Scala classes fail to load.
  */
 public class KinesisSourceProvider implements TableProvider, DataSourceRegister, RelationProvider {
 
@@ -25,7 +24,7 @@ public class KinesisSourceProvider implements TableProvider, DataSourceRegister,
     return "aws-kinesis";
   }
 
-  /** The schema of the source. Refuses wrong options here, where {@code load()} and {@code save()} are called. */
+  /** The source's schema. Refuses wrong options as early as {@code load()} and {@code save()}. */
   @Override
   public StructType inferSchema(CaseInsensitiveStringMap options) {
     Compatibility.check();
@@ -44,8 +43,8 @@ public class KinesisSourceProvider implements TableProvider, DataSourceRegister,
   }
 
   /**
-   * Only for a message: Spark 3.5 asks for this, and for nothing else, when a query names a table of its catalog
-   * that was made with {@code CREATE TABLE … USING}.
+   * Always throws, with a message that names the cure. Spark 3.5 calls only this method when a query names a catalog
+   * table that was made with {@code CREATE TABLE … USING}.
    */
   @Override
   public BaseRelation createRelation(

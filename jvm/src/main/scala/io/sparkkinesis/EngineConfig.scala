@@ -3,8 +3,8 @@ package io.sparkkinesis
 import java.{util => ju}
 
 /**
- * What the engine is opened with, on the driver and in every task. The JSON holds secrets, hence
- * this class around it: whoever prints a factory or a plan sees nothing of it.
+ * The engine's configuration, on the driver and in every task. The JSON holds secrets, so this class hides it from the
+ * printed text of factories and plans.
  */
 private[sparkkinesis] final class EngineConfig private (val json: String) extends Serializable {
   override def toString: String = "EngineConfig(redacted)"
@@ -13,7 +13,7 @@ private[sparkkinesis] final class EngineConfig private (val json: String) extend
 private[sparkkinesis] object EngineConfig {
   private val Version = 1
 
-  /** For a source, which keeps claims beside the query's checkpoint. */
+  /** For a streaming source, which stores claims beside the query's checkpoint. */
   def source(options: KinesisOptions, checkpointLocation: String, minBatchesToRetain: Int): EngineConfig =
     build(
       options,
@@ -23,10 +23,10 @@ private[sparkkinesis] object EngineConfig {
   /** For a batch read, which needs no checkpoint. */
   def batchRead(options: KinesisOptions): EngineConfig = build(options)
 
-  /** For a sink. */
+  /** For the driver's side of a sink. */
   def sink(options: KinesisOptions): EngineConfig = build(options)
 
-  /** For the tasks of a sink, with what the driver found out of its streams. */
+  /** For the tasks of a sink, with the driver's facts about its streams. */
   def sink(options: KinesisOptions, facts: String): EngineConfig =
     build(options, "facts" -> Json.read(facts))
 

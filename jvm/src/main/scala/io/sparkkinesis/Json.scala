@@ -6,41 +6,41 @@ import scala.collection.JavaConverters._
 
 import com.fasterxml.jackson.databind.ObjectMapper
 
-/** The small JSON that crosses to the engine and back. Jackson is the one that Spark brings. */
+/** Reads and writes the small JSON texts that are exchanged with the engine, with Spark's own Jackson. */
 private[sparkkinesis] object Json {
   private val mapper = new ObjectMapper()
 
-  /** Java maps, lists, strings, numbers and nulls as JSON text. */
+  /** Converts Java maps, lists, strings, numbers and nulls to JSON text. */
   def write(value: AnyRef): String = mapper.writeValueAsString(value)
 
-  /** JSON text as Java maps, lists, strings and numbers. */
+  /** Converts JSON text to Java maps, lists, strings and numbers. */
   def read(json: String): AnyRef = mapper.readValue(json, classOf[Object])
 
-  /** A string in the first object of an array in an object, or in the object itself if the array is missing. */
+  /** The string `field` of the first object in `array`, or of the whole object if it has no such array. */
   def firstString(json: String, array: String, field: String): String = {
     val tree = mapper.readTree(json)
     Option(tree.path(array).get(0)).getOrElse(tree).get(field).asText()
   }
 
-  /** The names of the fields of an object in an object; none if it is missing. */
+  /** The field names of the nested object `field`; empty if it is missing. */
   def names(json: String, field: String): Set[String] = mapper.readTree(json).path(field).fieldNames().asScala.toSet
 
-  /** A field of an object, true or false; false if it is missing. */
+  /** The boolean `field` of an object; false if it is missing. */
   def flag(json: String, field: String): Boolean = mapper.readTree(json).path(field).asBoolean(false)
 
-  /** The strings of an array in an object; none if it is missing. */
+  /** The strings of the array `field` of an object; empty if it is missing. */
   def strings(json: String, field: String): Seq[String] =
     Option(mapper.readTree(json).get(field)).toSeq.flatMap(_.elements().asScala.map(_.asText()))
 
-  /** The strings of an array. */
+  /** The strings of a top-level array. */
   def texts(json: String): Seq[String] = mapper.readTree(json).elements().asScala.map(_.asText()).toList
 
-  /** Two strings of each object of an array in an object; none if it is missing. */
+  /** The strings `first` and `second` of each object in the array `field`; empty if it is missing. */
   def pairs(json: String, field: String, first: String, second: String): Seq[(String, String)] =
     Option(mapper.readTree(json).get(field)).toSeq
       .flatMap(_.elements().asScala.map(element => (element.get(first).asText(), element.get(second).asText())))
 
-  /** An object of plain values, as strings; nulls are left out. */
+  /** The scalar values of an object, as strings, without nulls. */
   def stringMap(json: String): ju.Map[String, String] = {
     val result = new ju.LinkedHashMap[String, String]()
     mapper.readValue(json, classOf[ju.Map[String, Object]]).asScala.foreach {

@@ -11,8 +11,8 @@ import org.apache.spark.sql.util.CaseInsensitiveStringMap
 import org.slf4j.LoggerFactory
 
 /**
- * The `kinesis.*` options of one read or write, as the user spelt them. What they mean is the
- * engine's business. Some are secrets, so `toString` shows none.
+ * The `kinesis.*` options of one read or write, with keys as the user spelt them. The engine interprets them. Some are
+ * secrets, so `toString` shows only the stream.
  */
 private[sparkkinesis] final class KinesisOptions private (
     private val values: Map[String, String],
@@ -20,27 +20,27 @@ private[sparkkinesis] final class KinesisOptions private (
     extends Serializable {
   import KinesisOptions._
 
-  /** The stream's name, for plans and progress; where only rows name streams, those that they may name. */
+  /** The stream's name, for plans and progress. If only rows name streams, the list of allowed streams. */
   def stream: String =
     get("kinesis.streamName")
       .orElse(get("kinesis.streamArn").map(arn => arn.substring(arn.lastIndexOf('/') + 1)))
       .orElse(get(AllowedStreams))
       .getOrElse("?")
 
-  /** Whether the stream is given. A sink may do without, where its rows name theirs. */
+  /** Whether the options name a stream. A sink doesn't need it if its rows name their streams. */
   def namesStream: Boolean = has("kinesis.streamName") || has("kinesis.streamArn")
 
-  /** How records are read, for plans and progress. */
+  /** The type of the consumer, for plans and progress. */
   def consumerType: String =
     get("kinesis.consumerType").filter(_.equalsIgnoreCase(SubscribeToShard)) match {
       case Some(_) => SubscribeToShard
       case None => "GetRecords"
     }
 
-  /** The options as the engine takes them. Holds secrets. */
+  /** The options as JSON for the engine. Holds secrets. */
   def json: String = Json.write(values.asJava)
 
-  /** These options, and in the place of some of them others. */
+  /** These options and `more`, which replaces options of the same key. */
   def updated(more: KinesisOptions): KinesisOptions = {
     val replaced = more.keys
     val kept = values.filterNot { case (key, _) => replaced(key.toLowerCase(Locale.ROOT)) }
@@ -50,12 +50,12 @@ private[sparkkinesis] final class KinesisOptions private (
   private def keys: Set[String] = values.keySet.map(_.toLowerCase(Locale.ROOT))
 
   /**
-   * The options as the engine checks them: with the names of the others too, since one of ours may have been given
-   * without its prefix. Their values are nobody's business.
+   * The options as JSON for the engine's check. It includes the keys of all other options, without their values, to
+   * find options whose prefix `kinesis.` is missing.
    */
   private def jsonToCheck: String = Json.write((others.map(_ -> "").toMap ++ values).asJava)
 
-  /** Lets the engine check the options, looks for the class that they name, and logs each of the warnings once. */
+  /** Checks the options and the credentials class that they name, and logs each warning once. */
   def check(kind: String): Unit = {
     val answer = answered(kind).fold(error => throw refusal(error), identity)
     get("kinesis.credentialProviderClass").foreach { name =>
@@ -67,11 +67,11 @@ private[sparkkinesis] final class KinesisOptions private (
     Json.strings(answer, "warnings").foreach(warnOnce)
   }
 
-  /** Logs a warning of these options, once in this process. */
+  /** Logs a warning about these options, once in this process. */
   def warnOnce(warning: String): Unit =
     if (warned.add(s"$stream $warning")) log.warn(s"$stream: $warning")
 
-  /** What a read with these options delivers. Options that aren't those of a read add no column. */
+  /** The schema of a read with these options. Options that no read accepts add no column. */
   def readSchema: StructType = {
     val answer = Seq(Source, BatchRead).view.flatMap(kind => answered(kind).toOption).headOption
     answer.toSeq.flatMap(Json.pairs(_, "extraColumns", "name", "type")).foldLeft(KinesisTable.ReadSchema) {
@@ -80,32 +80,31 @@ private[sparkkinesis] final class KinesisOptions private (
   }
 
   /**
-   * Checks options of which it isn't known yet whether they are a stream's, a batch read's or a
-   * write's: Spark doesn't tell when it asks for the schema. Refuses only what is wrong in every
-   * case, and leaves the rest to [[check]].
+   * Checks options when Spark asks for the schema, before it is known whether they belong to a stream, a batch read or
+   * a write. Refuses only what is wrong in every case, and leaves the rest to [[check]].
    */
   def checkForReadOrWrite(): Unit = {
     val isWrite = values.keys.exists(isSinkOption)
     val write = answered(Sink)
-    // A value that no sink takes is wrong in a read, too, which takes no notice of it: the options are to be a write's
-    // as well.
+    // An invalid value of a sink option is refused in every case. A read would ignore it, but the same options may
+    // serve a write.
     write.left.toOption
       .filter(error => error.kind() == KinesisConnectorException.INVALID_OPTION)
       .filter(error => Option(error.context().get("option")).exists(isSinkOption))
       .foreach(error => throw refusal(error))
     for (readError <- failure(Source); batchError <- failure(BatchRead) if !isWrite) {
-      // Fit for a write, which takes no notice of a read's options. Where there are such and none of a write, it is none.
+      // Options that pass as a write's are a read's nevertheless if they include read options, which a write ignores.
       val isRead = write.fold(_ => true, answer => Json.strings(answer, "otherSide").nonEmpty)
       if (isRead) throw refusal(if (isBatchRead) batchError else readError)
     }
   }
 
-  /** Only a batch read has an end. */
+  /** Whether there is an ending position, which only a batch read has. */
   private def isBatchRead: Boolean = get("kinesis.endingPosition").isDefined
 
   private def failure(kind: String): Option[KinesisConnectorException] = answered(kind).left.toOption
 
-  /** The engine's answer to options of this kind. */
+  /** The engine's answer if the options are of this kind, or its error. */
   private def answered(kind: String): Either[KinesisConnectorException, String] =
     try Right(ConnectorOptions.check(kind, jsonToCheck))
     catch {
@@ -129,18 +128,18 @@ private[sparkkinesis] object KinesisOptions {
   /** The consumer type of enhanced fan-out. */
   val SubscribeToShard = "SubscribeToShard"
 
-  /** The streams that rows of a write may name. */
+  /** Option with the list of streams that rows of a write may name. */
   val AllowedStreams = "kinesis.sink.allowedStreams"
 
   private val log = LoggerFactory.getLogger(classOf[KinesisOptions])
   private val warned = ConcurrentHashMap.newKeySet[String]()
 
   /**
-   * Keeps the `kinesis.*` options only: of the others, which belong to Spark and may be secrets too, the names.
-   * Refuses those without a value.
+   * Keeps the `kinesis.*` options, and only the names of all others, which belong to Spark and may be secrets.
+   * Refuses options whose value is null.
    */
   def apply(options: CaseInsensitiveStringMap): KinesisOptions = {
-    // The key as it was spelt makes better messages; a key given twice counts once, as Spark reads it.
+    // The user's spelling of a key makes messages clearer. A key given twice counts once, as in Spark.
     val spelling = options.asCaseSensitiveMap().keySet().asScala.map(k => k.toLowerCase(Locale.ROOT) -> k).toMap
     val (ours, others) = spelling.partition { case (lower, _) => lower.startsWith("kinesis.") }
     val values = ours.map { case (lower, key) => key -> options.get(lower) }
@@ -153,8 +152,8 @@ private[sparkkinesis] object KinesisOptions {
   }
 
   /**
-   * What is wrong with options is the caller's mistake, so it comes as such: PySpark makes an exception of its own of
-   * an IllegalArgumentException. The engine's exception is its cause.
+   * Turns an error about options into an IllegalArgumentException, for which PySpark has an exception of its own. The
+   * engine's exception is its cause. Returns other errors unchanged.
    */
   private[sparkkinesis] def refusal(error: KinesisConnectorException): RuntimeException = {
     import KinesisConnectorException.{INVALID_OPTION, NOT_SUPPORTED}

@@ -9,9 +9,9 @@ import org.apache.spark.api.plugin.{DriverPlugin, ExecutorPlugin, PluginContext,
 import org.slf4j.LoggerFactory
 
 /**
- * Lets executors report to the driver when enhanced fan-out brought them something. Optional: set
- * `spark.plugins` to `io.sparkkinesis.KinesisPlugin` when the application starts. Without it the
- * driver of a cluster finds out by asking the service, at most once a second.
+ * Sends executors' reports on new records of enhanced fan-out to the driver. Optional: set `spark.plugins` to
+ * `io.sparkkinesis.KinesisPlugin` when the application starts. Without it, the driver of a cluster probes the service,
+ * at most once a second.
  */
 final class KinesisPlugin extends SparkPlugin {
   override def driverPlugin(): DriverPlugin = {
@@ -35,7 +35,7 @@ private final class KinesisExecutorPlugin extends ExecutorPlugin {
   private var reporter: Option[Thread] = None
 
   override def init(context: PluginContext, extraConf: ju.Map[String, String]): Unit =
-    // What is in the driver's own process it sees itself.
+    // The driver sees subscriptions of its own process directly.
     if (context.executorID() != Driver) {
       val thread = new Thread(() => report(context), "kinesis-subscription-reports")
       thread.setDaemon(true)
@@ -53,7 +53,7 @@ private final class KinesisExecutorPlugin extends ExecutorPlugin {
           SubscriptionReports.acknowledged(context.ask(SubscriptionReports.next()).asInstanceOf[String])
           retryMs = RetryMs
         } catch {
-          // The driver or the native library, which may be missing for a while only. Meanwhile the driver asks itself.
+          // The driver or the native library may be missing temporarily. Meanwhile, the driver probes the service.
           case NonFatal(e) =>
             log.warn(
               s"enhanced fan-out subscriptions could not be reported to the driver; trying again in $retryMs ms",
@@ -70,7 +70,7 @@ private final class KinesisExecutorPlugin extends ExecutorPlugin {
 private object KinesisExecutorPlugin {
   private val log = LoggerFactory.getLogger(classOf[KinesisPlugin])
 
-  /** The id of the executor in the driver's process (`local[…]`), as Spark's own SparkContext names it. */
+  /** ID of the executor in the driver's process (`local[…]`), as in Spark's SparkContext. */
   private val Driver = "driver"
   private val RetryMs = 1000L
   private val MaxRetryMs = 60000L

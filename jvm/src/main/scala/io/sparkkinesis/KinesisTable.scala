@@ -14,7 +14,7 @@ import org.apache.spark.sql.util.CaseInsensitiveStringMap
 /**
  * One stream. Its name and description appear in plans, progress and logs, so they hold no option values.
  *
- * @param own the options that the table was made with; a read or a write may add its own
+ * @param own the table's options; a read or a write may add or replace some
  */
 private[sparkkinesis] class KinesisTable(own: KinesisOptions, readSchema: StructType)
     extends Table
@@ -30,14 +30,14 @@ private[sparkkinesis] class KinesisTable(own: KinesisOptions, readSchema: Struct
 
   override def capabilities(): ju.Set[TableCapability] = {
     import TableCapability._
-    // Asked while a plan is analysed, in the session that shows it, which may be another than the one of load().
+    // Spark calls this while it analyses a plan, in the session that shows it, which may differ from that of load().
     Redaction.extend(own)
-    // ACCEPT_ANY_SCHEMA: what is written has other columns than what is read, and the sink checks
-    // them itself. No TRUNCATE: a stream can't be overwritten, and Spark then refuses that mode.
+    // ACCEPT_ANY_SCHEMA: a write has other columns than a read, and the sink checks them itself.
+    // No TRUNCATE: a stream can't be overwritten, so Spark refuses that mode.
     ju.EnumSet.of(BATCH_READ, MICRO_BATCH_READ, BATCH_WRITE, STREAMING_WRITE, ACCEPT_ANY_SCHEMA)
   }
 
-  // The scan checks the options, since it knows whether it is one of a stream or of a batch.
+  // The scan checks the options, since it knows whether it is a stream or a batch read.
   override def newScanBuilder(options: CaseInsensitiveStringMap): ScanBuilder =
     () => new KinesisScan(own.updated(KinesisOptions(options)))
 
@@ -47,7 +47,7 @@ private[sparkkinesis] class KinesisTable(own: KinesisOptions, readSchema: Struct
     new KinesisWriteBuilder(checked, info.schema(), written)
   }
 
-  /** Of a streaming query's last batch. Spark asks the table that the query was started with. */
+  /** Metrics of a streaming query's last batch. Spark calls this on the table that the query was started with. */
   override def metrics(): ju.Map[String, String] = written.ofLastBatch()
 
   override def toString: String = name()
@@ -55,7 +55,7 @@ private[sparkkinesis] class KinesisTable(own: KinesisOptions, readSchema: Struct
 
 private[sparkkinesis] object KinesisTable {
 
-  /** What every read delivers, in the order of the engine's columns; those of kinesis.extraColumns follow. */
+  /** The columns of every read, in the engine's order. Those of kinesis.extraColumns follow. */
   val ReadSchema: StructType = StructType(
     Seq(
       StructField("data", BinaryType),
@@ -64,7 +64,7 @@ private[sparkkinesis] object KinesisTable {
       StructField("sequenceNumber", StringType),
       StructField("approximateArrivalTimestamp", TimestampType)))
 
-  /** The schema of a read, if the options may be those of a read. Refuses those that are wrong in every case. */
+  /** The schema of a read with these options. Refuses options that are wrong for a read and for a write. */
   def inferSchema(options: CaseInsensitiveStringMap): StructType = {
     val checked = KinesisOptions(options)
     Redaction.extend(checked)
@@ -72,7 +72,7 @@ private[sparkkinesis] object KinesisTable {
     checked.readSchema
   }
 
-  /** A table with this schema; the options among the properties are those of every read and write. */
+  /** A table with this schema. The options among its properties apply to every read and write. */
   def of(schema: StructType, properties: ju.Map[String, String]): Table =
     new KinesisTable(KinesisOptions(new CaseInsensitiveStringMap(properties)), schema)
 }

@@ -4,11 +4,11 @@ import scala.util.Try
 
 import org.apache.spark.sql.SparkSession
 
-/** What Spark shows of options, in plans. It leaves out the values of keys that look like secrets to it. */
+/** Hides sensitive options in Spark's plans. Spark itself only redacts the values of keys that look like secrets. */
 private[sparkkinesis] object Redaction {
   private val Setting = "spark.sql.redaction.options.regex"
 
-  /** Options whose keys don't look like it, though not everybody is to know their values. */
+  /** Options with sensitive values whose keys Spark doesn't recognise as secrets. */
   private val Unnoticed =
     Seq(
       "kinesis.stsExternalId",
@@ -16,7 +16,7 @@ private[sparkkinesis] object Redaction {
       "kinesis.proxyUsername",
       "kinesis.sink.proxyUsername")
 
-  /** Has Spark leave out such values in the session that is active in this thread, too, if there are some. */
+  /** If there are such options, extends the redaction setting of this thread's active session to them. */
   def extend(options: KinesisOptions): Unit =
     for {
       key <- Unnoticed if options.has(key)

@@ -4,10 +4,10 @@ import scala.collection.JavaConverters._
 
 import org.apache.spark.sql.connector.metric.{CustomMetric, CustomSumMetric, CustomTaskMetric}
 
-/** What a task tells of itself for the SQL tab of Spark's page. */
+/** A task's metrics for the SQL tab of Spark's UI. */
 private[sparkkinesis] object TaskMetrics {
 
-  /** Those of a task's metrics, as the engine writes them, that the tab shows. What isn't known is absent. */
+  /** Picks the metrics in `shown` from the engine's JSON. Unknown values are absent. */
   def of(json: String, shown: Set[String]): Array[CustomTaskMetric] =
     Json
       .stringMap(json)
@@ -18,13 +18,13 @@ private[sparkkinesis] object TaskMetrics {
   private final case class TaskMetric(override val name: String, override val value: Long) extends CustomTaskMetric
 }
 
-/** A number that adds up over the tasks. */
+/** A metric whose total is the sum over all tasks. */
 abstract class KinesisSum(metric: String, shown: String) extends CustomSumMetric {
   override def name(): String = metric
   override def description(): String = shown
 }
 
-/** A number of which the greatest of all tasks is shown. */
+/** A metric whose total is the maximum of all tasks. */
 abstract class KinesisMax(metric: String, shown: String) extends CustomMetric {
   override def name(): String = metric
   override def description(): String = shown

@@ -88,7 +88,7 @@ class KinesisSourceProviderSuite extends AnyFunSuite {
     provider.inferSchema(both)
     val table = provider.getTable(KinesisTable.ReadSchema, Array.empty, both).asInstanceOf[SupportsRead]
     val scan = table.newScanBuilder(both).build()
-    // A read takes no notice of a write's options, nor a write of a read's.
+    // A read ignores a write's options, and a write ignores a read's.
     KinesisOptions(both).check(KinesisOptions.Source)
     assert(scan.readSchema() == KinesisTable.ReadSchema)
     KinesisOptions(both).check(KinesisOptions.Sink)
@@ -113,7 +113,7 @@ class KinesisSourceProviderSuite extends AnyFunSuite {
       new KinesisSourceProvider().inferSchema(options("streamName" -> "orders", region))
     }
     assert(name.getMessage.contains("kinesis.streamName, with the prefix"))
-    // What others' options are worth is not passed on.
+    // The values of other options are not passed on.
     assert(!unprefixed.json.contains("/p") && !unprefixed.json.contains("path"))
   }
 

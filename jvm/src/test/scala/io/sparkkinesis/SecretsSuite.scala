@@ -14,7 +14,7 @@ import org.scalatest.concurrent.Eventually
 import org.scalatest.funsuite.AnyFunSuite
 import org.scalatest.time.{Seconds, Span}
 
-/** Plans and progress are read by many: no secret may be in them. */
+/** Plans and progress contain no secrets, since many people can read them. */
 class SecretsSuite extends AnyFunSuite with BeforeAndAfterAll with Eventually {
 
   override implicit val patienceConfig: PatienceConfig = PatienceConfig(Span(30, Seconds))
@@ -39,7 +39,7 @@ class SecretsSuite extends AnyFunSuite with BeforeAndAfterAll with Eventually {
 
   override def afterAll(): Unit = if (spark != null) spark.stop()
 
-  // Nothing listens at this port: what can be shown without a stream is shown, then the write fails.
+  // Nothing listens on this port: plans that need no stream are shown, then the write fails.
   private val options = Map(
     "kinesis.streamName" -> "orders",
     "kinesis.region" -> "us-east-1",
@@ -53,7 +53,7 @@ class SecretsSuite extends AnyFunSuite with BeforeAndAfterAll with Eventually {
   private def assertClean(text: String): Unit =
     secrets.foreach(secret => assert(!text.contains(secret), s"a secret is shown in:\n$text"))
 
-  /** Everything that an exception, with its causes, says. */
+  /** The text of an exception and of all its causes. */
   private def said(error: Throwable): String =
     Iterator.iterate(error)(_.getCause).takeWhile(_ != null).mkString("\n")
 
@@ -75,7 +75,7 @@ class SecretsSuite extends AnyFunSuite with BeforeAndAfterAll with Eventually {
       spark.read.format("aws-kinesis").options(role).load())
       .foreach { frame =>
         val plans = Seq(frame.queryExecution.logical, frame.queryExecution.analyzed).map(_.treeString(verbose = true))
-        // Spark shows a stream's options, so this one is left out of them.
+        // Spark shows a stream's options, and redacts this one.
         if (frame.isStreaming) assert(plans.exists(_.contains("role/reader")), plans)
         plans.foreach(plan => assert(!plan.contains("between-us-only"), plan))
       }

@@ -4,7 +4,7 @@ import java.io.{ByteArrayInputStream, ByteArrayOutputStream, ObjectInputStream, 
 
 object Serialization {
 
-  /** What arrives at the other side when Spark sends an object there. */
+  /** The copy that arrives when Spark sends an object to another process. */
   def roundTrip[T](value: T): T = {
     val bytes = new ByteArrayOutputStream
     val out = new ObjectOutputStream(bytes)

@@ -7,18 +7,18 @@ import java.util.function.LongConsumer;
 final class Await {
   private Await() {}
 
-  /** One step: how soon a killed task notices. */
+  /** Length of one step, and so the delay until a killed task notices. */
   static final int STEP_MS = 200;
 
-  /** A native method that waits at most this long. */
+  /** A native method that waits at most {@code waitMs}. */
   @FunctionalInterface
   interface Step {
     int run(int waitMs);
   }
 
   /**
-   * Calls the method until it is done and answers its status. When the interrupt throws, the operation is
-   * dropped, so that the handle is free for another one.
+   * Calls the method until it is done, and returns its status. If the interrupt throws, cancels the operation, so
+   * that the handle is free for another one.
    */
   static int done(Interrupt interrupt, long handle, LongConsumer cancel, Step step) throws InterruptedException {
     boolean done = false;
@@ -36,7 +36,7 @@ final class Await {
     }
   }
 
-  /** As {@link #done}, for a bounded number of steps and without asking for an interrupt; AGAIN when it gave up. */
+  /** Like {@link #done}, but with a bounded number of steps and no interrupt; AGAIN, and cancelled, after the last. */
   static int doneWithin(int steps, long handle, LongConsumer cancel, Step step) {
     int status = NativeBridge.AGAIN;
     try {
@@ -55,7 +55,7 @@ final class Await {
     try {
       cancel.accept(handle);
     } catch (KinesisConnectorException closed) {
-      // Closed meanwhile, which drops the operation too. What is thrown already matters more.
+      // Another thread closed the handle, which also cancels the operation. The first exception matters more.
     }
   }
 }

@@ -7,11 +7,11 @@ public final class BatchRead {
   private BatchRead() {}
 
   /**
-   * The tasks, one for each shard, for {@link ShardReader#open}. The ending position LATEST is the moment of this
-   * call.
+   * The tasks for {@link ShardReader#open}, each of one shard or of several. The ending position LATEST means the
+   * moment of this call.
    *
    * @param configJson {@code {"version":1,"options":{…}}}
-   * @param interrupt asked during every wait; null for the thread's own interrupt
+   * @param interrupt checked during every wait; null for the thread's own interrupt
    */
   public static String[] tasks(String configJson, Interrupt interrupt) throws InterruptedException {
     NativeLibrary.loadAndFollow();

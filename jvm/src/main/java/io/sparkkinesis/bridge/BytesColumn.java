@@ -4,7 +4,7 @@ import org.apache.spark.sql.types.DataType;
 import org.apache.spark.unsafe.Platform;
 import org.apache.spark.unsafe.types.UTF8String;
 
-/** A binary or string column: {@code rows + 1} offsets of 32 bits, and bytes. */
+/** A binary or string column: {@code rows + 1} 32-bit offsets, and the bytes they point into. */
 final class BytesColumn extends NativeColumn {
   BytesColumn(DataType type) {
     super(type);
@@ -20,7 +20,7 @@ final class BytesColumn extends NativeColumn {
     return UTF8String.fromAddress(null, bytes() + start, Platform.getInt(null, at + 4) - start);
   }
 
-  /** A copy: Java has no other array. */
+  /** A copy, since a Java array can't point to native memory. */
   @Override
   public byte[] getBinary(int rowId) {
     if (isNullAt(rowId)) {

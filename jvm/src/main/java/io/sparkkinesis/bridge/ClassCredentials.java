@@ -13,15 +13,15 @@ import java.util.WeakHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * Credentials of a class of the job: of {@code kinesis.credentialProviderClass}, made with {@code
- * kinesis.credentialProviderParam}. Native threads know nothing of the job's class loader, so it is that of the thread
- * that asks for this object.
+ * Credentials from the job's {@code kinesis.credentialProviderClass}, constructed with {@code
+ * kinesis.credentialProviderParam}. Native threads have no access to the job's class loader, so this object keeps that
+ * of the thread that requested it.
  */
 public final class ClassCredentials {
   private static final String OPTION = "kinesis.credentialProviderClass";
   private static final String HIDDEN = "*********(redacted)";
 
-  /** By what they were made with. Held by those who use them, and only as long as they do. */
+  /** Live instances by class name and parameter. Weak references: only their users keep them alive. */
   private static final Map<ClassLoader, Map<List<String>, WeakReference<ClassCredentials>>> KNOWN =
       new WeakHashMap<>();
   private static final AtomicLong NUMBERS = new AtomicLong();
@@ -39,8 +39,8 @@ public final class ClassCredentials {
   }
 
   /**
-   * Refuses a class that can't give credentials: one that isn't there, is no provider, or can't be made. Runs none of
-   * its code.
+   * Refuses a class that is missing, is no provider, or has no usable constructor or factory method. Runs none of its
+   * code.
    *
    * @param withParam whether a parameter is given
    */
@@ -59,9 +59,9 @@ public final class ClassCredentials {
   }
 
   /**
-   * Those of this class in the thread's class loader, the same ones for all who ask while they are in use.
+   * The credentials of a class in the thread's class loader. All callers share one instance while it is in use.
    *
-   * @param param null for none
+   * @param param the class's parameter, or null
    */
   static ClassCredentials of(String className, String param) {
     ClassLoader loader = loaderOfThread();
@@ -85,16 +85,16 @@ public final class ClassCredentials {
     return loader == null ? ClassCredentials.class.getClassLoader() : loader;
   }
 
-  /** Tells it from all others of this process. */
+  /** Unique in this process. */
   long id() {
     return id;
   }
 
   /**
-   * Asks the class.
+   * Gets credentials from the class.
    *
-   * @return key, secret, session token or null, and end in milliseconds since 1970 or null; or where there are none two
-   *     texts: why, and whether that may pass ("true")
+   * @return four strings: key, secret, session token or null, and expiration in milliseconds since 1970 or null; after
+   *     a failure two strings: the reason, and "true" if a retry may succeed
    */
   String[] load() {
     Thread thread = Thread.currentThread();
@@ -137,7 +137,7 @@ public final class ClassCredentials {
     return value == null ? null : value.toString();
   }
 
-  /** Credentials of older releases of AWS's SDK don't tell. */
+  /** Expiration in milliseconds since 1970; null if unknown, as in older releases of AWS's SDK. */
   private static String end(Object credentials) throws ReflectiveOperationException {
     Object told = CredentialsClass.callIfThere(credentials, "expirationTime");
     Object end = told instanceof Optional ? ((Optional<?>) told).orElse(null) : told;
@@ -148,7 +148,7 @@ public final class ClassCredentials {
     return new String[] {why, Boolean.toString(passes)};
   }
 
-  /** An exception in words, but for the parameter, which may be a secret. */
+  /** An exception as text, with the parameter redacted, since it may be a secret. */
   private String described(Throwable error) {
     String text = UpCalls.describe(error);
     return param == null || param.isEmpty() ? text : text.replace(param, HIDDEN);

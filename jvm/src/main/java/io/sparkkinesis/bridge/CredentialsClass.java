@@ -9,18 +9,18 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * A class that gives credentials, and how an object of it is made. All by names: AWS's SDK is none of the connector's
- * dependencies, and the class may see another copy of the connector's own interface, where Spark loads users' classes
- * first.
+ * A class that provides credentials, and the way to create an instance. All access is by name: the connector doesn't
+ * depend on AWS's SDK, and where Spark loads users' classes first, the class may see another copy of the connector's
+ * own interface.
  */
 final class CredentialsClass {
-  /** The interfaces of providers. Their methods, and those of what they give, have the same names. */
+  /** The provider interfaces. Their methods, and those of the credentials they return, have the same names. */
   private static final List<String> INTERFACES =
       Arrays.asList(
           "software.amazon.awssdk.auth.credentials.AwsCredentialsProvider",
           "io.sparkkinesis.KinesisCredentialsProvider");
 
-  /** Makes an object. */
+  /** Creates an instance. */
   private interface Way {
     Object make(String param) throws ReflectiveOperationException;
   }
@@ -31,7 +31,7 @@ final class CredentialsClass {
     this.way = way;
   }
 
-  /** Finds the class and how it is made, without running any of its code. */
+  /** Finds the class and the way to create an instance, without running any of its code. */
   static CredentialsClass find(String name, boolean withParam, ClassLoader loader) throws RefusedClassException {
     Class<?> type;
     try {
@@ -61,7 +61,7 @@ final class CredentialsClass {
     }
   }
 
-  /** A new object. An exception of the class's own code is the cause of an InvocationTargetException. */
+  /** Creates an instance. An exception of the class's own code is the cause of an InvocationTargetException. */
   Object make(String param) throws RefusedClassException, ReflectiveOperationException {
     Object made = way.make(param);
     if (made == null || !isProvider(made.getClass())) {
@@ -118,7 +118,7 @@ final class CredentialsClass {
     return typesOf(type).stream().anyMatch(known -> INTERFACES.contains(known.getName()));
   }
 
-  /** Calls a public method without parameters. What the method throws is an InvocationTargetException's cause. */
+  /** Calls a public method without parameters. Its exception is the cause of an InvocationTargetException. */
   static Object call(Object target, String name) throws ReflectiveOperationException {
     Method method = method(target.getClass(), name);
     if (method == null) {
@@ -127,13 +127,13 @@ final class CredentialsClass {
     return method.invoke(target);
   }
 
-  /** The same, or null where there is no such method. */
+  /** Like {@link #call}, but returns null if there is no such method. */
   static Object callIfThere(Object target, String name) throws ReflectiveOperationException {
     Method method = method(target.getClass(), name);
     return method == null ? null : method.invoke(target);
   }
 
-  /** The method as a public class or interface has it: the object's own class needs not be public. */
+  /** The method as declared by a public class or interface, since the object's own class may not be public. */
   private static Method method(Class<?> type, String name) {
     for (Class<?> known : typesOf(type)) {
       if (Modifier.isPublic(known.getModifiers())) {
@@ -143,7 +143,7 @@ final class CredentialsClass {
             return method;
           }
         } catch (NoSuchMethodException e) {
-          // The next one may have it.
+          // The next type may have it.
         }
       }
     }

@@ -6,22 +6,22 @@ import java.lang.invoke.MethodType;
 import java.lang.reflect.Field;
 import java.nio.ByteBuffer;
 
-/** Frees memory outside the heap without the garbage collector, which may have no reason to run for long. */
+/** Frees direct buffers at once; the garbage collector may not run for a long time. */
 final class DirectMemory {
   private DirectMemory() {}
 
   private static final MethodHandle FREE = find();
 
   /**
-   * Frees a direct buffer that nobody uses any more. Where this JVM offers no way to do so, the garbage collector does
-   * it some time.
+   * Frees a direct buffer that is no longer in use. On a JVM without support for this, the garbage collector frees it
+   * eventually.
    */
   static void free(ByteBuffer buffer) {
     if (FREE != null) {
       try {
         FREE.invokeExact(buffer);
       } catch (Throwable refused) {
-        // It stays the garbage collector's.
+        // The garbage collector frees it.
       }
     }
   }
@@ -31,7 +31,7 @@ final class DirectMemory {
       Class<?> unsafe = Class.forName("sun.misc.Unsafe");
       Field instance = unsafe.getDeclaredField("theUnsafe");
       instance.setAccessible(true);
-      // Since Java 9.
+      // Exists since Java 9.
       return MethodHandles.lookup()
           .findVirtual(unsafe, "invokeCleaner", MethodType.methodType(void.class, ByteBuffer.class))
           .bindTo(instance.get(null));

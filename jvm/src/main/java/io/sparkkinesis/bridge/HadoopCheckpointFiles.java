@@ -24,12 +24,12 @@ import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.security.UserGroupInformation;
 
 /**
- * The file operations of a checkpoint on Hadoop's file systems. Native threads know neither the user nor the
- * class loader of the query or task, so both are those of whoever makes this object.
+ * The file operations of a checkpoint on Hadoop's file systems. Native threads have neither the user nor the class
+ * loader of the query or task, so this object keeps those of the thread that creates it.
  */
 public final class HadoopCheckpointFiles implements HadoopFileSystem {
 
-  /** Where rename is atomic and refuses an existing target, a file is written beside its place and renamed. */
+  /** Schemes whose rename is atomic and refuses an existing target. A put writes a temporary file and renames it. */
   private static final Set<String> ATOMIC_RENAME =
       new HashSet<>(Arrays.asList("hdfs", "viewfs", "abfs", "abfss"));
 
@@ -96,12 +96,12 @@ public final class HadoopCheckpointFiles implements HadoopFileSystem {
           Path target = new Path(path);
           try {
             FileSystem fs = target.getFileSystem(conf);
-            // False also means that there was nothing.
+            // delete() also returns false if the path doesn't exist.
             if (!fs.delete(target, true) && fs.exists(target)) {
               throw new IOException(target + " could not be deleted");
             }
           } catch (FileNotFoundException e) {
-            // Another one was faster.
+            // Another attempt has deleted it.
           }
           return null;
         });
@@ -137,7 +137,7 @@ public final class HadoopCheckpointFiles implements HadoopFileSystem {
     }
   }
 
-  /** For stores where a file appears when its stream is closed, and for file systems nothing is known of. */
+  /** For stores where a file appears when its stream is closed, and for unknown file systems. */
   private boolean putByCreate(FileSystem fs, Path target, byte[] content) throws IOException {
     FSDataOutputStream out;
     try {
@@ -149,7 +149,7 @@ public final class HadoopCheckpointFiles implements HadoopFileSystem {
     return true;
   }
 
-  /** Writes and closes. A stream that can be aborted is, when writing fails: closing it could publish a part. */
+  /** Writes and closes. If the write fails, aborts the stream where possible: closing could publish part of a file. */
   private static void write(FSDataOutputStream out, byte[] content) throws IOException {
     boolean written = false;
     try {
@@ -177,7 +177,7 @@ public final class HadoopCheckpointFiles implements HadoopFileSystem {
     return content.toByteArray();
   }
 
-  /** The name of a file that is not complete yet. */
+  /** A unique, hidden name for a file that is still being written. */
   static String temporaryName(String name) {
     return "." + name + "." + UUID.randomUUID() + ".tmp";
   }
@@ -191,7 +191,7 @@ public final class HadoopCheckpointFiles implements HadoopFileSystem {
     try {
       fs.delete(path, false);
     } catch (IOException e) {
-      // It is never listed, and another attempt uses another name.
+      // The leftover is harmless: list() skips it, and other attempts use other names.
     }
   }
 

@@ -2,11 +2,11 @@ package io.sparkkinesis.bridge;
 
 import java.io.IOException;
 
-/** The few file operations that a checkpoint needs. Called from native threads, several at a time. */
+/** The file operations that a checkpoint needs. Native threads call them concurrently. */
 public interface HadoopFileSystem {
 
   /**
-   * Creates the file with this content, whole or not at all, and its folders where they are missing.
+   * Creates the file with this content, whole or not at all, and any missing parent folders.
    *
    * @return false if the path exists already
    */
@@ -15,9 +15,9 @@ public interface HadoopFileSystem {
   /** The file's content, or null if it does not exist. */
   byte[] read(String path) throws IOException;
 
-  /** The names of what is in a folder, without what an interrupted put left; empty if there is no folder. */
+  /** The names of a folder's entries, without leftovers of interrupted puts; empty if the folder doesn't exist. */
   String[] list(String folder) throws IOException;
 
-  /** Removes a file, or a folder with all that is in it. One that does not exist is fine. */
+  /** Removes a file, or a folder with its content. Does nothing if it doesn't exist. */
   void delete(String path) throws IOException;
 }

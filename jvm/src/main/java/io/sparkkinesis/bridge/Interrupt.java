@@ -1,13 +1,13 @@
 package io.sparkkinesis.bridge;
 
-/** Asked between the short waits of an operation that takes long, so that a killed task leaves at once. */
+/** Check between the short waits of a long operation, so that a killed task stops promptly. */
 @FunctionalInterface
 public interface Interrupt {
 
-  /** Throws when the caller should leave. Any other exception ends the operation as well. */
+  /** Throws InterruptedException if the caller should stop. Any other exception stops it as well. */
   void check() throws InterruptedException;
 
-  /** Leaves when the calling thread was interrupted. */
+  /** Throws if the calling thread was interrupted. */
   Interrupt THREAD =
       () -> {
         if (Thread.interrupted()) {

@@ -14,22 +14,27 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 
 /**
- * Puts a file on a local disk, whole or not at all, if it isn't there. Hadoop's local file system has no such
- * operation: its rename replaces, and its create shows a file before its content.
+ * Creates a file on a local disk, whole or not at all, unless it exists. Hadoop's local file system has no such
+ * operation: its rename replaces the target, and its create shows a file before its content.
  */
 final class LocalPut {
   private LocalPut() {}
 
   static final String LOCK = ".lock";
 
-  /** File locks are the process's, so threads need one of their own. */
+  /** Lock among the threads of this process; file locks only exclude other processes. */
   private static final Object IN_PROCESS = new Object();
 
   static boolean put(Path target, byte[] content) throws IOException {
     return put(target, content, true);
   }
 
-  /** {@code links}: whether to try a hard link, which is atomic and refuses an existing target. */
+  /**
+   * Creates the file, optionally without hard links.
+   *
+   * @param links whether to try a hard link, which is atomic and refuses an existing target
+   * @return false if the target exists
+   */
   static boolean put(Path target, byte[] content, boolean links) throws IOException {
     Files.createDirectories(target.getParent());
     Path temporary =
@@ -45,7 +50,7 @@ final class LocalPut {
         } catch (NoSuchFileException e) {
           throw e;
         } catch (UnsupportedOperationException | FileSystemException e) {
-          // Some mounted file systems have no hard links. Any other reason shows itself again below.
+          // Some mounted file systems have no hard links. Any other cause fails again below.
           return putUnderLock(temporary, target);
         }
       }
@@ -62,12 +67,12 @@ final class LocalPut {
       while (rest.hasRemaining()) {
         out.write(rest);
       }
-      // The content must be on the disk before the name is, or a crash could leave an empty file.
+      // The content must be on disk before the name, or a crash could leave an empty file.
       out.force(true);
     }
   }
 
-  /** The lock is the operating system's, which takes it back when its holder dies. */
+  /** Moves the file under a lock of the operating system, which releases it if this process dies. */
   private static boolean putUnderLock(Path temporary, Path target) throws IOException {
     synchronized (IN_PROCESS) {
       try (FileChannel channel =
@@ -83,7 +88,7 @@ final class LocalPut {
         Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE);
         return true;
       } catch (OverlappingFileLockException e) {
-        // The connector's classes of another class loader hold it.
+        // The connector's classes in another class loader of this process hold the lock.
         throw new IOException("another put beside " + target + " is under way", e);
       }
     }

@@ -3,7 +3,7 @@ package io.sparkkinesis.bridge;
 import org.apache.spark.sql.types.DataType;
 import org.apache.spark.unsafe.Platform;
 
-/** A column of numbers of 64 bits: a bigint, or a timestamp in microseconds. */
+/** A column of 64-bit integers: a bigint, or a timestamp in microseconds. */
 final class LongsColumn extends NativeColumn {
   LongsColumn(DataType type) {
     super(type);

@@ -6,18 +6,18 @@ import org.apache.spark.sql.vectorized.ColumnVector;
 import org.apache.spark.sql.vectorized.ColumnarBatch;
 import org.apache.spark.unsafe.types.UTF8String;
 
-/** The columns of a shard reader, made once and pointed at one native batch after another. */
+/** The columns of a shard reader. They are created once, and then point at one native batch after another. */
 final class NativeBatch {
 
-  // Where a batch's numbers lie, as rust/jni/include/sparkkinesis.h says.
-  /** The number of rows. */
+  // Indexes into a batch's numbers, as in rust/jni/include/sparkkinesis.h.
+  /** Index of the number of rows. */
   private static final int ROWS = 0;
-  /** The columns that every batch has. */
+  /** Index of the first column that every batch has. */
   private static final int DATA = 1;
   private static final int PARTITION_KEY = 5;
   private static final int SEQUENCE_NUMBER = 9;
   private static final int ARRIVAL = 13;
-  /** The extra columns, one after another. */
+  /** Index of the first extra column; the others follow. */
   private static final int EXTRA = 17;
 
   private final NativeColumn data = new BytesColumn(DataTypes.BinaryType);
@@ -29,7 +29,7 @@ final class NativeBatch {
 
   /**
    * @param streamName the value of the one column that isn't native
-   * @param extraColumns the names of the columns that were asked for beyond the usual ones
+   * @param extraColumns the names of {@code kinesis.extraColumns}, in its order
    */
   NativeBatch(UTF8String streamName, String[] extraColumns) {
     extra = new NativeColumn[extraColumns.length];
@@ -60,7 +60,7 @@ final class NativeBatch {
     return columns;
   }
 
-  /** As many numbers as the native side fills. */
+  /** An array of the length that the native side fills. */
   long[] newNumbers() {
     return new long[EXTRA + NativeColumn.NUMBERS * extra.length];
   }

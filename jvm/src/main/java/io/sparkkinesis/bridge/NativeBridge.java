@@ -3,23 +3,23 @@ package io.sparkkinesis.bridge;
 import java.nio.ByteBuffer;
 
 /**
- * The native methods, the only ones of the connector. Each throws {@link
- * io.sparkkinesis.KinesisConnectorException}. Those with {@code waitMs} wait at most that long and answer
- * {@link #AGAIN} when they are not done: the operation goes on, and the same call waits for it again.
+ * All native methods of the connector. Each throws {@link io.sparkkinesis.KinesisConnectorException}. A method with
+ * {@code waitMs} waits at most that long, and returns {@link #AGAIN} if its operation is not done: the operation
+ * continues, and the same call waits for it again.
  *
- * <p>Only the classes of this package call them, after {@link NativeLibrary#load()}.
+ * <p>Only the classes of this package call these methods, after {@link NativeLibrary#load()}.
  */
 final class NativeBridge {
   private NativeBridge() {}
 
-  /** Changes with every change of these methods or of what they mean; the library has the same number. */
+  /** Version of these methods and of their meaning. The native library must have the same number. */
   static final int ABI_VERSION = 8;
 
   /** Not done yet: call again with the same arguments. */
   static final int AGAIN = 0;
   /** Done, with a result where the operation has one. */
   static final int DONE = 1;
-  /** Done, and there is no result. */
+  /** Done, without a result. */
   static final int NONE = 2;
 
   static native int abiVersion();

@@ -6,31 +6,31 @@ import org.apache.spark.unsafe.Platform;
 /** A column of a native batch, in Arrow's layout. */
 abstract class NativeColumn extends ReadOnlyColumn {
 
-  // Where a column's numbers lie, as rust/jni/include/sparkkinesis.h says.
-  /** The address of the validity bitmap, 0 where no row is null. */
+  // Indexes into a column's numbers, as in rust/jni/include/sparkkinesis.h.
+  /** Address of the validity bitmap; 0 if no row is null. */
   static final int VALIDITY = 0;
-  /** The first row's bit in it. */
+  /** Position of the first row's bit in the validity bitmap. */
   static final int FIRST_BIT = 1;
-  /** The address of the numbers or of the texts' offsets, 0 where every row is null. */
+  /** Address of the numbers or of the texts' offsets; 0 if every row is null. */
   static final int VALUES = 2;
-  /** The address of the texts' bytes. */
+  /** Address of the texts' bytes. */
   static final int BYTES = 3;
-  /** How many numbers a column has. */
+  /** Count of numbers per column. */
   static final int NUMBERS = 4;
 
   private int rows;
   private long validity;
   private long firstBit;
-  /** The address of the numbers or offsets. */
+  /** Address of the numbers or offsets; 0 if every row is null. */
   private long values;
-  /** The address of the texts' bytes. */
+  /** Address of the texts' bytes. */
   private long bytes;
 
   NativeColumn(DataType type) {
     super(type);
   }
 
-  /** Points the column at a batch with so many rows, by the numbers from {@code at} on. */
+  /** Points the column at a batch of {@code rows} rows. Its numbers begin at index {@code at}. */
   final void set(int rows, long[] numbers, int at) {
     this.rows = rows;
     validity = numbers[at + VALIDITY];
@@ -71,7 +71,7 @@ abstract class NativeColumn extends ReadOnlyColumn {
     return (Platform.getByte(null, validity + (bit >> 3)) >> (bit & 7) & 1) == 0;
   }
 
-  /** The address of a row's value, or of its text's offset, if its values are so many bytes apart. */
+  /** Address of a row's value, or of its text's offset, with {@code width} bytes from one row to the next. */
   final long valueAddress(int rowId, long width) {
     check(rowId);
     if (values == 0) {
@@ -84,7 +84,7 @@ abstract class NativeColumn extends ReadOnlyColumn {
     return bytes;
   }
 
-  /** A read outside a live batch must not become a read of memory that is freed. */
+  /** Refuses a row outside the live batch, whose memory may be freed. */
   final void check(int rowId) {
     if (rowId < 0 || rowId >= rows) {
       throw new IllegalStateException(

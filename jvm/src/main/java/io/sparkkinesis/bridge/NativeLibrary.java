@@ -19,20 +19,20 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Loads the native library, once for each class loader: a file that the system property {@value #OVERRIDE} names, else
- * one that is installed in a folder of {@code java.library.path}, else the JAR's.
+ * Loads the native library, once for each class loader: the file in the system property {@value #OVERRIDE}, else one
+ * that is installed in a folder of {@code java.library.path}, else the one in the JAR.
  *
- * <p>The JAR's is copied to a file of its own first: the JVM refuses to load one file for two class loaders, and Spark
- * may have two of them with the connector in each.
+ * <p>The library from the JAR is first copied to a new file: the JVM refuses to load one file for two class loaders,
+ * and Spark may have the connector in two of them.
  */
 final class NativeLibrary {
   private NativeLibrary() {}
 
-  /** A system property with the path of a library to load instead of the one in the JAR. */
+  /** System property with the path of a library to load instead of the one in the JAR. */
   static final String OVERRIDE = "io.sparkkinesis.library";
-  /** A system property with the folder to copy to; {@code java.io.tmpdir} without it. */
+  /** System property with the folder for the library's copy; {@code java.io.tmpdir} by default. */
   static final String TEMP_DIR = "io.sparkkinesis.tempdir";
-  /** What the library is called in the JAR and in a folder of {@code java.library.path}. */
+  /** File name of the library in the JAR and in a folder of {@code java.library.path}. */
   static final String FILE = "libsparkkinesis.so";
 
   private static final Logger LOG = LoggerFactory.getLogger(NativeLibrary.class);
@@ -45,8 +45,8 @@ final class NativeLibrary {
   private static KinesisConnectorException misfit;
 
   /**
-   * Makes the native methods callable, or throws why that can't be. What may pass (no room, no folder, no right to
-   * write) is tried again by the next call.
+   * Makes the native methods callable, or throws the reason why not. The next call tries again after failures that
+   * can pass: no disk space, no folder, no write permission.
    */
   static synchronized void load() {
     if (loaded) {
@@ -63,7 +63,7 @@ final class NativeLibrary {
     try {
       checkVersion();
     } catch (KinesisConnectorException e) {
-      // This class loader has its library now, and can't have another.
+      // The wrong library is loaded, and a class loader can't replace it.
       misfit = e;
       throw e;
     }
@@ -71,7 +71,7 @@ final class NativeLibrary {
     loaded = true;
   }
 
-  /** As {@link #load}, and lets native code follow what may have changed: the log's level, system properties. */
+  /** Like {@link #load}, and passes the current log level and system properties to native code. */
   static void loadAndFollow() {
     load();
     NativeBridge.setLogLevel(UpCalls.logLevel());
@@ -100,7 +100,7 @@ final class NativeLibrary {
     }
   }
 
-  /** Loads what an administrator has put into a folder of {@code java.library.path}; false if nothing there fits. */
+  /** Loads a library that is installed in a folder of {@code java.library.path}; false if there is none that fits. */
   private static boolean linkInstalled() {
     for (String folder : System.getProperty("java.library.path", "").split(File.pathSeparator)) {
       File file = new File(folder, FILE).getAbsoluteFile();
@@ -120,7 +120,7 @@ final class NativeLibrary {
     return false;
   }
 
-  /** Whether a library has this interface version, told without loading it: one of its symbols is named after it. */
+  /** Whether a library has this interface version. Reads the file for a symbol named after it, without loading it. */
   static boolean fits(Path library, int version) throws IOException {
     String symbol = "\0sparkkinesis_abi_" + version + "\0";
     try (InputStream in = Files.newInputStream(library)) {
@@ -140,7 +140,7 @@ final class NativeLibrary {
     }
   }
 
-  /** Where the JAR has the library for this platform. */
+  /** Path of this platform's library in the JAR. */
   static String resource(String os, String arch) {
     if (!os.toLowerCase(Locale.ROOT).contains("linux")) {
       throw unsupported("the connector's native library runs on Linux only, and this is " + os);
@@ -161,7 +161,7 @@ final class NativeLibrary {
     return "/io/sparkkinesis/native/linux-" + cpu + "/" + FILE;
   }
 
-  /** Opens what is to be copied. */
+  /** Opens the library to copy. */
   @FunctionalInterface
   interface Source {
     InputStream open() throws IOException;
@@ -187,7 +187,7 @@ final class NativeLibrary {
     }
   }
 
-  /** Copies to a new file that nobody else can write, so that what is loaded is what was copied. */
+  /** Copies to a new file that only its owner can write, so that nobody can replace the library before it is loaded. */
   static Path copy(Source source, Path folder) throws IOException {
     if (!Files.isDirectory(folder)) {
       Files.createDirectories(folder);
@@ -195,7 +195,7 @@ final class NativeLibrary {
     Path copy =
         Files.createTempFile(folder, "libsparkkinesis-", ".so", PosixFilePermissions.asFileAttribute(OWNER_ONLY));
     boolean whole = false;
-    // Into the file that was made with these rights: one put in its place would have those that the umask leaves.
+    // Writes into the existing file, to keep its permissions: a replacement would get those that the umask leaves.
     try (InputStream in = source.open();
         OutputStream out = Files.newOutputStream(copy, StandardOpenOption.WRITE)) {
       byte[] part = new byte[PART];
@@ -215,7 +215,7 @@ final class NativeLibrary {
   private static void deleteQuietly(Path copy) {
     if (copy != null) {
       try {
-        // Linux keeps the content while the library is in use.
+        // Linux keeps the deleted file's content while the library is in use.
         Files.deleteIfExists(copy);
       } catch (IOException e) {
         copy.toFile().deleteOnExit();

@@ -4,12 +4,11 @@ import java.util.Objects;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * Plans the micro-batches of one query, on the driver. Offsets, tasks and reports are JSON of the engine,
- * which nobody else needs to understand. Methods other than {@link #metrics} and {@link #close} are called by
- * one thread at a time.
+ * Plans the micro-batches of one query, on the driver. Offsets, tasks and reports are JSON in the engine's format,
+ * opaque to callers. Except {@link #metrics} and {@link #close}, methods may be called by one thread at a time only.
  */
 public final class Planner implements AutoCloseable {
-  /** Steps of a {@link #release}: some ten seconds. */
+  /** Maximum steps of a {@link #release}, about ten seconds. */
   private static final int RELEASE_STEPS = 50;
 
   private final AtomicLong handle;
@@ -21,11 +20,11 @@ public final class Planner implements AutoCloseable {
   }
 
   /**
-   * Opens a planner: looks at the stream, makes nothing.
+   * Opens a planner. Inspects the stream and creates nothing.
    *
    * @param configJson {@code {"version":1,"options":{…},"checkpointLocation":"…","minBatchesToRetain":100}}
-   * @param files reaches the checkpoint location
-   * @param interrupt asked during every wait; null for the thread's own interrupt
+   * @param files access to the checkpoint location
+   * @param interrupt checked during every wait; null for the thread's own interrupt
    */
   public static Planner open(String configJson, HadoopFileSystem files, Interrupt interrupt)
       throws InterruptedException {
@@ -46,21 +45,21 @@ public final class Planner implements AutoCloseable {
     }
   }
 
-  /** The offset a new query starts from: made once, and kept in the checkpoint location. */
+  /** The offset from which a new query starts. It is created once, and stored in the checkpoint location. */
   public String initialOffset() throws InterruptedException {
     String[] out = new String[1];
     done((h, waitMs) -> NativeBridge.plannerInitialOffset(h, waitMs, out));
     return out[0];
   }
 
-  /** The next batch's offset, or null when nothing is new. Waits until the next look at the stream is due. */
+  /** The next batch's offset, or null if there is nothing to read. Waits until the next probe of the stream is due. */
   public String latestOffset(String start) throws InterruptedException {
     String[] out = new String[1];
     int status = done((h, waitMs) -> NativeBridge.plannerLatestOffset(h, start, waitMs, out));
     return status == NativeBridge.NONE ? null : out[0];
   }
 
-  /** The tasks of a batch, one for each shard. */
+  /** The tasks of a batch, each of one shard or of several. */
   public String[] partitions(String offset) {
     return NativeBridge.plannerPartitions(handle.get(), offset);
   }
@@ -70,30 +69,33 @@ public final class Planner implements AutoCloseable {
     NativeBridge.plannerReport(handle.get(), report);
   }
 
-  /** The batch of this offset is done: what only it needed is removed. */
+  /** Marks the batch of this offset as done, and removes the data that only it needed. */
   public void commit(String offset) throws InterruptedException {
     done((h, waitMs) -> NativeBridge.plannerCommit(h, offset, waitMs));
   }
 
-  /** Fixes what a query with {@code Trigger.AvailableNow} reads. */
+  /**
+   * Fixes what a query with {@code Trigger.AvailableNow} reads: each shard up to its tip, or up to a record that
+   * arrived after this call.
+   */
   public void prepareForAvailableNow() throws InterruptedException {
     done((h, waitMs) -> NativeBridge.plannerPrepareForAvailableNow(h, waitMs));
   }
 
   /**
-   * The query stopped, for good or not: ends what its readers left in this process, and lets its next start, or another
-   * query, have its consumer. Waits for nothing.
+   * Call when the query stops, for good or not. Ends the feeds that its readers left in this process, and frees its
+   * consumer for its next start or for another query. Doesn't block.
    */
   public void stop() {
     NativeBridge.plannerStop(handle.get());
   }
 
   /**
-   * The query ended for good, and not by a failure after which it is started again: what it registered with the
-   * service is given back, unless the query or another one uses it again. Gives up after a while, since the query's end
-   * must not hang on it.
+   * Call when the query ended for good, not by a failure after which it may restart. Deregisters the consumer that it
+   * registered, unless this query or another one uses it again. Gives up after about ten seconds, so as not to block
+   * the query's end.
    *
-   * @return whether it was done
+   * @return false if it gave up
    */
   public boolean release() {
     long current = handle.get();
@@ -111,7 +113,7 @@ public final class Planner implements AutoCloseable {
     return NativeBridge.plannerMetrics(handle.get());
   }
 
-  /** Ends the planner. Once is enough, more often does no harm. */
+  /** Closes the planner. Further calls have no effect. */
   @Override
   public void close() {
     long closing = handle.getAndSet(0);

@@ -7,17 +7,17 @@ import org.apache.spark.sql.vectorized.ColumnarArray;
 import org.apache.spark.sql.vectorized.ColumnarMap;
 import org.apache.spark.unsafe.types.UTF8String;
 
-/** A column whose memory belongs to somebody else. Types it doesn't have can't be read from it. */
+/** A column that doesn't own its memory. Getters of types other than its own throw UnsupportedOperationException. */
 abstract class ReadOnlyColumn extends ColumnVector {
   ReadOnlyColumn(DataType type) {
     super(type);
   }
 
-  /** Nothing: the reader owns the memory, and Spark closes the columns after every batch. */
+  /** Does nothing: the reader owns the memory, and Spark closes the columns after every batch. */
   @Override
   public final void close() {}
 
-  /** Nothing, for the same reason. */
+  /** Does nothing, like {@link #close}. */
   @Override
   public final void closeIfFreeable() {}
 

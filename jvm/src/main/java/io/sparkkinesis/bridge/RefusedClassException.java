@@ -1,6 +1,6 @@
 package io.sparkkinesis.bridge;
 
-/** A class that can't give credentials; the message says why. */
+/** Thrown for a class that can't provide credentials. The message has the reason. */
 final class RefusedClassException extends Exception {
   private static final long serialVersionUID = 1L;
 

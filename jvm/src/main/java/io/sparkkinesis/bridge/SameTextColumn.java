@@ -4,7 +4,7 @@ import org.apache.spark.sql.types.DataTypes;
 import org.apache.spark.unsafe.Platform;
 import org.apache.spark.unsafe.types.UTF8String;
 
-/** A string column with the same value in every row of a batch, and another one in the next: two offsets, and bytes. */
+/** A string column with one value per batch, the same in all of its rows: two offsets, and the bytes. */
 final class SameTextColumn extends NativeColumn {
   SameTextColumn() {
     super(DataTypes.StringType);

@@ -5,16 +5,16 @@ import java.util.concurrent.atomic.AtomicLong;
 import org.apache.spark.sql.vectorized.ColumnarBatch;
 import org.apache.spark.unsafe.types.UTF8String;
 
-/** Reads a task's part of one batch, of one shard or of several, on an executor. One thread at a time. */
+/** Reads a task's shards, one or several, in one batch, on an executor. For one thread at a time. */
 public final class ShardReader implements AutoCloseable {
 
   /**
-   * Set to 1, as an environment variable or as a system property, it makes the reader overwrite a batch's memory
-   * when the batch's life ends. For tests: whoever kept a row too long then sees it at once.
+   * Environment variable or system property. With 1, the reader overwrites a batch's memory when the batch's life
+   * ends. For tests: it exposes code that keeps a row too long.
    */
   static final String POISON = "SPARKKINESIS_POISON";
 
-  /** Steps in which the reader of a failed task may end; nothing depends on its end. */
+  /** Maximum steps for the reader of a failed task to end; nothing depends on its end. */
   private static final int STEPS_AFTER_FAILURE = 10;
 
   private final AtomicLong handle;
@@ -34,8 +34,8 @@ public final class ShardReader implements AutoCloseable {
    *
    * @param configJson as for {@link Planner#open}
    * @param taskJson one of {@link Planner#partitions}
-   * @param files reaches the checkpoint location
-   * @param interrupt asked during every wait; null for the thread's own interrupt
+   * @param files access to the checkpoint location
+   * @param interrupt checked during every wait; null for the thread's own interrupt
    */
   public static ShardReader open(
       String configJson, String taskJson, HadoopFileSystem files, Interrupt interrupt) {
@@ -59,9 +59,9 @@ public final class ShardReader implements AutoCloseable {
     }
   }
 
-  /** Loads the next rows into {@link #batch}; false at the end of the batch, whose claim is then stored. */
+  /** Loads the next rows into {@link #batch}. False at the end of the batch, once its claim is stored. */
   public boolean next() throws InterruptedException {
-    // The native side frees the memory now, so nothing may lead there any more.
+    // The native side frees the memory during this call, so no column may point there.
     batch.clear();
     long current = handle.get();
     long[] out = batch.newNumbers();
@@ -77,19 +77,19 @@ public final class ShardReader implements AutoCloseable {
 
   /**
    * The rows that the last {@link #next} loaded: data, streamName, partitionKey, sequenceNumber,
-   * approximateArrivalTimestamp, and the columns of kinesis.extraColumns in its order. They lie in native memory until
-   * the following {@code next} or {@code close}.
+   * approximateArrivalTimestamp, and the columns of kinesis.extraColumns in its order. They are in native memory, and
+   * valid until the following {@code next} or {@code close}.
    */
   public ColumnarBatch batch() {
     return batch.columns();
   }
 
   /**
-   * Ends the reading.
+   * Ends the read.
    *
-   * @param succeeded whether the task did. If so, and the end was not reached, what was fetched is claimed as the
-   *     batch's end; a failed task claims nothing.
-   * @return the report for {@link Planner#report}, or null without one; the same at every further call
+   * @param succeeded whether the task succeeded. If so, and the batch's end was not reached, the end of the fetched
+   *     records is claimed as the batch's end. A failed task claims nothing.
+   * @return the report for {@link Planner#report}, or null if there is none; the same for every further call
    */
   public String finish(boolean succeeded) throws InterruptedException {
     if (!finished) {
@@ -99,7 +99,7 @@ public final class ShardReader implements AutoCloseable {
       if (succeeded) {
         Await.done(interrupt, current, NativeBridge::readerCancel, step);
       } else {
-        // The task was told to stop already: an interrupt says nothing new, and must not hide why it failed.
+        // The task is stopping anyway, and an interrupt here would hide why it failed.
         Await.doneWithin(STEPS_AFTER_FAILURE, current, NativeBridge::readerCancel, step);
       }
       report = out[0];
@@ -108,12 +108,12 @@ public final class ShardReader implements AutoCloseable {
     return report;
   }
 
-  /** What the reader did so far, as JSON. */
+  /** The reader's metrics so far, as JSON. */
   public String metrics() {
     return NativeBridge.readerMetrics(handle.get());
   }
 
-  /** Ends the reader and frees its memory. Once is enough, more often does no harm. */
+  /** Closes the reader and frees its memory. Further calls have no effect. */
   @Override
   public void close() {
     long closing = handle.getAndSet(0);

@@ -2,18 +2,18 @@ package io.sparkkinesis.bridge;
 
 import java.util.Objects;
 
-/** What a sink's driver side asks of the engine. */
+/** The engine's functions for a sink's driver side. */
 public final class SinkDriver {
   private SinkDriver() {}
 
   /**
-   * What has to be known of the sink's streams before the first row, found out of the service where that is allowed.
+   * Facts about the sink's streams that are needed before the first row. Describes the streams, where permitted.
    *
    * @param configJson {@code {"version":1,"options":{…}}}
-   * @param interrupt asked during every wait; null for the thread's own interrupt
-   * @return an object for the configuration's {@code facts}; its {@code keyless} tells whether any stream takes rows
+   * @param interrupt checked during every wait; null for the thread's own interrupt
+   * @return a JSON object for the configuration's {@code facts}; its {@code keyless} is true if any stream takes rows
    *     without a partition key
-   * @throws io.sparkkinesis.KinesisConnectorException if one doesn't exist, or makes an option impossible
+   * @throws io.sparkkinesis.KinesisConnectorException if a stream doesn't exist, or rules out an option
    */
   public static String facts(String configJson, Interrupt interrupt) throws InterruptedException {
     NativeLibrary.loadAndFollow();
@@ -32,9 +32,9 @@ public final class SinkDriver {
   }
 
   /**
-   * What writers did together, as a JSON object of numbers.
+   * The combined metrics of several writers, as a JSON object of numbers.
    *
-   * @param told what {@link StreamWriter#told} answered for each
+   * @param told the result of {@link StreamWriter#told} of each writer
    */
   public static String metrics(String[] told) {
     NativeLibrary.loadAndFollow();

@@ -8,23 +8,23 @@ import java.util.concurrent.atomic.AtomicLong;
 import org.apache.spark.unsafe.types.UTF8String;
 
 /**
- * Writes the rows of one task to their streams, on an executor. Rows are collected in memory outside the heap and
- * handed over when it is full. One thread at a time.
+ * Writes the rows of one task to their streams, on an executor. Rows are collected in a direct buffer, which goes to
+ * the engine when it is full. For one thread at a time.
  */
 public final class StreamWriter implements AutoCloseable {
-  /** What the buffer holds, except while one row needs more. */
+  /** Size of the buffer, unless a single row needs more. */
   static final int BUFFER_BYTES = 1 << 20;
-  /** Kinesis takes records of 10 MiB at most; what is larger with its keys can't be one. */
+  /** Limit for a row with its keys. Kinesis takes records of 10 MiB at most, so a larger row can't be one. */
   static final int LARGEST_ROW_BYTES = 16 << 20;
 
-  // How a row begins in the buffer, as rust/jni/include/sparkkinesis.h says: where the length of each value lies.
+  // Offsets of each value's length at the start of a row in the buffer, as in rust/jni/include/sparkkinesis.h.
   private static final int PARTITION_KEY_LENGTH = 0;
   private static final int DATA_LENGTH = 4;
   private static final int HASH_KEY_LENGTH = 8;
   private static final int STREAM_NAME_LENGTH = 12;
-  /** All of the lengths; the values follow. */
+  /** Size of all lengths; the values follow. */
   private static final int LENGTHS_BYTES = 16;
-  /** The length of a value that a row doesn't have. */
+  /** Marks a value that a row doesn't have, in place of its length. */
   private static final int NO_VALUE = -1;
 
   private static final byte[] NONE = new byte[0];
@@ -34,7 +34,7 @@ public final class StreamWriter implements AutoCloseable {
   private ByteBuffer buffer;
   private int rows;
   private boolean lost;
-  /** While native code may look at the buffer. */
+  /** True while native code may read the buffer. */
   private volatile boolean handingOver;
 
   private StreamWriter(long handle, Interrupt interrupt) {
@@ -46,7 +46,7 @@ public final class StreamWriter implements AutoCloseable {
    * Opens a writer.
    *
    * @param configJson {@code {"version":1,"options":{…}}}
-   * @param interrupt asked during every wait; null for the thread's own interrupt
+   * @param interrupt checked during every wait; null for the thread's own interrupt
    */
   public static StreamWriter open(String configJson, Interrupt interrupt) {
     NativeLibrary.loadAndFollow();
@@ -56,9 +56,9 @@ public final class StreamWriter implements AutoCloseable {
   }
 
   /**
-   * Takes a record over; it may be sent at any time from now on. Waits while the engine has no room.
+   * Accepts a record, which may be sent at any time from then on. Blocks while the engine has no room.
    *
-   * @param partitionKey null for none, which only some streams take
+   * @param partitionKey null for none, which only some streams allow
    * @param explicitHashKey null for none
    * @param streamName null for the options' own stream
    */
@@ -81,21 +81,21 @@ public final class StreamWriter implements AutoCloseable {
     buffer.putInt(at + DATA_LENGTH, data.length);
     buffer.putInt(at + HASH_KEY_LENGTH, explicitHashKey == null ? NO_VALUE : hashKey.length);
     buffer.putInt(at + STREAM_NAME_LENGTH, streamName == null ? NO_VALUE : stream.length);
-    // Through the superclass: the method's signature differs between Java 8 and later ones.
+    // Through the superclass: the method's signature differs between Java 8 and later versions.
     ((java.nio.Buffer) buffer).position(at + LENGTHS_BYTES);
     buffer.put(key).put(data).put(hashKey).put(stream);
     rows++;
   }
 
-  /** Returns when every record was accepted, or throws. */
+  /** Returns when Kinesis has accepted every record, or throws. */
   public void flush() throws InterruptedException {
     handOver();
     settle();
   }
 
   /**
-   * Returns when the records that the engine has taken were accepted, or throws. What a refused call held is not
-   * among them: for a task that fails anyway, but must not leave requests half done.
+   * Returns when Kinesis has accepted all records that the engine holds, or throws. The records of a refused call are
+   * not among them. For a task that fails anyway, and must not leave requests half done.
    */
   public void settle() throws InterruptedException {
     long current = handle.get();
@@ -103,17 +103,17 @@ public final class StreamWriter implements AutoCloseable {
         interrupt, current, NativeBridge::writerCancel, waitMs -> NativeBridge.writerFlush(current, waitMs));
   }
 
-  /** What the writer did so far, as a JSON object of numbers. */
+  /** The writer's metrics so far, as a JSON object of numbers. */
   public String metrics() {
     return NativeBridge.writerMetrics(handle.get());
   }
 
-  /** The same for {@link SinkDriver#metrics}. */
+  /** The writer's metrics so far, in the form that {@link SinkDriver#metrics} takes. */
   public String told() {
     return NativeBridge.writerTold(handle.get());
   }
 
-  /** Ends the writer; records that were not flushed are dropped. Once is enough, more often does no harm. */
+  /** Closes the writer and drops records that were not flushed. Further calls have no effect. */
   @Override
   public void close() {
     long closing = handle.getAndSet(0);
@@ -145,7 +145,7 @@ public final class StreamWriter implements AutoCloseable {
     long current = handle.get();
     ByteBuffer full = buffer;
     int count = rows;
-    // Until the engine has taken the rows they count as lost: a later flush must not succeed without them.
+    // The rows count as lost until the engine has taken them: a later flush must not succeed without them.
     lost = true;
     handingOver = true;
     try {
@@ -160,7 +160,7 @@ public final class StreamWriter implements AutoCloseable {
     lost = false;
     rows = 0;
     if (full.capacity() > BUFFER_BYTES) {
-      // One large row is no reason to keep so much memory.
+      // Don't keep a buffer that was enlarged for one row.
       dropBuffer();
     } else {
       // Through the superclass, as above.
@@ -168,7 +168,7 @@ public final class StreamWriter implements AutoCloseable {
     }
   }
 
-  /** Frees the buffer, unless native code may look at it: closed by another thread, it is the garbage collector's. */
+  /** Frees the buffer. If native code may still read it, because another thread closes, the garbage collector does. */
   private void dropBuffer() {
     ByteBuffer dropped = buffer;
     buffer = null;

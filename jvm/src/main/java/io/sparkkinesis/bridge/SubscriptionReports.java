@@ -1,14 +1,14 @@
 package io.sparkkinesis.bridge;
 
 /**
- * Executors' reports on their enhanced fan-out subscriptions, by which the driver knows whether there is something to
- * read without asking the service. Reports and acknowledgements are JSON of the engine; they hold no secrets.
+ * Executors' reports on their enhanced fan-out subscriptions. From them the driver learns without a request to the
+ * service whether there are records. Reports and acknowledgements are JSON in the engine's format, without secrets.
  */
 public final class SubscriptionReports {
   private SubscriptionReports() {}
 
   /**
-   * Waits, in an executor, for the next report: as soon as something changed, and about once a second while there are
+   * Waits, in an executor, for the next report. One is due after every change, and about once a second while there are
    * subscriptions. For one thread of the process.
    */
   public static String next() throws InterruptedException {

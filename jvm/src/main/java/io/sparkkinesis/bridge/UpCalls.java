@@ -11,13 +11,13 @@ import org.apache.hadoop.security.AccessControlException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** What native threads call in Java. */
+/** The Java methods that native threads call. */
 final class UpCalls {
   private UpCalls() {}
 
   private static final String ROOT_LOGGER = "io.sparkkinesis.native";
 
-  // The levels of the log, as rust/jni/include/sparkkinesis.h has them.
+  // Log levels, as in rust/jni/include/sparkkinesis.h.
   private static final int OFF = 0;
   private static final int ERROR = 1;
   private static final int WARN = 2;
@@ -25,7 +25,7 @@ final class UpCalls {
   private static final int DEBUG = 4;
   private static final int TRACE = 5;
 
-  /** The most detailed level of the JVM's log for native code. */
+  /** The most detailed log level that is enabled for native code. */
   static int logLevel() {
     Logger log = LoggerFactory.getLogger(ROOT_LOGGER);
     if (log.isTraceEnabled()) {
@@ -40,9 +40,9 @@ final class UpCalls {
     return log.isErrorEnabled() ? ERROR : OFF;
   }
 
-  /** Writes one event of native code. */
+  /** Logs one event of native code. */
   static void log(int level, String logger, String message) {
-    // The binding keeps its loggers, so no cache here.
+    // SLF4J's binding caches loggers.
     Logger log = LoggerFactory.getLogger(logger);
     switch (level) {
       case ERROR:
@@ -63,10 +63,10 @@ final class UpCalls {
     }
   }
 
-  /** An exception in one line: its class, its message, and the root cause's where that says more. */
+  /** An exception in one line: its class and message, and those of the root cause if they add information. */
   static String describe(Throwable error) {
     Throwable root = error;
-    // The bound is for causes that form a circle.
+    // The bound guards against a cycle of causes.
     for (int depth = 0; root.getCause() != null && depth < 20; depth++) {
       root = root.getCause();
     }
@@ -75,7 +75,7 @@ final class UpCalls {
     return text.contains(cause) ? text : text + " (caused by " + cause + ")";
   }
 
-  /** Whether the same call may succeed later. Permissions and malformed paths don't mend themselves. */
+  /** Whether the same call may succeed later. Errors of permissions and of malformed paths are permanent. */
   static boolean isRetryable(Throwable error) {
     return error instanceof IOException
         && !(error instanceof AccessControlException)

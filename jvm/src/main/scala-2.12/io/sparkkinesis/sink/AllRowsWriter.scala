@@ -5,10 +5,10 @@ import java.{util => ju}
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.connector.write.DataWriter
 
-/** A writer of rows. Spark 3.5 hands them over one by one. */
+/** A writer of rows for Spark 3.5, which passes them one by one. */
 private[sink] trait AllRowsWriter extends DataWriter[InternalRow] {
 
-  /** Writes all rows, and what is still waiting of them. */
+  /** Writes all rows and flushes them. */
   protected def writeToTheEnd(rows: ju.Iterator[InternalRow]): Unit
 
   def writeAll(rows: ju.Iterator[InternalRow]): Unit = writeToTheEnd(rows)

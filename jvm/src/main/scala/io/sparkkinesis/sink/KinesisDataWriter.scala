@@ -12,12 +12,11 @@ import org.apache.spark.sql.connector.write.WriterCommitMessage
 import org.slf4j.LoggerFactory
 
 /**
- * Writes one partition's rows. Its commit message is null: what the driver has to know goes with `refusedRows`.
+ * Writes one partition's rows. Its commit message is null; `refusedRows` carries the rest to the driver.
  *
- * A row that can't become a record won't become one by repeating the task either, and repeating
- * would put its neighbours into the stream again. So such a row doesn't fail the task: the writer
- * takes no further rows, waits for what it has sent already, and tells the driver, which fails the
- * job. All other failures are thrown, for Spark to repeat the task.
+ * Repeating the task can't turn an invalid row into a record, and would write the rows before it again. Such a row
+ * therefore doesn't fail the task: the writer takes no further rows, waits for the records that it has sent, and
+ * reports the row to the driver, which fails the job. All other failures are thrown, and Spark repeats the task.
  */
 private[sink] final class KinesisDataWriter(
     columns: RecordColumns,
@@ -30,7 +29,7 @@ private[sink] final class KinesisDataWriter(
 
   private var rows = 0L
   private var refused: Option[RefusedRow] = None
-  // Opened for the first record: a batch has more empty partitions than one would think.
+  // Opened for the first record, since many of a batch's partitions are empty.
   private var opened: Option[RecordWriter] = None
 
   override def write(row: InternalRow): Unit = if (refused.isEmpty) {
@@ -58,8 +57,8 @@ private[sink] final class KinesisDataWriter(
   }
 
   /**
-   * Spark 4 asks for the metrics when this is done, and not after `commit`: they are whole if all rows were accepted by
-   * then. Spark 3.5 asks after the last `write`, so that what only `commit` puts is missing.
+   * Writes and flushes all rows. Spark 4 reads the metrics after this call, not after `commit`, so the flush makes them
+   * complete. Spark 3.5 reads them after the last `write`, so records that `commit` flushes are missing.
    */
   override protected def writeToTheEnd(rows: ju.Iterator[InternalRow]): Unit = {
     while (rows.hasNext) write(rows.next())
@@ -88,13 +87,13 @@ private[sink] final class KinesisDataWriter(
     writer
   }
 
-  /** The engine's own refusal, which may be of an earlier row than the one just written. */
+  /** Records the engine's refusal of a row, which may be earlier than the row just written. */
   private def refuse(e: KinesisConnectorException): Unit = {
     val context = e.context().asScala.toList.flatMap { case (key, value) => List(key, value) }
     refused = Some(RefusedRow(s"In partition $partitionId: ${e.getMessage}", context))
   }
 
-  /** The job fails in any case, and for the row's sake: a second failure here is only logged. */
+  /** Waits for the records already sent. A failure is only logged: the job fails anyway, because of the refused row. */
   private def settle(): Unit =
     try opened.foreach(_.settle())
     catch {

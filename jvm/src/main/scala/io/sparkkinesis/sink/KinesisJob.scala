@@ -4,8 +4,8 @@ import org.apache.spark.sql.connector.write._
 import org.apache.spark.sql.connector.write.streaming.{StreamingDataWriterFactory, StreamingWrite}
 
 /**
- * The driver's side of a batch write. Records are in the stream as soon as Kinesis accepts them,
- * so there is nothing to commit or undo; what is left to do is to fail if a row was refused.
+ * The driver's side of a batch write. Records are in the stream as soon as Kinesis accepts them, so there is nothing
+ * to commit or undo. Its only task is to fail the job if a row was refused.
  */
 private[sink] class KinesisBatchWrite(description: String, refused: RefusedRows, factory: KinesisWriterFactory)
     extends BatchWrite {
@@ -17,9 +17,9 @@ private[sink] class KinesisBatchWrite(description: String, refused: RefusedRows,
 }
 
 /**
- * The same for a streaming query's batches, one after the other.
+ * The driver's side of a streaming query's writes, for all of its batches.
  *
- * @param written told at the end of each batch, when all its tasks have reported
+ * @param written called at the end of each batch, when all its tasks have reported
  */
 private[sink] class KinesisStreamingWrite(
     description: String,

@@ -10,8 +10,8 @@ import org.apache.spark.sql.internal.connector.SupportsStreamingUpdateAsAppend
 import org.apache.spark.sql.types.StructType
 
 /**
- * Every output mode of a streaming query appends, as with Spark's Kafka sink: the complete and
- * update modes put each batch's result rows as further records.
+ * Builds a write. Every output mode of a streaming query appends, as with Spark's Kafka sink: the complete and update
+ * modes put each batch's result rows as further records.
  */
 private[sparkkinesis] class KinesisWriteBuilder(options: KinesisOptions, schema: StructType, written: WrittenMetrics)
     extends WriteBuilder
@@ -20,7 +20,7 @@ private[sparkkinesis] class KinesisWriteBuilder(options: KinesisOptions, schema:
 
   override def truncate(): WriteBuilder = this
 
-  /** Asks the service for the streams, which may not exist, and may take rows without a key. */
+  /** Describes the streams, to check that they exist and whether they take rows without a key. */
   override def build(): Write = {
     val streams =
       if (options.has(KinesisOptions.AllowedStreams)) StreamColumn.Read(needed = !options.namesStream)
@@ -30,7 +30,7 @@ private[sparkkinesis] class KinesisWriteBuilder(options: KinesisOptions, schema:
         s"the rows' column ${RecordColumns.StreamName} is ignored, and all go to this stream: rows may only name " +
           s"streams that ${KinesisOptions.AllowedStreams} lists")
     }
-    // A schema that no stream could make right is refused before any is asked for.
+    // Before any request, refuses a schema that is wrong for every stream.
     RecordColumns.of(schema, keyless = true, streams)
     val facts =
       try SinkDriver.facts(EngineConfig.sink(options).json, null)

@@ -9,9 +9,9 @@ import org.apache.spark.sql.connector.write.streaming.StreamingDataWriterFactory
 import org.apache.spark.util.CollectionAccumulator
 
 /**
- * Makes the writers of a job's tasks.
+ * Creates the writers of a job's tasks.
  *
- * @param told takes what each of them did, where somebody wants to know
+ * @param told collects each writer's metrics for the driver; None if the driver needs none
  */
 private[sink] final class KinesisWriterFactory(
     config: EngineConfig,

@@ -4,16 +4,16 @@ import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.types._
 import org.apache.spark.unsafe.types.UTF8String
 
-/** A row of which no Kinesis record can be made. Its message names column, reason and cure, never a value. */
+/** Thrown for a row that can't become a Kinesis record. The message has column, reason and cure, never a value. */
 private[sink] final class InvalidRowException(message: String) extends RuntimeException(message)
 
 /**
- * Where the columns of a record are in the rows to be written. Other columns than these are
- * ignored, so that a query doesn't need a select before its sink.
+ * Indexes of a record's columns in the rows to write. Other columns are ignored, so that a query needs no select
+ * before its sink.
  *
  * @param partitionKey -1 if there is no such column
  * @param explicitHashKey -1 if there is no such column
- * @param keyless whether a stream takes rows without a partition key
+ * @param keyless whether any stream takes rows without a partition key
  * @param streamName -1 if there is no such column
  */
 private[sink] final case class RecordColumns(
@@ -34,7 +34,7 @@ private[sink] final case class RecordColumns(
     if (dataIsString) row.getUTF8String(data).getBytes else row.getBinary(data)
   }
 
-  /** The record's partition key, or null where it needs none. */
+  /** The record's partition key. Null only if a stream takes rows without one. */
   def partitionKeyOf(row: InternalRow): UTF8String =
     if (keyless && (partitionKey < 0 || row.isNullAt(partitionKey))) null else checkedKey(row)
 
@@ -70,15 +70,15 @@ private[sink] final case class RecordColumns(
     if (column < 0 || row.isNullAt(column)) null else row.getUTF8String(column)
 }
 
-/** What a sink makes of a column that names streams. */
+/** The sink's treatment of a column that names streams. */
 private[sink] sealed trait StreamColumn
 
 private[sink] object StreamColumn {
 
-  /** No option says which streams rows may name: all go to the one that the options name, as in Spark's Kafka sink. */
+  /** Without a list of allowed streams, all rows go to the stream of the options, as in Spark's Kafka sink. */
   case object Ignored extends StreamColumn
 
-  /** Rows name their streams. `needed` if nothing else does. */
+  /** Rows name their streams. `needed` is true if the options name no stream. */
   final case class Read(needed: Boolean) extends StreamColumn
 }
 
@@ -88,10 +88,10 @@ private[sink] object RecordColumns {
   val ExplicitHashKey = "explicitHashKey"
   val StreamName = "streamName"
 
-  /** The service's limit. */
+  /** Kinesis's limit for a partition key, in characters. */
   val MaxKeyChars = 256
 
-  /** Finds the columns, or refuses the schema before any row is read. */
+  /** Finds the columns. Throws IllegalArgumentException if the schema lacks one, or has one of a wrong type. */
   def of(
       schema: StructType,
       keyless: Boolean = false,
@@ -144,7 +144,7 @@ private[sink] object RecordColumns {
         s"The rows to be written to Kinesis have no column $column ($allowed). " +
           s"Their columns are: ${schema.fieldNames.mkString(", ")}. Select or rename one as $column."))
 
-  /** The column of exactly this name, else the one whose name differs in case only. */
+  /** The column of exactly this name, else the one whose name differs only in case. */
   private def find(schema: StructType, column: String): Option[Int] = {
     val exact = schema.fieldNames.indices.filter(i => schema.fieldNames(i) == column)
     if (exact.size > 1) {

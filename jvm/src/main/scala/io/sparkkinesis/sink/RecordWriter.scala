@@ -3,28 +3,28 @@ package io.sparkkinesis.sink
 import io.sparkkinesis.bridge.StreamWriter
 import org.apache.spark.unsafe.types.UTF8String
 
-/** Puts records into streams. The engine's writer, or a test's. */
+/** Puts records into streams. Implemented by the engine's writer, and by tests. */
 private[sink] trait RecordWriter {
 
-  /** Takes a record; it may be sent at any time from now on. */
+  /** Accepts a record, which may be sent at any time from then on. */
   def write(partitionKey: UTF8String, data: Array[Byte], explicitHashKey: UTF8String, streamName: UTF8String): Unit
 
-  /** Returns when every record was accepted. */
+  /** Returns when Kinesis has accepted every record. */
   def flush(): Unit
 
-  /** Returns when every record before a refused one was accepted. */
+  /** Returns when Kinesis has accepted every record before a refused one. */
   def settle(): Unit
 
-  /** What it did so far, for the SQL tab. */
+  /** The metrics so far as JSON, for the SQL tab. */
   def metrics(): String
 
-  /** The same, for the driver. */
+  /** The metrics so far in the engine's format, for the driver to combine. */
   def told(): String
 
   def close(): Unit
 }
 
-/** The engine's. */
+/** The engine's writer. */
 private[sink] final class EngineRecordWriter(writer: StreamWriter) extends RecordWriter {
   override def write(
       partitionKey: UTF8String,

@@ -6,20 +6,20 @@ import org.apache.spark.util.CollectionAccumulator
 /**
  * A row that can't become a record, described for the driver.
  *
- * @param context keys and values by turns, as the exception takes them
+ * @param context alternating keys and values, as in [[io.sparkkinesis.KinesisConnectorException]]
  */
 private[sink] final case class RefusedRow(message: String, context: Seq[String])
 
 /**
- * Brings the rows at which tasks stopped to the driver. They go with the tasks' accumulators: a commit message is part
- * of a task's result, which goes through `spark.serializer`, and Kryo may take registered classes only.
+ * Carries the refused rows, at which tasks stopped, to the driver in an accumulator. Commit messages don't serve: they
+ * are part of a task's result, which goes through `spark.serializer`, and Kryo may take registered classes only.
  */
 private[sink] final class RefusedRows(texts: CollectionAccumulator[String]) extends Serializable {
 
-  /** In a task, which then succeeds, since repeating it would help nobody. */
+  /** Called in a task, which then succeeds, since repeating it can't help. */
   def add(row: RefusedRow): Unit = texts.add(Json.write((row.message +: row.context).toArray))
 
-  /** On the driver, where Spark doesn't repeat tasks: fails the job whose tasks are over. */
+  /** Called on the driver after all tasks. Fails the job if a row was refused; Spark doesn't repeat tasks for it. */
   def failIfAny(): Unit = {
     val refused = TaskTexts.drain(texts)
     refused.headOption.foreach { row =>

@@ -7,8 +7,8 @@ import io.sparkkinesis.bridge.SinkDriver
 import org.apache.spark.sql.connector.metric.{CustomMetric, CustomTaskMetric}
 
 /**
- * What a write shows in the SQL tab of Spark's page, of all its tasks. Spark makes the classes by their names, hence
- * public ones with a constructor without arguments.
+ * A write's metrics in the SQL tab of Spark's UI, over all its tasks. Spark creates the classes by name, so they are
+ * public and have a constructor without arguments.
  */
 private[sink] object WriteMetrics {
 
@@ -27,20 +27,20 @@ private[sink] object WriteMetrics {
 
   private val names = all.map(_.name()).toSet
 
-  /** A writer's metrics as the engine writes them. What isn't known is absent. */
+  /** A writer's metrics from the engine's JSON. Unknown values are absent. */
   def ofTask(json: String): Array[CustomTaskMetric] = TaskMetrics.of(json, names)
 }
 
-/** Rows accepted; an aggregate's count one by one. */
+/** Rows that Kinesis accepted; the rows of an aggregate count one by one. */
 class KinesisRowsWritten extends KinesisSum("records", "Kinesis rows accepted")
 
-/** The Kinesis records that they were put as. */
+/** Kinesis records accepted; an aggregate counts as one. */
 class KinesisRecordsPut extends KinesisSum("kinesisRecords", "Kinesis records accepted")
 
-/** Bytes of their data. */
+/** Bytes of data accepted. */
 class KinesisBytesPut extends KinesisSum("bytes", "Kinesis bytes of data accepted")
 
-/** PutRecords requests, repeated ones too. */
+/** PutRecords requests, including repeated ones. */
 class KinesisPutRequests extends KinesisSum("requests", "Kinesis put requests")
 
 /** Records put again, and requests sent again as a whole. */
@@ -49,26 +49,26 @@ class KinesisPutRetries extends KinesisSum("retries", "Kinesis records put again
 /** Records and requests that the service throttled. */
 class KinesisPutThrottles extends KinesisSum("throttles", "Kinesis records throttled")
 
-/** How long tasks waited for the stream. */
+/** Time that tasks waited for the stream, in milliseconds. */
 class KinesisPutWait extends KinesisSum("waitMillis", "Kinesis milliseconds waited for the stream")
 
-/** Most bytes that a task had handed over, and that were not yet accepted. */
+/** Peak of a task's bytes that were handed over and not yet accepted. */
 class KinesisPutBuffer extends KinesisMax("maxBufferedBytes", "Kinesis bytes buffered (max)")
 
-/** Half of a task's put requests took no longer. */
+/** Median duration of a task's put requests, in milliseconds. */
 class KinesisPutMedian extends KinesisMax("putMillisP50", "Kinesis put milliseconds, median (max of tasks)")
 
-/** 99 of a hundred of a task's put requests took no longer. */
+/** 99th percentile of the durations of a task's put requests, in milliseconds. */
 class KinesisPutSlowest extends KinesisMax("putMillisP99", "Kinesis put milliseconds, p99 (max of tasks)")
 
-/** On the driver: what a streaming query's batches put, for its progress. */
+/** Metrics of a streaming query's writes on the driver, for its progress. */
 private[sparkkinesis] final class WrittenMetrics {
   private var last: Option[Seq[String]] = None
 
-  /** A batch ended whose tasks tell this. */
+  /** Stores the task metrics of a batch that ended. */
   def batch(told: Seq[String]): Unit = synchronized { last = Some(told) }
 
-  /** Of the batch that ended since the last question, all zero if none did. Empty before the first. */
+  /** Metrics of the batch that ended since the last call; all zero if none did, empty before the first batch. */
   def ofLastBatch(): ju.Map[String, String] = synchronized {
     last.fold(ju.Collections.emptyMap[String, String]()) { told =>
       last = Some(Nil)

@@ -5,14 +5,14 @@ import io.sparkkinesis.bridge.BatchRead
 import org.apache.spark.sql.SparkSession
 import org.apache.spark.sql.connector.read.{Batch, InputPartition, PartitionReaderFactory}
 
-/** Spark's calls for a batch read, turned into calls of the engine. It lives on the driver. */
+/** Maps Spark's batch read to calls of the engine, on the driver. */
 private[source] class KinesisBatch(options: KinesisOptions) extends Batch {
 
   private val config = EngineConfig.batchRead(options)
 
   /**
-   * One partition for each task, of one shard or of several. Where the read ends is fixed here,
-   * once, for all attempts at its tasks.
+   * One partition for each task, of one shard or of several. Computed once, since it fixes the read's end for all
+   * attempts at its tasks.
    */
   private lazy val partitions: Array[InputPartition] =
     BatchRead.tasks(config.json, TaskInterrupt.Driver).map(task => new KinesisInputPartition(task))

@@ -15,8 +15,8 @@ import org.apache.spark.util.SerializableConfiguration
 import org.slf4j.LoggerFactory
 
 /**
- * Spark's micro-batch calls, turned into calls of the engine's planner. It lives on the driver,
- * and its methods are called by the query's thread.
+ * Maps Spark's micro-batch stream to calls of the engine's planner, on the driver. The query's thread calls its
+ * methods.
  */
 private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpointLocation: String)
     extends MicroBatchStream
@@ -29,7 +29,7 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
     EngineConfig.source(options, checkpointLocation, spark.conf.get("spark.sql.streaming.minBatchesToRetain").toInt)
 
   private lazy val hadoopConf: Configuration = {
-    // What the session sets counts too, as it does for Spark's own file sources.
+    // The session's settings apply too, as they do for Spark's own file sources.
     val conf = new Configuration(spark.sparkContext.hadoopConfiguration)
     spark.conf.getAll.foreach { case (key, value) => if (value != null) conf.set(key, value) }
     conf
@@ -44,7 +44,7 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
 
   private val placement = new Placement
 
-  // Opened by the first call that needs it, since Spark makes streams that it never asks anything.
+  // Opened by the first call that needs it, since Spark creates streams that it never uses.
   private var opened: Option[Planner] = None
   private var end: Option[QueryEnd] = None
   private var stopped = false
@@ -54,7 +54,7 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
     opened.getOrElse {
       val planner = Planner.open(config.json, new HadoopCheckpointFiles(hadoopConf), TaskInterrupt.Driver)
       opened = Some(planner)
-      // What the query registers with the service goes when it ends for good, and stays for its next start otherwise.
+      // The query's consumer is deregistered when the query ends for good, and kept for its next start otherwise.
       if (options.consumerType == KinesisOptions.SubscribeToShard) {
         end = QueryEnd.of(spark.sparkContext)(ended(planner, _))
       }
@@ -66,24 +66,24 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
 
   override def deserializeOffset(json: String): Offset = new KinesisOffset(json)
 
-  /** Spark calls the one with the start where a source has admission control. */
+  /** Not called: with admission control, Spark calls the overload with a start. */
   override def latestOffset(): Offset =
     throw new UnsupportedOperationException("latestOffset(Offset, ReadLimit) is to be called instead")
 
-  // The limits of a batch are the engine's: per shard, by records, bytes and time. Spark gives latestOffset() either
-  // this limit or, with Trigger.Once, allAvailable itself. Other kinds come only from sources that ask for them, so
-  // there is none to heed, and the limits per shard hold under every trigger.
+  // The engine limits a batch: per shard, by records, bytes and time. Spark passes latestOffset() either this limit or,
+  // with Trigger.Once, allAvailable itself; it uses other limits only for sources that request them. So latestOffset()
+  // ignores its limit, and the limits per shard apply under every trigger.
   override def getDefaultReadLimit: ReadLimit = ReadLimit.allAvailable()
 
   override def latestOffset(start: Offset, limit: ReadLimit): Offset = {
     handOnReports(planner)
-    // Null, for nothing new, makes no batch.
+    // Null means that there is nothing to read, and starts no batch.
     Option(planner.latestOffset(start.json())).map(new KinesisOffset(_)).orNull
   }
 
   override def prepareForTriggerAvailableNow(): Unit = planner.prepareForAvailableNow()
 
-  /** The end alone names the batch: it holds every shard's start, and where a shard ends is found by reading. */
+  /** The end alone identifies the batch: it holds every shard's start, and reading determines where a shard ends. */
   override def planInputPartitions(start: Offset, end: Offset): Array[InputPartition] = {
     val tasks = planner.partitions(end.json())
     placement.retain(Json.names(end.json(), "shards"))
@@ -99,14 +99,14 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
   override def metrics(latestConsumedOffset: Optional[Offset]): ju.Map[String, String] =
     synchronized(opened) match {
       case Some(planner) =>
-        // Progress is made right after a batch, before the next one is planned.
+        // Spark reads the metrics right after a batch, before latestOffset() has passed on the batch's reports.
         handOnReports(planner)
         Json.stringMap(planner.metrics())
       case None => ju.Collections.emptyMap()
     }
 
   override def stop(): Unit = takePlanner().foreach { planner =>
-    // At once: the query may be started again long before it is told how it ended.
+    // Immediately: the query may start again long before Spark reports how it ended.
     try planner.stop()
     finally
       end match {
@@ -115,14 +115,14 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
       }
   }
 
-  /** Told once, after [[stop]], or instead of it where the application ends. */
+  /** Called once, after [[stop]], or instead of it if the application ends. */
   private def ended(planner: Planner, forGood: Boolean): Unit = {
     takePlanner()
     try if (forGood) release(planner)
     finally planner.close()
   }
 
-  /** The planner if nobody took it before. It is not to be had from now on. */
+  /** Takes the open planner out, so that later calls get none. */
   private def takePlanner(): Option[Planner] = synchronized {
     stopped = true
     val open = opened

@@ -7,9 +7,9 @@ import org.apache.spark.sql.vectorized.ColumnarBatch
 import org.apache.spark.util.{CollectionAccumulator, TaskFailureListener}
 
 /**
- * Reads one shard, or several, in one batch. Where the batch ends is claimed once, for all attempts: by the
- * engine when it has read to the end, and else here, when a task closes the reader early because
- * it needs no more rows. A task that fails or is killed claims nothing.
+ * Reads one shard, or several, in one batch. The batch's end is claimed once, for all attempts: by the engine when it
+ * has read to the end, or here when a task closes the reader early because it needs no more rows. A task that fails or
+ * is killed claims nothing.
  */
 private[source] final class KinesisPartitionReader(
     open: TaskContext => RecordReader,
@@ -25,7 +25,7 @@ private[source] final class KinesisPartitionReader(
   @volatile private var closed = false
   private var finalMetrics = Array.empty[CustomTaskMetric]
 
-  // Spark tells failure listeners before the completion listener that closes this reader.
+  // Spark calls failure listeners before the completion listener that closes this reader.
   if (context != null) {
     context.addTaskFailureListener(new TaskFailureListener {
       override def onTaskFailure(context: TaskContext, error: Throwable): Unit = failed = true
@@ -52,15 +52,15 @@ private[source] final class KinesisPartitionReader(
     }
   }
 
-  // Spark asks once more after it has closed the reader.
+  // Spark calls this once more after it has closed the reader.
   override def currentMetricsValues(): Array[CustomTaskMetric] =
     if (closed) finalMetrics else ReadMetrics.ofTask(reader.metrics())
 
   private def succeeded: Boolean =
     !failed && !(context != null && context.isInterrupted()) && !Thread.currentThread().isInterrupted
 
-  // A thread of its own may feed rows to another process, and come to their end while the task closes the reader:
-  // the end is decided and reported once, and whoever comes second waits for it.
+  // A separate thread that feeds rows to another process may reach the end while the task closes the reader. The end is
+  // decided and reported once; the second caller waits for it.
   private def report(succeeded: Boolean): Unit = ending.synchronized {
     if (!reported) {
       val report = reader.finish(succeeded)
@@ -70,9 +70,9 @@ private[source] final class KinesisPartitionReader(
   }
 
   /**
-   * Frees the columns that were read last. Python functions may be fed by a thread of their own,
-   * and some Spark versions close this reader before that thread has ended. It would then read
-   * freed memory, so it is waited for, though not here: Spark ends it after this call only.
+   * Frees the columns that were read last. A separate thread may feed Python functions, and some Spark versions close
+   * this reader before that thread has ended; it would then read freed memory. Another thread waits for it, since
+   * Spark only ends it after this call.
    */
   private def release(): Unit = {
     val thread = consumer
@@ -93,6 +93,6 @@ private[source] final class KinesisPartitionReader(
 
 private[source] object KinesisPartitionReader {
 
-  /** A thread of a pool doesn't end at all; by then it is long done with the task's rows. */
+  /** Upper bound for the wait, since a pool's thread never ends; by then it has long finished the task's rows. */
   private val MaxConsumerWaitMs = 10000L
 }

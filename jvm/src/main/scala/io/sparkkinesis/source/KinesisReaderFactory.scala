@@ -9,7 +9,7 @@ import org.apache.spark.sql.connector.read.{InputPartition, PartitionReader, Par
 import org.apache.spark.sql.vectorized.ColumnarBatch
 import org.apache.spark.util.{CollectionAccumulator, SerializableConfiguration}
 
-/** One task's part of one batch. The text is the engine's, opaque here; it holds no secrets. */
+/** One task of one batch. The text is in the engine's format, opaque here; it holds no secrets. */
 private[source] final class KinesisInputPartition(val task: String, location: Option[String] = None)
     extends InputPartition {
   override def preferredLocations(): Array[String] = location.toArray
@@ -17,10 +17,10 @@ private[source] final class KinesisInputPartition(val task: String, location: Op
 }
 
 /**
- * Makes the readers of a query's tasks. The same one serves all of a streaming query's batches.
+ * Creates the readers of a query's tasks. One factory serves all batches of a streaming query.
  *
- * @param hadoopConf broadcast in Spark's own class: what is broadcast goes through `spark.serializer`,
- *   and Kryo knows how to write that class, also where it takes registered ones only
+ * @param hadoopConf broadcast in Spark's own class: broadcasts go through `spark.serializer`, and Kryo supports that
+ *   class even if it takes registered classes only
  */
 private[source] final class KinesisReaderFactory(
     config: EngineConfig,
@@ -50,7 +50,7 @@ private[source] final class KinesisReaderFactory(
 
 private[source] object KinesisReaderFactory {
 
-  /** For a batch read, whose readers keep no claims and report nothing. */
+  /** For a batch read, whose readers store no claims and send no reports. */
   def forBatch(context: SparkContext, config: EngineConfig): KinesisReaderFactory = {
     val files = context.broadcast(new SerializableConfiguration(context.hadoopConfiguration))
     new KinesisReaderFactory(config, files, TaskTexts.registered(context))

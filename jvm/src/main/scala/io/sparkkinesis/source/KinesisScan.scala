@@ -6,7 +6,7 @@ import org.apache.spark.sql.connector.read.{Batch, Scan}
 import org.apache.spark.sql.connector.read.streaming.MicroBatchStream
 import org.apache.spark.sql.types.StructType
 
-/** A read of one stream: of micro-batches without end, or of what is there now. */
+/** A read of one stream: in micro-batches without end, or as one batch of the records available. */
 private[sparkkinesis] class KinesisScan(options: KinesisOptions) extends Scan {
 
   private lazy val schema = options.readSchema
@@ -20,7 +20,7 @@ private[sparkkinesis] class KinesisScan(options: KinesisOptions) extends Scan {
     new KinesisMicroBatchStream(options, checkpointLocation)
   }
 
-  // Spark asks for it more than once; the tasks of a read are the same ones.
+  // Spark calls toBatch more than once, and a read must keep its tasks.
   private lazy val batch: Batch = {
     options.check(KinesisOptions.BatchRead)
     new KinesisBatch(options)

@@ -8,11 +8,10 @@ import org.apache.spark.storage.BlockManagerId
 import org.slf4j.LoggerFactory
 
 /**
- * Which executor reads which shard, or which group by its first shard: the one that read it before,
- * where its iterator or its subscription still is, as long as that executor lives. It moves from one
- * that would have far more than its share of the batch, and from one that has more than its share of
- * all shards, those without a task in this batch included, and of the batch too. Only a hint, as all
- * preferred locations are.
+ * Assigns shards to executors; a group of shards goes by its first shard. A shard stays on the executor that read it
+ * last, which still has its iterator or subscription, as long as that executor lives. It moves away from an executor
+ * that would have far more than its share of the batch, or more than its share both of the batch and of all shards,
+ * including those without a task in this batch. Only a hint, like all preferred locations.
  */
 private[source] final class Placement {
   private var homes = Map.empty[String, String]
@@ -22,9 +21,9 @@ private[source] final class Placement {
     homes = homes.filter { case (shard, _) => shards.contains(shard) }
   }
 
-  /** A location for each shard of a batch, in their order; none without executors. */
+  /** A location for each shard of a batch, in the same order; None for all if there are no executors. */
   def of(shards: Seq[String], executors: Set[String]): Seq[Option[String]] = synchronized {
-    // Without executors, or where they couldn't be listed just now, the homes stay what they were.
+    // If there are no executors, or they can't be listed at the moment, keeps the homes.
     if (executors.isEmpty) shards.map(_ => None) else place(shards, executors)
   }
 
@@ -55,19 +54,19 @@ private[source] final class Placement {
 
 private[source] object Placement {
 
-  /** So many tasks of a batch may be one executor's, however few there are for others: it costs more to move them. */
+  /** Number of tasks of a batch that one executor may always keep, since moving so few costs more than it gains. */
   private val Few = 4
 
   private val log = LoggerFactory.getLogger(classOf[Placement])
 
   /**
-   * The executors as preferred locations name them. Empty before the first one has registered, and
-   * where the driver is the executor.
+   * The executors, in the form of preferred locations. Empty before the first one has registered, and if the driver is
+   * the executor.
    */
   def executors(): Set[String] =
     executors(Option(SparkEnv.get).toSeq.flatMap(_.blockManager.master.getMemoryStatus.keysIterator))
 
-  /** The same of these; none where Spark can't tell them just now, since no query is to fail for want of a hint. */
+  /** The executors among `managers`. Empty if Spark can't list them: a missing hint must not fail a query. */
   def executors(managers: => Seq[BlockManagerId]): Set[String] =
     try {
       managers

@@ -12,9 +12,9 @@ import org.apache.spark.scheduler.{SparkListener, SparkListenerApplicationEnd, S
 import org.apache.spark.sql.streaming.StreamingQueryListener.QueryTerminatedEvent
 
 /**
- * Tells how one run of a query ended: for good, or by a failure after which it may be started again. Spark stops a
- * query's streams in both cases, and says which it was only afterwards, however long the application's listeners take.
- * An application that ends in order ends for good what runs in it.
+ * Detects how one run of a query ended: for good, or by a failure after which it may start again. Spark stops a query's
+ * streams in both cases, and announces the cause only afterwards, delayed by the application's listeners. When an
+ * application ends in order, its running queries end for good.
  */
 private[source] final class QueryEnd private (
     private val context: SparkContext,
@@ -26,11 +26,11 @@ private[source] final class QueryEnd private (
   private val told = new AtomicBoolean
   @volatile private var stopped = false
 
-  /** The query stopped the stream. Whether for good is told later. */
+  /** Call when the query stops the stream. Spark announces later whether it ended for good. */
   def streamStopped(): Unit = stopped = true
 
   override def onOtherEvent(event: SparkListenerEvent): Unit = event match {
-    // A run before this one may be told of so late.
+    // The event of an earlier run may arrive this late.
     case terminated: QueryTerminatedEvent if terminated.id == query && run.forall(_ == terminated.runId) =>
       tell(terminated.exception.isEmpty)
     case _ =>
@@ -42,28 +42,28 @@ private[source] final class QueryEnd private (
     if (told.compareAndSet(false, true)) {
       QueryEnd.live.remove(this)
       context.removeSparkListener(this)
-      // Spark's thread for listeners serves others, too.
+      // Spark's listener thread is shared, so it must not be blocked.
       QueryEnd.onItsOwnThread(ended(forGood))
     }
 }
 
 private[source] object QueryEnd {
 
-  /** The local property in which a query's thread has the query's id. */
+  /** Local property of a query's thread with the query's ID. */
   private val QueryId = "sql.streaming.queryId"
 
-  /** The one in which it has the run's, as long as nobody names another job group. */
+  /** Local property of a query's thread with the run's ID, unless the application sets another job group. */
   private val JobGroup = "spark.jobGroup.id"
 
-  /** Longest that the application's end waits for what its queries still do. */
+  /** Upper bound for the application's end to wait for the work of ended queries. */
   private val ApplicationWaitsMs = 12000L
 
   private val live = ConcurrentHashMap.newKeySet[QueryEnd]()
   private val atWork = ConcurrentHashMap.newKeySet[Thread]()
 
   /**
-   * Calls `ended` once, on a thread of its own, with whether the query of this thread ended for good. None where that
-   * can't be found out.
+   * Calls `ended` once, on its own thread, with true if the query of this thread ended for good. None if its end can't
+   * be observed.
    */
   def of(context: SparkContext)(ended: Boolean => Unit): Option[QueryEnd] =
     try {
@@ -75,13 +75,14 @@ private[source] object QueryEnd {
         end
       }
     } catch {
-      // The application ends with the query.
+      // The application is ending together with the query.
       case NonFatal(_) => None
     }
 
   /**
-   * Queries that run now end as if they were stopped. Of one whose stream is stopped, but whose end hasn't been told, the
-   * cause isn't known. The first listener that hears of it does this for all, and holds up the application's end.
+   * Ends all queries of an application that ends. A running query ends for good. One whose stream is stopped, but whose
+   * end Spark hasn't announced, may have failed, so it doesn't. The first listener to be called does this for all, and
+   * delays the application's end.
    */
   private def applicationEnds(context: SparkContext): Unit = {
     live.toArray(Array.empty[QueryEnd]).filter(_.context eq context).foreach(end => end.tell(forGood = !end.stopped))

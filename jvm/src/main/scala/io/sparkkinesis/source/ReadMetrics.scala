@@ -4,8 +4,8 @@ import io.sparkkinesis.{KinesisMax, KinesisSum, TaskMetrics}
 import org.apache.spark.sql.connector.metric.{CustomMetric, CustomTaskMetric}
 
 /**
- * What a scan shows in the SQL tab of Spark's page, of all tasks of one action. Spark makes the
- * classes by their names, hence public ones with a constructor without arguments.
+ * A scan's metrics in the SQL tab of Spark's UI, over all tasks of one action. Spark creates the classes by name, so
+ * they are public and have a constructor without arguments.
  */
 private[source] object ReadMetrics {
 
@@ -23,17 +23,17 @@ private[source] object ReadMetrics {
 
   private val names = all.map(_.name()).toSet
 
-  /** A reader's metrics as the engine writes them. What isn't known is absent. */
+  /** A reader's metrics from the engine's JSON. Unknown values are absent. */
   def ofTask(json: String): Array[CustomTaskMetric] = TaskMetrics.of(json, names)
 }
 
-/** Records fetched; an aggregate's user records count one by one. */
+/** Records fetched; the user records of an aggregate count one by one. */
 class KinesisRecords extends KinesisSum("records", "Kinesis records")
 
-/** Bytes of their data. */
+/** Bytes of data fetched. */
 class KinesisBytes extends KinesisSum("bytes", "Kinesis bytes of data")
 
-/** Requests sent to Kinesis, repeated ones too. */
+/** Requests sent to Kinesis, including repeated ones. */
 class KinesisRequests extends KinesisSum("requests", "Kinesis requests")
 
 /** Requests sent again after a failure. */
@@ -45,10 +45,10 @@ class KinesisThrottles extends KinesisSum("throttles", "Kinesis requests throttl
 /** Enhanced fan-out subscriptions opened again. */
 class KinesisResubscriptions extends KinesisSum("resubscriptions", "Kinesis subscriptions opened again")
 
-/** Shards read on from what was fetched ahead, or from a subscription, of the same executor. */
+/** Shards that resumed from prefetched records, or from a subscription, on the same executor. */
 class KinesisPrefetchHits extends KinesisSum("prefetchHits", "Kinesis prefetch hits")
 
-/** Bytes fetched ahead that were left to the next batch. */
+/** Prefetched bytes that were left for the next batch. */
 class KinesisBufferedBytes extends KinesisSum("bufferedBytes", "Kinesis bytes left to the next batch")
 
 /** The lag of the shard that is farthest behind its tip, in milliseconds. */

@@ -3,25 +3,25 @@ package io.sparkkinesis.source
 import io.sparkkinesis.bridge.ShardReader
 import org.apache.spark.sql.vectorized.ColumnarBatch
 
-/** One shard's records in one batch. The engine's reader, or a test's. */
+/** Reads a task's records in one batch. Implemented by the engine's reader, and by tests. */
 private[source] trait RecordReader {
 
-  /** Loads the next columns; false at the batch's end, which is then claimed. */
+  /** Loads the next columns. False at the batch's end, once it is claimed. */
   def next(): Boolean
 
-  /** The columns loaded last. They are gone after the following `next()` or `close()`. */
+  /** The columns loaded last, valid until the following `next()` or `close()`. */
   def batch(): ColumnarBatch
 
-  /** Ends the reading, and claims what was fetched if the task succeeded. The report, or null. */
+  /** Ends the read, and claims the end of the fetched records if the task succeeded. Returns the report, or null. */
   def finish(succeeded: Boolean): String
 
-  /** What it did so far, as JSON. Not after `close()`. */
+  /** The metrics so far, as JSON. Not after `close()`. */
   def metrics(): String
 
   def close(): Unit
 }
 
-/** The engine's. */
+/** The engine's reader. */
 private[source] final class EngineRecordReader(reader: ShardReader) extends RecordReader {
   override def next(): Boolean = reader.next()
   override def batch(): ColumnarBatch = reader.batch()

@@ -4,15 +4,15 @@ package io.sparkkinesis.bridge;
 final class BoundaryTests {
   private BoundaryTests() {}
 
-  /** Panics with a formatted text. */
+  /** Panics with a formatted message. */
   static native void panic(String text);
 
-  /** Panics with a payload that is no text. */
+  /** Panics with a payload that is not a string. */
   static native void panicWithoutText();
 
-  /** Fails with the kind of this number; returns if there is none. */
+  /** Fails with the error kind of this number; returns if there is no such kind. */
   static native void fail(int kind);
 
-  /** How many native objects are open. */
+  /** Number of open native objects. */
   static native long openHandles();
 }

@@ -7,11 +7,11 @@ import software.amazon.awssdk.auth.credentials.AwsCredentials;
 import software.amazon.awssdk.auth.credentials.AwsCredentialsProvider;
 import software.amazon.awssdk.auth.credentials.AwsSessionCredentials;
 
-/** Classes that give credentials, each made in another way. The key says how. */
+/** Credentials providers, each created in a different way, which its key names. */
 public final class Providers {
   private Providers() {}
 
-  /** When the sessions end. */
+  /** Expiration of the sessions. */
   public static final Instant END = Instant.ofEpochMilli(1_800_000_000_123L);
 
   private static AwsCredentials keys(String key) {
@@ -68,7 +68,7 @@ public final class Providers {
     }
   }
 
-  /** Of the connector's interface; with a parameter it gives a session. */
+  /** Implements the connector's own interface; returns a session if it has a parameter. */
   public static final class Own implements KinesisCredentialsProvider {
     private final String param;
 
@@ -88,7 +88,7 @@ public final class Providers {
     }
   }
 
-  /** Fails as its parameter says, which is shown. */
+  /** Fails in the way that its parameter names. The messages contain the parameter. */
   public static final class Failing implements AwsCredentialsProvider {
     private final String how;
 
@@ -114,7 +114,7 @@ public final class Providers {
     }
   }
 
-  /** Gives the loader that it sees as its thread's. */
+  /** Returns the thread's context class loader, as seen by this class. */
   public static final class LoaderOfThread implements AwsCredentialsProvider {
     private final String atFirst = loader();
 

@@ -9,12 +9,12 @@ import org.scalatest.BeforeAndAfterAll
 import org.scalatest.funsuite.AnyFunSuite
 
 /**
- * A test of the bridge against the native library. It needs one that has the tests' own exports:
+ * A test of the bridge with the native library. It needs a library with the tests' own exports:
  * {{{
  * cargo build -p spark-kinesis-jni --features boundary-tests --lib --examples
  * }}}
- * and the system property `io.sparkkinesis.library` with the path of its libsparkkinesis.so, in whose folder
- * cargo has also put `examples/libother_abi.so`.
+ * and the path of its libsparkkinesis.so in the system property `io.sparkkinesis.library`. The same folder has
+ * cargo's `examples/libother_abi.so`.
  */
 private[bridge] abstract class BoundarySuite extends AnyFunSuite with BeforeAndAfterAll {
 
@@ -31,7 +31,7 @@ private[bridge] abstract class BoundarySuite extends AnyFunSuite with BeforeAndA
     }
   }
 
-  /** The failure of the connector that this ends in. */
+  /** Runs `body`, and returns the connector's exception that it throws. */
   protected def failure(body: => Any): KinesisConnectorException = intercept[KinesisConnectorException](body)
 
   /** A configuration that opens a stand-in in the native library. */
@@ -46,8 +46,8 @@ private[bridge] abstract class BoundarySuite extends AnyFunSuite with BeforeAndA
   }
 
   /**
-   * Runs something that never ends on a thread of its own, and does `stop` to it once it waits. Answers what
-   * it threw. The bound is only there so that a hanging test ends.
+   * Runs an endless `body` on its own thread, and calls `stop` on that thread once it waits. Returns the exception that
+   * `body` throws. The time limit only serves to end a hanging test.
    */
   protected def stopped(stop: Thread => Unit)(body: Interrupt => Any): Throwable = {
     val waiting = new CountDownLatch(1)

@@ -5,7 +5,7 @@ import java.util.concurrent.TimeUnit
 
 import scala.collection.JavaConverters._
 
-/** Runs the suites of the boundary in a JVM that checks every use of JNI, and reads what it says. */
+/** Runs the boundary's suites in a JVM that checks every use of JNI (-Xcheck:jni), and checks its output. */
 class CheckedJniSuite extends BoundarySuite {
 
   private val suites = Seq(
@@ -40,7 +40,7 @@ class CheckedJniSuite extends BoundarySuite {
   private val Complaints =
     Seq("WARNING in native method", "FATAL ERROR in native method", "WARNING: JNI local refs", "ReleaseStringUTF")
 
-  /** What this JVM opens to Spark, the other one must too. */
+  /** This JVM's `--add-opens` arguments, which the other JVM needs too. */
   private def opens: Seq[String] =
     java.lang.management.ManagementFactory.getRuntimeMXBean.getInputArguments.asScala.toSeq
       .filter(_.startsWith("--add-opens"))

@@ -5,24 +5,24 @@ import java.util.concurrent.{Callable, CountDownLatch, Executors}
 
 import org.scalatest.funsuite.AnyFunSuite
 
-/** What the files of a checkpoint keep on every file system. */
+/** The guarantees of checkpoint files on every file system. */
 trait CheckpointFilesBehavior { this: AnyFunSuite =>
 
   protected def files: HadoopCheckpointFiles
 
-  /** Makes a folder for the length of a test. */
+  /** Creates a folder for the duration of a test. */
   protected def withFolder(body: String => Unit): Unit
 
-  /** The names of all that is in a folder, also of what is hidden. */
+  /** The names of all entries of a folder, including hidden ones. */
   protected def everything(folder: String): Set[String]
 
-  /** Leaves a file as a process leaves it that dies while it writes. */
+  /** Leaves a file in the state of a process that died while writing it. */
   protected def leave(path: String, content: Array[Byte]): Unit
 
   protected def bytes(text: String): Array[Byte] = text.getBytes("UTF-8")
   protected def text(bytes: Array[Byte]): String = if (bytes == null) null else new String(bytes, "UTF-8")
 
-  /** Sixteen threads put one path, ten times over. */
+  /** Sixteen threads put the same path; exactly one wins. Repeated ten times. */
   protected def assertOneWinner(path: String)(put: (String, Array[Byte]) => Boolean): Unit = {
     val pool = Executors.newFixedThreadPool(16)
     try {
@@ -34,7 +34,7 @@ trait CheckpointFilesBehavior { this: AnyFunSuite =>
             override def call(): Option[Int] = {
               start.await()
               val won = put(name, bytes(s"attempt $n"))
-              // Whoever lost finds a whole file at once.
+              // A loser finds the whole file immediately.
               assert(text(files.read(s"$path/$name")).matches("attempt \\d+"))
               if (won) Some(n) else None
             }

@@ -3,7 +3,7 @@ package io.sparkkinesis.bridge
 import io.sparkkinesis.{KinesisConnectorException, KinesisCredentials}
 import org.scalatest.funsuite.AnyFunSuite
 
-/** How classes that give credentials are found, made and asked, of AWS's SDK (a look-alike here) and of our own. */
+/** Finding, creating and calling credentials classes, of AWS's SDK (a stand-in here) and of the connector. */
 class ClassCredentialsSuite extends AnyFunSuite {
   private val end = Providers.END.toEpochMilli.toString
 

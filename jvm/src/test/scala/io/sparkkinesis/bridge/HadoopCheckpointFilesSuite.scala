@@ -5,7 +5,7 @@ import java.nio.file.{Files, Path, Paths}
 import org.apache.hadoop.conf.Configuration
 import org.scalatest.funsuite.AnyFunSuite
 
-/** The file operations of a checkpoint on the local disk, and by which of its ways a file system gets a file. */
+/** The file operations of a checkpoint on the local disk, and the way of putting a file for each file system. */
 class HadoopCheckpointFilesSuite extends AnyFunSuite with CheckpointFilesBehavior {
   override protected val files = new HadoopCheckpointFiles(new Configuration())
 
@@ -92,7 +92,7 @@ class HadoopCheckpointFilesSuite extends AnyFunSuite with CheckpointFilesBehavio
 
 }
 
-/** The local disk under a scheme that the connector knows nothing of. */
+/** The local disk under a scheme that is unknown to the connector. */
 class OtherFileSystem extends org.apache.hadoop.fs.RawLocalFileSystem {
   override def getUri: java.net.URI = java.net.URI.create("other:///")
 }

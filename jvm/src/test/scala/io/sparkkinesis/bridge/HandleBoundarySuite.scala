@@ -2,7 +2,7 @@ package io.sparkkinesis.bridge
 
 import io.sparkkinesis.KinesisConnectorException
 
-/** Handles that are not what they should be: an error, never a crash. */
+/** An invalid handle causes an error, never a crash. */
 class HandleBoundarySuite extends BoundarySuite {
 
   private def invalid(body: => Any): Unit =
@@ -69,7 +69,7 @@ class HandleBoundarySuite extends BoundarySuite {
     failure(Planner.open("""{"version":1}""", NoFiles, null))
     failure(ShardReader.open("no json", "{}", NoFiles, null))
     failure(StreamWriter.open("[]", null))
-    // What comes after the native open may fail, too.
+    // Steps after the native open may fail too.
     intercept[IllegalStateException](ShardReader.open(config(""""unknownColumn":"odd""""), "{}", NoFiles, null))
     assert(BoundaryTests.openHandles() === before)
   }

@@ -14,10 +14,10 @@ class HdfsCheckpointFilesSuite extends AnyFunSuite with CheckpointFilesBehavior 
 
   private val conf = {
     val conf = new Configuration()
-    // It has one data node, which has nobody to put in its place when a write fails.
+    // The cluster has one data node, so none can replace it when a write fails.
     conf.set("dfs.client.block.write.replace-datanode-on-failure.policy", "NEVER")
     conf.setInt("dfs.replication", 1)
-    // How long a close waits before it asks again whether the data node has told the name node of the block.
+    // Delay before a close checks again whether the data node has reported the block to the name node.
     conf.setInt("dfs.client.block.write.locateFollowingBlock.initial.delay.ms", 10)
     conf
   }
@@ -25,7 +25,7 @@ class HdfsCheckpointFilesSuite extends AnyFunSuite with CheckpointFilesBehavior 
 
   override protected val files = new HadoopCheckpointFiles(conf)
 
-  /** It stays there with the files that are still open. */
+  /** The folder is kept after the test, with the files that are still open. */
   override protected def withFolder(body: String => Unit): Unit = {
     val folder = s"$endpoint/checkpoint files/${UUID.randomUUID()}"
     assert(fs.mkdirs(new Path(folder)))
@@ -35,7 +35,7 @@ class HdfsCheckpointFilesSuite extends AnyFunSuite with CheckpointFilesBehavior 
   override protected def everything(folder: String): Set[String] =
     fs.listStatus(new Path(folder)).map(_.getPath.getName).toSet
 
-  /** The file stays open, and its writer's lease holds. */
+  /** The file stays open, and its writer keeps the lease. */
   override protected def leave(path: String, content: Array[Byte]): Unit = {
     val out = fs.create(new Path(path))
     out.write(content)

@@ -3,7 +3,7 @@ package io.sparkkinesis.bridge
 import java.io.InputStream
 import java.lang.reflect.InvocationTargetException
 
-/** Has the connector's classes again, as a second session or REPL of one Spark process may. */
+/** Loads a second copy of the connector's classes, as a second session or REPL of a Spark process may. */
 private[bridge] final class IsolatedLoader(parent: ClassLoader) extends ClassLoader(parent) {
 
   override protected def loadClass(name: String, resolve: Boolean): Class[_] =
@@ -23,7 +23,7 @@ private[bridge] final class IsolatedLoader(parent: ClassLoader) extends ClassLoa
     } finally in.close()
   }
 
-  /** Calls a static method of this loader's copy of a class; what it throws comes as itself. */
+  /** Calls a static method of this loader's copy of a class. Its exceptions are thrown unwrapped. */
   def call(className: String, method: String, arguments: AnyRef*): AnyRef = {
     val found = loadClass(className).getDeclaredMethods
       .find(m => m.getName == method && m.getParameterCount == arguments.length)

@@ -55,7 +55,7 @@ class LogBoundarySuite extends BoundarySuite with Eventually {
   test("levels that are off do not arrive, and a change of the level is followed") {
     recording(Level.WARN) { recorder =>
       report("hidden")
-      // What comes later shows that the hidden one would have come by now.
+      // Once the later event has arrived, the hidden one would have arrived too.
       Configurator.setLevel(LoggerName, Level.INFO)
       report("shown")
       eventually(assert(recorder.has(line("shown"))))

@@ -6,14 +6,14 @@ import java.nio.file.attribute.PosixFilePermissions
 
 import io.sparkkinesis.KinesisConnectorException
 
-/** How the library is found, checked and loaded. */
+/** Finding, checking and loading the native library. */
 class NativeLibrarySuite extends BoundarySuite {
   private val Options = "io.sparkkinesis.bridge.ConnectorOptions"
   private val Good = """{"kinesis.streamName":"s","kinesis.region":"eu-west-1"}"""
 
   private def loader() = new IsolatedLoader(getClass.getClassLoader)
 
-  /** Loads another library in a class loader of its own, and answers how that fails. */
+  /** Loads another library in its own class loader, and returns the loader and the exception. */
   private def failureOf(library: String): (IsolatedLoader, RuntimeException) = {
     val isolated = loader()
     (isolated, intercept[RuntimeException](withLibrary(library)(isolated.call(Options, "check", "source", Good))))

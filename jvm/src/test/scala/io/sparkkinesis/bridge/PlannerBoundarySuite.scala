@@ -12,7 +12,7 @@ import org.apache.hadoop.security.AccessControlException
 import org.scalatest.concurrent.Eventually
 import org.scalatest.time.{Millis, Seconds, Span}
 
-/** The planner, and the up-calls it makes into Java. */
+/** The planner, and its up-calls into Java. */
 class PlannerBoundarySuite extends BoundarySuite with Eventually {
 
   implicit override val patienceConfig: PatienceConfig =
@@ -24,7 +24,7 @@ class PlannerBoundarySuite extends BoundarySuite with Eventually {
     finally planner.close()
   }
 
-  /** Every operation fails in this way. */
+  /** A file system whose operations all throw `error`. */
   private def failing(error: => Throwable): HadoopFileSystem = new HadoopFileSystem {
     override def putIfAbsent(path: String, content: Array[Byte]): Boolean = throw error
     override def read(path: String): Array[Byte] = throw error
@@ -100,7 +100,7 @@ class PlannerBoundarySuite extends BoundarySuite with Eventually {
     (1 to rounds).foreach { round =>
       val handle = NativeBridge.plannerOpen(config(), files)
       while (NativeBridge.plannerAwaitOpen(handle, 100) == NativeBridge.AGAIN) {}
-      // Whether its answer is there already is a matter of luck; mostly it is not.
+      // The result may be there already, though mostly it isn't.
       try {
         NativeBridge.plannerCommit(handle, "file:/x", 0)
         eventually(assert(calls.get === round))

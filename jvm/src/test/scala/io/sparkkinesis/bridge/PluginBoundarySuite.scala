@@ -11,7 +11,7 @@ import org.apache.spark.api.plugin.{PluginContext, SparkPlugin}
 import org.scalatest.concurrent.Eventually
 import org.scalatest.time.{Seconds, Span}
 
-/** The executor's part of the plugin, in a process that has no library yet. */
+/** The executor's part of the plugin, in a process that has not loaded the library. */
 class PluginBoundarySuite extends BoundarySuite with Eventually {
 
   override implicit val patienceConfig: PatienceConfig = PatienceConfig(Span(60, Seconds))
@@ -39,7 +39,7 @@ class PluginBoundarySuite extends BoundarySuite with Eventually {
     try {
       plugin.init(context, Collections.emptyMap[String, String]())
       val reporter = eventually((reporters -- others).head)
-      // Its first try has failed: it waits for the next one.
+      // The first try has failed, and the reporter waits for the next one.
       eventually(assert(Set(Thread.State.TIMED_WAITING, Thread.State.TERMINATED)(reporter.getState)))
       Files.delete(place)
       eventually(assert(Files.isDirectory(place), "the library was not unpacked again"))

@@ -4,7 +4,7 @@ import io.sparkkinesis.KinesisConnectorException
 import org.apache.spark.sql.types.{BinaryType, LongType, StringType, TimestampType}
 import org.apache.spark.unsafe.types.UTF8String
 
-/** Rows that are read in place, and the life of their memory. */
+/** Rows that are read in place, and the lifetime of their memory. */
 class ReaderBoundarySuite extends BoundarySuite {
 
   private def open(fields: String*): ShardReader = ShardReader.open(config(fields: _*), "{}", NoFiles, null)
@@ -30,7 +30,7 @@ class ReaderBoundarySuite extends BoundarySuite {
         assert((0 until 5).forall(column => !batch.column(column).isNullAt(row)))
         number += 1
       }
-      // As Spark does after every batch.
+      // Spark does this after every batch.
       batch.closeIfFreeable()
       batch.close()
     }
@@ -80,7 +80,7 @@ class ReaderBoundarySuite extends BoundarySuite {
         assert((5 until 9).map(reader.batch().column(_).hasNull) === Seq(false, false, true, true))
         val nulls = if (number == 0) Seq(0, 0, 4, 5) else Seq(0, 0, 3, 10)
         assert((5 until 9).map(reader.batch().column(_).numNulls()) === nulls)
-        // As a consumer of rows reads them.
+        // Reads through a row, as row-based consumers do.
         assert(reader.batch().getRow(3).getLong(6) === number * 10 + 10)
       }
       assert(!reader.next())

@@ -16,7 +16,7 @@ class WriterBoundarySuite extends BoundarySuite {
     finally writer.close()
   }
 
-  /** Hands a buffer over as the wrapper would. */
+  /** Passes a buffer to native code as StreamWriter does. */
   private def rawWrite(buffer: ByteBuffer, length: Int, rows: Int): Int = {
     val handle = NativeBridge.writerOpen(config())
     try {

@@ -19,7 +19,7 @@ class KinesisDataWriterSuite extends AnyFunSuite {
   private def failure(kind: Int): KinesisConnectorException =
     new KinesisConnectorException(kind, "Kind", false, "the engine says so", Array("stream", "orders"), null)
 
-  /** Takes records, and fails where it is told to. */
+  /** Collects records, and throws the exceptions that the test sets. */
   private class Recorder extends RecordWriter {
     val written = ArrayBuffer.empty[String]
     var onWrite: Option[Throwable] = None
@@ -49,14 +49,14 @@ class KinesisDataWriterSuite extends AnyFunSuite {
     override def close(): Unit = closes += 1
   }
 
-  /** A job whose tasks' accumulators reach the driver at once. */
+  /** A job whose tasks' accumulators reach the driver immediately. */
   private class Job {
     val refused = new RefusedRows(new CollectionAccumulator[String])
     val told = ArrayBuffer.empty[String]
     def writer(recorder: Recorder): KinesisDataWriter =
       new KinesisDataWriter(columns, 3, refused, () => recorder, told += _)
 
-    /** The tasks succeed, and then the job, unless the driver refuses. Only null goes through spark.serializer. */
+    /** Commits the tasks, then the job, which may fail. Checks that only null goes through spark.serializer. */
     def end(tasks: KinesisDataWriter*): Unit = {
       val messages = tasks.map(_.commit())
       assert(messages.forall(_ == null))

@@ -14,7 +14,7 @@ import org.scalatest.concurrent.Eventually
 import org.scalatest.funsuite.AnyFunSuite
 import org.scalatest.time.{Seconds, Span}
 
-/** What the readers of this JVM's tasks were told. */
+/** The calls that the readers of this JVM's tasks received. */
 private[source] object Calls {
   val all = new ConcurrentLinkedQueue[String]
   @volatile var reading = new CountDownLatch(1)
@@ -26,7 +26,7 @@ private[source] object Calls {
   def list: Seq[String] = all.asScala.toSeq
 }
 
-/** Has a number of batches, and reports as the engine does. */
+/** A reader with a number of batches, which reports like the engine. */
 private[source] class CountingReader(batches: Int) extends RecordReader {
   private var left = batches
   override def next(): Boolean = {
@@ -54,7 +54,7 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
 
   override def afterAll(): Unit = if (sc != null) sc.stop()
 
-  /** Runs a task that makes a reader, as Spark does: closed when the task completes, however it does. */
+  /** Runs a task with a reader. Like Spark, closes the reader when the task completes, whether it succeeds or fails. */
   private def run(body: KinesisPartitionReader => Unit): (Try[Unit], Seq[String]) = {
     Calls.reset()
     val reports = TaskTexts.registered(sc)
@@ -163,7 +163,7 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
     finishing.await()
     val closer = new Thread(() => reader.close())
     closer.start()
-    // It waits for the feeder, or has ended without.
+    // The closer waits for the feeder, or has ended without it.
     eventually(assert(Set(Thread.State.BLOCKED, Thread.State.WAITING, Thread.State.TERMINATED)(closer.getState)))
     finished.countDown()
     Seq(feeder, closer).foreach(_.join())

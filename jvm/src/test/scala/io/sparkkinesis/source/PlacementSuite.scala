@@ -16,7 +16,7 @@ class PlacementSuite extends AnyFunSuite {
     val first = placement.of(shards, executors)
     assert(counts(first) == executors.map(_ -> 4).toMap)
     assert(placement.of(shards, executors) == first)
-    // A split: one goes, two come.
+    // A split removes one shard and adds two.
     val split = shards.tail ++ Seq("shard-9", "shard-10")
     val second = placement.of(split, executors)
     assert(second.take(7) == first.tail)
@@ -62,7 +62,7 @@ class PlacementSuite extends AnyFunSuite {
     val ten = (0 until 10).map(n => s"executor_h_$n").toSet
     val placement = new Placement
     val all = (0 until 1000).map(n => f"shard-$n%05d")
-    // Those of one executor.
+    // The shards of one executor.
     val active = all.grouped(20).map(_.head).toSeq
     placement.of(all, ten)
     assert(counts(placement.of(active, ten)).values.max <= 10)

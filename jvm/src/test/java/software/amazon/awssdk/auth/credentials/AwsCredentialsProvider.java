@@ -1,6 +1,6 @@
 package software.amazon.awssdk.auth.credentials;
 
-/** As in AWS's SDK for Java 2, as far as the connector calls it. */
+/** Stand-in for the interface of AWS's SDK for Java 2, with the method that the connector calls. */
 public interface AwsCredentialsProvider {
   AwsCredentials resolveCredentials();
 }

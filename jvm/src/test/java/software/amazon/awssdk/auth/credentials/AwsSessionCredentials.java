@@ -3,7 +3,7 @@ package software.amazon.awssdk.auth.credentials;
 import java.time.Instant;
 import java.util.Optional;
 
-/** As in AWS's SDK for Java 2, as far as the connector calls it. */
+/** Stand-in for the class of AWS's SDK for Java 2, with the methods that the connector calls. */
 public final class AwsSessionCredentials implements AwsCredentials {
   private final String accessKeyId;
   private final String secretAccessKey;
