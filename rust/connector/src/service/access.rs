@@ -284,9 +284,9 @@ mod tests {
         for _ in 0..30 {
             let kept = role_with_silent_sts(usize::MAX).await;
             let error = kept.provide_credentials().await.expect_err("silent");
-            let told = LoadFailure::in_error(&error)
+            let message = LoadFailure::in_error(&error)
                 .map_or_else(|| error.to_string(), |failure| failure.to_string());
-            assert!(told.contains("https://sts.test"), "{told}");
+            assert!(message.contains("https://sts.test"), "{message}");
         }
     }
 }

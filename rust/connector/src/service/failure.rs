@@ -104,7 +104,7 @@ pub(crate) fn no_way(operation: &str, failure: &NetworkFailure) -> Error {
 /// An error's message followed by those of its causes.
 pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let words_of = |error: &(dyn StdError + 'static)| match error.downcast_ref::<ErrorMetadata>() {
-        Some(refused) => told(
+        Some(refused) => code_and_message(
             refused.code().unwrap_or("unknown"),
             refused.message().unwrap_or_default(),
         ),
@@ -139,7 +139,7 @@ pub(crate) fn no_credentials(operation: &str, failure: &LoadFailure, advice: &st
 
 /// A service error as text. The service's message is left out if it refused the signature, since it may quote the
 /// signed request with its session token.
-pub(crate) fn told(code: &str, message: &str) -> String {
+pub(crate) fn code_and_message(code: &str, message: &str) -> String {
     if message.is_empty() || is_of_signature(code) || quotes_request(message) {
         code.to_owned()
     } else {
@@ -179,8 +179,8 @@ pub(super) fn refuses_signer(code: &str) -> bool {
 
 /// Classifies an error code of the service.
 fn refusal(operation: &str, code: &str, message: &str, status: u16) -> Error {
-    let told = told(code, message);
-    let make = |kind, advice: &str| Error::new(kind, format!("{operation} failed with {told}. {advice}"));
+    let reason = code_and_message(code, message);
+    let make = |kind, advice: &str| Error::new(kind, format!("{operation} failed with {reason}. {advice}"));
     match code {
         "ProvisionedThroughputExceededException"
         | "LimitExceededException"

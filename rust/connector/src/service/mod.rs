@@ -31,7 +31,7 @@ pub use aws::AwsKinesis;
 pub(crate) use aws::Connection;
 pub use columns::{Encryption, RecordColumns};
 pub(crate) use credentials::LoadFailure;
-pub(crate) use failure::{chain, no_credentials, no_way, told};
+pub(crate) use failure::{chain, code_and_message, no_credentials, no_way};
 pub use fan_out::{
     Consumer, ConsumerId, ConsumerStatus, FanOutApi, SubscribeAt, Subscription, SubscriptionConnection,
 };

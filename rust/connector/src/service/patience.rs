@@ -17,7 +17,7 @@ const WAIT_MILLIS: RangeInclusive<u64> = 200..=1_000;
 /// Time without any answer after which a reader gives up. Its task's next attempt continues.
 const LONGEST: Duration = Duration::from_secs(600);
 /// Interval between two log messages about a starved shard.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+const LOG_EVERY: Duration = Duration::from_secs(60);
 /// Number of shards above which those without recent throttling are forgotten.
 const FORGET_AT: usize = 1_000;
 
@@ -37,13 +37,13 @@ impl Patience {
         if since.elapsed() < LONGEST {
             return Ok(Duration::from_millis(fastrand::u64(WAIT_MILLIS)));
         }
-        let told = format!(
+        let message = format!(
             "every request was throttled for {} minutes: {}. Most likely others read the same shard all the time; \
              enhanced fan-out (kinesis.consumerType SubscribeToShard) has a limit of its own",
             LONGEST.as_secs() / 60,
             error.message()
         );
-        Err(error.reworded(told).retryable(true))
+        Err(error.reworded(message).retryable(true))
     }
 
     /// Resets the state after an answer.
@@ -94,7 +94,7 @@ impl Starved {
     fn count(&self, shard: &ShardId) -> Option<Turns> {
         let mut shards = self.0.lock();
         if shards.len() > FORGET_AT {
-            shards.retain(|_, turns| turns.since.elapsed() < TELL_EVERY);
+            shards.retain(|_, turns| turns.since.elapsed() < LOG_EVERY);
         }
         let fresh = Turns {
             since: Instant::now(),
@@ -103,11 +103,11 @@ impl Starved {
         };
         let turns = shards.entry(shard.clone()).or_insert(fresh);
         turns.throttled += 1;
-        if turns.since.elapsed() < TELL_EVERY {
+        if turns.since.elapsed() < LOG_EVERY {
             return None;
         }
-        let told = std::mem::replace(turns, fresh);
-        (told.throttled > told.answered).then_some(told)
+        let past = std::mem::replace(turns, fresh);
+        (past.throttled > past.answered).then_some(past)
     }
 }
 
@@ -145,26 +145,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn starved_shards_are_told_of_once_a_minute() {
         let (starved, shard) = (Starved::default(), ShardId::from("s-1"));
-        let told = || {
+        let counts = || {
             starved
                 .count(&shard)
                 .map(|turns| (turns.throttled, turns.answered))
         };
-        assert_eq!(told(), None);
+        assert_eq!(counts(), None);
         starved.answered(&shard);
-        tokio::time::advance(TELL_EVERY).await;
-        assert_eq!(told(), Some((2, 1)));
-        assert_eq!(told(), None);
+        tokio::time::advance(LOG_EVERY).await;
+        assert_eq!(counts(), Some((2, 1)));
+        assert_eq!(counts(), None);
         starved.answered(&shard);
         starved.answered(&shard);
-        tokio::time::advance(TELL_EVERY).await;
-        assert_eq!(told(), None, "it gets its turns");
+        tokio::time::advance(LOG_EVERY).await;
+        assert_eq!(counts(), None, "it gets its turns");
         let old = starved.count(&shard);
         assert!(old.is_none());
         for number in 0..=FORGET_AT {
             starved.count(&ShardId::from(format!("t-{number}").as_str()));
         }
-        tokio::time::advance(TELL_EVERY).await;
+        tokio::time::advance(LOG_EVERY).await;
         starved.count(&"u".into());
         assert_eq!(starved.0.lock().len(), 1);
     }

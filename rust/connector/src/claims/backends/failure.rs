@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::error::{Error, ErrorKind, unstopped};
-use crate::service::{LoadFailure, NetworkFailure, chain, no_credentials, no_way, told};
+use crate::service::{LoadFailure, NetworkFailure, chain, code_and_message, no_credentials, no_way};
 
 /// A store's service, as named in messages.
 #[derive(Clone, Copy, Debug)]
@@ -77,9 +77,9 @@ impl Service {
 
     /// Classifies an error code.
     pub fn refusal(self, operation: &str, code: &str, message: &str, status: u16) -> Error {
-        let told = told(code, message);
+        let reason = code_and_message(code, message);
         let make = |kind, advice: &str| {
-            let message = format!("{operation} of the checkpoint store failed with {told}. {advice}");
+            let message = format!("{operation} of the checkpoint store failed with {reason}. {advice}");
             Error::new(kind, message)
         };
         match code {

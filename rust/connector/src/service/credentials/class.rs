@@ -18,16 +18,16 @@ pub(in crate::service) struct ClassCredentials {
 impl ClassCredentials {
     async fn load(&self) -> Result {
         let name = &self.class.name;
-        let told = |words: &str| format!("kinesis.credentialProviderClass {name}: {}", unstopped(words));
+        let message = |words: &str| format!("kinesis.credentialProviderClass {name}: {}", unstopped(words));
         let Some(given_by) = &self.class.given_by else {
-            return Err(LoadFailure::that_stays(told("there is nobody to call it")).into());
+            return Err(LoadFailure::that_stays(message("there is nobody to call it")).into());
         };
         match given_by.give().await {
             Ok(given) => Ok(credentials(given)),
             Err(error) => {
                 let words = match quotes_request(error.message()) {
-                    true => told("its exception isn't shown, since it may quote a signed request"),
-                    false => told(error.message()),
+                    true => message("its exception isn't shown, since it may quote a signed request"),
+                    false => message(error.message()),
                 };
                 Err(match error.is_retryable() {
                     true => LoadFailure::that_passes(words).into(),

@@ -16,7 +16,7 @@ pub(crate) struct LoadFailure {
     pub passes: bool,
     /// True if no source had credentials, which options can cure.
     pub nothing_found: bool,
-    told: String,
+    message: String,
 }
 
 /// The chain's providers by name, with the words for messages.
@@ -33,19 +33,19 @@ const SILENT: &str = "read timeout";
 
 impl LoadFailure {
     /// A failure that a retry may cure.
-    pub fn that_passes(told: impl Into<String>) -> Self {
+    pub fn that_passes(message: impl Into<String>) -> Self {
         Self {
             passes: true,
             nothing_found: false,
-            told: told.into(),
+            message: message.into(),
         }
     }
 
     /// A failure that retries don't cure.
-    pub fn that_stays(told: impl Into<String>) -> Self {
+    pub fn that_stays(message: impl Into<String>) -> Self {
         Self {
             passes: false,
-            ..Self::that_passes(told)
+            ..Self::that_passes(message)
         }
     }
 
@@ -97,9 +97,9 @@ impl LoadFailure {
                 format!("{name} ({why})")
             })
             .collect();
-        let mut told = format!("tried {}", tried.join(", "));
+        let mut message = format!("tried {}", tried.join(", "));
         if silent {
-            told.push_str(
+            message.push_str(
                 ". Instance metadata that don't answer in a container may need a hop limit of 2 \
                  (HttpPutResponseHopLimit)",
             );
@@ -107,14 +107,14 @@ impl LoadFailure {
         Self {
             passes: silent,
             nothing_found: !silent,
-            told,
+            message,
         }
     }
 }
 
 impl fmt::Display for LoadFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.told)
+        f.write_str(&self.message)
     }
 }
 

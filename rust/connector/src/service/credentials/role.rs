@@ -18,7 +18,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use parking_lot::Mutex;
 
 use super::LoadFailure;
-use crate::service::failure::{chain, told};
+use crate::service::failure::{chain, code_and_message};
 use crate::service::network::NetworkFailure;
 
 /// Loads sessions of a role.
@@ -64,7 +64,7 @@ impl RoleCredentials {
                 let code = refused.code().unwrap_or("unknown");
                 let words = format!(
                     "{address} did not let the role {role} (kinesis.stsRoleArn) be assumed: {}",
-                    told(code, refused.message().unwrap_or_default())
+                    code_and_message(code, refused.message().unwrap_or_default())
                 );
                 let passes = answer.raw().status().as_u16() >= 500
                     || matches!(

@@ -13,14 +13,14 @@ use crate::error::ErrorKind;
 pub(crate) struct NetworkFailure {
     /// The failure's kind.
     pub kind: ErrorKind,
-    told: String,
+    message: String,
 }
 
 impl NetworkFailure {
-    pub(super) fn new(kind: ErrorKind, told: impl Into<String>) -> Self {
+    pub(super) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
-            told: told.into(),
+            message: message.into(),
         }
     }
 
@@ -32,7 +32,7 @@ impl NetworkFailure {
 
 impl fmt::Display for NetworkFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.told)
+        f.write_str(&self.message)
     }
 }
 
@@ -90,7 +90,11 @@ const UNTRUSTED: &str = "invalid peer certificate";
 
 /// A connector's error, of the same kind, with the proxy on the way and, after a refused certificate, the trusted
 /// ones.
-pub(super) fn told(error: ConnectorError, proxy: Option<&ByProxy>, trusted: Option<&str>) -> ConnectorError {
+pub(super) fn with_path(
+    error: ConnectorError,
+    proxy: Option<&ByProxy>,
+    trusted: Option<&str>,
+) -> ConnectorError {
     let says = |words: &str| causes(&error).any(|cause| cause.to_string().contains(words));
     if let Some(proxy) = proxy
         && says(LOGIN_REFUSED)

@@ -175,17 +175,21 @@ impl HttpConnector for Crossing {
         };
         // Every usable proxy has a connector.
         let call = connector.unwrap_or(&self.direct).call(request);
-        let (trust, told) = (self.trust.clone(), way.told(&uri));
+        let (trust, by_proxy) = (self.trust.clone(), way.by_proxy(&uri));
         HttpConnectorFuture::new(async move {
-            match (call.await, told) {
+            match (call.await, by_proxy) {
                 // AWS services never answer 401; some proxies do after a wrong password.
-                (Ok(answer), Some(told)) if matches!(answer.status().as_u16(), 401 | 407) => {
-                    Err(ConnectorError::user(Box::new(told.login_refused())))
+                (Ok(answer), Some(by_proxy)) if matches!(answer.status().as_u16(), 401 | 407) => {
+                    Err(ConnectorError::user(Box::new(by_proxy.login_refused())))
                 }
                 (Ok(answer), _) => Ok(answer),
-                (Err(error), told) => {
-                    let trusted = trust.as_ref().as_ref().ok().map(|trusted| trusted.told.as_str());
-                    Err(failure::told(error, told.as_ref(), trusted))
+                (Err(error), by_proxy) => {
+                    let trusted = trust
+                        .as_ref()
+                        .as_ref()
+                        .ok()
+                        .map(|trusted| trusted.source.as_str());
+                    Err(failure::with_path(error, by_proxy.as_ref(), trusted))
                 }
             }
         })

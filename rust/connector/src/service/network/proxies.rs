@@ -90,7 +90,7 @@ pub(super) enum Way<'a> {
 
 impl Way<'_> {
     /// The proxy's description for failures of requests to this address; none without a proxy.
-    pub fn told(&self, to: &Uri) -> Option<ByProxy> {
+    pub fn by_proxy(&self, to: &Uri) -> Option<ByProxy> {
         let Self::By(proxy) = self else {
             return None;
         };
@@ -395,10 +395,10 @@ mod tests {
     fn a_value_that_names_no_http_proxy_is_an_error_where_it_counts() {
         for bad in ["socks5://p:1080", "https://p:443", "http://", "http://p p:1"] {
             let proxies = of_environment(&[("HTTPS_PROXY", bad)]);
-            let told = way(&proxies, "https://kinesis.test/");
+            let shown = way(&proxies, "https://kinesis.test/");
             assert!(
-                told.contains("HTTPS_PROXY names no proxy that can be used"),
-                "{bad}: {told}"
+                shown.contains("HTTPS_PROXY names no proxy that can be used"),
+                "{bad}: {shown}"
             );
             assert_eq!(way(&proxies, "http://kinesis.test/"), "direct");
             assert_eq!(way(&proxies, "https://localhost/"), "direct");

@@ -25,7 +25,7 @@ const FOLDERS: &str = "SSL_CERT_DIR";
 pub(super) struct Trusted {
     pub store: TrustStore,
     /// Where the certificates come from.
-    pub told: String,
+    pub source: String,
 }
 
 impl Trusted {
@@ -33,27 +33,27 @@ impl Trusted {
     pub fn of_environment() -> Result<Self, NetworkFailure> {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         if let Some(path) = set(BUNDLE) {
-            let told = format!("{BUNDLE}={}", path.display());
+            let source = format!("{BUNDLE}={}", path.display());
             return match certificates(Path::new(&path)) {
                 Ok(found) => Ok(Self {
                     store: TrustStore::empty().with_pem_certificate(found),
-                    told,
+                    source,
                 }),
-                Err(why) => Err(nobody(&format!("{told}: {why}"))),
+                Err(why) => Err(nobody(&format!("{source}: {why}"))),
             };
         }
-        let told = [FILE, FOLDERS]
+        let source = [FILE, FOLDERS]
             .into_iter()
             .filter_map(|name| Some(format!("{name}={}", set(name)?.display())))
             .collect::<Vec<_>>();
-        let told = match told.is_empty() {
+        let source = match source.is_empty() {
             true => "the system's certificates".to_owned(),
-            false => told.join(", "),
+            false => source.join(", "),
         };
-        system().map_err(|why| nobody(&format!("{told}: {why}")))?;
+        system().map_err(|why| nobody(&format!("{source}: {why}")))?;
         Ok(Self {
             store: TrustStore::default(),
-            told,
+            source,
         })
     }
 }
