@@ -250,7 +250,7 @@ fn an_index_outside_its_table_is_an_error() {
     for index in [1 << 32, u64::MAX] {
         let error = decode(&with(index, None)).unwrap_err();
         assert!(
-            matches!(error, MalformedAggregate::Index { index: told, .. } if told == index),
+            matches!(error, MalformedAggregate::Index { index: actual, .. } if actual == index),
             "{error}"
         );
     }

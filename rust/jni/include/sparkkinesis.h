@@ -10,7 +10,7 @@
  * Changes with every change of the native methods or of what they mean. The Java side has the same number, and refuses
  * a library with another one.
  */
-#define ABI_VERSION 8
+#define ABI_VERSION 9
 
 /**
  * The length of a value that a row doesn't have.

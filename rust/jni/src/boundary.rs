@@ -259,7 +259,7 @@ impl Writes for StandInWriter {
         Ok(json!({ "records": written.len(), "bytes": bytes, "first": shown }).to_string())
     }
 
-    fn told(&self) -> Result<String> {
+    fn report(&self) -> Result<String> {
         self.metrics()
     }
 }

@@ -72,11 +72,11 @@ impl GivesCredentials for JavaCredentials {
     async fn give(&self) -> Result<GivenCredentials> {
         let loading = Arc::clone(&self.loading).lock_owned().await;
         let object = Arc::clone(&self.object);
-        let told = upcall::blocking(move || {
+        let texts = upcall::blocking(move || {
             let _loading = loading;
             upcall::call(ErrorKind::Access, "asking the class", |env| load(env, &object.0))
         });
-        read(told.await?)
+        read(texts.await?)
     }
 }
 
@@ -84,18 +84,18 @@ impl GivesCredentials for JavaCredentials {
 fn load(env: &mut Env<'_>, object: &JObject<'_>) -> errors::Result<Vec<Option<String>>> {
     let id = classes::get()?.credentials_load;
     // SAFETY: the object is a ClassCredentials (`bind` made it), and the id is of its method that returns a String[].
-    let told = unsafe { env.call_method_unchecked(object, id, ReturnType::Array, &[]) }?.into_object()?;
-    let told = env.cast_local::<JObjectArray<'_, JString<'_>>>(told)?;
+    let array = unsafe { env.call_method_unchecked(object, id, ReturnType::Array, &[]) }?.into_object()?;
+    let array = env.cast_local::<JObjectArray<'_, JString<'_>>>(array)?;
     let mut texts = Vec::new();
-    for index in 0..told.len(env)? {
-        let text = told.get_element(env, index)?;
+    for index in 0..array.len(env)? {
+        let text = array.get_element(env, index)?;
         texts.push(values::optional_text(env, &text)?);
     }
     Ok(texts)
 }
 
-fn read(told: Vec<Option<String>>) -> Result<GivenCredentials> {
-    match <[Option<String>; 4]>::try_from(told) {
+fn read(texts: Vec<Option<String>>) -> Result<GivenCredentials> {
+    match <[Option<String>; 4]>::try_from(texts) {
         Ok([Some(key), Some(secret), token, end]) => Ok(GivenCredentials {
             keys: StaticKeys {
                 access_key_id: key,

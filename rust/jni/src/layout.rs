@@ -6,7 +6,7 @@
 
 /// Changes with every change of the native methods or of what they mean. The Java side has the same number, and refuses
 /// a library with another one.
-pub const ABI_VERSION: i32 = 8;
+pub const ABI_VERSION: i32 = 9;
 
 /// What a native method that waits answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

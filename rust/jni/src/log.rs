@@ -274,8 +274,8 @@ mod tests {
             assert!(panicked.is_err());
             tracing::warn!("the next one");
         });
-        let heard: Vec<String> = receiver.try_iter().map(|entry| entry.message).collect();
-        assert_eq!(heard, ["the next one"]);
+        let messages: Vec<String> = receiver.try_iter().map(|entry| entry.message).collect();
+        assert_eq!(messages, ["the next one"]);
     }
 
     #[test]

@@ -295,18 +295,18 @@ mod tests {
 
     #[test]
     fn cancelling_drops_the_future() {
-        struct Tell(Option<oneshot::Sender<()>>);
-        impl Drop for Tell {
+        struct NotifyOnDrop(Option<oneshot::Sender<()>>);
+        impl Drop for NotifyOnDrop {
             fn drop(&mut self) {
                 let _ = self.0.take().unwrap().send(());
             }
         }
         let (runtime, slot) = (runtime(), Pending::default());
         let (sender, dropped) = oneshot::channel();
-        let tell = Tell(Some(sender));
+        let notifier = NotifyOnDrop(Some(sender));
         let answer = slot.drive(&runtime, "op", SHORT, || {
             Ok(async move {
-                let _tell = tell;
+                let _notifier = notifier;
                 pending::<Result<u8>>().await
             })
         });

@@ -85,14 +85,14 @@ export! {
 }
 
 export! {
-    /// Metrics of several writers together, as a JSON object of numbers. Each element of `told` is a result of
-    /// `writerTold`.
+    /// Metrics of several writers together, as a JSON object of numbers. Each element of `reports` is a result of
+    /// `writerReport`.
     fn Java_io_sparkkinesis_bridge_NativeBridge_sinkMetrics<'l>(
-        env, _class: JClass<'l>, told: JObjectArray<'l, JString<'l>>,
+        env, _class: JClass<'l>, reports: JObjectArray<'l, JString<'l>>,
     ) -> JString<'l> {
         let mut all = Vec::new();
-        for place in 0..told.len(env)? {
-            let one = told.get_element(env, place)?;
+        for place in 0..reports.len(env)? {
+            let one = reports.get_element(env, place)?;
             all.push(values::text(env, &one, "a writer's metrics")?);
         }
         Ok(env.new_string(metrics_together(&all)?)?)

@@ -23,7 +23,7 @@ pub(crate) trait Writes: Send + Sync {
     async fn write(&self, rows: Vec<SinkRow>) -> Result<()>;
     async fn flush(&self) -> Result<()>;
     fn metrics(&self) -> Result<String>;
-    fn told(&self) -> Result<String>;
+    fn report(&self) -> Result<String>;
 }
 
 #[async_trait]
@@ -37,8 +37,8 @@ impl Writes for TaskWriter {
     fn metrics(&self) -> Result<String> {
         TaskWriter::metrics(self).shown()
     }
-    fn told(&self) -> Result<String> {
-        TaskWriter::metrics(self).told()
+    fn report(&self) -> Result<String> {
+        TaskWriter::metrics(self).report()
     }
 }
 
@@ -133,11 +133,11 @@ export! {
 
 export! {
     /// The writer's metrics in the form that `sinkMetrics` takes.
-    fn Java_io_sparkkinesis_bridge_NativeBridge_writerTold<'l>(
+    fn Java_io_sparkkinesis_bridge_NativeBridge_writerReport<'l>(
         env, _class: JClass<'l>, handle: jlong,
     ) -> JString<'l> {
-        let told = TABLE.get::<WriterHandle>(handle)?.writer.told()?;
-        Ok(env.new_string(told)?)
+        let report = TABLE.get::<WriterHandle>(handle)?.writer.report()?;
+        Ok(env.new_string(report)?)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::service::{KinesisApi, StreamSummary};
 const TOLERANCE_MILLIS: i64 = 5_000;
 /// Largest lead of the service's clock over the time in its response: that time has whole seconds, and a server may
 /// use a second twice.
-const TOLD_WITHIN_MILLIS: i64 = 1_999;
+const MAX_LEAD_MILLIS: i64 = 1_999;
 
 /// Uncertainty of the service's time: it has whole seconds, and its shards' clocks may differ a little.
 const UNCERTAINTY_MILLIS: i64 = 2_000;
@@ -69,7 +69,7 @@ impl ServiceClock {
     /// Least and largest number of milliseconds to add; (0, 0) where the driver's clock may be right.
     fn bounds_millis(self) -> (i64, i64) {
         let Some(apart) = self.apart else { return (0, 0) };
-        let (least, most) = (apart.from_arrival, apart.from_request + TOLD_WITHIN_MILLIS);
+        let (least, most) = (apart.from_arrival, apart.from_request + MAX_LEAD_MILLIS);
         match least <= 0 && 0 <= most {
             true => (0, 0),
             false => (least, most),

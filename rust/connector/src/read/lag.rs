@@ -100,11 +100,11 @@ mod tests {
         assert_eq!(millis(whole(0)), Some(0));
         assert_eq!(millis(whole(1)), Some(0), "the tip of an answer that waited");
         assert_eq!(millis(whole(7_000)), Some(7_000));
-        let untold = Ending {
+        let unknown = Ending {
             millis_behind_latest: None,
             ..whole(0)
         };
-        assert_eq!(millis(untold), None);
+        assert_eq!(millis(unknown), None);
     }
 
     #[tokio::test(start_paused = true)]

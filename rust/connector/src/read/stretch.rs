@@ -28,8 +28,8 @@ struct Answer {
 impl Stretch {
     /// Records an answer. The stretch ends with an answer that has records or lacks its place in time.
     pub(crate) fn saw(&mut self, page: &Page) {
-        let told = page.millis_behind_latest.zip(page.service_millis);
-        let (Some((behind, now)), true) = (told, page.records.is_empty()) else {
+        let known = page.millis_behind_latest.zip(page.service_millis);
+        let (Some((behind, now)), true) = (known, page.records.is_empty()) else {
             *self = Self::default();
             return;
         };

@@ -412,18 +412,18 @@ mod tests {
     fn what_is_told_of_encryption_is_its_record_s() {
         let mut columns = RecordColumns::with_capacity(4, 0);
         columns.set_encryption(Encryption::Kms);
-        let told = [None, Some(Encryption::Kms), Some(Encryption::None), None];
-        for (row, encryption) in told.into_iter().enumerate() {
+        let encryptions = [None, Some(Encryption::Kms), Some(Encryption::None), None];
+        for (row, encryption) in encryptions.into_iter().enumerate() {
             columns.push(b"", "k", &row.to_string(), 0).expect("fits");
             encryption
                 .into_iter()
                 .for_each(|encryption| columns.set_encryption(encryption));
         }
-        assert_eq!([0, 1, 2, 3].map(|row| columns.encryption(row)), told);
+        assert_eq!([0, 1, 2, 3].map(|row| columns.encryption(row)), encryptions);
         let tail = columns.tail(1).expect("fits");
-        assert_eq!([0, 1, 2].map(|row| tail.encryption(row)), told[1..]);
+        assert_eq!([0, 1, 2].map(|row| tail.encryption(row)), encryptions[1..]);
         columns.remove_first(2);
-        assert_eq!([0, 1].map(|row| columns.encryption(row)), told[2..]);
+        assert_eq!([0, 1].map(|row| columns.encryption(row)), encryptions[2..]);
         columns.remove_first(2);
         columns.push(b"", "k", "9", 0).expect("fits");
         columns.set_encryption(Encryption::Kms);

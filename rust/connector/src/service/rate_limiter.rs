@@ -191,10 +191,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_is_told_of_others_all_the_time_gets_its_turn() {
         let pace = std::sync::Arc::new(RateLimiter::of_interval(Duration::from_millis(200)));
-        let (shard, told) = (ShardId::from("s-1"), pace.clone());
+        let (shard, shared) = (ShardId::from("s-1"), pace.clone());
         let others = tokio::spawn(async move {
             loop {
-                told.count(&ShardId::from("s-1"), 5);
+                shared.count(&ShardId::from("s-1"), 5);
                 tokio::time::sleep(Duration::from_millis(300)).await;
             }
         });

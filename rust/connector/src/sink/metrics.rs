@@ -82,16 +82,16 @@ impl WriterMetrics {
     }
 
     /// The metrics as JSON, for [`metrics_together`].
-    pub fn told(&self) -> Result<String> {
+    pub fn report(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|error| internal(&error))
     }
 }
 
-/// Metrics of several writers together, for people. Each element of `told` is a [`WriterMetrics::told`]. Counts add
-/// up; of peaks, the greatest counts.
-pub fn metrics_together(told: &[String]) -> Result<String> {
+/// Metrics of several writers together, for people. Each element of `reports` is a [`WriterMetrics::report`]. Counts
+/// add up; of peaks, the greatest counts.
+pub fn metrics_together(reports: &[String]) -> Result<String> {
     let mut all = WriterMetrics::default();
-    for one in told {
+    for one in reports {
         all.add(&serde_json::from_str(one).map_err(|error| internal(&error))?);
     }
     all.shown()
@@ -170,8 +170,11 @@ mod tests {
             put_latencies: BTreeMap::from([(latency, 1)]),
             ..WriterMetrics::default()
         };
-        let told = [writer(3, 10, 4).told().unwrap(), writer(4, 7, 40).told().unwrap()];
-        let shown: serde_json::Value = serde_json::from_str(&metrics_together(&told).unwrap()).unwrap();
+        let reports = [
+            writer(3, 10, 4).report().unwrap(),
+            writer(4, 7, 40).report().unwrap(),
+        ];
+        let shown: serde_json::Value = serde_json::from_str(&metrics_together(&reports).unwrap()).unwrap();
         assert_eq!(shown["records"], 7);
         assert_eq!(shown["maxBufferedBytes"], 10);
         assert_eq!(shown["putMillisP50"], 3);

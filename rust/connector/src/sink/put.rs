@@ -256,12 +256,12 @@ impl Putter {
         let map = self.shared.shards.newer_than(outdated, api, &self.stream).await;
         for (outgoing, shard) in astray.aggregates {
             let holds = |map: &Arc<ShardMap>| outgoing.span.is_some_and(|span| map.holds(&shard, span));
-            // Into aggregates for the shards as they are now; one by one where those aren't known, or weren't as told.
-            let told = map.as_ref().filter(|map| !outgoing.again && map.knows(&shard));
+            // Into aggregates for the shards as they are now; one by one where those are unknown or have changed.
+            let known = map.as_ref().filter(|map| !outgoing.again && map.knows(&shard));
             let first = outgoing.span.filter(|_| !outgoing.again);
             let rows = match map.as_ref().is_some_and(holds) {
                 true => None,
-                false => rows_of(&outgoing, told, self.max_record_bytes),
+                false => rows_of(&outgoing, known, self.max_record_bytes),
             };
             let Some(rows) = rows else {
                 self.count(&outgoing);

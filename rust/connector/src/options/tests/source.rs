@@ -866,7 +866,7 @@ fn a_checkpoint_to_import_says_where_all_shards_start() {
     let batch = batch_read(&with_name(&[import])).unwrap();
     assert_eq!(batch.options.import_checkpoint, None);
     assert!(
-        batch.warnings.iter().any(|told| told.contains(import.0)),
+        batch.warnings.iter().any(|warning| warning.contains(import.0)),
         "{:?}",
         batch.warnings
     );

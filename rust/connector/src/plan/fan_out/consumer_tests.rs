@@ -161,9 +161,12 @@ async fn a_stream_that_is_full_is_told_soon_whatever_the_limit_is() {
         let began = Instant::now();
         let error = prepare(&service, "app", None).await.expect_err("full");
         assert!(began.elapsed() < Duration::from_secs(10));
-        let told = error.to_string();
-        assert!(told.contains(&format!("has {most} consumers")), "{told}");
-        assert!(told.contains("20, or 50 with On-demand Advantage"), "{told}");
+        let message = error.to_string();
+        assert!(message.contains(&format!("has {most} consumers")), "{message}");
+        assert!(
+            message.contains("20, or 50 with On-demand Advantage"),
+            "{message}"
+        );
         assert!(!error.is_retryable());
     }
     // Under the higher limit there is room for more.

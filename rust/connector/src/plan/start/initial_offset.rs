@@ -72,12 +72,12 @@ impl Planner {
             .and_then(|json| Offset::from_json(&String::from_utf8(json).ok()?).ok())
             .and_then(|offset| offset.initial);
         let Some(pinned) = pinned else { return };
-        let told = match unused {
+        let warning = match unused {
             Some(spec) => Some(pinned::unused_option(spec.key, &pinned)),
             None => pinned::unused(options.starting_position, &pinned),
         };
-        if let Some(told) = told {
-            tracing::warn!(stream = %options.stream.name, "{told}");
+        if let Some(warning) = warning {
+            tracing::warn!(stream = %options.stream.name, "{warning}");
         }
     }
 

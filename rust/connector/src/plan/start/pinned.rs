@@ -92,18 +92,18 @@ mod tests {
                 ],
             ),
         ] {
-            let told = unused(given, &pinned).expect("a warning");
-            assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+            let warning = unused(given, &pinned).expect("a warning");
+            assert!(parts.iter().all(|part| warning.contains(part)), "{warning}");
         }
     }
 
     #[test]
     fn positions_of_single_shards_are_told_of_where_one_for_all_counts() {
-        let told = unused_option("kinesis.importCheckpoint", &Position::TrimHorizon);
+        let warning = unused_option("kinesis.importCheckpoint", &Position::TrimHorizon);
         let parts = [
             "kinesis.importCheckpoint has no effect",
             "started at TRIM_HORIZON once",
         ];
-        assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+        assert!(parts.iter().all(|part| warning.contains(part)), "{warning}");
     }
 }

@@ -159,7 +159,7 @@ impl EventBuffer {
     }
 
     /// Records before the next event have expired.
-    pub(super) fn tell_loss(&self, message: String) {
+    pub(super) fn record_loss(&self, message: String) {
         self.state().loss = Some(message);
     }
 

@@ -212,7 +212,7 @@ impl Subscriber {
         }
         page.records.remove_first(known);
         if let Some(before) = before.filter(|_| known == 0) {
-            self.buffer.tell_loss(expired_after(&before, &page.records));
+            self.buffer.record_loss(expired_after(&before, &page.records));
         }
         Ok(page)
     }
@@ -322,12 +322,12 @@ impl Subscriber {
 }
 
 /// Error for two concurrent readers of one consumer.
-pub(super) fn in_use(consumer: &str, shard: &ShardId, told: &str) -> Error {
+pub(super) fn in_use(consumer: &str, shard: &ShardId, message: &str) -> Error {
     Error::new(
         ErrorKind::InUse,
         format!(
             "another reader subscribes to the shard with the same consumer, again and again: most likely another query or \
-             application. Give each query a kinesis.consumerName of its own. Told: {told}"
+             application. Give each query a kinesis.consumerName of its own. Told: {message}"
         ),
     )
     .with("shard", shard.to_string())

@@ -303,8 +303,8 @@ async fn the_record_before_the_start_tells_whether_others_expired() {
         vec![Script::Stalls(vec![event(&[], 5), event(&[20], 20)])],
     );
     assert_eq!(expired.take(1).await, ["20"]);
-    let told = expired.buffer.take_loss().expect("told");
-    assert!(told.contains("record 10"), "{told}");
+    let loss = expired.buffer.take_loss().expect("a loss");
+    assert!(loss.contains("record 10"), "{loss}");
     assert_eq!(expired.buffer.take_loss(), None);
 }
 

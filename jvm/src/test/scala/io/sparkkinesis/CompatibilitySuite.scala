@@ -26,8 +26,8 @@ class CompatibilitySuite extends AnyFunSuite {
 
   test("an older Spark is named") {
     Seq("3.4.1", "3.0.3", "2.4.8").foreach { spark =>
-      val told = problem("2.12", "2.12.18", spark)
-      assert(told.contains(s"this is Spark $spark") && told.contains("needs Spark 3.5 or newer"))
+      val message = problem("2.12", "2.12.18", spark)
+      assert(message.contains(s"this is Spark $spark") && message.contains("needs Spark 3.5 or newer"))
     }
     assert(Compatibility.sparkVersion() == org.apache.spark.SPARK_VERSION)
   }

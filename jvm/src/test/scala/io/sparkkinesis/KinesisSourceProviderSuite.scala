@@ -172,8 +172,8 @@ class KinesisSourceProviderSuite extends AnyFunSuite {
     val read = table.newScanBuilder(options("KINESIS.extracolumns" -> "encryptionType")).build()
     assert(read.readSchema().fieldNames.drop(5).toSeq == Seq("encryptionType"))
     val wrong = made(stream, region, "kinesis.endpointUrl" -> "nowhere").newScanBuilder(options()).build()
-    val told = intercept[IllegalArgumentException](wrong.toBatch()).getMessage
-    assert(told.contains("kinesis.endpointUrl is \"nowhere\""))
+    val message = intercept[IllegalArgumentException](wrong.toBatch()).getMessage
+    assert(message.contains("kinesis.endpointUrl is \"nowhere\""))
   }
 
   test("a table of Spark 3.5's catalog can't be used, and the message says what can") {

@@ -191,7 +191,7 @@ impl DynamoDbStore {
                 return Ok(());
             }
             denied.store(true, Ordering::Relaxed);
-            self.table.tell_of_single_deletes();
+            self.table.warn_of_single_deletes();
         }
         for key in keys {
             self.delete_one(key).await?;

@@ -53,7 +53,7 @@ pub(crate) struct Table {
     client: OnceCell<Client>,
     /// Held during [`Self::ensure`]: other tasks of this process wait, and then find the table.
     making: Mutex<()>,
-    told_of_single_deletes: AtomicBool,
+    warned_of_single_deletes: AtomicBool,
 }
 
 impl fmt::Debug for Table {
@@ -82,13 +82,13 @@ impl Table {
             endpoint_url: metadata.dynamodb_endpoint_url.clone(),
             client: OnceCell::new(),
             making: Mutex::default(),
-            told_of_single_deletes: AtomicBool::new(false),
+            warned_of_single_deletes: AtomicBool::new(false),
         })
     }
 
     /// Warns once that old claims can only be removed one by one.
-    pub(super) fn tell_of_single_deletes(&self) {
-        if !self.told_of_single_deletes.swap(true, Ordering::Relaxed) {
+    pub(super) fn warn_of_single_deletes(&self) {
+        if !self.warned_of_single_deletes.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 table = %self.name,
                 "dynamodb:BatchWriteItem is not allowed on the table: old claims are removed one by one \

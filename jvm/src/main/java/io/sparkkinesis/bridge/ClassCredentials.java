@@ -139,8 +139,8 @@ public final class ClassCredentials {
 
   /** Expiration in milliseconds since 1970; null if unknown, as in older releases of AWS's SDK. */
   private static String end(Object credentials) throws ReflectiveOperationException {
-    Object told = CredentialsClass.callIfThere(credentials, "expirationTime");
-    Object end = told instanceof Optional ? ((Optional<?>) told).orElse(null) : told;
+    Object expiration = CredentialsClass.callIfThere(credentials, "expirationTime");
+    Object end = expiration instanceof Optional ? ((Optional<?>) expiration).orElse(null) : expiration;
     return end instanceof Instant ? Long.toString(((Instant) end).toEpochMilli()) : null;
   }
 

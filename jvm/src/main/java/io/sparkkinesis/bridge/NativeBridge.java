@@ -13,7 +13,7 @@ final class NativeBridge {
   private NativeBridge() {}
 
   /** Version of these methods and of their meaning. The native library must have the same number. */
-  static final int ABI_VERSION = 8;
+  static final int ABI_VERSION = 9;
 
   /** Not done yet: call again with the same arguments. */
   static final int AGAIN = 0;
@@ -101,7 +101,7 @@ final class NativeBridge {
 
   static native void factsClose(long handle);
 
-  static native String sinkMetrics(String[] told);
+  static native String sinkMetrics(String[] reports);
 
   static native long writerOpen(String config);
 
@@ -111,7 +111,7 @@ final class NativeBridge {
 
   static native String writerMetrics(long handle);
 
-  static native String writerTold(long handle);
+  static native String writerReport(long handle);
 
   static native void writerCancel(long handle);
 

@@ -34,10 +34,10 @@ public final class SinkDriver {
   /**
    * The combined metrics of several writers, as a JSON object of numbers.
    *
-   * @param told the result of {@link StreamWriter#told} of each writer
+   * @param reports the result of {@link StreamWriter#report} of each writer
    */
-  public static String metrics(String[] told) {
+  public static String metrics(String[] reports) {
     NativeLibrary.loadAndFollow();
-    return NativeBridge.sinkMetrics(told);
+    return NativeBridge.sinkMetrics(reports);
   }
 }

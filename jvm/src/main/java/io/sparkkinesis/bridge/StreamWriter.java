@@ -109,8 +109,8 @@ public final class StreamWriter implements AutoCloseable {
   }
 
   /** The writer's metrics so far, in the form that {@link SinkDriver#metrics} takes. */
-  public String told() {
-    return NativeBridge.writerTold(handle.get());
+  public String report() {
+    return NativeBridge.writerReport(handle.get());
   }
 
   /** Closes the writer and drops records that were not flushed. Further calls have no effect. */

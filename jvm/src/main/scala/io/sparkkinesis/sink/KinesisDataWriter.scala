@@ -23,7 +23,7 @@ private[sink] final class KinesisDataWriter(
     partitionId: Int,
     refusedRows: RefusedRows,
     open: () => RecordWriter,
-    tell: String => Unit)
+    addReport: String => Unit)
     extends AllRowsWriter {
   import KinesisDataWriter._
 
@@ -52,7 +52,7 @@ private[sink] final class KinesisDataWriter(
       settle()
       refusedRows.add(row)
     }
-    opened.foreach(writer => tell(writer.told()))
+    opened.foreach(writer => addReport(writer.report()))
     null
   }
 

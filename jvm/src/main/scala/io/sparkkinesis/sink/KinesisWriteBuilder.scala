@@ -57,9 +57,9 @@ private[sink] class KinesisWrite(
 
   override def toStreaming: StreamingWrite = {
     val refused = newRefusedRows()
-    val told = TaskTexts.registered(SparkSession.active.sparkContext)
-    val factory = new KinesisWriterFactory(config, columns, refused, Some(told))
-    new KinesisStreamingWrite(description(), refused, factory, () => written.batch(TaskTexts.drain(told)))
+    val reports = TaskTexts.registered(SparkSession.active.sparkContext)
+    val factory = new KinesisWriterFactory(config, columns, refused, Some(reports))
+    new KinesisStreamingWrite(description(), refused, factory, () => written.batch(TaskTexts.drain(reports)))
   }
 
   override def supportedCustomMetrics(): Array[CustomMetric] = WriteMetrics.all

@@ -11,13 +11,13 @@ import org.apache.spark.util.CollectionAccumulator
 /**
  * Creates the writers of a job's tasks.
  *
- * @param told collects each writer's metrics for the driver; None if the driver needs none
+ * @param reports collects each writer's metrics for the driver; None if the driver needs none
  */
 private[sink] final class KinesisWriterFactory(
     config: EngineConfig,
     columns: RecordColumns,
     refused: RefusedRows,
-    told: Option[CollectionAccumulator[String]])
+    reports: Option[CollectionAccumulator[String]])
     extends DataWriterFactory
     with StreamingDataWriterFactory {
 
@@ -27,7 +27,7 @@ private[sink] final class KinesisWriterFactory(
       partitionId,
       refused,
       () => new EngineRecordWriter(open()),
-      did => told.foreach(_.add(did)))
+      report => reports.foreach(_.add(report)))
 
   override def createWriter(partitionId: Int, taskId: Long, epochId: Long): DataWriter[InternalRow] =
     createWriter(partitionId, taskId)

@@ -19,7 +19,7 @@ private[sink] trait RecordWriter {
   def metrics(): String
 
   /** The metrics so far in the engine's format, for the driver to combine. */
-  def told(): String
+  def report(): String
 
   def close(): Unit
 }
@@ -35,6 +35,6 @@ private[sink] final class EngineRecordWriter(writer: StreamWriter) extends Recor
   override def flush(): Unit = writer.flush()
   override def settle(): Unit = writer.settle()
   override def metrics(): String = writer.metrics()
-  override def told(): String = writer.told()
+  override def report(): String = writer.report()
   override def close(): Unit = writer.close()
 }

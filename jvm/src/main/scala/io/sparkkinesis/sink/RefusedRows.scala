@@ -25,13 +25,13 @@ private[sink] final class RefusedRows(texts: CollectionAccumulator[String]) exte
     refused.headOption.foreach { row =>
       val others =
         if (refused.length == 1) "" else s" (${refused.length - 1} more of the job's tasks stopped at such a row)"
-      val told = Json.texts(row)
+      val parts = Json.texts(row)
       throw new KinesisConnectorException(
         KinesisConnectorException.INVALID_ROW,
         "InvalidRow",
         false,
-        told.head + others,
-        told.tail.toArray,
+        parts.head + others,
+        parts.tail.toArray,
         null)
     }
   }

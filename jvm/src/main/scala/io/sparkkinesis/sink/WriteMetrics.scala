@@ -66,13 +66,13 @@ private[sparkkinesis] final class WrittenMetrics {
   private var last: Option[Seq[String]] = None
 
   /** Stores the task metrics of a batch that ended. */
-  def batch(told: Seq[String]): Unit = synchronized { last = Some(told) }
+  def batch(reports: Seq[String]): Unit = synchronized { last = Some(reports) }
 
   /** Metrics of the batch that ended since the last call; all zero if none did, empty before the first batch. */
   def ofLastBatch(): ju.Map[String, String] = synchronized {
-    last.fold(ju.Collections.emptyMap[String, String]()) { told =>
+    last.fold(ju.Collections.emptyMap[String, String]()) { reports =>
       last = Some(Nil)
-      Json.stringMap(SinkDriver.metrics(told.toArray))
+      Json.stringMap(SinkDriver.metrics(reports.toArray))
     }
   }
 }

@@ -23,7 +23,7 @@ private[source] final class QueryEnd private (
     ended: Boolean => Unit)
     extends SparkListener {
 
-  private val told = new AtomicBoolean
+  private val notified = new AtomicBoolean
   @volatile private var stopped = false
 
   /** Call when the query stops the stream. Spark announces later whether it ended for good. */
@@ -32,14 +32,14 @@ private[source] final class QueryEnd private (
   override def onOtherEvent(event: SparkListenerEvent): Unit = event match {
     // The event of an earlier run may arrive this late.
     case terminated: QueryTerminatedEvent if terminated.id == query && run.forall(_ == terminated.runId) =>
-      tell(terminated.exception.isEmpty)
+      notifyOnce(terminated.exception.isEmpty)
     case _ =>
   }
 
   override def onApplicationEnd(event: SparkListenerApplicationEnd): Unit = QueryEnd.applicationEnds(context)
 
-  private def tell(forGood: Boolean): Unit =
-    if (told.compareAndSet(false, true)) {
+  private def notifyOnce(forGood: Boolean): Unit =
+    if (notified.compareAndSet(false, true)) {
       QueryEnd.live.remove(this)
       context.removeSparkListener(this)
       // Spark's listener thread is shared, so it must not be blocked.
@@ -85,7 +85,8 @@ private[source] object QueryEnd {
    * delays the application's end.
    */
   private def applicationEnds(context: SparkContext): Unit = {
-    live.toArray(Array.empty[QueryEnd]).filter(_.context eq context).foreach(end => end.tell(forGood = !end.stopped))
+    val ending = live.toArray(Array.empty[QueryEnd]).filter(_.context eq context)
+    ending.foreach(end => end.notifyOnce(forGood = !end.stopped))
     val deadline = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(ApplicationWaitsMs)
     atWork.toArray(Array.empty[Thread]).foreach { thread =>
       val left = TimeUnit.NANOSECONDS.toMillis(deadline - System.nanoTime())

@@ -47,14 +47,14 @@ class ClassCredentialsSuite extends AnyFunSuite {
         assert(error.getMessage.startsWith(s"kinesis.credentialProviderClass $className: "))
         assert(error.getMessage.contains(why))
         assert(error.context().get("option") === "kinesis.credentialProviderClass")
-        val told = ClassCredentials.of(className, if (withParam) "p" else null).load().toSeq
-        assert(told.length === 2)
-        assert(told.head.contains(why))
-        assert(told(1) === "false")
+        val texts = ClassCredentials.of(className, if (withParam) "p" else null).load().toSeq
+        assert(texts.length === 2)
+        assert(texts.head.contains(why))
+        assert(texts(1) === "false")
       }
   }
 
-  test("exceptions are told as they are, but for the parameter") {
+  test("exceptions are shown as they are, but for the parameter") {
     assert(
       load("Failing", "PARAM-1") === Seq(
         "java.lang.IllegalStateException: the vault is sealed to *********(redacted) (caused by " +

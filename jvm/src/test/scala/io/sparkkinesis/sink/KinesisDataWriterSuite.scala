@@ -45,16 +45,16 @@ class KinesisDataWriterSuite extends AnyFunSuite {
       onFlush.foreach(throw _)
     }
     override def metrics(): String = s"""{"records":${written.size},"putMillisP99":null,"other":"x"}"""
-    override def told(): String = metrics()
+    override def report(): String = metrics()
     override def close(): Unit = closes += 1
   }
 
   /** A job whose tasks' accumulators reach the driver immediately. */
   private class Job {
     val refused = new RefusedRows(new CollectionAccumulator[String])
-    val told = ArrayBuffer.empty[String]
+    val reports = ArrayBuffer.empty[String]
     def writer(recorder: Recorder): KinesisDataWriter =
-      new KinesisDataWriter(columns, 3, refused, () => recorder, told += _)
+      new KinesisDataWriter(columns, 3, refused, () => recorder, reports += _)
 
     /** Commits the tasks, then the job, which may fail. Checks that only null goes through spark.serializer. */
     def end(tasks: KinesisDataWriter*): Unit = {
@@ -77,14 +77,14 @@ class KinesisDataWriterSuite extends AnyFunSuite {
     assert(recorder.flushes == 1 && recorder.closes == 1)
   }
 
-  test("metrics are told with the commit, and are whole when Spark has handed all rows over") {
+  test("metrics are reported with the commit, and are whole when Spark has handed all rows over") {
     val (job, recorder) = (new Job, new Recorder)
     val task = job.writer(recorder)
     task.writeAll(java.util.Arrays.asList(row("a", "k1"), row("b", "k2")).iterator())
     assert(recorder.flushes == 1)
     assert(task.currentMetricsValues().map(metric => metric.name() -> metric.value()).toSeq == Seq("records" -> 2L))
     job.end(task)
-    assert(job.told.map(_.contains(""""records":2""")) == Seq(true))
+    assert(job.reports.map(_.contains(""""records":2""")) == Seq(true))
   }
 
   test("a partition without rows opens no writer") {
