@@ -123,8 +123,11 @@ impl Subscription {
         let (shard, control) = (Arc::clone(&self.shard), Arc::clone(&self.control));
         loop {
             // Enabled before the checks, so that no change is missed in between.
-            let (mut news, mut changed) = (std::pin::pin!(shard.news.wait()), std::pin::pin!(control.wait()));
-            news.as_mut().enable();
+            let (mut arrival, mut changed) = (
+                std::pin::pin!(shard.changes.wait()),
+                std::pin::pin!(control.wait()),
+            );
+            arrival.as_mut().enable();
             changed.as_mut().enable();
             if let Some(fault) = control.fault()
                 && let Some(push) = self.befall(fault).await
@@ -154,7 +157,7 @@ impl Subscription {
                 return Some(Push::Bytes(event));
             }
             tokio::select! {
-                () = news => {}
+                () = arrival => {}
                 () = changed => {}
                 () = sleep_until(empty_due.map_or(deadline, |due| due.min(deadline))) => {}
             }

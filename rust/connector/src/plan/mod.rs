@@ -194,7 +194,7 @@ impl Planner {
             tip_seen_at: state.planned.tip_seen_at(offset.batch, shard),
             until: None,
             consumer: self.fan_out.as_ref().map(FanOut::consumer),
-            news: seen(shard),
+            records_seen: seen(shard),
             previous_executor: previous_executors.get(shard).cloned(),
             asked: PeerCallRate::lately(&self.process, &*self.api, shard),
             mark: Some(self.start.clone()),

@@ -189,11 +189,11 @@ impl Shards {
         let lost: Vec<(ShardId, Position)> = missing_from(&lineage, positions)
             .map(|(shard, position)| (shard.clone(), position.clone()))
             .collect();
-        let mut standing = positions.clone();
+        let mut remaining = positions.clone();
         for (shard, _) in &lost {
-            standing.insert(shard.clone(), Position::ShardEnd);
+            remaining.insert(shard.clone(), Position::ShardEnd);
         }
-        let positions = lineage.advance(&standing);
+        let positions = lineage.advance(&remaining);
         self.note_childless(stream, &lineage, &positions)?;
         self.note_lost(stream, &lost)?;
         Ok(Some(positions))

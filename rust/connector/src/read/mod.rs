@@ -31,7 +31,7 @@ use crate::service::{FanOutApi, KinesisApi, RequestCounters};
 use crate::stream::Position;
 
 pub use feed::FeedRegistry;
-pub(crate) use feed::{Availability, Busy, InUseByQuery, SubscriptionRegistry, remove_read};
+pub(crate) use feed::{Availability, Busy, InUseByQuery, SubscriptionReports, remove_read};
 pub use task::{Backlog, PeerCallRate, ReadTask, ShardReport, TaskPlan};
 
 use batch::Attempt;

@@ -151,8 +151,8 @@ pub struct ReadTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumer: Option<String>,
     /// The driver has seen a record after the start, so a subscription without one isn't at the tip.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub news: bool,
+    #[serde(default, rename = "news", skip_serializing_if = "std::ops::Not::not")]
+    pub records_seen: bool,
     /// The process that last read the shard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_executor: Option<String>,
@@ -203,7 +203,7 @@ impl ReadTask {
             tip_seen_at: None,
             until: None,
             consumer: None,
-            news: false,
+            records_seen: false,
             previous_executor: None,
             asked: None,
             mark: None,

@@ -25,7 +25,7 @@ const LONGEST: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Opening {
     state: Mutex<State>,
-    news: Notify,
+    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Default for Opening {
                 allowed: FIRST,
                 last: None,
             }),
-            news: Notify::new(),
+            changed: Notify::new(),
         }
     }
 }
@@ -53,11 +53,11 @@ impl Opening {
     pub(super) async fn enter(&self) -> UnderWay<'_> {
         let room = async {
             loop {
-                let news = self.news.notified();
+                let changed = self.changed.notified();
                 if let Some(under_way) = self.try_enter() {
                     return under_way;
                 }
-                news.await;
+                changed.await;
             }
         };
         tokio::time::timeout(LONGEST, room).await.unwrap_or_else(|_| {
@@ -95,7 +95,7 @@ impl Drop for UnderWay<'_> {
         state.under_way -= 1;
         state.last = Some(Instant::now());
         drop(state);
-        self.0.news.notify_waiters();
+        self.0.changed.notify_waiters();
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// Shared by all that wait on a task's behalf. Time in which several wait counts once.
 #[derive(Debug, Default)]
 pub(super) struct SharedWaits {
-    news: Notify,
+    signal: Notify,
     clock: Mutex<Clock>,
 }
 
@@ -23,16 +23,16 @@ struct Clock {
 impl SharedWaits {
     /// Wakes all waiters: a batch found a connection, a request ended, or something failed.
     pub(super) fn notify(&self) {
-        self.news.notify_waiters();
+        self.signal.notify_waiters();
     }
 
     /// Ready after the next [`notify`](Self::notify). Call it before checking the awaited condition, so that no
     /// notification in between is missed. Counts as waiting from its first poll on.
     pub(super) fn changed(&self) -> impl Future<Output = ()> {
-        let news = self.news.notified();
+        let signal = self.signal.notified();
         async move {
             let _counted = Counted::start(self);
-            news.await;
+            signal.await;
         }
     }
 
@@ -83,11 +83,11 @@ mod tests {
             changed.await;
         };
         let other = waits.changed();
-        let news = async {
+        let signal = async {
             tokio::time::sleep(Duration::from_secs(3)).await;
             waits.notify();
         };
-        tokio::join!(one, other, news);
+        tokio::join!(one, other, signal);
         assert_eq!(waits.millis(), 3_000);
         tokio::time::sleep(Duration::from_secs(5)).await;
         // A waiter that gives up counts until then.

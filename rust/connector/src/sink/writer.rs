@@ -101,7 +101,7 @@ pub(super) struct Writer {
     /// Waits of this writer's callers, and of the task's other writers if it has several.
     waits: Arc<SharedWaits>,
     /// Wakes the timer: another open batch has a deadline, or a connection is free for one.
-    timer_news: Notify,
+    timer_signal: Notify,
 }
 
 struct State {
@@ -179,7 +179,7 @@ impl Writer {
             }),
             phase: watch::Sender::new(Phase::Running),
             waits,
-            timer_news: Notify::new(),
+            timer_signal: Notify::new(),
         });
         writer.runtime.spawn(Arc::clone(&writer).send_when_due());
         Ok(writer)
@@ -238,7 +238,7 @@ impl Writer {
         let opened = after.is_some_and(|after| before.is_none_or(|before| after < before));
         drop(state);
         if opened {
-            self.timer_news.notify_one();
+            self.timer_signal.notify_one();
         }
         Ok(true)
     }
@@ -350,7 +350,7 @@ impl Writer {
         }
         self.dispatch();
         self.waits.notify();
-        self.timer_news.notify_one();
+        self.timer_signal.notify_one();
     }
 
     fn broken(&self, state: &mut State, error: Error) {
@@ -386,7 +386,7 @@ impl Writer {
             };
             tokio::select! {
                 () = due => {}
-                () = self.timer_news.notified() => {}
+                () = self.timer_signal.notified() => {}
                 () = reached(&mut phase, Phase::Closed) => return,
             }
             self.dispatch();

@@ -203,8 +203,8 @@ impl Lineage {
             return true;
         };
         let children = self.children.get(id).map(Vec::as_slice).unwrap_or_default();
-        let standing = children.iter().filter(|child| stands(child));
-        self.take_keys(standing, parent.hash_start, parent.hash_end)
+        let present = children.iter().filter(|child| stands(child));
+        self.take_keys(present, parent.hash_start, parent.hash_end)
     }
 
     /// True if these shards have all hash keys.

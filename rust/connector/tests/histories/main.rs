@@ -159,13 +159,13 @@ async fn stands_in_open_shards(query: &mut Query) -> Checked {
     }
     query.drain(Finish::Running).await?;
     query.ledger.is_complete(&query.kinesis.stream())?;
-    let standing: Vec<_> = offset(&query.offset)?.shards.into_keys().collect();
+    let actual: Vec<_> = offset(&query.offset)?.shards.into_keys().collect();
     let open: Vec<_> = query.kinesis.stream().open_ids().into_iter().collect();
-    if standing == open {
+    if actual == open {
         Ok(())
     } else {
         Err(format!(
-            "the offset has {standing:?}, the stream's open shards are {open:?}"
+            "the offset has {actual:?}, the stream's open shards are {open:?}"
         ))
     }
 }

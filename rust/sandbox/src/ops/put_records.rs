@@ -59,7 +59,7 @@ pub(super) fn put_one(core: &Core, body: &[u8]) -> Result<Value, ServiceError> {
         &settings,
         now_ms() + settings.arrival_offset_ms,
     )?;
-    state.tell();
+    state.notify_subscriptions();
     Ok(json!({ "ShardId": shard, "SequenceNumber": number.to_string(), "EncryptionType": "NONE" }))
 }
 
@@ -128,7 +128,7 @@ pub(super) fn put(core: &Core, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
         failed += usize::from(outcome.is_err());
         push_outcome(&mut out, &outcome);
     }
-    state.tell();
+    state.notify_subscriptions();
     out.extend_from_slice(
         format!("],\"FailedRecordCount\":{failed},\"EncryptionType\":\"NONE\"}}").as_bytes(),
     );

@@ -3,10 +3,10 @@
 //! Records are kept until a trim removes them. The retention period is stored and returned, but no clock enforces it,
 //! so that a test decides when data expires.
 
+mod change_signal;
 mod consumer;
 mod hash_key;
 mod limits;
-mod news;
 mod record;
 mod reshard;
 mod sequence;

@@ -71,8 +71,8 @@ impl StreamState {
         }
         self.open.sort_by_key(|s| s.range.start);
         for parent in parents {
-            parent.news.arrived();
-            parent.news.tell();
+            parent.changes.mark();
+            parent.changes.notify();
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::change_signal::ChangeSignal;
 use super::limits::Allowance;
-use super::news::News;
 use super::stretch::Stretches;
 use super::{HashRange, Record, SequenceNumber, now_ms};
 use crate::knobs::Trim;
@@ -24,7 +24,7 @@ pub(crate) struct Shard {
     pub created_s: u64,
     pub counters: ShardCounters,
     /// Wakes subscriptions.
-    pub news: News,
+    pub changes: ChangeSignal,
     state: Mutex<ShardState>,
 }
 
@@ -70,7 +70,7 @@ impl Shard {
             created_ms,
             created_s: after.max(created_ms.div_euclid(1000) as u64),
             counters: ShardCounters::default(),
-            news: News::default(),
+            changes: ChangeSignal::default(),
             state: Mutex::new(ShardState {
                 records: VecDeque::new(),
                 // Index 0 stands for the shard's StartingSequenceNumber.
@@ -107,7 +107,7 @@ impl Shard {
         ))
     }
 
-    /// Stores a record and returns its sequence number. [`News::tell`] wakes the waiters, once per request.
+    /// Stores a record and returns its sequence number. [`ChangeSignal::notify`] wakes the waiters, once per request.
     pub fn append(
         &self,
         state: &mut ShardState,
@@ -121,7 +121,7 @@ impl Shard {
         state
             .records
             .push_back(Record::new(&number, arrival_ms, base64, data_len, key));
-        self.news.arrived();
+        self.changes.mark();
         number
     }
 

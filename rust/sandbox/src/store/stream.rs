@@ -214,9 +214,9 @@ impl StreamState {
     }
 
     /// Wakes the subscriptions of shards that got records.
-    pub fn tell(&self) {
+    pub fn notify_subscriptions(&self) {
         for shard in &self.open {
-            shard.news.tell();
+            shard.changes.notify();
         }
     }
 

@@ -11,7 +11,7 @@ use super::Availability;
 use crate::error::Result;
 use crate::plan::planning::{NextBatch, Planning};
 use crate::plan::probe::Extent;
-use crate::read::{self, SubscriptionRegistry};
+use crate::read::{self, SubscriptionReports};
 use crate::stream::{Position, ShardId};
 
 /// Longest wait of a call for pushed records before it returns that nothing is new.
@@ -24,7 +24,7 @@ const READ_WITHIN: Duration = Duration::from_secs(3_600);
 
 /// The subscriptions of this process, and the reports on those of other processes.
 #[derive(Debug)]
-pub(in crate::plan) struct Subscriptions(pub SubscriptionRegistry);
+pub(in crate::plan) struct Subscriptions(pub SubscriptionReports);
 
 /// Knowledge about shards from their subscriptions.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ struct Known {
     /// Shards whose subscription is at the position, without a record.
     idle: BTreeSet<ShardId>,
     /// Shards whose subscription is at the position.
-    standing: BTreeSet<ShardId>,
+    reported: BTreeSet<ShardId>,
     /// Shards that ended at the position.
     ended: Vec<ShardId>,
 }
@@ -64,7 +64,7 @@ impl Availability for Subscriptions {
                 planning.positions.insert(shard, Position::ShardEnd);
             }
             let unreported = |(shard, at): (&ShardId, &Position)| {
-                *at != Position::ShardEnd && !known.standing.contains(shard)
+                *at != Position::ShardEnd && !known.reported.contains(shard)
             };
             let elsewhere = planning.positions.iter().any(unreported);
             let now = Instant::now();
@@ -83,7 +83,7 @@ impl Availability for Subscriptions {
                 return Ok(Some(self.idle(source, planning)));
             }
             if elsewhere && due <= now {
-                let probed = planning.probe(&known.standing, Extent::NextBatch).await?;
+                let probed = planning.probe(&known.reported, Extent::NextBatch).await?;
                 if !probed.available.is_empty() {
                     return Ok(Some(self.idle(source, planning)));
                 }
@@ -123,7 +123,7 @@ impl Subscriptions {
     fn known(&self, source: &str, positions: &BTreeMap<ShardId, Position>) -> Known {
         let mut known = Known::default();
         for (shard, position) in positions {
-            match self.0.standing(source, shard, position) {
+            match self.0.availability(source, shard, position) {
                 Some(read::Availability::Idle) => {
                     known.idle.insert(shard.clone());
                 }
@@ -131,7 +131,7 @@ impl Subscriptions {
                 Some(read::Availability::Closed) => known.ended.push(shard.clone()),
                 None => continue,
             }
-            known.standing.insert(shard.clone());
+            known.reported.insert(shard.clone());
         }
         known
     }

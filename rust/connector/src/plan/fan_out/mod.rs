@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{ConsumerChoice, table};
-use crate::read::{Busy, InUseByQuery, SubscriptionRegistry};
+use crate::read::{Busy, InUseByQuery, SubscriptionReports};
 use crate::service::FanOutApi;
 use crate::storage::FileSystem;
 use consumer::RegisteredConsumer;
@@ -26,7 +26,7 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(in crate::plan) struct FanOut {
     api: Arc<dyn FanOutApi>,
-    subscriptions: SubscriptionRegistry,
+    subscriptions: SubscriptionReports,
     consumer: RegisteredConsumer,
     in_use: InUseByQuery,
 }
@@ -35,7 +35,7 @@ impl FanOut {
     /// Finds or registers the consumer and reserves it for this query.
     pub(in crate::plan) async fn prepare(
         api: Arc<dyn FanOutApi>,
-        subscriptions: SubscriptionRegistry,
+        subscriptions: SubscriptionReports,
         stream_arn: &str,
         choice: &ConsumerChoice,
         files: &dyn FileSystem,
@@ -108,7 +108,7 @@ fn refuse_other_stream(stream_arn: &str, choice: &ConsumerChoice) -> Result<()> 
 }
 
 /// Reserves the consumer for one query of this process, for the lifetime of the returned value.
-async fn claim(subscriptions: &SubscriptionRegistry, consumer: &str) -> Result<InUseByQuery> {
+async fn claim(subscriptions: &SubscriptionReports, consumer: &str) -> Result<InUseByQuery> {
     let began = Instant::now();
     loop {
         let (patience, why) = match subscriptions.claim_consumer(consumer) {

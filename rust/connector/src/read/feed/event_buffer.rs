@@ -40,7 +40,7 @@ pub(super) struct EventBuffer {
     arrived: Notify,
     drained: Notify,
     /// Notified when there is something to read.
-    news: Bell,
+    bell: Bell,
     attached: AtomicBool,
     limits: MemoryLimits,
 }
@@ -81,7 +81,7 @@ pub(super) enum Found {
 }
 
 impl EventBuffer {
-    pub(super) fn new(limits: MemoryLimits, news: Bell) -> Self {
+    pub(super) fn new(limits: MemoryLimits, bell: Bell) -> Self {
         Self {
             state: Mutex::new(State {
                 pages: PageBuffer::default(),
@@ -91,7 +91,7 @@ impl EventBuffer {
             }),
             arrived: Notify::new(),
             drained: Notify::new(),
-            news,
+            bell,
             attached: AtomicBool::new(true),
             limits,
         }
@@ -118,7 +118,7 @@ impl EventBuffer {
                 if let Some(reserved) = reserved {
                     state.sight = Sight::Following(page.millis_behind_latest);
                     state.pages.push_back(page, reserved);
-                    self.news.ring();
+                    self.bell.ring();
                     break;
                 }
                 own_room
@@ -187,7 +187,7 @@ impl EventBuffer {
     pub(super) fn fail(&self, error: Error) {
         self.state().failed = Some(error);
         self.arrived.notify_one();
-        self.news.ring();
+        self.bell.ring();
     }
 
     /// Why the subscriber gave up, if it did.
@@ -208,7 +208,7 @@ impl EventBuffer {
         Some(first.records.is_empty() && first.next.is_none())
     }
 
-    /// True if news of the shard has been missing for more than [`BLIND`].
+    /// True if nothing has been known of the shard for more than [`BLIND`].
     pub(super) fn is_blind(&self) -> bool {
         match self.state().sight {
             Sight::Opening(since) | Sight::Renewing(since) => since.elapsed() >= BLIND,

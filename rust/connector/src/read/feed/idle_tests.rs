@@ -50,10 +50,10 @@ async fn idle(scripts: Vec<Script>) -> FeedRegistry {
     feeds
 }
 
-fn standing(feeds: &FeedRegistry) -> Option<Availability> {
+fn availability(feeds: &FeedRegistry) -> Option<Availability> {
     feeds
         .subscriptions()
-        .standing(SOURCE, &shard(), &Position::TrimHorizon)
+        .availability(SOURCE, &shard(), &Position::TrimHorizon)
 }
 
 /// Mimics the service on a quiet shard: an occasional event. The subscriber takes silence for a broken connection and
@@ -71,7 +71,7 @@ async fn what_a_query_of_this_process_reads_stays_however_long_the_stream_is_qui
     for minute in 0..30 {
         // The subscription may be in renewal.
         let quiet = async {
-            while standing(&feeds) != Some(Availability::Idle) {
+            while availability(&feeds) != Some(Availability::Idle) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
@@ -85,7 +85,7 @@ async fn what_a_query_of_this_process_reads_stays_however_long_the_stream_is_qui
 async fn what_no_query_of_this_process_reads_ends() {
     let feeds = idle(quiet_for_an_hour()).await;
     tokio::time::sleep(Duration::from_secs(480)).await;
-    assert_eq!(standing(&feeds), None);
+    assert_eq!(availability(&feeds), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,14 +97,14 @@ async fn of_a_subscription_that_cannot_be_renewed_nothing_is_known() {
     let feeds = idle(scripts).await;
     feeds.subscriptions().serve(SOURCE, CONSUMER);
     assert_eq!(
-        standing(&feeds),
+        availability(&feeds),
         Some(Availability::Idle),
         "a renewal is soon done"
     );
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(standing(&feeds), None, "the planner has to look");
+    assert_eq!(availability(&feeds), None, "the planner has to look");
     let seeing = async {
-        while standing(&feeds).is_none() {
+        while availability(&feeds).is_none() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
@@ -118,7 +118,7 @@ async fn of_a_subscription_that_never_began_nothing_is_known() {
     let feeds = idle(Vec::new()).await;
     feeds.subscriptions().serve(SOURCE, CONSUMER);
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(standing(&feeds), None);
+    assert_eq!(availability(&feeds), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,10 +131,10 @@ async fn a_shard_that_is_polled_from_now_on_needs_no_subscription() {
     let take = |kind| feeds.take_pages(&polled, kind, &RequestCounters::default());
     assert!(take(ReadKind::Replay).is_none());
     assert_eq!(
-        standing(&feeds),
+        availability(&feeds),
         Some(Availability::Idle),
         "a replay touches nothing"
     );
     assert!(take(ReadKind::Live).is_none());
-    assert_eq!(standing(&feeds), None);
+    assert_eq!(availability(&feeds), None);
 }

@@ -44,7 +44,7 @@ pub use registry::FeedRegistry;
 pub(super) use registry::ReadKind;
 pub(crate) use reports::Availability;
 pub(super) use retention::Retention;
-pub(crate) use subscriptions::SubscriptionRegistry;
+pub(crate) use subscriptions::SubscriptionReports;
 
 use poller::PollingFeed;
 use subscription::FanOutFeed;

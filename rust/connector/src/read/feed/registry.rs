@@ -12,7 +12,7 @@ use super::prefetched::Prefetched;
 use super::reports::{Availability, ReportAck, ShardStatus};
 use super::subscriber::in_use;
 use super::subscription::Subscription;
-use super::subscriptions::SubscriptionRegistry;
+use super::subscriptions::SubscriptionReports;
 use crate::error::Result;
 use crate::read::ReadTask;
 use crate::read::memory_pool::MemoryPool;
@@ -52,7 +52,7 @@ pub(in crate::read) enum ReadKind {
 #[derive(Clone, Debug)]
 pub struct FeedRegistry {
     parked: Arc<Mutex<ParkedFeeds>>,
-    subscriptions: SubscriptionRegistry,
+    subscriptions: SubscriptionReports,
     pool: MemoryPool,
     turns: Turns,
 }
@@ -90,7 +90,7 @@ impl Default for FeedRegistry {
     fn default() -> Self {
         let parked = Arc::default();
         Self {
-            subscriptions: SubscriptionRegistry::of(Arc::clone(&parked)),
+            subscriptions: SubscriptionReports::of(Arc::clone(&parked)),
             parked,
             pool: MemoryPool::default(),
             turns: Turns::default(),
@@ -100,7 +100,7 @@ impl Default for FeedRegistry {
 
 impl FeedRegistry {
     /// The subscriptions' status, as drivers and executors know it.
-    pub(crate) fn subscriptions(&self) -> &SubscriptionRegistry {
+    pub(crate) fn subscriptions(&self) -> &SubscriptionReports {
         &self.subscriptions
     }
 
@@ -246,13 +246,13 @@ impl ParkedFeeds {
     }
 
     /// Availability after this position, if a subscription of the source's consumer stands there.
-    pub(super) fn standing(&self, source: &str, shard: &ShardId, at: &Position) -> Option<Availability> {
+    pub(super) fn availability(&self, source: &str, shard: &ShardId, at: &Position) -> Option<Availability> {
         let there = self.feeds.get(&(source.to_owned(), shard.clone()))?;
         let subscription = there.subscription()?;
         let consumer = self.consumer(source);
         let counts = consumer.is_none_or(|consumer| subscription.consumer == *consumer);
         subscription
-            .standing()
+            .availability()
             .filter(|_| counts && there.position == *at)
     }
 
@@ -263,10 +263,10 @@ impl ParkedFeeds {
             let Some(subscription) = there.subscription() else {
                 continue;
             };
-            if let Some(found) = subscription.standing() {
+            if let Some(found) = subscription.availability() {
                 let (at, consumer) = (there.position.clone(), subscription.consumer.clone());
-                let stands = sources.entry(source.clone()).or_default();
-                stands.insert(shard.clone(), ShardStatus { at, found, consumer });
+                let statuses = sources.entry(source.clone()).or_default();
+                statuses.insert(shard.clone(), ShardStatus { at, found, consumer });
             }
         }
         sources

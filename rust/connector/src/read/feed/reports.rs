@@ -95,26 +95,26 @@ impl Peers {
     }
 
     /// Availability after this position, from subscriptions that stand there: of any consumer, or of the given one.
-    pub(super) fn standing(
+    pub(super) fn availability(
         &self,
         source: &str,
         shard: &ShardId,
         at: &Position,
         consumer: Option<&String>,
     ) -> Option<Availability> {
-        let stands = self.stands(source).filter_map(|stands| stands.get(shard));
-        stands
-            .filter(|stand| stand.at == *at && consumer.is_none_or(|consumer| stand.consumer == *consumer))
-            .map(|stand| stand.found)
+        let statuses = self.statuses(source).filter_map(|statuses| statuses.get(shard));
+        statuses
+            .filter(|status| status.at == *at && consumer.is_none_or(|consumer| status.consumer == *consumer))
+            .map(|status| status.found)
             .max()
     }
 
     /// True if a process reports on the source's subscriptions.
     pub(super) fn reports_on(&self, source: &str) -> bool {
-        self.stands(source).next().is_some()
+        self.statuses(source).next().is_some()
     }
 
-    fn stands<'a>(&'a self, source: &'a str) -> impl Iterator<Item = &'a BTreeMap<ShardId, ShardStatus>> {
+    fn statuses<'a>(&'a self, source: &'a str) -> impl Iterator<Item = &'a BTreeMap<ShardId, ShardStatus>> {
         self.processes
             .values()
             .filter(|peer| peer.is_fresh())
@@ -148,10 +148,10 @@ mod tests {
 
     fn report(process: &str, source: &str, at: Position, found: Availability) -> SubscriptionReport {
         let consumer = "app:1".to_owned();
-        let stands = BTreeMap::from([(ShardId::from("s-1"), ShardStatus { at, found, consumer })]);
+        let statuses = BTreeMap::from([(ShardId::from("s-1"), ShardStatus { at, found, consumer })]);
         SubscriptionReport {
             process: process.into(),
-            sources: BTreeMap::from([(source.into(), stands)]),
+            sources: BTreeMap::from([(source.into(), statuses)]),
         }
     }
 
@@ -166,7 +166,7 @@ mod tests {
         peers.on_report(SubscriptionReport::from_json(&json).expect("reads"));
         let by = |peers: &Peers, source: &str, at: &str, consumer: Option<&str>| {
             let consumer = consumer.map(str::to_owned);
-            peers.standing(source, &shard, &after(at), consumer.as_ref())
+            peers.availability(source, &shard, &after(at), consumer.as_ref())
         };
         assert_eq!(by(&peers, "q", "5", None), Some(Availability::HasRecords));
         assert_eq!(
@@ -201,7 +201,7 @@ mod tests {
                 for (number, found) in known.into_iter().enumerate() {
                     peers.on_report(report(&number.to_string(), "q", Position::TrimHorizon, found));
                 }
-                let found = peers.standing("q", &ShardId::from("s-1"), &Position::TrimHorizon, None);
+                let found = peers.availability("q", &ShardId::from("s-1"), &Position::TrimHorizon, None);
                 assert_eq!(found, Some(best));
             }
         }

@@ -23,7 +23,7 @@ use crate::stream::Position;
 
 /// Maximum wait for records that the driver has seen: the service pushes them within a second. A subscription that is
 /// later has a connection that broke unnoticed, or can't be reopened.
-const AWAIT_NEWS: Duration = Duration::from_secs(5);
+const AWAIT_RECORDS: Duration = Duration::from_secs(5);
 
 /// Maximum wait of a batch for a subscription that is being reopened, from its end. A renewal takes less; one that
 /// the service refuses for its five seconds (AWS limit) doesn't hold up other shards.
@@ -82,7 +82,7 @@ impl Subscription {
     }
 
     /// Availability of unread records; none after a failure or a long time without sight.
-    pub(super) fn standing(&self) -> Option<Availability> {
+    pub(super) fn availability(&self) -> Option<Availability> {
         if self.buffer.failure().is_some() {
             return None;
         }
@@ -106,7 +106,7 @@ pub(super) struct FanOutFeed {
     shared: Arc<Shared>,
     retention: Retention,
     /// Time by which records that the driver has seen must arrive.
-    news_until: Option<Instant>,
+    records_until: Option<Instant>,
     longest_pause: Duration,
     /// The last page returned, without its records.
     last: Option<Page>,
@@ -138,7 +138,7 @@ impl FanOutFeed {
             position: task.start.clone(),
             shared: shared.clone(),
             retention: Retention::new(parts.options, shared),
-            news_until: task.news.then(|| Instant::now() + AWAIT_NEWS),
+            records_until: task.records_seen.then(|| Instant::now() + AWAIT_RECORDS),
             longest_pause: parts.options.fetch_interval.max(EVENT_WAIT),
             last: None,
         }))
@@ -148,7 +148,9 @@ impl FanOutFeed {
     /// be there, and the next batch gets whatever arrives. A batch waits for a subscription of its own, which may
     /// have been opened here for records that another process received.
     fn goes_on_without_the_shard(&self, waits: Deadline) -> bool {
-        matches!(waits, Deadline::Open(_)) && self.news_until.is_none() && self.shared.progress().prefetch_hit
+        matches!(waits, Deadline::Open(_))
+            && self.records_until.is_none()
+            && self.shared.progress().prefetch_hit
     }
 }
 
@@ -166,12 +168,12 @@ impl Feed for FanOutFeed {
                     if let Some(loss) = self.subscription.buffer.take_loss() {
                         self.retention.lost(&loss)?;
                     }
-                    self.news_until = None;
+                    self.records_until = None;
                     self.last = Some(page.without_records());
                     return Ok(Next::Page(page));
                 }
-                Found::Tip if self.news_until.is_none() => return Ok(Next::Page(Box::new(tip()))),
-                Found::Tip | Found::Blind(_) if self.news_until.is_some_and(|until| now >= until) => {
+                Found::Tip if self.records_until.is_none() => return Ok(Next::Page(Box::new(tip()))),
+                Found::Tip | Found::Blind(_) if self.records_until.is_some_and(|until| now >= until) => {
                     return Ok(Next::Silent);
                 }
                 Found::Blind(since) if self.goes_on_without_the_shard(waits) => {
@@ -183,7 +185,7 @@ impl Feed for FanOutFeed {
             if deadline.is_some_and(|deadline| now >= deadline) {
                 return Ok(Next::TimeIsOver);
             }
-            let wake = [self.news_until.filter(|until| *until > now), deadline];
+            let wake = [self.records_until.filter(|until| *until > now), deadline];
             match wake.into_iter().flatten().min() {
                 Some(wake) => {
                     let _ = tokio::time::timeout_at(wake, self.subscription.buffer.arrival()).await;

@@ -22,7 +22,7 @@ const REPORT_EVERY: Duration = Duration::from_millis(10);
 /// Subscription reports between executors and drivers, and the consumers that queries of this process read with.
 /// Cloning shares the state.
 #[derive(Clone, Debug)]
-pub(crate) struct SubscriptionRegistry {
+pub(crate) struct SubscriptionReports {
     parked: Arc<Mutex<ParkedFeeds>>,
     process: Arc<str>,
     /// Notified when a report may be due.
@@ -41,8 +41,8 @@ struct Inner {
     peers: Peers,
 }
 
-impl SubscriptionRegistry {
-    /// A registry for these parked feeds.
+impl SubscriptionReports {
+    /// Reports on the subscriptions among these parked feeds.
     pub(super) fn of(parked: Arc<Mutex<ParkedFeeds>>) -> Self {
         Self {
             parked,
@@ -87,11 +87,15 @@ impl SubscriptionRegistry {
 
     /// Availability after this position, from subscriptions of the source's consumer that stand there, in this
     /// process or in reporting ones.
-    pub(crate) fn standing(&self, source: &str, shard: &ShardId, at: &Position) -> Option<Availability> {
+    pub(crate) fn availability(&self, source: &str, shard: &ShardId, at: &Position) -> Option<Availability> {
         let inner = self.inner();
         let parked = self.parked.lock();
-        let here = parked.standing(source, shard, at);
-        here.max(inner.peers.standing(source, shard, at, parked.consumer(source)))
+        let here = parked.availability(source, shard, at);
+        here.max(
+            inner
+                .peers
+                .availability(source, shard, at, parked.consumer(source)),
+        )
     }
 
     /// True if another process reports on the source's subscriptions.

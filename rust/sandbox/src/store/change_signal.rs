@@ -7,19 +7,19 @@ use tokio::sync::futures::Notified;
 
 /// Change signal of a shard, for its subscriptions.
 #[derive(Debug, Default)]
-pub(crate) struct News {
+pub(crate) struct ChangeSignal {
     arrived: AtomicBool,
     waiting: Notify,
 }
 
-impl News {
-    /// Notes a new record. Waiters are woken later by [`tell`](Self::tell), as one request puts many records.
-    pub fn arrived(&self) {
+impl ChangeSignal {
+    /// Notes a new record. Waiters are woken later by [`notify`](Self::notify), as one request puts many records.
+    pub fn mark(&self) {
         self.arrived.store(true, Ordering::Release);
     }
 
     /// Wakes the waiters if a record arrived.
-    pub fn tell(&self) {
+    pub fn notify(&self) {
         if self.arrived.load(Ordering::Acquire) && self.arrived.swap(false, Ordering::AcqRel) {
             self.waiting.notify_waiters();
         }
