@@ -32,7 +32,7 @@ def test_the_typical_job(sandbox, new_stream, checkpoint, tmp_path, consumer):
     assert set(last.values()) == {"0", "1"}
 
 
-def test_executors_with_the_plugin_tell_the_driver_what_was_pushed(sandbox, knobs, new_stream, checkpoint, tmp_path):
+def test_executors_with_the_plugin_report_what_was_pushed(sandbox, knobs, new_stream, checkpoint, tmp_path):
     knobs(subscriptions={"idle_event_ms": 500})
     source, sink = new_stream(4, "kinesis-source"), new_stream(2, "kinesis-sink")
 

@@ -180,7 +180,7 @@ def test_faults_at_random_with_short_renewals(spark, sandbox, new_stream, subscr
     assert sorted(batches.data) == payloads(events(0, producer.count))
 
 
-def test_bad_options_are_told_at_once(spark, sandbox, stream):
+def test_bad_options_are_reported_at_once(spark, sandbox, stream):
     with pytest.raises(Exception, match="kinesis.consumerName is missing"):
         read(spark, source_options(sandbox, stream, consumerType="SubscribeToShard"))
     with pytest.raises(Exception, match="Read with GetRecords, the default"):

@@ -104,7 +104,7 @@ def test_the_sql_tab(spark, sandbox, new_stream):
     assert metrics["Kinesis bytes left to the next batch"] == "0"
 
 
-def test_the_sql_tab_tells_what_was_fetched_ahead(spark, sandbox, new_stream, checkpoint):
+def test_the_sql_tab_shows_what_was_fetched_ahead(spark, sandbox, new_stream, checkpoint):
     stream = new_stream(1)
     stream.put(events(0, 50))
     frame = read(spark, source_options(sandbox, stream, maxFetchRecordsPerShard=10))

@@ -95,7 +95,7 @@ def test_each_spark_has_its_jar(python, version, scala):
 
 
 @pytest.mark.parametrize("version", ["3.4.1", "2.4.8", "5.0.0", "newest"])
-def test_another_spark_is_told_what_is_supported(python, version):
+def test_another_spark_gets_a_message_with_what_is_supported(python, version):
     found = python("-m", "spark_kinesis", version)
     assert found.returncode == 1
     assert found.stderr == (

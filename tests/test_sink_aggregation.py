@@ -55,7 +55,7 @@ def test_rows_without_a_key_where_the_service_distributes_them(spark, sandbox, k
     assert sorted(record["Data"] for record in stream.read()) == [f"row-{n}".encode() for n in range(10)]
 
 
-def test_a_missing_stream_is_told_before_the_first_row(spark, sandbox, new_stream):
+def test_a_missing_stream_is_reported_before_the_first_row(spark, sandbox, new_stream):
     options = sink_options(sandbox, new_stream(1))
     options["kinesis.streamName"] = "nowhere"
     with pytest.raises(Exception, match="nowhere"):

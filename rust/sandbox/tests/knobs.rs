@@ -168,7 +168,7 @@ async fn a_closed_shard_is_forgotten() {
 }
 
 #[tokio::test]
-async fn calls_fail_as_told() {
+async fn calls_fail_as_set() {
     let (sandbox, client) = start().await;
     let iterator = horizon(&client, SHARD).await;
     let throttle = Fault::Error(ErrorCode::ProvisionedThroughputExceededException);
@@ -196,7 +196,7 @@ async fn calls_fail_as_told() {
 }
 
 #[tokio::test]
-async fn entries_fail_as_told() {
+async fn entries_fail_as_set() {
     let (sandbox, client) = start().await;
     sandbox.fail_entries(
         ErrorCode::ProvisionedThroughputExceededException,

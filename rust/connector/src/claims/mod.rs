@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_s_claim_tells_each_shard_s_end() {
+    fn a_group_s_claim_has_each_shard_s_end() {
         let ends = BTreeMap::from([(ShardId::from("a"), Position::ShardEnd)]);
         let group = Claim::of_group(ends);
         assert_eq!(group.end_of(&"a".into()), Some(&Position::ShardEnd));

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_is_believed_within_what_the_service_told() {
+    fn a_clock_is_believed_within_the_precision_of_the_services_time() {
         let bounds = |service| ServiceClock::between(10_000_000, 10_000_000, service).bounds_millis();
         for right in [None, Some(10_000_000), Some(9_999_000), Some(9_998_001)] {
             assert_eq!(bounds(right), (0, 0), "{right:?}");
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_answer_tells_of_no_wrong_clock() {
+    fn a_slow_answer_proves_no_wrong_clock() {
         let asked_at = |service| ServiceClock::between(10_000_000, 10_030_000, Some(service));
         for right in [10_000_000, 10_015_000, 10_029_000] {
             let clock = asked_at(right);

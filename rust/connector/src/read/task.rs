@@ -178,14 +178,14 @@ pub struct PeerCallRate {
 impl PeerCallRate {
     /// This process's recent calls through `api`; none if there were none.
     pub(crate) fn lately(process: &str, api: &dyn KinesisApi, shard: &ShardId) -> Option<Self> {
-        let (by, times) = (process.to_owned(), api.asked_lately(shard));
+        let (by, times) = (process.to_owned(), api.recent_calls(shard));
         (times > 0).then_some(Self { by, times })
     }
 
     /// Counts the calls, unless they are this process's own.
     pub(crate) fn count(&self, process: &str, api: &dyn KinesisApi, shard: &ShardId) {
         if self.by != process {
-            api.count_asked(shard, self.times);
+            api.count_peer_calls(shard, self.times);
         }
     }
 }

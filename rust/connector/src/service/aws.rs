@@ -387,11 +387,11 @@ impl KinesisApi for AwsKinesis {
         answer.map_err(|error| error.with("shard", shard.to_string()))
     }
 
-    fn asked_lately(&self, shard: &ShardId) -> u32 {
+    fn recent_calls(&self, shard: &ShardId) -> u32 {
         self.pace.lately(shard)
     }
 
-    fn count_asked(&self, shard: &ShardId, times: u32) {
+    fn count_peer_calls(&self, shard: &ShardId, times: u32) {
         self.pace.count(shard, times);
     }
 

@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_of_encryption_is_its_record_s() {
+    fn an_encryption_type_belongs_to_its_record() {
         let mut columns = RecordColumns::with_capacity(4, 0);
         columns.set_encryption(Encryption::Kms);
         let encryptions = [None, Some(Encryption::Kms), Some(Encryption::None), None];

@@ -190,12 +190,12 @@ pub trait KinesisApi: Debug + Send + Sync {
 
     /// Number of this process's GetRecords calls for the shard within the last second. The service allows five a
     /// second in total (AWS limit): [`Self::get_records`] waits for its turn.
-    fn asked_lately(&self, _shard: &ShardId) -> u32 {
+    fn recent_calls(&self, _shard: &ShardId) -> u32 {
         0
     }
 
     /// Counts calls that another process of the query has just made for the shard.
-    fn count_asked(&self, _shard: &ShardId, _times: u32) {}
+    fn count_peer_calls(&self, _shard: &ShardId, _times: u32) {}
 
     /// PutRecords, at most 500 entries (AWS limit); returns one outcome per entry, in order. Only whole requests are
     /// retried here; failed entries are up to the caller.

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn starved_shards_are_told_of_once_a_minute() {
+    async fn starved_shards_are_logged_once_a_minute() {
         let (starved, shard) = (Starved::default(), ShardId::from("s-1"));
         let counts = || {
             starved

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn shards_that_were_not_asked_lately_are_forgotten() {
+    async fn shards_without_recent_calls_are_forgotten() {
         let mut shards = Shards::default();
         let old = Instant::now();
         for number in 0..=FORGET_AT {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_is_told_of_others_all_the_time_gets_its_turn() {
+    async fn whoever_gets_reports_of_others_all_the_time_gets_its_turn() {
         let pace = std::sync::Arc::new(RateLimiter::of_interval(Duration::from_millis(200)));
         let (shard, shared) = (ShardId::from("s-1"), pace.clone());
         let others = tokio::spawn(async move {

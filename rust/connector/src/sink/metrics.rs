@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_writers_tell_adds_up() {
+    fn reports_of_writers_add_up() {
         let writer = |records, max_buffered_bytes, latency| WriterMetrics {
             records,
             max_buffered_bytes,

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aggregate_is_as_large_as_it_may_be_and_tells_its_span() {
+    fn an_aggregate_is_as_large_as_it_may_be_and_has_its_span() {
         let (mut packer, mut out) = (packer(1), Vec::new());
         for hash in (0..1_000).rev() {
             packer.add(row(hash, 100), &mut out);

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_told_where_keys_do_not_decide_on_the_shard() {
+    fn nothing_is_known_where_keys_do_not_decide_on_the_shard() {
         let mut routes = Routes::default();
         let names = ["a", "b", "c", "d"];
         for number in 0..10_000_u128 {

@@ -528,7 +528,7 @@ async fn an_oversize_record_keeps_its_whole_call_back_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flush_after_a_refused_record_tells_when_those_before_it_fail() {
+async fn a_flush_after_a_refused_record_fails_when_those_before_it_fail() {
     let stream = FakeStream::open([Answer::Fail(Error::new(ErrorKind::Access, "not allowed"))]);
     let writer = writer(&stream, settings());
     writer.write(records(0..2)).await.unwrap();

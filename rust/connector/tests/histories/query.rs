@@ -23,13 +23,13 @@ use crate::ledger::{Ledger, Rows};
 use crate::stream::{KEYS, Kinesis};
 
 /// Number of probes of an idle stream.
-const LOOKS: usize = 6;
+const PROBES: usize = 6;
 /// Number of probes for each shard until all shards of a stream were passed: a generation without records takes the
 /// time between two listings.
-const LOOKS_PER_SHARD: usize = 8;
+const PROBES_PER_SHARD: usize = 8;
 /// With subscriptions the driver probes less often than it is called, and a silent subscription is detected after 40
 /// s.
-const CALLS_PER_LOOK: usize = 15;
+const CALLS_PER_PROBE: usize = 15;
 /// Maximum number of attempts at a task.
 const ATTEMPTS: usize = 4;
 /// Upper bound for the batches that the rest of a stream takes.
@@ -269,7 +269,7 @@ impl Query {
             stream.make_again(shards);
             (0..KEYS).for_each(|key| stream.put(key));
         }
-        self.kinesis.tell_change();
+        self.kinesis.notify_change();
         let last = self.kinesis.stream().before;
         for _ in 0..CALLS_TO_NOTICE {
             tokio::time::sleep(self.trigger).await;
@@ -321,18 +321,18 @@ impl Query {
 
     /// Passes through all generations of an idle stream.
     pub async fn walk_through(&mut self) -> Checked {
-        self.look(self.looks_at_all()).await
+        self.probe(self.probes_of_all()).await
     }
 
     /// Probes an idle stream for a while.
     pub async fn stay_idle(&mut self) -> Checked {
-        self.look(LOOKS).await
+        self.probe(PROBES).await
     }
 
     /// Requests batches of an idle stream. Batches are allowed only where the set of shards changes, or where readers
     /// pass through stretches behind the last records that the driver does not know, or does not know to be that
     /// long.
-    async fn look(&mut self, times: usize) -> Checked {
+    async fn probe(&mut self, times: usize) -> Checked {
         let slice = self.kinesis.stream().ways.slice_millis;
         let answers = |slice: u64| times * (self.trigger.as_millis() as u64 / slice + 1) as usize;
         // At most one batch for each shard's stretch.
@@ -357,16 +357,16 @@ impl Query {
     fn patience(&self) -> usize {
         let complete = self.ledger.is_complete(&self.kinesis.stream());
         match complete {
-            Ok(()) => LOOKS,
+            Ok(()) => PROBES,
             // Polling returns no batch only after all shards and their children were probed.
             Err(_) if self.fan_out.is_none() => IDLE_CALLS,
-            Err(_) => self.looks_at_all(),
+            Err(_) => self.probes_of_all(),
         }
     }
 
-    fn looks_at_all(&self) -> usize {
-        let calls = self.fan_out.as_ref().map_or(1, |_| CALLS_PER_LOOK);
-        calls * LOOKS_PER_SHARD * (self.kinesis.stream().shards.len() + 1)
+    fn probes_of_all(&self) -> usize {
+        let calls = self.fan_out.as_ref().map_or(1, |_| CALLS_PER_PROBE);
+        calls * PROBES_PER_SHARD * (self.kinesis.stream().shards.len() + 1)
     }
 
     async fn plan(&self) -> Checked<Option<String>> {
@@ -569,7 +569,7 @@ pub fn change(kinesis: &Kinesis, step: &Step) {
         Step::Odd(odd) => stream.answer_oddly(odd),
         Step::Restart | Step::Wait { .. } | Step::Batch { .. } => {}
     }
-    kinesis.tell_change();
+    kinesis.notify_change();
 }
 
 pub fn offset(json: &str) -> Checked<Offset> {

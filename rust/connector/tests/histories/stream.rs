@@ -111,7 +111,7 @@ impl Kinesis {
         stream
     }
 
-    pub fn tell_change(&self) {
+    pub fn notify_change(&self) {
         self.changed.send_replace(());
     }
 

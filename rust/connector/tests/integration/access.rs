@@ -237,7 +237,7 @@ fn one_failure_of_sts_ends_no_query_with_web_identity() {
 }
 
 #[tokio::test]
-async fn a_refused_role_is_told_in_the_words_of_sts() {
+async fn a_refused_role_is_reported_in_the_words_of_sts() {
     let world = ten_records(&[]).await;
     let sts =
         Stub::start(|_, _| sts_refusal(403, "AccessDenied", "not authorized to perform: sts:AssumeRole"))
@@ -314,7 +314,7 @@ fn instance_metadata_may_be_slow_once() {
 }
 
 #[test]
-fn silent_instance_metadata_are_told_with_the_hop_limit() {
+fn silent_instance_metadata_are_reported_with_the_hop_limit() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let imds = runtime.block_on(Stub::start(|_, seen| {
         metadata(seen).after(Duration::from_secs(600))
@@ -324,7 +324,7 @@ fn silent_instance_metadata_are_told_with_the_hop_limit() {
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds.endpoint.as_str()),
     ];
     in_own_process(
-        "silent_instance_metadata_are_told_with_the_hop_limit",
+        "silent_instance_metadata_are_reported_with_the_hop_limit",
         &variables,
         async {
             let world = ten_records(&[]).await;
@@ -338,9 +338,9 @@ fn silent_instance_metadata_are_told_with_the_hop_limit() {
 }
 
 #[test]
-fn no_credentials_at_all_is_final_and_tells_what_was_tried() {
+fn no_credentials_at_all_is_final_and_lists_what_was_tried() {
     in_own_process(
-        "no_credentials_at_all_is_final_and_tells_what_was_tried",
+        "no_credentials_at_all_is_final_and_lists_what_was_tried",
         &[],
         async {
             let world = ten_records(&[]).await;
@@ -387,9 +387,9 @@ fn a_rotated_credentials_file_is_read_again() {
 fn a_credential_process_is_run_again() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let config = folder.path().join("config").to_string_lossy().into_owned();
-    let told = folder.path().join("told").to_string_lossy().into_owned();
-    std::fs::write(&config, format!("[default]\ncredential_process = cat {told}\n")).expect("written");
-    let variables = [("AWS_CONFIG_FILE", config.as_str()), ("TOLD", told.as_str())];
+    let output = folder.path().join("told").to_string_lossy().into_owned();
+    std::fs::write(&config, format!("[default]\ncredential_process = cat {output}\n")).expect("written");
+    let variables = [("AWS_CONFIG_FILE", config.as_str()), ("TOLD", output.as_str())];
     in_own_process("a_credential_process_is_run_again", &variables, async {
         let content =
             |key: &str| json!({"Version": 1, "AccessKeyId": key, "SecretAccessKey": "secret"}).to_string();
@@ -678,7 +678,7 @@ async fn a_class_that_fails_for_a_while_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_class_that_gives_none_is_told_in_its_own_words() {
+async fn a_class_that_gives_none_is_reported_in_its_own_words() {
     let world = ten_records(&[]).await;
     for (words, passes) in [
         ("com.example.Vault: sealed.", true),
@@ -687,11 +687,11 @@ async fn a_class_that_gives_none_is_told_in_its_own_words() {
         let class = Class::of(move |_| Err(Error::new(ErrorKind::Access, words).retryable(passes)));
         let error = query_by(&world, &class, &[]).await.err().expect("refused");
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Access, passes));
-        let told = format!(
+        let message = format!(
             "kinesis.credentialProviderClass a.Provider: {}",
             words.trim_end_matches('.')
         );
-        assert!(error.message().contains(&told), "{error}");
+        assert!(error.message().contains(&message), "{error}");
         assert!(!error.message().contains("kinesis.awsAccessKeyId"), "{error}");
         assert_eq!(class.loads(), if passes { 6 } else { 1 }, "tries: {words}");
     }
@@ -706,10 +706,10 @@ async fn a_class_that_gives_none_is_told_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn a_refused_signature_is_told_without_what_the_service_quotes() {
+async fn a_refused_signature_is_reported_without_what_the_service_quotes() {
     let quoted = "the Canonical String should have been x-amz-security-token:TOKENSECRET \u{1b}[31m";
-    let told = json!({"__type": "InvalidSignatureException", "message": quoted}).to_string();
-    let service = Stub::start(move |_, _| Answer::of(400, told.clone())).await;
+    let body = json!({"__type": "InvalidSignatureException", "message": quoted}).to_string();
+    let service = Stub::start(move |_, _| Answer::of(400, body.clone())).await;
     let mut world = ten_records(&[]).await;
     world.endpoint.clone_from(&service.endpoint);
     let error = refused(&world, &[]).await.to_string();
@@ -755,12 +755,12 @@ async fn store_failures(status: u16, code: &str, message: &str) -> [Error; 2] {
 }
 
 #[test]
-fn stores_tell_neither_signed_requests_nor_control_characters() {
+fn stores_report_neither_signed_requests_nor_control_characters() {
     let job = [
         ("AWS_ACCESS_KEY_ID", "AKIDJOB"),
         ("AWS_SECRET_ACCESS_KEY", "secret"),
     ];
-    let name = "stores_tell_neither_signed_requests_nor_control_characters";
+    let name = "stores_report_neither_signed_requests_nor_control_characters";
     in_own_process(name, &job, async {
         for code in [
             "InvalidSignatureException",
@@ -769,8 +769,11 @@ fn stores_tell_neither_signed_requests_nor_control_characters() {
         ] {
             let quoted = "the Canonical String should have been x-amz-security-token:TOKENSECRET";
             for error in store_failures(403, code, quoted).await {
-                let told = error.to_string();
-                assert!(told.contains(code) && !told.contains("TOKENSECRET"), "{error}");
+                let message = error.to_string();
+                assert!(
+                    message.contains(code) && !message.contains("TOKENSECRET"),
+                    "{error}"
+                );
             }
         }
         for error in store_failures(403, "AccessDenied", "a\nb\u{9b}31m").await {
@@ -782,8 +785,8 @@ fn stores_tell_neither_signed_requests_nor_control_characters() {
 
 #[tokio::test]
 async fn control_characters_of_a_service_are_escaped() {
-    let told = json!({"__type": "ValidationException", "message": "a\nb\u{1b}[31m"}).to_string();
-    let service = Stub::start(move |_, _| Answer::of(400, told.clone())).await;
+    let body = json!({"__type": "ValidationException", "message": "a\nb\u{1b}[31m"}).to_string();
+    let service = Stub::start(move |_, _| Answer::of(400, body.clone())).await;
     let mut world = ten_records(&[]).await;
     world.endpoint.clone_from(&service.endpoint);
     let error = refused(&world, &[]).await;
@@ -792,8 +795,8 @@ async fn control_characters_of_a_service_are_escaped() {
 
     // The error of one record, in a successful response.
     let failed = json!({"ErrorCode": "Internal\tFailure", "ErrorMessage": "a\nb\u{1b}[31m"});
-    let told = json!({"FailedRecordCount": 1, "Records": [failed]}).to_string();
-    let service = Stub::start(move |_, _| Answer::of(200, told.clone())).await;
+    let body = json!({"FailedRecordCount": 1, "Records": [failed]}).to_string();
+    let service = Stub::start(move |_, _| Answer::of(200, body.clone())).await;
     world.endpoint.clone_from(&service.endpoint);
     let error = try_write(&world, 1, &[ONCE]).await.expect_err("refused");
     assert!(error.message().contains(r"a\nb\u{1b}[31m"), "{error}");

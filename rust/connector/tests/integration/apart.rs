@@ -69,7 +69,7 @@ fn assert_not_shared(error: &Error) {
 }
 
 #[tokio::test]
-async fn an_executor_with_a_disk_of_its_own_is_told_so() {
+async fn an_executor_with_a_disk_of_its_own_is_refused() {
     let world = World::with_shards(1).await;
     let (query, task) = planned(&world).await;
     let elsewhere = Arc::new(OtherDisk(TempDir::new().expect("a folder")));

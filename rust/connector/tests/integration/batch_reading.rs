@@ -100,7 +100,7 @@ async fn no_limit_of_micro_batches_applies() {
 }
 
 #[tokio::test]
-async fn single_shards_start_where_they_are_told() {
+async fn single_shards_start_at_their_given_positions() {
     let world = World::with_shards(3).await;
     world.put("early", 0..60).await;
     let start = next_millisecond();
@@ -108,11 +108,11 @@ async fn single_shards_start_where_they_are_told() {
     // One shard from its beginning, one not at all, and the third from the default start time.
     let given = r#"{"shardId-000000000000": "TRIM_HORIZON", "shardId-000000000001": "SHARD_END"}"#;
     let at = format!("AT_TIMESTAMP {start}");
-    let told = [
+    let options = [
         ("kinesis.startingPositions", given),
         ("kinesis.startingPosition", at.as_str()),
     ];
-    let read = BatchRead::plan(&world, &told).await.expect("planned");
+    let read = BatchRead::plan(&world, &options).await.expect("planned");
     let mut expected = Vec::new();
     let each = [
         ("shardId-000000000000", "early"),

@@ -38,16 +38,16 @@ async fn latest_with_a_clock_apart(world: &World, apart_millis: i64) -> i64 {
 }
 
 #[tokio::test]
-async fn the_service_tells_its_time() {
+async fn the_service_sends_its_time() {
     let world = World::with_shards(1).await;
     let config = world.config(&[]);
     let before = now_millis();
     let summary = service(&config).await.describe_stream().await.expect("described");
-    let told = summary.service_millis.expect("a date");
+    let service_millis = summary.service_millis.expect("a date");
     // The server updates its date once a second, in whole seconds.
     assert!(
-        (before - 2_000..=now_millis()).contains(&told),
-        "{told} at {before}"
+        (before - 2_000..=now_millis()).contains(&service_millis),
+        "{service_millis} at {before}"
     );
 }
 

@@ -643,7 +643,7 @@ fn positions(of: &[(&str, &str)]) -> String {
 }
 
 #[tokio::test]
-async fn shards_start_where_they_are_told_and_the_others_at_the_starting_position() {
+async fn shards_start_at_their_given_positions_and_the_others_at_the_starting_position() {
     for consumer in BOTH_CONSUMERS {
         let world = World::with_shards(4).await;
         world.hasten_subscriptions();
@@ -750,7 +750,7 @@ async fn a_shard_that_has_expired_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_shard_of_an_old_checkpoint_that_has_expired_is_told_of_like_any_other() {
+async fn a_shard_of_an_old_checkpoint_that_has_expired_is_reported_like_any_other() {
     let world = split().await;
     let old = Old::of(RESHARD, &world).await;
     for batch in 3..6 {

@@ -30,7 +30,7 @@ impl Cluster {
     }
 
     /// Transfers one report and its acknowledgement; returns the report.
-    async fn tell(executor: &Engine, driver: &Engine) -> String {
+    async fn report(executor: &Engine, driver: &Engine) -> String {
         let message = executor.next_subscription_report().await.expect("news");
         let answer = driver.on_subscription_report(&message).expect("heard");
         executor.on_report_ack(&answer).expect("an answer");
@@ -38,11 +38,11 @@ impl Cluster {
     }
 
     /// Stands for the thread of the executor's plugin.
-    fn teller(&self) -> JoinHandle<()> {
+    fn reporter(&self) -> JoinHandle<()> {
         let (executor, driver) = (self.query.engine.clone(), self.driver.clone());
         tokio::spawn(async move {
             loop {
-                Self::tell(&executor, &driver).await;
+                Self::report(&executor, &driver).await;
             }
         })
     }
@@ -53,7 +53,7 @@ impl Cluster {
         assert_exact(&rows.expect("the rows in time"), "r", numbers);
     }
 
-    fn looks(&self) -> u64 {
+    fn probes(&self) -> u64 {
         self.world.sandbox.stats().calls("GetRecords")
     }
 
@@ -70,43 +70,43 @@ impl Cluster {
     }
 
     /// Requests batches until the driver has probed the service.
-    async fn await_a_look(&mut self) {
-        let before = self.looks();
-        let looking = async {
-            while self.looks() == before {
+    async fn await_a_probe(&mut self) {
+        let before = self.probes();
+        let probing = async {
+            while self.probes() == before {
                 assert_eq!(self.query.batch().await.expect("a look"), None);
             }
         };
-        tokio::time::timeout(PATIENCE, looking)
+        tokio::time::timeout(PATIENCE, probing)
             .await
             .expect("a look in time");
     }
 }
 
 #[tokio::test]
-async fn executors_that_tell_spare_the_driver_its_looks() {
+async fn executors_that_report_spare_the_driver_its_probes() {
     let mut cluster = Cluster::start().await;
-    let teller = cluster.teller();
+    let reporter = cluster.reporter();
     cluster.rows(0..20).await;
-    let before = cluster.looks();
+    let before = cluster.probes();
     for first in (20..80).step_by(20) {
         for _ in 0..8 {
             assert_eq!(cluster.query.batch().await.expect("none"), None);
         }
         cluster.rows(first..first + 20).await;
     }
-    assert_eq!(cluster.looks(), before);
+    assert_eq!(cluster.probes(), before);
     // An executor that stops reporting may be dead.
-    teller.abort();
-    cluster.await_a_look().await;
+    reporter.abort();
+    cluster.await_a_probe().await;
     cluster.rows(80..100).await;
 }
 
 #[tokio::test]
-async fn without_a_teller_the_driver_looks() {
+async fn without_reports_the_driver_probes() {
     let mut cluster = Cluster::start().await;
     cluster.rows(0..20).await;
-    cluster.await_a_look().await;
+    cluster.await_a_probe().await;
     cluster.rows(20..40).await;
 }
 
@@ -128,9 +128,9 @@ async fn what_the_driver_saw_is_read_by_get_records_while_the_subscription_is_re
 }
 
 #[tokio::test]
-async fn a_shards_end_is_told_and_its_children_follow() {
+async fn a_shards_end_is_reported_and_its_children_follow() {
     let mut cluster = Cluster::start().await;
-    let _teller = cluster.teller();
+    let _reporter = cluster.reporter();
     cluster.rows(0..20).await;
     cluster.world.split("shardId-000000000000").await;
     cluster.rows(20..60).await;
@@ -143,9 +143,9 @@ async fn a_shards_end_is_told_and_its_children_follow() {
 
 #[tokio::test]
 async fn another_consumer_reads_by_subscriptions_of_its_own_and_those_of_the_first_end() {
-    for telling in [false, true] {
+    for reporting in [false, true] {
         let mut cluster = Cluster::start().await;
-        let teller = telling.then(|| cluster.teller());
+        let reporter = reporting.then(|| cluster.reporter());
         cluster.rows(0..20).await;
         assert_eq!(cluster.subscriptions(), (2, 2));
         let config = cluster
@@ -161,8 +161,8 @@ async fn another_consumer_reads_by_subscriptions_of_its_own_and_those_of_the_fir
         until(|| cluster.subscriptions().0 == 2).await;
         cluster.rows(40..60).await;
         assert_eq!(cluster.subscriptions(), (2, 4));
-        if let Some(teller) = teller {
-            teller.abort();
+        if let Some(reporter) = reporter {
+            reporter.abort();
         }
     }
 }
@@ -172,10 +172,10 @@ async fn subscriptions_end_with_their_query() {
     let mut cluster = Cluster::start().await;
     cluster.rows(0..20).await;
     let (executor, driver) = (cluster.query.engine.clone(), cluster.driver.clone());
-    let told = Cluster::tell(&executor, &driver).await;
-    assert!(told.contains("shardId-000000000001"), "{told}");
+    let report = Cluster::report(&executor, &driver).await;
+    assert!(report.contains("shardId-000000000001"), "{report}");
     drop(cluster.query);
-    let ending = async { while Cluster::tell(&executor, &driver).await.contains("shardId") {} };
+    let ending = async { while Cluster::report(&executor, &driver).await.contains("shardId") {} };
     tokio::time::timeout(PATIENCE, ending)
         .await
         .expect("an end in time");

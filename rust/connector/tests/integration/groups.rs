@@ -253,7 +253,7 @@ async fn each_shard_of_a_group_follows_an_earlier_claim_by_its_own_rule() {
     let rows = read_all(&attempt).await.expect("rows");
     let expected = [&all[0][..3], &all[1][..9], &all[2][..5]].concat();
     assert_eq!(sorted(rows), sorted(expected));
-    let told: BTreeMap<ShardId, (Position, u64)> = reports(&attempt)
+    let actual: BTreeMap<ShardId, (Position, u64)> = reports(&attempt)
         .await
         .into_iter()
         .map(|report| (report.shard, (report.end, report.records)))
@@ -262,7 +262,7 @@ async fn each_shard_of_a_group_follows_an_earlier_claim_by_its_own_rule() {
         .into_iter()
         .map(ShardId::from)
         .zip(ends.into_iter().zip([3, 9, 5]));
-    assert_eq!(told, expected.collect());
+    assert_eq!(actual, expected.collect());
 }
 
 #[tokio::test]

@@ -187,12 +187,12 @@ fn certificates_that_come_later_are_found() {
 }
 
 #[test]
-fn an_unknown_certificate_is_told_with_what_is_trusted() {
+fn an_unknown_certificate_is_reported_with_what_is_trusted() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let bundle = folder.path().join("bundle.pem").to_string_lossy().into_owned();
     let variables = [("AWS_CA_BUNDLE", bundle.as_str())];
     in_own_process(
-        "an_unknown_certificate_is_told_with_what_is_trusted",
+        "an_unknown_certificate_is_reported_with_what_is_trusted",
         &variables,
         async {
             let other = secure_world().await;
@@ -476,7 +476,7 @@ fn fips_and_dual_stack_are_switched_by_the_environment() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_is_told_with_its_options() {
+async fn a_proxy_that_refuses_is_reported_with_its_options() {
     let world = World::with_shards(1).await;
     let proxy = closed_proxy().await;
     let options = proxy_options(&proxy);
@@ -540,8 +540,8 @@ async fn a_proxy_that_refuses_is_told_with_its_options() {
 
 /// The chain has no credentials, so that the stores use the options' keys.
 #[test]
-fn a_proxy_that_refuses_is_told_by_the_stores_too() {
-    in_own_process("a_proxy_that_refuses_is_told_by_the_stores_too", &[], async {
+fn a_proxy_that_refuses_is_reported_by_the_stores_too() {
+    in_own_process("a_proxy_that_refuses_is_reported_by_the_stores_too", &[], async {
         let proxy = closed_proxy().await;
         let options = proxy_options(&proxy);
         let stores = [

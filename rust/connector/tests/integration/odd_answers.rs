@@ -165,7 +165,7 @@ async fn triggers_longer_than_an_iterator_lives_find_every_record() {
 }
 
 #[tokio::test]
-async fn iterators_that_expire_again_and_again_end_no_look() {
+async fn iterators_that_expire_again_and_again_end_no_probe() {
     let world = World::with_shards(1).await;
     world.put("r", 0..10).await;
     let mut query = world.query(&[]).await;
@@ -275,7 +275,7 @@ async fn a_listing_that_goes_back_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn looks_that_fail_for_a_while_end_no_query() {
+async fn probes_that_fail_for_a_while_end_no_query() {
     for error in ["throttle", "internal", "drop"] {
         let world = World::with_shards(1).await;
         world.put("r", 0..10).await;
@@ -289,7 +289,7 @@ async fn looks_that_fail_for_a_while_end_no_query() {
 }
 
 #[tokio::test]
-async fn nothing_new_is_said_only_after_a_look() {
+async fn nothing_new_is_reported_only_after_a_probe() {
     let world = World::with_shards(1).await;
     let mut query = world
         .query(&[("kinesis.getRecords.fetchIntervalMs", "500")])

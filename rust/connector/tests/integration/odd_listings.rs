@@ -15,7 +15,7 @@ fn stream_fault(operation: &str, error: &str, count: u32) -> serde_json::Value {
     json!({"faults": [{"operation": operation, "error": error, "count": count, "stream": STREAM}]})
 }
 
-/// Like `looks_that_fail_for_a_while_end_no_query`, for the listing that should show the children of a closed shard.
+/// Like `probes_that_fail_for_a_while_end_no_query`, for the listing that should show the children of a closed shard.
 #[tokio::test]
 async fn listings_that_fail_for_a_while_end_no_query() {
     for error in ["throttle", "internal", "drop"] {

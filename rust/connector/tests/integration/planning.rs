@@ -125,7 +125,7 @@ async fn a_restart_goes_on_where_the_last_batch_ended() {
 }
 
 #[tokio::test]
-async fn the_first_look_after_a_restart_finds_what_came_meanwhile() {
+async fn the_first_probe_after_a_restart_finds_what_came_meanwhile() {
     for consumer in BOTH_CONSUMERS {
         let world = World::with_shards(1).await;
         world.hasten_subscriptions();
@@ -480,7 +480,7 @@ async fn rejected_keys_are_an_access_error_without_the_secret() {
 }
 
 #[tokio::test]
-async fn metrics_tell_of_the_last_batch() {
+async fn metrics_are_of_the_last_batch() {
     let world = World::with_shards(2).await;
     world.put("r", 10..60).await;
     let mut query = world.query(&[]).await;

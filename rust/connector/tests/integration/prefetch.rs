@@ -53,12 +53,12 @@ async fn a_backlog_costs_one_request_a_page_and_few_iterators() {
 }
 
 #[tokio::test]
-async fn progress_tells_what_was_fetched_ahead() {
+async fn progress_shows_what_was_fetched_ahead() {
     let world = backlog(1).await;
     let mut query = world.query(&[THIRTY]).await;
     assert_exact(&batch(&mut query).await, "r", 0..30);
     assert_eq!(metric(&query, "prefetchHits"), 0);
-    let looks = metric(&query, "driverRequests");
+    let probes = metric(&query, "driverRequests");
     asked(&world, 31).await;
     let before = calls(&world, "GetRecords");
     assert_exact(&batch(&mut query).await, "r", 30..60);
@@ -68,7 +68,7 @@ async fn progress_tells_what_was_fetched_ahead() {
     assert_eq!(calls(&world, "GetRecords"), before, "all was there");
     assert_eq!(
         metric(&query, "driverRequests"),
-        looks,
+        probes,
         "the driver didn't ask meanwhile"
     );
     assert!(!query.planner.metrics().contains_key("resubscriptions"));
@@ -96,10 +96,10 @@ async fn available_now_asks_no_shard_that_is_known_to_have_more() {
     let mut query = world.query(&[THIRTY]).await;
     query.planner.prepare_for_available_now();
     assert_exact(&batch(&mut query).await, "r", 0..30);
-    let looks = metric(&query, "driverRequests");
+    let probes = metric(&query, "driverRequests");
     assert_exact(&batch(&mut query).await, "r", 30..60);
     assert_exact(&batch(&mut query).await, "r", 60..90);
-    assert_eq!(metric(&query, "driverRequests"), looks);
+    assert_eq!(metric(&query, "driverRequests"), probes);
     // Later records may be read or not.
     assert_exact(&query.rows(510).await, "r", 90..600);
     while let Some(rows) = query.batch().await.expect("a look") {

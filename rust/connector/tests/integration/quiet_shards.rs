@@ -224,7 +224,7 @@ async fn available_now_reads_all_of_them() {
 
 /// The backlog of one shard takes many batches.
 #[tokio::test]
-async fn a_backlog_in_one_shard_is_read_by_one_task_and_others_are_looked_at() {
+async fn a_backlog_in_one_shard_is_read_by_one_task_and_others_are_probed() {
     let world = World::with_shards(SHARDS).await;
     let limited = [("kinesis.maxFetchRecordsPerShard", "10")];
     let mut query = begun(&world, &limited).await;
@@ -270,17 +270,17 @@ async fn groups_are_skipped_whole() {
 
 /// Where most shards deliver records, batches follow one another without a probe.
 #[tokio::test]
-async fn a_busy_stream_is_read_without_looks() {
+async fn a_busy_stream_is_read_without_probes() {
     let world = World::with_shards(SHARDS).await;
     let mut query = world.query(&[("kinesis.maxFetchRecordsPerShard", "4")]).await;
     for shard in 0..SHARDS as usize {
         put_into(&world, shard as u128, shard * 40..(shard + 1) * 40).await;
     }
     let mut rows = query.rows(1).await;
-    let looks = query.planner.metrics()["driverRequests"].clone();
+    let probes = query.planner.metrics()["driverRequests"].clone();
     while rows.len() < 1_600 {
         rows.extend(query.rows(1).await);
-        assert_eq!(query.planner.metrics()["driverRequests"], looks);
+        assert_eq!(query.planner.metrics()["driverRequests"], probes);
     }
     rows.extend(query.rows(400).await);
     assert_exact(&rows, "r", 0..2_000);

@@ -263,7 +263,7 @@ async fn a_sequence_number_that_the_service_refuses_is_a_lost_position() {
 }
 
 #[tokio::test]
-async fn a_driver_that_looks_from_a_refused_position_leaves_it_to_a_reader() {
+async fn a_driver_that_probes_from_a_refused_position_leaves_it_to_a_reader() {
     let (world, query, _) = ten_of_a_hundred(&[]).await;
     let offset = misplaced(&world, &query).await;
     // The batch that starts there was never read.

@@ -128,7 +128,7 @@ async fn a_shard_that_is_unknown_in_two_calls_far_apart_ends_no_query() {
 /// Counts this thread's warnings that contain these words.
 struct Warnings {
     words: &'static str,
-    heard: Arc<AtomicU32>,
+    count: Arc<AtomicU32>,
 }
 
 impl Subscriber for Warnings {
@@ -143,7 +143,7 @@ impl Subscriber for Warnings {
     fn event(&self, event: &Event<'_>) {
         event.record(&mut |field: &Field, value: &dyn std::fmt::Debug| {
             if field.name() == "message" && format!("{value:?}").contains(self.words) {
-                self.heard.fetch_add(1, Ordering::Relaxed);
+                self.count.fetch_add(1, Ordering::Relaxed);
             }
         });
     }
@@ -152,11 +152,11 @@ impl Subscriber for Warnings {
 }
 
 #[tokio::test(start_paused = true)]
-async fn listings_that_fail_are_told_once_a_minute() {
-    let heard = Arc::<AtomicU32>::default();
+async fn listings_that_fail_are_logged_once_a_minute() {
+    let count = Arc::<AtomicU32>::default();
     let _listening = tracing::subscriber::set_default(Warnings {
         words: "could not be listed",
-        heard: heard.clone(),
+        count: count.clone(),
     });
     let service = Scripted::new(State {
         listings: vec![(Duration::ZERO, vec![shard(0, None, None, true)])],
@@ -175,8 +175,8 @@ async fn listings_that_fail_are_told_once_a_minute() {
         }
     };
     assert!(error.message().contains("no listing"), "{error}");
-    let heard = heard.load(Ordering::Relaxed);
-    assert!((9..=11).contains(&heard), "{heard} warnings");
+    let count = count.load(Ordering::Relaxed);
+    assert!((9..=11).contains(&count), "{count} warnings");
 }
 
 /// A store that counts the driver's marks, and may refuse them.

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 type Row = (String, Vec<u8>);
 
 /// The package's result for a task.
-fn asked(task: &Value) -> Value {
+fn package_result(task: &Value) -> Value {
     let python = std::env::var_os("AGGREGATOR_PYTHON").unwrap_or_else(|| {
         panic!("AGGREGATOR_PYTHON isn't set, so nothing was tested: run scripts/test stores")
     });
@@ -85,9 +85,9 @@ async fn the_sinks_aggregates_are_taken_apart_each_row_in_the_shard_its_key_hash
         let count: usize = by_shard.values().map(|(_, records)| records.len()).sum();
         assert!(count < 60, "{count} records are no aggregates");
         for (start, (end, records)) in by_shard {
-            let told = asked(&json!({ "apart": records }));
-            let told = told.as_array().expect("a list").iter();
-            let told = told.map(|row| (text(&row[0]), bytes(&row[1]))).collect();
+            let decoded = package_result(&json!({ "apart": records }));
+            let decoded = decoded.as_array().expect("a list").iter();
+            let decoded = decoded.map(|row| (text(&row[0]), bytes(&row[1]))).collect();
             let here = |row: &&SinkRecord| {
                 let key = row.partition_key.as_deref().expect("a key");
                 let hash = hash_key(key, row.explicit_hash_key.as_deref());
@@ -98,7 +98,7 @@ async fn the_sinks_aggregates_are_taken_apart_each_row_in_the_shard_its_key_hash
                 .filter(here)
                 .map(|row| (row.partition_key.clone().expect("a key"), row.data.to_vec()))
                 .collect();
-            assert!(sorted(told) == sorted(expected), "the shard from {start}");
+            assert!(sorted(decoded) == sorted(expected), "the shard from {start}");
         }
     }
 }
@@ -114,11 +114,11 @@ async fn the_packages_aggregates_are_read() {
             )
         })
         .collect();
-    let told: Vec<_> = rows
+    let encoded: Vec<_> = rows
         .iter()
         .map(|(key, data)| json!([key, STANDARD.encode(data)]))
         .collect();
-    let made = asked(&json!({ "together": told }));
+    let made = package_result(&json!({ "together": encoded }));
     for record in made.as_array().expect("a list") {
         let put = world.client.put_record().stream_name(STREAM);
         let put = put.partition_key(text(&record[0]));

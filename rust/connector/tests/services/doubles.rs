@@ -102,7 +102,7 @@ pub enum Fate {
     /// Forwards it, but responds with this error.
     AnswerLost(u16, &'static str),
     /// Does not forward it; responds without content and with this header.
-    Told(u16, &'static str, &'static str),
+    WithHeader(u16, &'static str, &'static str),
     /// Does not forward it; responds with success and this content.
     Answered(&'static str),
     /// Does not forward it; responds to a BatchWriteItem that all of its items are unprocessed.
@@ -184,11 +184,13 @@ async fn answer(
     let mut headers = parts.headers;
     match fate {
         Fate::Refused(status, code) => return refusal(&seen, status, code),
-        Fate::Told(status, name, value) => {
-            let mut told = Response::new(Full::default());
-            *told.status_mut() = StatusCode::from_u16(status).expect("a status");
-            told.headers_mut().insert(name, HeaderValue::from_static(value));
-            return told;
+        Fate::WithHeader(status, name, value) => {
+            let mut response = Response::new(Full::default());
+            *response.status_mut() = StatusCode::from_u16(status).expect("a status");
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+            return response;
         }
         Fate::Answered(content) => return Response::new(Full::from(content)),
         Fate::Unprocessed => {

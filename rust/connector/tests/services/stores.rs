@@ -558,7 +558,7 @@ async fn a_bucket_in_another_region_is_found() {
     let (moto, bucket) = (endpoint(MOTO), unique("elsewhere"));
     new_bucket(&moto, &bucket).await;
     let proxy = Proxy::before(&moto, |_, seen| match seen.method.as_str() {
-        "HEAD" => Fate::Told(301, "x-amz-bucket-region", "ap-south-1"),
+        "HEAD" => Fate::WithHeader(301, "x-amz-bucket-region", "ap-south-1"),
         _ => Fate::Forwarded,
     })
     .await;

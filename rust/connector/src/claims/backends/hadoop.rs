@@ -24,9 +24,9 @@ const MARK: &str = "driver";
 const MARKS_REMOVED: usize = 100;
 /// Number of attempts to find the mark before the folder counts as another one than the driver's. Some file systems
 /// show another machine's files seconds later (cached folders, HDFS's observer nodes).
-const LOOKS_FOR_MARK: u32 = 6;
+const MARK_ATTEMPTS: u32 = 6;
 /// Wait before the second attempt. Each further wait is twice as long: 8 s in all.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+const MARK_RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// Number of claims of one batch that are read at once.
 const READS_AT_ONCE: usize = 16;
 
@@ -105,9 +105,9 @@ impl ClaimStore for HadoopStore {
 
     async fn find_mark(&self, source: &str, start: &str) -> Result<()> {
         let path = self.mark(source, start);
-        for look in 0..LOOKS_FOR_MARK {
-            if look > 0 {
-                tokio::time::sleep(LOOK_AGAIN * 2_u32.pow(look - 1)).await;
+        for attempt in 0..MARK_ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(MARK_RETRY_PAUSE * 2_u32.pow(attempt - 1)).await;
             }
             if self.retried(|| self.files.read(&path)).await?.is_some() {
                 return Ok(());

@@ -171,7 +171,7 @@ fn the_region_is_found_in_order() {
 }
 
 #[test]
-fn regions_that_disagree_are_told() {
+fn regions_that_disagree_are_reported() {
     let parsed = source(&with_name(&[
         ("kinesis.region", "us-east-1"),
         ("kinesis.endpointUrl", "https://kinesis.us-west-2.amazonaws.com"),

@@ -560,7 +560,7 @@ fn the_store_s_region() {
 }
 
 #[test]
-fn a_mistake_is_told_before_what_is_not_built() {
+fn a_mistake_is_reported_before_what_is_not_built() {
     let error = read_error(&[
         ("kinesis.extraColumns", "shardId"),
         ("kinesis.prefetch.maxBytesPerShard", "x"),
@@ -772,7 +772,7 @@ fn number(text: &str) -> SequenceNumber {
 const POSITIONS: &str = "kinesis.startingPositions";
 
 #[test]
-fn single_shards_start_where_they_are_told() {
+fn single_shards_start_at_their_given_positions() {
     let positions = |json: &str| read(&[(POSITIONS, json)]).starting_positions;
     let expected = BTreeMap::from([
         (

@@ -26,7 +26,7 @@ impl Availability for Polling {
         planning: &mut Planning,
     ) -> Result<Option<BTreeSet<ShardId>>> {
         if planning.next_batch == NextBatch::Busy {
-            planning.prober.wait_until_readers_may_ask().await;
+            planning.prober.wait_until_readers_may_call().await;
         }
         let probes = planning.next_batch == NextBatch::Probe;
         let sure = match probes {
@@ -70,9 +70,9 @@ impl Availability for Polling {
 /// The shards outside `sure` that have nothing, by responses that arrive soon or by recent ones. So neither a shard
 /// without a response nor the number of shards delays the batch, and a failed call is not repeated with every batch.
 async fn idle_beside(planning: &mut Planning, sure: &BTreeSet<ShardId>) -> Result<BTreeSet<ShardId>> {
-    let skip = sure | &planning.prober.asked_lately();
-    let asks = planning.prober.answers_beside() && !planning.is_covered_by(&skip);
-    let of_most = asks && planning.probe(&skip, Extent::Beside).await?.of_most;
+    let skip = sure | &planning.prober.called_recently();
+    let probes = planning.prober.answers_beside() && !planning.is_covered_by(&skip);
+    let of_most = probes && planning.probe(&skip, Extent::Beside).await?.of_most;
     let idle = planning.prober.idle_for_now(of_most, &planning.positions);
     Ok(&idle - sure)
 }

@@ -73,8 +73,8 @@ impl Availability for Subscriptions {
                 false => planning.prober.due(),
                 // Just after a batch its executors are about to report.
                 true if self.0.has_reports_on(source) => {
-                    let asked = planning.prober.asked_last();
-                    asked.map(|asked| asked + REPORTED_WITHIN)
+                    let last_call = planning.prober.last_call();
+                    last_call.map(|last_call| last_call + REPORTED_WITHIN)
                 }
                 true => None,
             };
@@ -94,13 +94,13 @@ impl Availability for Subscriptions {
                 return Ok(Some(self.idle(source, planning)));
             }
             let awaits = planning.awaits_children();
-            let asked = unknown.as_ref().is_some_and(BTreeSet::is_empty);
+            let all_known = unknown.as_ref().is_some_and(BTreeSet::is_empty);
             let now = Instant::now();
-            if now >= deadline && !awaits && (asked || !elsewhere) {
+            if now >= deadline && !awaits && (all_known || !elsewhere) {
                 let changed = planning.shards_changed();
                 return Ok(changed.then(|| self.idle(source, planning)));
             }
-            let wake = match (elsewhere && !asked, now < deadline) {
+            let wake = match (elsewhere && !all_known, now < deadline) {
                 (true, _) => planning.prober.due().unwrap_or(now),
                 (false, true) => deadline,
                 (false, false) => now + LONGEST_WAIT,

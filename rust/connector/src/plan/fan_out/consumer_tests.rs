@@ -154,7 +154,7 @@ async fn queries_wait_for_their_turn_however_many_start_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_full_is_told_soon_whatever_the_limit_is() {
+async fn a_full_stream_is_reported_soon_whatever_the_limit_is() {
     for most in [20, 50] {
         let service = Service::with(most, most);
         tokio::time::advance(CREATING).await;

@@ -35,7 +35,7 @@ const WORTH_A_TASK: Duration = Duration::from_millis(2);
 /// Number of responses that are enough to tell whether most shards have records.
 const SAMPLE: usize = 8;
 /// Time for which a batch of shards with certain records waits for the responses of others.
-const LOOK_BESIDE: Duration = Duration::from_millis(250);
+const PROBE_BESIDE: Duration = Duration::from_millis(250);
 /// Time for which a shard that had nothing is still taken to have nothing, if a batch does not wait for its response.
 const IDLE_FOR: Duration = Duration::from_secs(10);
 /// Shortest time between two equal warnings.
@@ -59,7 +59,7 @@ pub(in crate::plan) struct Prober {
     idle: Idle,
     /// Time of the last call for each shard, successful or not: by the driver, or by a batch's reader that saw the
     /// tip.
-    asked: HashMap<ShardId, Instant>,
+    last_calls: HashMap<ShardId, Instant>,
     last_records: Instant,
     iterators: HashMap<ShardId, Kept>,
     /// The shard in which records were found last; it is probed first.
@@ -94,8 +94,8 @@ pub(in crate::plan) struct Probed {
 }
 
 /// The responses to a probe, and all probed shards, including those without a response.
-struct Answers {
-    asked: Vec<ShardId>,
+struct Responses {
+    shards: Vec<ShardId>,
     found: Vec<(ShardId, Position, Found)>,
     of_most: bool,
 }
@@ -144,7 +144,7 @@ impl Prober {
             opened: Instant::now(),
             tips: Tips::default(),
             idle: Idle::default(),
-            asked: HashMap::new(),
+            last_calls: HashMap::new(),
             last_records: Instant::now(),
             iterators: HashMap::new(),
             first: None,
@@ -171,7 +171,7 @@ impl Prober {
     pub(in crate::plan) fn batch_planned(&mut self, positions: &BTreeMap<ShardId, Position>) {
         self.planned = Some(Instant::now());
         self.idle.retain(positions);
-        self.asked.retain(|shard, _| positions.contains_key(shard));
+        self.last_calls.retain(|shard, _| positions.contains_key(shard));
     }
 
     /// Records that the last batch's reader saw the shard's tip, at the time of the batch's planning or later.
@@ -179,7 +179,7 @@ impl Prober {
         let at = self.planned.unwrap_or(self.opened);
         self.tips.saw(shard, end, at);
         self.idle.saw(shard, end, at);
-        self.asked.insert(shard.clone(), at);
+        self.last_calls.insert(shard.clone(), at);
     }
 
     /// The shards that had nothing at these positions when the driver or a batch's reader last called them, at
@@ -203,8 +203,11 @@ impl Prober {
     }
 
     /// The shards whose last call is too recent for another one.
-    pub(in crate::plan) fn asked_lately(&self) -> BTreeSet<ShardId> {
-        let lately = self.asked.iter().filter(|(_, at)| at.elapsed() < self.interval);
+    pub(in crate::plan) fn called_recently(&self) -> BTreeSet<ShardId> {
+        let lately = self
+            .last_calls
+            .iter()
+            .filter(|(_, at)| at.elapsed() < self.interval);
         lately.map(|(shard, _)| shard.clone()).collect()
     }
 
@@ -228,7 +231,7 @@ impl Prober {
     }
 
     /// Waits until readers may call the shards again: an interval after the last batch's readers.
-    pub(in crate::plan) async fn wait_until_readers_may_ask(&self) {
+    pub(in crate::plan) async fn wait_until_readers_may_call(&self) {
         wait_until(self.planned.map(|planned| planned + self.interval)).await;
     }
 
@@ -238,7 +241,7 @@ impl Prober {
     }
 
     /// Time of the last call by a batch's readers or the driver.
-    pub(in crate::plan) fn asked_last(&self) -> Option<Instant> {
+    pub(in crate::plan) fn last_call(&self) -> Option<Instant> {
         self.probed
     }
 
@@ -271,15 +274,15 @@ impl Prober {
         self.iterators.retain(|shard, kept| {
             kept.is_fresh() && positions.get(shard).is_some_and(|at| *at == kept.position)
         });
-        let answers = self.probe_all(shards, extent).await?;
-        self.silent_until = answers.found.is_empty().then(|| began + IDLE_FOR);
-        self.asked
-            .extend(answers.asked.into_iter().map(|shard| (shard, began)));
+        let responses = self.probe_all(shards, extent).await?;
+        self.silent_until = responses.found.is_empty().then(|| began + IDLE_FOR);
+        self.last_calls
+            .extend(responses.shards.into_iter().map(|shard| (shard, began)));
         let mut probed = Probed {
-            of_most: answers.of_most,
+            of_most: responses.of_most,
             ..Probed::default()
         };
-        for (shard, position, found) in answers.found {
+        for (shard, position, found) in responses.found {
             self.take_in(shard, position, found, positions, began, &mut probed)?;
         }
         if !probed.available.is_empty() {
@@ -398,19 +401,19 @@ impl Prober {
             .map(|(shard, position)| (shard.clone(), position.clone()))
             .collect();
         open.sort_by_key(|(shard, _)| {
-            let asked = self.asked.get(shard).copied();
-            (Some(shard) != self.first.as_ref(), asked)
+            let last_call = self.last_calls.get(shard).copied();
+            (Some(shard) != self.first.as_ref(), last_call)
         });
         open
     }
 
     /// Probes these shards, several at once.
-    async fn probe_all(&self, shards: Vec<(ShardId, Position)>, extent: Extent) -> Result<Answers> {
+    async fn probe_all(&self, shards: Vec<(ShardId, Position)>, extent: Extent) -> Result<Responses> {
         let all = shards.len();
-        let mut asked = Vec::new();
-        let questions = shards.into_iter().map(|(shard, position)| {
-            asked.push(shard.clone());
-            let question = ShardProbe {
+        let mut called = Vec::new();
+        let probes = shards.into_iter().map(|(shard, position)| {
+            called.push(shard.clone());
+            let probe = ShardProbe {
                 api: self.api.clone(),
                 stream: self.stream.clone(),
                 kept: self.iterators.get(&shard).map(|kept| kept.iterator.clone()),
@@ -422,16 +425,16 @@ impl Prober {
                 position,
             };
             async move {
-                let found = question.ask().await?;
-                Ok((question.shard, question.position, found))
+                let found = probe.run().await?;
+                Ok((probe.shard, probe.position, found))
             }
         });
-        let mut asking = stream::iter(questions).buffer_unordered(self.at_once);
+        let mut probing = stream::iter(probes).buffer_unordered(self.at_once);
         let (began, mut first_took) = (Instant::now(), Duration::ZERO);
         let (mut found, mut available, mut of_most) = (Vec::new(), 0, false);
         while !of_most {
             let until = match extent {
-                Extent::Beside => Some(began + LOOK_BESIDE),
+                Extent::Beside => Some(began + PROBE_BESIDE),
                 Extent::NextBatch if available > 0 => {
                     let left = u32::try_from(all - found.len()).unwrap_or(u32::MAX);
                     let longest = first_took + WAIT_FOR_OTHERS + WORTH_A_TASK.saturating_mul(left);
@@ -439,7 +442,7 @@ impl Prober {
                 }
                 Extent::NextBatch | Extent::All => None,
             };
-            let next = asking.next();
+            let next = probing.next();
             let answer: Option<Result<(ShardId, Position, Found)>> = match until {
                 None => next.await,
                 Some(until) if until <= Instant::now() => None,
@@ -454,9 +457,9 @@ impl Prober {
             found.push(answer);
             of_most = extent != Extent::All && found.len() >= SAMPLE && available * 2 >= found.len();
         }
-        drop(asking);
-        Ok(Answers {
-            asked,
+        drop(probing);
+        Ok(Responses {
+            shards: called,
             found,
             of_most,
         })

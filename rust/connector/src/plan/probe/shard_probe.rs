@@ -64,7 +64,7 @@ pub(in crate::plan) struct ShardProbe {
 
 impl ShardProbe {
     /// Probes the shard. Errors are permanent.
-    pub(in crate::plan) async fn ask(&self) -> Result<Found> {
+    pub(in crate::plan) async fn run(&self) -> Result<Found> {
         match self.search().await {
             // A reader handles a position that the service rejects, and a shard that is missing from its stream.
             Err(error) if error.kind() == ErrorKind::RefusedPosition => match self.same_stream().await {
@@ -94,11 +94,11 @@ impl ShardProbe {
                         .await?
                 }
             };
-            let asked = self
+            let response = self
                 .api
                 .get_records(&self.shard, &at, LIMIT, &self.counters)
                 .await;
-            let page = match asked {
+            let page = match response {
                 Err(error) if error.kind().is_of_iterator() && expired < MOST_EXPIRED => {
                     expired += 1;
                     if error.kind() != ErrorKind::ExpiredIterator {

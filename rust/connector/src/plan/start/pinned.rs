@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_start_than_the_pinned_one_is_told_with_the_one_that_counts() {
+    fn another_start_than_the_pinned_one_is_warned_of_with_the_one_that_counts() {
         use StartingPosition::{AtTimestamp, Latest, TrimHorizon};
         let time = 1_788_116_405_000;
         for (given, pinned) in [
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_of_single_shards_are_told_of_where_one_for_all_counts() {
+    fn positions_of_single_shards_are_warned_of_where_one_for_all_counts() {
         let warning = unused_option("kinesis.importCheckpoint", &Position::TrimHorizon);
         let parts = [
             "kinesis.importCheckpoint has no effect",

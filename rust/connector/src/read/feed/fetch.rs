@@ -39,7 +39,7 @@ impl Fetch {
     /// Runs until the tip, the shard's end, an error, the bounds, or a stop. `end` is where fetching resumes if no
     /// pages wait.
     pub(super) async fn run(self, end: Position, mut stop: watch::Receiver<bool>) {
-        let mut before = self.to_be_looked_for(end);
+        let mut before = self.record_to_find(end);
         let (mut patience, mut again) = (Patience::default(), None);
         loop {
             let asked = self.waiting.lock().answer.as_ref().map(|answer| answer.asked);
@@ -74,7 +74,7 @@ impl Fetch {
     }
 
     /// The record that the fetched ones must follow; none if nothing after it can have expired.
-    fn to_be_looked_for(&self, end: Position) -> Option<SequenceNumber> {
+    fn record_to_find(&self, end: Position) -> Option<SequenceNumber> {
         let waiting = self.waiting.lock();
         if waiting.answer.as_ref().is_some_and(Answer::is_fresh) {
             return None;

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_process_is_believed_until_it_tells_something_else_or_is_silent() {
+    async fn a_report_counts_until_the_next_one_or_until_it_is_old() {
         let shard = ShardId::from("s-1");
         let after = |number: &str| Position::After(number.parse().expect("a number"));
         let mut peers = Peers::default();

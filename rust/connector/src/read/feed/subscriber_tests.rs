@@ -291,7 +291,7 @@ async fn records_that_come_again_are_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_record_before_the_start_tells_whether_others_expired() {
+async fn the_record_before_the_start_shows_whether_others_expired() {
     let kept = Fixture::start(after("10"), vec![Script::Stalls(vec![event(&[10, 11], 11)])]);
     assert_eq!(kept.take(1).await, ["11"]);
     assert_eq!(

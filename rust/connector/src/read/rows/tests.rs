@@ -299,7 +299,7 @@ fn texts(values: &ExtraValues) -> Vec<Option<String>> {
 }
 
 #[test]
-fn extra_columns_tell_what_is_known_in_the_order_asked_for() {
+fn extra_columns_hold_what_is_known_in_the_given_order() {
     let mixed = aggregate_with_hash_keys(&[("k", "x", None), ("k", "y", Some("42")), ("k", "z", None)]);
     let payloads: [&[u8]; 4] = [b"a", &mixed, b"c", b"later"];
     let mut page = RecordColumns::with_capacity(4, 0);

@@ -19,7 +19,7 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(28);
 /// Time before their expiry at which credentials are renewed, limited to a third of their lifetime.
 const RENEW_AHEAD: Duration = Duration::from_secs(300);
 /// Age at which credentials without an expiry are loaded again, since files change.
-const LOOK_AGAIN: Duration = Duration::from_secs(900);
+const RELOAD_AFTER: Duration = Duration::from_secs(900);
 /// Minimum time between two early renewals, and between two reloads after refusals of the same key.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -92,7 +92,7 @@ impl KeptCredentials {
     }
 
     async fn get(&self) -> Result {
-        let seen = match self.inner.state().look(self.inner.clock.now()) {
+        let seen = match self.inner.state().check(self.inner.clock.now()) {
             (Now::Good(credentials), _) => return Ok(credentials),
             (Now::Due(credentials), _) => {
                 let inner = self.inner.clone();
@@ -104,7 +104,7 @@ impl KeptCredentials {
         let loading = self.inner.loading.clone().lock_owned().await;
         {
             let mut state = self.inner.state();
-            match state.look(self.inner.clock.now()) {
+            match state.check(self.inner.clock.now()) {
                 (Now::Good(credentials) | Now::Due(credentials), _) => {
                     // Another request has just loaded them; the next one renews them if due.
                     state.renewing = false;
@@ -214,7 +214,7 @@ impl Inner {
 
 impl State {
     /// State of the cache, and the number of loads so far.
-    fn look(&mut self, now: SystemTime) -> (Now, u64) {
+    fn check(&mut self, now: SystemTime) -> (Now, u64) {
         let Some(current) = &self.current else {
             return (Now::Nothing, self.loads);
         };
@@ -242,7 +242,7 @@ impl Current {
                 let good_for = end.duration_since(self.loaded).unwrap_or_default();
                 end - RENEW_AHEAD.min(good_for / 3)
             }
-            None => self.loaded + LOOK_AGAIN,
+            None => self.loaded + RELOAD_AFTER,
         }
     }
 }

@@ -161,7 +161,7 @@ async fn refused_credentials_stay_where_there_are_no_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn files_are_looked_at_again() {
+async fn files_are_read_again() {
     let world = World::of(|load, _| Ok(credentials(&format!("key-{load}"), None)));
     assert_eq!(world.key().await.unwrap(), "key-0");
     world.at(901);

@@ -135,7 +135,7 @@ impl Drop for Producer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn however_often_records_come_looks_and_readers_keep_to_the_limit_together() {
+async fn however_often_records_come_probes_and_readers_keep_to_the_limit_together() {
     for processes in [1, 2] {
         for gap in [10, 50, 150, 250, 300, 400, 500, 600, 700, 1_000, 3_000] {
             let service = Service::new();

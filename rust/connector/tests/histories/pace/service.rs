@@ -129,11 +129,11 @@ impl KinesisApi for Service {
         self.kinesis.get_records(shard, iterator, limit, counters).await
     }
 
-    fn asked_lately(&self, shard: &ShardId) -> u32 {
+    fn recent_calls(&self, shard: &ShardId) -> u32 {
         self.pace.lately(shard)
     }
 
-    fn count_asked(&self, shard: &ShardId, times: u32) {
+    fn count_peer_calls(&self, shard: &ShardId, times: u32) {
         self.pace.count(shard, times);
     }
 

@@ -15,8 +15,8 @@ def apart(records):
         fixed = {"kinesisSchemaVersion": "1.0", "sequenceNumber": "1", "approximateArrivalTimestamp": 0}
         return {"kinesis": {**fixed, "partitionKey": key, "data": data}}
 
-    told = deaggregate_records([delivered(*record) for record in records])
-    return [(record["kinesis"]["partitionKey"], text(record["kinesis"]["data"])) for record in told]
+    decoded = deaggregate_records([delivered(*record) for record in records])
+    return [(record["kinesis"]["partitionKey"], text(record["kinesis"]["data"])) for record in decoded]
 
 
 def together(rows):

@@ -57,11 +57,11 @@ pub fn in_own_process(test: &str, variables: &[(&str, &str)], body: impl Future<
         .envs(variables.iter().copied())
         .output()
         .expect("run");
-    let told = [run.stdout, run.stderr].map(|told| String::from_utf8_lossy(&told).into_owned());
+    let output = [run.stdout, run.stderr].map(|output| String::from_utf8_lossy(&output).into_owned());
     assert!(
-        run.status.success() && told[0].contains("1 passed"),
+        run.status.success() && output[0].contains("1 passed"),
         "{}",
-        told.concat()
+        output.concat()
     );
     true
 }

@@ -39,7 +39,7 @@ pub(super) const SERVICE: Service = Service {
 /// Longest wait for the creation of a table, which takes some seconds.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// First and longest wait between two checks of the table's status.
-const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+const STATUS_CHECK_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// A table and its client, shared by all its users in this process. The client is created when first needed.
 pub(crate) struct Table {
@@ -112,7 +112,7 @@ impl Table {
     pub(super) async fn ensure(&self) -> Result<()> {
         let _making = self.making.lock().await;
         let deadline = Instant::now() + LONGEST_WAIT;
-        let (mut pause, longest_pause) = LOOK_AGAIN;
+        let (mut pause, longest_pause) = STATUS_CHECK_PAUSES;
         loop {
             let status = match self.describe().await? {
                 Some(table) => {

@@ -49,7 +49,7 @@ async fn far_behind_a_task_looks_for_the_record_before_what_follows_the_pages() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loss_that_the_fetch_finds_is_told_by_the_next_task() {
+async fn a_loss_that_the_fetch_finds_is_reported_by_the_next_task() {
     let mut query = far_behind();
     query.expect(100..110).await;
     query.shard.state().expired = 15;
