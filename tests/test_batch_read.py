@@ -83,15 +83,15 @@ def test_a_limit_ends_early(spark, sandbox, new_stream):
     # Small pages and little prefetching, so that few records are fetched beyond the needed rows.
     frame = batch(spark, sandbox, stream, **{"getRecords.numberOfRecordsPerFetch": 10, "prefetch.maxBytesPerShard": 1})
 
-    def looks_of(rows, action):
-        before = sandbox.looks(stream.name)
+    def probes_of(rows, action):
+        before = sandbox.probes(stream.name)
         assert len(action()) == rows
-        return sandbox.looks(stream.name) - before
+        return sandbox.probes(stream.name) - before
 
-    whole = looks_of(2000, frame.collect)
+    whole = probes_of(2000, frame.collect)
     assert whole >= 200
-    assert looks_of(3, frame.limit(3).collect) < whole / 4
-    assert looks_of(3, lambda: frame.take(3)) < whole / 4
+    assert probes_of(3, frame.limit(3).collect) < whole / 4
+    assert probes_of(3, lambda: frame.take(3)) < whole / 4
 
 
 def test_a_start_at_latest_is_refused(spark, sandbox, stream):

@@ -20,7 +20,7 @@ def test_the_typical_job(sandbox, new_stream, checkpoint, tmp_path, consumer):
     source, sink = new_stream(4, "kinesis-source"), new_stream(2, "kinesis-sink")
     log = EventLog(tmp_path / "events")
     with TypicalJob(sandbox, source, sink, checkpoint, tmp_path, consumer, log.conf) as job:
-        job.await_condition(lambda: sandbox.looks(source.name) >= 4, "the query's start")
+        job.await_condition(lambda: sandbox.probes(source.name) >= 4, "the query's start")
         for first in range(0, 600, 200):
             source.put(country_events(first, 200))
             job.await_copied(first + 200)
@@ -40,17 +40,17 @@ def test_executors_with_the_plugin_report_what_was_pushed(sandbox, knobs, new_st
         return min(shard["events_pushed"] for shard in sandbox.stats()["streams"][source.name].values())
 
     with TypicalJob(sandbox, source, sink, checkpoint, tmp_path, "typical", [PLUGIN]) as job:
-        job.await_condition(lambda: sandbox.looks(source.name) >= 4, "the query's start")
+        job.await_condition(lambda: sandbox.probes(source.name) >= 4, "the query's start")
         source.put(country_events(0, 200))
         job.await_copied(200)
-        looked = sandbox.looks(source.name)
+        probes = sandbox.probes(source.name)
         for first in range(200, 600, 200):
             # A pause of more than a second. A driver without reports would probe once a second.
             quiet = events_pushed() + 6
             job.await_condition(lambda quiet=quiet: events_pushed() >= quiet, "events without records")
             source.put(country_events(first, 200))
             job.await_copied(first + 200)
-        assert sandbox.looks(source.name) == looked, job.tail()
+        assert sandbox.probes(source.name) == probes, job.tail()
         job.stop()
     assert copied(sink.read()) == expected(0, 600)
     assert set(sandbox.subscriptions(source.name).values()) == {0}
@@ -62,8 +62,8 @@ def test_rows_beside_one_that_is_too_large_are_not_sent_twice(sandbox, new_strea
     arguments = {"options": sink_options(sandbox, stream), "rows": 400, "partitions": 4, "bad": 250}
     with Job("write_rows", arguments, tmp_path / "job.log", master="local-cluster[2,1,1024]") as job:
         assert job.wait() == 3, job.tail()
-    told = job.log.read_text().split("FAILED: ", 1)[1]
-    assert "1048577 of data" in told and "the limit is 1048576" in told
+    message = job.log.read_text().split("FAILED: ", 1)[1]
+    assert "1048577 of data" in message and "the limit is 1048576" in message
     sent = [record["Data"] for record in stream.read()]
     assert len(sent) == len(set(sent))
     assert max(map(len, sent)) < 10

@@ -39,7 +39,7 @@ def put_plain_and_aggregated(stream):
     return expected
 
 
-def told(rows):
+def columns_by_data(rows):
     return {
         bytes(row.data).decode(): (row.shardId, row.subSequenceNumber, row.explicitHashKey) for row in rows
     }
@@ -50,7 +50,7 @@ def test_a_stream_s_rows(spark, sandbox, new_stream, checkpoint):
     expected = put_plain_and_aggregated(stream)
     frame = read(spark, source_options(sandbox, stream, extraColumns=ALL, maxFetchRecordsPerShard=7))
     rows = drain(frame, checkpoint).rows
-    assert told(rows) == expected
+    assert columns_by_data(rows) == expected
     assert len({(row.shardId, row.sequenceNumber, row.subSequenceNumber) for row in rows}) == len(rows) == len(expected)
     assert {row.encryptionType for row in rows} == {"NONE"}
 
@@ -59,7 +59,7 @@ def test_a_batch_read_s_rows(spark, sandbox, new_stream):
     stream = new_stream(2)
     expected = put_plain_and_aggregated(stream)
     frame = batch(spark, source_options(sandbox, stream, extraColumns=ALL))
-    assert told(frame.collect()) == expected
+    assert columns_by_data(frame.collect()) == expected
     # Through Spark's own operators, and with pruned columns.
     by_shard = {row.shardId: row["count"] for row in frame.groupBy("shardId").count().collect()}
     shards = [shard for shard, _, _ in expected.values()]
@@ -96,6 +96,6 @@ def test_with_overwritten_memory(spark, sandbox, stream, checkpoint):
     try:
         expected = put_plain_and_aggregated(stream)
         frame = read(spark, source_options(sandbox, stream, extraColumns=ALL, maxFetchRecordsPerShard=11))
-        assert told(drain(frame, checkpoint).rows) == expected
+        assert columns_by_data(drain(frame, checkpoint).rows) == expected
     finally:
         properties.clearProperty("SPARKKINESIS_POISON")

@@ -30,8 +30,8 @@ if not pyspark.__version__.startswith("3."):
         )  # fmt: skip
         with Program(command, tmp_path / "log", path=[environment.notebook_packages()]) as job:
             assert job.wait(300) == 0, job.tail()
-            told = next(line for line in job.log.read_text().splitlines() if line.startswith("DONE "))
-        result = json.loads(told.removeprefix("DONE "))
+            done = next(line for line in job.log.read_text().splitlines() if line.startswith("DONE "))
+        result = json.loads(done.removeprefix("DONE "))
         counted = sum(map(Counter, result["by_batch"]), Counter())
         assert counted == Counter(country(number) for number in range(EVENTS))
         assert result["lag"]

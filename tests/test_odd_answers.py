@@ -5,7 +5,7 @@ from local_kinesis import await_condition
 
 from support.queries import (
     Batches,
-    await_looks,
+    await_probes,
     await_rows,
     drain,
     events,
@@ -103,7 +103,7 @@ def test_a_stream_made_again_ends_the_query(spark, sandbox, stream, checkpoint):
     with pytest.raises(Exception, match="deleted and made again"):
         with running(query):
             await_rows(query, batches, 10)
-            await_looks(sandbox, query, stream)
+            await_probes(sandbox, query, stream)
             stream.delete()
             type(stream).create(stream.client, stream.name, 1)
             await_condition(lambda: not query.isActive, lambda: "the query to notice")
@@ -116,7 +116,7 @@ def test_what_was_put_is_there_when_all_is_processed(spark, sandbox, stream, che
     options["kinesis.getRecords.fetchIntervalMs"] = "400"
     query = start(read(spark, options), batches, checkpoint)
     with running(query):
-        await_looks(sandbox, query, stream)
+        await_probes(sandbox, query, stream)
         for run in range(5):
             stream.put(events(10 * run, 10))
             query.processAllAvailable()

@@ -45,7 +45,7 @@ def test_it_runs_as_it_stands_and_survives_events_that_are_none(sandbox, tmp_pat
     sink = Stream.create(sandbox.client, "kinesis-sink", 1)
     try:
         with Program(spark_submit(*command[1:]), tmp_path / "job.log", cwd=tmp_path) as job:
-            job.await_condition(lambda: sandbox.looks(source.name) >= 2, "the query's start", seconds=180)
+            job.await_condition(lambda: sandbox.probes(source.name) >= 2, "the query's start", seconds=180)
             source.put([event(1), *BAD, event(2)])
             job.await_condition(lambda: len(sink.read()) >= 2, "two events", interval=0.2)
             source.put([event(3)])

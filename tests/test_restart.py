@@ -9,7 +9,7 @@ from support.consumers import both_consumers
 from support.producer import Producer
 from support.queries import (
     Batches,
-    await_looks,
+    await_probes,
     await_rows,
     drain,
     events,
@@ -36,7 +36,7 @@ def test_stop_and_restart(spark, sandbox, new_stream, checkpoint):
     query = start(frame, batches, checkpoint)
     with running(query):
         await_rows(query, batches, producer.count)
-        await_looks(sandbox, query, stream, more=4)
+        await_probes(sandbox, query, stream, more=4)
     assert sorted(batches.data) == payloads(events(0, producer.count))
 
 

@@ -40,7 +40,7 @@ def expiring_after_the_first_batch(stream, batches):
 
 
 def assert_names_the_loss(failure, stream):
-    told = str(failure.value)
+    message = str(failure.value)
     parts = (
         "DataLoss",
         "have expired, or may have",
@@ -51,7 +51,7 @@ def assert_names_the_loss(failure, stream):
         "set kinesis.failOnDataLoss to false",
     )
     for part in parts:
-        assert part in told
+        assert part in message
 
 
 def lost_positions(query):
@@ -76,8 +76,8 @@ def test_expired_between_two_batches_is_counted(spark, sandbox, backlog, checkpo
     assert sorted(batches.data) == payloads(events(0, TEN) + events(30, 70))
     assert lost_positions(query)[-1] == 1
     warnings = [line for line in driver_log.read_text().splitlines() if "have expired, or may have" in line]
-    told = next(line for line in warnings if backlog.name in line)
-    assert "WARN" in told and "DATA LOSS: " in told and backlog.shard in told and backlog.numbers[TEN - 1] in told
+    loss = next(line for line in warnings if backlog.name in line)
+    assert "WARN" in loss and "DATA LOSS: " in loss and backlog.shard in loss and backlog.numbers[TEN - 1] in loss
     # The driver logs it too, since people read its log. Here, the driver's log also has the executor's lines.
     assert any("lostPositions in the query's progress" in line for line in driver_log.read_text().splitlines())
 

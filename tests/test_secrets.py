@@ -51,8 +51,8 @@ class MarkedJob(Job):
         config.write_text(LOG_CONFIG)
         arguments = folder / "arguments.json"
         (folder / "shown").mkdir()
-        told = {"options": options, "shown": str(folder / "shown"), "checkpoints": str(folder / "checkpoints")}
-        arguments.write_text(json.dumps(told))
+        job = {"options": options, "shown": str(folder / "shown"), "checkpoints": str(folder / "checkpoints")}
+        arguments.write_text(json.dumps(job))
         log = f"-Dlog4j2.configurationFile={config.as_uri()} -Dmarked.log={folder}"
         conf = (
             "spark.ui.enabled=true",
@@ -82,8 +82,8 @@ class ConnectJob(Program):
             "spark.ui.port": "0",
             "spark.sql.redaction.string.regex": redaction_of_connect(),
         }
-        told = {"options": options, "shown": str(folder / "shown"), "checkpoint": str(folder / "checkpoint"), "conf": conf}
-        arguments.write_text(json.dumps(told))
+        job = {"options": options, "shown": str(folder / "shown"), "checkpoint": str(folder / "checkpoint"), "conf": conf}
+        arguments.write_text(json.dumps(job))
         command = [sys.executable, str(JOBS / "marked_connect.py"), str(arguments)]
         super().__init__(command, folder / "job.log", path=[environment.connect_packages()])
 

@@ -16,11 +16,11 @@ def aggregates(count, of):
 def test_user_records_come_out_with_keys_of_their_own(spark, sandbox, stream, checkpoint):
     inner = [("a", b"1"), ("ключ", b""), ("a", b"3" * 1000), ("b", bytes(range(256)))]
     stream.put([("plain", b"before"), ("outer", kpl.aggregate(inner)), ("plain", b"after")])
-    told = stream.read()
+    records = stream.read()
     rows = drain(read(spark, source_options(sandbox, stream)), checkpoint).rows
 
     assert [(row.partitionKey, bytes(row.data)) for row in rows] == [("plain", b"before"), *inner, ("plain", b"after")]
-    numbers = [told[0]["SequenceNumber"], *[told[1]["SequenceNumber"]] * 4, told[2]["SequenceNumber"]]
+    numbers = [records[0]["SequenceNumber"], *[records[1]["SequenceNumber"]] * 4, records[2]["SequenceNumber"]]
     assert [row.sequenceNumber for row in rows] == numbers
 
 

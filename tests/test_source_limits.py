@@ -8,7 +8,7 @@ from local_kinesis import await_condition
 from support.consumers import both_consumers, both_consumers_at_length
 from support.queries import (
     Batches,
-    await_looks,
+    await_probes,
     await_rows,
     committed_batches,
     drain,
@@ -49,7 +49,7 @@ def test_no_batches_on_an_idle_stream(spark, sandbox, new_stream, checkpoint):
     batches = Batches()
     query = start(read(spark, source_options(sandbox, stream)), batches, checkpoint)
     with running(query):
-        await_looks(sandbox, query, stream, more=20)
+        await_probes(sandbox, query, stream, more=20)
         assert planned_batches(checkpoint) == []
 
         stream.put(events(0, 30))
@@ -57,7 +57,7 @@ def test_no_batches_on_an_idle_stream(spark, sandbox, new_stream, checkpoint):
         # The batch is over once it is committed.
         await_condition(lambda: planned_batches(checkpoint) == committed_batches(checkpoint), "the batch's commit")
         settled = planned_batches(checkpoint)
-        await_looks(sandbox, query, stream, more=20)
+        await_probes(sandbox, query, stream, more=20)
         assert planned_batches(checkpoint) == settled
         assert [rows for rows in batches.by_id.values() if not rows] == []
 
@@ -71,17 +71,17 @@ def test_an_idle_stream_is_asked_within_the_services_limits(spark, sandbox, new_
     stream = new_stream(2)
     query = start(read(spark, source_options(sandbox, stream, **{"getRecords.fetchIntervalMs": 200})), Batches(), checkpoint)
     with running(query):
-        await_looks(sandbox, query, stream)
+        await_probes(sandbox, query, stream)
         began = sandbox.stats()["streams"][stream.name]
-        asked = await_timed_looks(sandbox, query, stream, 20)
+        seconds = await_timed_probes(sandbox, query, stream, 20)
         ended = sandbox.stats()["streams"][stream.name]
     for shard, counters in ended.items():
-        assert counters["get_records"] - began[shard]["get_records"] <= 5 * asked + 2
+        assert counters["get_records"] - began[shard]["get_records"] <= 5 * seconds + 2
 
 
-def await_timed_looks(sandbox, query, stream, more):
+def await_timed_probes(sandbox, query, stream, more):
     began = time.monotonic()
-    await_looks(sandbox, query, stream, more=more)
+    await_probes(sandbox, query, stream, more=more)
     return time.monotonic() - began
 
 

@@ -8,7 +8,7 @@ import pytest
 from support.consumers import both_consumers
 from support.queries import (
     Batches,
-    await_looks,
+    await_probes,
     await_rows,
     drain,
     events,
@@ -61,9 +61,9 @@ def test_no_batches_on_an_idle_stream_after_a_split(spark, sandbox, new_stream, 
         stream.split(open_shards(stream)[0])
         stream.put(events(10, 10))
         await_rows(query, batches, 20)
-        await_looks(sandbox, query, stream, more=6)
+        await_probes(sandbox, query, stream, more=6)
         settled = planned_batches(checkpoint)
-        await_looks(sandbox, query, stream, more=12)
+        await_probes(sandbox, query, stream, more=12)
         assert planned_batches(checkpoint) == settled
     assert_all_in_order(batches, 20)
 

@@ -37,14 +37,14 @@ def test_schema(spark, sandbox, stream):
 def test_every_column_is_what_the_service_says(spark, sandbox, new_stream, checkpoint):
     stream = new_stream(3)
     stream.put(ODD + [(f"key-{n}", str(n).encode()) for n in range(500)])
-    told = {record["SequenceNumber"]: record for record in stream.read()}
-    assert len(told) == len(ODD) + 500
+    by_number = {record["SequenceNumber"]: record for record in stream.read()}
+    assert len(by_number) == len(ODD) + 500
 
     rows = drain(with_micros(read(spark, source_options(sandbox, stream))), checkpoint).rows
 
-    assert sorted(row.sequenceNumber for row in rows) == sorted(told)
+    assert sorted(row.sequenceNumber for row in rows) == sorted(by_number)
     for row in rows:
-        record = told[row.sequenceNumber]
+        record = by_number[row.sequenceNumber]
         assert bytes(row.data) == record["Data"]
         assert row.streamName == stream.name
         assert row.partitionKey == record["PartitionKey"]

@@ -7,7 +7,7 @@ from pyspark.errors import StreamingQueryException
 
 from support.queries import (
     Batches,
-    await_looks,
+    await_probes,
     await_rows,
     drain,
     events,
@@ -44,11 +44,11 @@ def test_from_a_timestamp(spark, sandbox, knobs, new_stream, checkpoint, offset_
 def test_a_timestamp_is_exact_to_the_millisecond(spark, sandbox, stream, checkpoint):
     for number in range(20):
         stream.put(events(number, 1))
-    told = stream.read()
-    first = told[10]["ApproximateArrivalTimestamp"].astimezone(timezone.utc)
+    records = stream.read()
+    first = records[10]["ApproximateArrivalTimestamp"].astimezone(timezone.utc)
     millis = round(first.timestamp() * 1000)
     text = datetime.fromtimestamp(millis // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S") + f".{millis % 1000:03d}Z"
-    wanted = [r["Data"].decode() for r in told if round(r["ApproximateArrivalTimestamp"].timestamp() * 1000) >= millis]
+    wanted = [r["Data"].decode() for r in records if round(r["ApproximateArrivalTimestamp"].timestamp() * 1000) >= millis]
     batches = drain(read(spark, source_options(sandbox, stream, startingPosition=f"AT_TIMESTAMP {text}")), checkpoint)
     assert batches.data == wanted
 
@@ -59,10 +59,10 @@ def test_latest_is_the_moment_of_the_start(spark, sandbox, new_stream, checkpoin
     batches = Batches()
     query = start(read(spark, source_options(sandbox, stream, startingPosition="LATEST")), batches, checkpoint)
     with running(query):
-        await_looks(sandbox, query, stream)
+        await_probes(sandbox, query, stream)
         stream.put(events(40, 40))
         await_rows(query, batches, 40)
-        await_looks(sandbox, query, stream, more=4)
+        await_probes(sandbox, query, stream, more=4)
     assert sorted(batches.data) == payloads(events(40, 40))
 
 
@@ -73,7 +73,7 @@ def test_latest_is_the_default(spark, sandbox, stream, checkpoint):
     batches = Batches()
     query = start(read(spark, options), batches, checkpoint)
     with running(query):
-        await_looks(sandbox, query, stream)
+        await_probes(sandbox, query, stream)
         stream.put(events(10, 10))
         await_rows(query, batches, 10)
     assert sorted(batches.data) == payloads(events(10, 10))
@@ -90,7 +90,7 @@ def test_latest_loses_nothing_of_a_shard_that_is_idle_at_first(spark, sandbox, n
     options = source_options(sandbox, stream, startingPosition="LATEST")
     query = start(read(spark, options), batches, checkpoint)
     with running(query):
-        await_looks(sandbox, query, stream, more=2)
+        await_probes(sandbox, query, stream, more=2)
         put(0, busy)
         await_rows(query, batches, 20)
         put(20, busy)
@@ -113,7 +113,7 @@ def test_latest_stays_the_first_start_when_there_was_no_batch_before_the_restart
     options = source_options(sandbox, stream, startingPosition="LATEST")
     query = start(read(spark, options), batches, checkpoint)
     with running(query):
-        await_looks(sandbox, query, stream)
+        await_probes(sandbox, query, stream)
     assert batches.by_id == {}
     stream.put(events(10, 30))
     query = start(read(spark, options), batches, checkpoint)
@@ -131,8 +131,8 @@ def test_a_restart_goes_on_whatever_its_starting_position_says(spark, sandbox, s
     assert batches.data == payloads(events(0, 20))
     # A starting position that differs from the original one causes a warning.
     warnings = [line for line in driver_log.read_text().splitlines() if " WARN " in line and stream.name in line]
-    told = "kinesis.startingPosition is LATEST, but the query of this checkpointLocation started at TRIM_HORIZON once"
-    assert [told in line for line in warnings if "kinesis.startingPosition" in line] == [True]
+    warning = "kinesis.startingPosition is LATEST, but the query of this checkpointLocation started at TRIM_HORIZON once"
+    assert [warning in line for line in warnings if "kinesis.startingPosition" in line] == [True]
 
 
 def test_a_start_in_the_future_is_refused_and_the_corrected_one_works(spark, sandbox, stream, checkpoint):

@@ -7,7 +7,7 @@ from support.consumers import both_consumers
 from support.delivery import errors_of
 from support.queries import (
     Batches,
-    await_looks,
+    await_probes,
     await_rows,
     drain,
     events,
@@ -169,8 +169,8 @@ def test_processing_time(spark, sandbox, new_stream, checkpoint):
                 stream.put(events(first, 50))
                 await_rows(query, batches, first + 50)
             # One empty batch may follow a busy period. After that, the trigger fires repeatedly without a batch.
-            await_looks(sandbox, query, stream, more=6)
+            await_probes(sandbox, query, stream, more=6)
             settled = planned_batches(checkpoint)
-            await_looks(sandbox, query, stream, more=8)
+            await_probes(sandbox, query, stream, more=8)
             assert planned_batches(checkpoint) == settled
     assert errors_of(texts_by_batch(batches), 300) == {}

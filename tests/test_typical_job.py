@@ -5,7 +5,7 @@ from local_kinesis import REGION, await_condition
 
 from support import typical_job
 from support.countries import copied, country_events, expected
-from support.queries import await_looks, raise_failure, running
+from support.queries import await_probes, raise_failure, running
 
 
 def await_records(query, stream, count):
@@ -22,7 +22,7 @@ def test_every_event_arrives_once(spark, sandbox, new_stream, checkpoint, name):
     source, sink = new_stream(4, "kinesis-source"), new_stream(2, "kinesis-sink")
     query = typical_job.start(spark, source.name, sink.name, REGION, sandbox.endpoint, checkpoint, name)
     with running(query):
-        await_looks(sandbox, query, source)
+        await_probes(sandbox, query, source)
         for first in range(0, 300, 100):
             source.put(country_events(first, 100))
             await_records(query, sink, first + 100)
@@ -37,11 +37,11 @@ def test_it_goes_on_after_a_stop(spark, sandbox, new_stream, checkpoint):
 
     query = start()
     with running(query):
-        await_looks(sandbox, query, source)
+        await_probes(sandbox, query, source)
         source.put(country_events(0, 50))
         await_records(query, sink, 50)
         # Two further reads of the stream, after which the last batch is over and won't be written again.
-        await_looks(sandbox, query, source, more=2)
+        await_probes(sandbox, query, source, more=2)
     source.put(country_events(50, 50))
     query = start()
     with running(query):

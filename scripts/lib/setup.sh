@@ -31,10 +31,10 @@ ensure_command() {
 
 # apt_install PACKAGE - installs a Debian package. Shows apt's output only if it fails.
 apt_install() {
-  local told
+  local output
   say "installing $1 (apt)"
-  told="$({ as_root apt-get update -qq && as_root apt-get install -y -qq "$1"; } </dev/null 2>&1)" && return
-  printf '%s\n' "$told" >&2
+  output="$({ as_root apt-get update -qq && as_root apt-get install -y -qq "$1"; } </dev/null 2>&1)" && return
+  printf '%s\n' "$output" >&2
   return 1
 }
 

@@ -25,13 +25,13 @@ class Cluster:
         with ExitStack() as on_failure:
             on_failure.callback(self.stop)
             log = self._start("master", "org.apache.spark.deploy.master.Master", "127.0.0.1")
-            self.master = self._told(log, r"Starting Spark master at (spark://\S+)").group(1)
+            self.master = self._await_log(log, r"Starting Spark master at (spark://\S+)").group(1)
             for number in range(1, workers + 1):
                 self._start(
                     f"worker-{number}", "org.apache.spark.deploy.worker.Worker", f"127.0.0.{number}",
                     "--cores", str(cores), "--memory", "1g", "--work-dir", str(self._folder / f"work-{number}"), self.master,
                 )  # fmt: skip
-                self._told(log, rf"(?s)(Registering worker.*){{{number}}}")
+                self._await_log(log, rf"(?s)(Registering worker.*){{{number}}}")
             on_failure.pop_all()
 
     def _start(self, name, main_class, host, *arguments):
@@ -52,14 +52,14 @@ class Cluster:
         self._processes.append((process, log))
         return log
 
-    def _told(self, log, pattern):
-        def told():
+    def _await_log(self, log, pattern):
+        def found():
             for process, log_of_it in self._processes:
                 if process.poll() is not None:
                     raise RuntimeError(f"part of the cluster ended:\n{log_of_it.read_text()[-4000:]}")
             return re.search(pattern, log.read_text())
 
-        return await_condition(told, f"{pattern} in {log}", seconds=90)
+        return await_condition(found, f"{pattern} in {log}", seconds=90)
 
     def stop(self):
         for process, _ in reversed(self._processes):

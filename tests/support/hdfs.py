@@ -28,13 +28,13 @@ class Hdfs:
                 # The options that tests set for Spark's JVM are not for this one.
                 env={name: value for name, value in os.environ.items() if name != "JAVA_TOOL_OPTIONS"},
             )
-        self.endpoint = await_condition(self._told, f"an HDFS, see {self._log}", seconds=300)
+        self.endpoint = await_condition(self._find_endpoint, f"an HDFS, see {self._log}", seconds=300)
 
-    def _told(self):
+    def _find_endpoint(self):
         if self._process.poll() is not None:
             raise RuntimeError(f"HDFS ended with {self._process.returncode}, see {self._log}")
-        said = [line for line in self._log.read_text().split("\n")[:-1] if line.startswith("listening on ")]
-        return said[0].removeprefix("listening on ") if said else None
+        lines = [line for line in self._log.read_text().split("\n")[:-1] if line.startswith("listening on ")]
+        return lines[0].removeprefix("listening on ") if lines else None
 
     def stop(self):
         self._process.terminate()

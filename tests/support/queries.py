@@ -115,19 +115,19 @@ def drain(frame, checkpoint, sink=None, seconds=120):
     return batches
 
 
-def await_looks(sandbox, query, stream, more=1, seconds=60):
+def await_probes(sandbox, query, stream, more=1, seconds=60):
     """Waits until the connector has read the stream `more` further times; a query that does has started.
 
     A read is a GetRecords call, or an event of a subscription, which may be empty.
     """
 
-    def looks():
-        return sandbox.looks(stream.name) + sandbox.events(stream.name)
+    def probes():
+        return sandbox.probes(stream.name) + sandbox.events(stream.name)
 
-    before = looks()
+    before = probes()
     await_condition(
-        lambda: looks() >= before + more or not query.isActive,
-        lambda: f"{more} more GetRecords or events of {stream.name}, had {looks() - before}",
+        lambda: probes() >= before + more or not query.isActive,
+        lambda: f"{more} more GetRecords or events of {stream.name}, had {probes() - before}",
         seconds,
     )
     raise_failure(query)

@@ -12,7 +12,7 @@ from .processes import JOBS, Job, Program, spark_submit
 
 def copies_all(sandbox, source, job):
     """Asserts that the job copies every event of two rounds once from `source`, a stream of two shards."""
-    job.await_condition(lambda: sandbox.looks(source.name) >= 2, "the query's start", seconds=180)
+    job.await_condition(lambda: sandbox.probes(source.name) >= 2, "the query's start", seconds=180)
     for first in range(0, 200, 100):
         source.put(country_events(first, 100))
         job.await_copied(first + 100)

@@ -68,7 +68,7 @@ def main():
 
         query = source(spark, sandbox, stream, "LATEST", consumer_type).writeStream.foreachBatch(sink)
         query = query.option("checkpointLocation", f"{work}/query").start()
-        await_condition(lambda: sandbox.looks(stream.name) >= SHARDS or not query.isActive, "the query's start")
+        await_condition(lambda: sandbox.probes(stream.name) >= SHARDS or not query.isActive, "the query's start")
         bursts(stream, query, arrived, WARM_UP)
         took = bursts(stream, query, arrived, BURSTS)
         query.stop()

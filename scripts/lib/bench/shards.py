@@ -68,7 +68,7 @@ def main():
 
         query = source(spark, sandbox, stream, "LATEST").writeStream.foreachBatch(sink)
         query = query.option("checkpointLocation", f"{work}/query").start()
-        started = lambda: sandbox.looks(stream.name) >= asked.shards or not query.isActive  # noqa: E731
+        started = lambda: sandbox.probes(stream.name) >= asked.shards or not query.isActive  # noqa: E731
         await_condition(started, "the query's start", 300)
         table = Table(
             f"{asked.shards} shards, records with random keys, by GetRecords, {asked.seconds} s each; milliseconds from put to row",

@@ -76,7 +76,7 @@ def run(sandbox, work, seconds, keep):
     say("starting the job; it begins at LATEST")
     job = Job(sandbox, work)
     try:
-        job.await_condition(lambda: sandbox.looks(SOURCE) >= SHARDS, "the job's first look at the stream")
+        job.await_condition(lambda: sandbox.probes(SOURCE) >= SHARDS, "the job's first look at the stream")
         say(f"{EVENTS_A_SECOND} events a second from now on")
         generator.start()
         up = [let_run(job, generator, sink, seconds)]

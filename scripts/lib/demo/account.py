@@ -28,15 +28,15 @@ def account_for(put, records, up):
     if max(times, default=1) > 1:
         print("    (a batch that is stopped half-way is written again: the sink is at least once)")
     waits = {number: max(0.0, first_seen[number] - put[number]) for number in put if number in first_seen}
-    tell("put while the job ran", [waits[n] for n in waits if any(a <= put[n] < b for a, b in up)])
-    tell("all, also those put while it was down or starting", list(waits.values()))
+    print_waits("put while the job ran", [waits[n] for n in waits if any(a <= put[n] < b for a, b in up)])
+    print_waits("all, also those put while it was down or starting", list(waits.values()))
     complete = not missing and not unknown
     verdict = "every event is accounted for" if complete else "FAILED: events are missing, or were never generated"
     print(f"==> {verdict}", flush=True)
     return complete
 
 
-def tell(which, waits):
+def print_waits(which, waits):
     """Prints one line about the times from put to the sink stream."""
     if len(waits) > 1:
         cuts = quantiles(waits, n=100)

@@ -42,11 +42,11 @@ class Sandbox:
             stderr=self._log,
             text=True,
         )
-        told = self._process.stdout.readline()
-        if "listening on " not in told:
+        line = self._process.stdout.readline()
+        if "listening on " not in line:
             self.stop()
-            raise RuntimeError(f"{program} did not start; its first line was {told!r}")
-        self.endpoint = told.split("listening on ", 1)[1].strip()
+            raise RuntimeError(f"{program} did not start; its first line was {line!r}")
+        self.endpoint = line.split("listening on ", 1)[1].strip()
         self.tls_endpoint = None
         if "--tls-port" in arguments:
             self.tls_endpoint = self._process.stdout.readline().split("listening on ", 1)[1].strip()
@@ -72,7 +72,7 @@ class Sandbox:
         """Number of calls of an operation so far, over all streams."""
         return self.stats()["operations"].get(operation, {}).get("calls", 0)
 
-    def looks(self, stream):
+    def probes(self, stream):
         """Number of GetRecords calls to a stream so far."""
         return sum(shard["get_records"] for shard in self.stats()["streams"].get(stream, {}).values())
 
