@@ -1,4 +1,4 @@
-//! Refusals that don't depend on this process's rate.
+//! Detection of refusals that don't depend on this process's rate.
 
 use std::time::Duration;
 
@@ -9,37 +9,42 @@ use super::rate::Counts;
 /// How long a shard is written to without pacing once a lower rate has proved useless.
 const FREE: Duration = Duration::from_secs(15);
 
-/// Least number of refused and of accepted entries in a sample: with fewer, chance alone changes the parts too much.
+/// Minimum number of refused and of accepted entries in a sample. With fewer, chance alone changes the fractions too
+/// much.
 const EVIDENCE: usize = 30;
 
-/// So many entries without a refusal end a fall.
+/// Number of entries without a refusal that ends a fall.
 const CLEAR: usize = 100;
 
-/// Factors within which the parts refused and accepted count as unchanged.
+/// Factor within which the refused fraction counts as unchanged.
 const SAME_REFUSED: f64 = 2.0;
+
+/// Factor within which the accepted fraction counts as unchanged.
 const SAME_ACCEPTED: f64 = 1.6;
 
-/// So many samples in a row must differ from the first one to replace it.
+/// Number of samples in a row that replace a fall's first sample if they differ from it.
 const MOST_ODD: u32 = 2;
 
-/// Growth of the weight sent that ends a fall.
+/// Growth factor of the weight sent above which a fall ends.
 const RISEN: f64 = 1.1;
 
-/// Parts of the weight sent and accepted at the fall's start. Below both, less is written and less arrives; a shard at its
-/// limit would accept as much as before.
+/// Fraction of the weight sent at a fall's start below which the fall is deep enough for a decision.
 const SLOWER: f64 = 0.4;
+
+/// Fraction of the weight accepted at a fall's start below which the fall was in vain: a shard at its limit would
+/// accept as much as before.
 const LESS_ACCEPTED: f64 = 0.6;
 
-/// The rate doesn't fall below this part of the weight sent at the fall's start before that is decided, nor below this part
-/// of the first rate before there is a sample.
+/// Lower bound of the rate before the decision, as a fraction of the weight sent at the fall's start, or of the first
+/// rate until there is a sample.
 const FLOOR: f64 = 0.35;
 
-/// What became of some entries.
+/// Outcomes of entries over some time.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
-    /// Weight sent to the shard in a second.
+    /// Weight sent to the shard per second.
     sent: f64,
-    /// Weight accepted in a second.
+    /// Weight accepted per second.
     accepted: f64,
 }
 
@@ -52,12 +57,12 @@ impl Sample {
         }
     }
 
-    /// Part of the weight that was refused.
+    /// Refused fraction of the weight.
     fn refused(&self) -> f64 {
         1.0 - self.accepted / self.sent
     }
 
-    /// Whether about the same part of the weight was refused.
+    /// True if about the same fraction of the weight was refused.
     fn is_like(&self, then: &Self) -> bool {
         let within = |factor: f64, now: f64, then: f64| (1.0 / factor..=factor).contains(&(now / then));
         within(SAME_REFUSED, self.refused(), then.refused())
@@ -66,21 +71,22 @@ impl Sample {
 }
 
 /// Detects a shard that refuses entries for another reason than this process's rate: a producer that never slows down
-/// fills it, or the service fails a part of all entries. Pacing would then only give the shard away.
+/// fills it, or the service fails a fraction of all entries. Pacing would then only give the shard's capacity away.
 #[derive(Debug, Default)]
 pub(super) struct Chance {
     counts: Counts,
     lasted: Duration,
-    /// The sample at the start of a fall of the rate during which the parts refused and accepted stay the same.
+    /// First sample of a fall: the rate falls, and the refused and accepted fractions stay the same.
     fall: Option<Sample>,
-    /// Samples in a row that differ from it.
+    /// Number of samples in a row that differ from `fall`.
     odd: u32,
     floor: f64,
     free_until: Option<Instant>,
 }
 
 impl Chance {
-    /// Learns what became of entries during a time in which the rate was used; true if the shard isn't at its limit.
+    /// Adds the outcomes of a time in which the rate was used. Returns true if they prove that the shard isn't at its
+    /// limit.
     pub(super) fn explains(&mut self, counts: Counts, lasted: Duration, now: Instant) -> bool {
         self.counts.add(counts);
         self.lasted += lasted;
@@ -123,12 +129,13 @@ impl Chance {
         self.floor = FLOOR * sample.sent;
     }
 
-    /// The rate was not used: what became of these entries depends on the writers' pauses.
+    /// Discards the outcomes since the last sample. Call when the rate was not used, as outcomes then depend on the
+    /// writers' pauses.
     pub(super) fn interrupt(&mut self) {
         (self.counts, self.lasted) = (Counts::default(), Duration::ZERO);
     }
 
-    /// The rate that it takes to decide.
+    /// Lower bound of the rate that is needed for a decision.
     pub(super) fn floor(&self) -> f64 {
         self.floor
     }
@@ -138,7 +145,7 @@ impl Chance {
         self.free_until.is_some_and(|until| now < until)
     }
 
-    /// The shard comes to its limit, and is written to at this rate.
+    /// Starts over for a shard that has reached its limit and is written to at this rate.
     pub(super) fn begin(&mut self, rate: f64) {
         *self = Self {
             floor: FLOOR * rate,

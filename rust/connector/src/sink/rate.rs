@@ -1,4 +1,4 @@
-//! How fast this process writes to a shard that is at its limit.
+//! The rate at which this process writes to a shard at its limit, and the queue of those who write to it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,67 +7,74 @@ use tokio::time::Instant;
 
 use super::chance::Chance;
 
-/// Bytes that weigh as much as a record: a shard takes 1,000 records and 1 MiB a second.
+/// Bytes with the weight of one record. A shard takes 1,000 records and 1 MiB a second.
 const BYTES_OF_A_RECORD: f64 = 1_048.576;
 
-/// A shard is at its limit once it refused so many entries in a second. Fewer may be chance.
+/// Number of entries refused in one second at which a shard counts as being at its limit. Fewer may be chance.
 const MANY: usize = 20;
 
-/// It is no more when for so long it was written to and refused nothing.
+/// Time with answers but no refusal after which a shard no longer counts as being at its limit.
 const OVER: Duration = Duration::from_secs(10);
 
-/// Nor when nobody wrote to it for so long.
+/// Time without answers after which what was learnt about a shard or stream is outdated.
 pub(super) const FORGOTTEN: Duration = Duration::from_secs(600);
 
-/// When it accepts nothing for so long, its limit is not the matter. One process of many may get nothing for a while.
+/// Time with refusals only after which a shard's limit is not their cause. It is long because one process of many may
+/// get nothing for a while.
 const STARVED: Duration = Duration::from_secs(60);
 
-/// The rate changes once in so long, and with so many entries' answers; with fewer after `LATELY`.
+/// Minimum time between two changes of the rate.
 const EPOCH: Duration = Duration::from_secs(1);
+
+/// Answered entries required for a change of the rate before [`LATELY`] has passed.
 const ANSWERS: usize = 10;
 
-/// How long what was accepted counts.
+/// Age up to which accepted entries count as recent.
 const LATELY: Duration = Duration::from_secs(4);
 
-/// Answers within this time are remembered as one.
+/// Resolution of the recent answers: those within this time are stored as one.
 const GRAIN: Duration = Duration::from_millis(100);
 
-/// How much the rate rises in a second, in roots of itself.
+/// Rise of the rate in a second, as a multiple of its square root.
 const STEP: f64 = 0.5;
 
-/// After so long without a refusal the rate rises by a part of itself that doubles with every further second, at most by
-/// itself: others stopped writing, or the shard takes more.
+/// Time without a refusal after which the rate rises faster: other writers have stopped, or the shard takes more.
 const QUIET: Duration = Duration::from_secs(2);
+
+/// Fraction by which the rate also rises in a second after [`QUIET`], doubled for every second without a refusal, up
+/// to 1.
 const FASTER: f64 = 0.01;
 
-/// Entries a second that are sent however few are accepted. With less, a process among many would get no share, and a
-/// shard of records that nearly fill a second would miss its chance.
+/// Minimum rate in entries a second, however few are accepted. At a lower rate, a process among many would get no
+/// share, and a shard whose records each nearly fill a second would idle when it could take one.
 const LEAST: f64 = 2.0;
 
-/// The least that any shard takes in a second, of all who write to it.
+/// Minimum weight that any shard takes in a second, from all its writers together.
 const SHARD_TAKES: f64 = 1_000.0;
 
-/// The rate rises only while at least this part of it is used: beyond that it would say nothing of the shard.
+/// Minimum used fraction of the rate for it to rise. A rate that isn't used is no evidence of what the shard takes.
 const USED: f64 = 0.5;
 
-/// For so long at most the line is closed for an entry that weighs more than its place.
+/// Maximum delay in seconds of the whole queue by an entry that weighs more than its place.
 const DEBT: f64 = 2.0;
 
-/// Of a second's worth: what has one place in the line at most, and what may be saved up while nobody writes.
+/// Maximum weight of one place in the queue, as a fraction of what the rate allows in a second.
 const PORTION: f64 = 0.1;
+
+/// Maximum weight saved up while nobody writes, as a fraction of what the rate allows in a second.
 const SAVED: f64 = 0.5;
 
-/// What an entry of so many bytes weighs: a record, or more where the shard's limit of bytes counts.
+/// Weight of an entry of `bytes` bytes: 1, as a record, or its part of the shard's byte limit if that is more.
 pub(super) fn weight(bytes: usize) -> f64 {
     (bytes as f64 / BYTES_OF_A_RECORD).max(1.0)
 }
 
-/// What became of entries in one answer or more.
+/// Numbers and weights of accepted and refused entries, from one or more answers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
-    /// The weight of those accepted.
+    /// Weight of the accepted entries.
     pub(super) accepted: f64,
-    /// The weight of those refused.
+    /// Weight of the refused entries.
     pub(super) refused: f64,
     pub(super) entries: usize,
     pub(super) refusals: usize,
@@ -86,52 +93,66 @@ impl Counts {
     }
 }
 
-/// The rate at which all entries go to one shard, first tries and further ones, once the shard is at its limit; until
-/// then, and when it no more is, they don't wait.
+/// Limits the weight per second that this process sends to a shard at its limit, in first tries and retries alike.
+/// For a shard that isn't at its limit, no entry waits.
 ///
-/// **The rate.** It begins with what the shard accepted lately. From then on it falls once a second by the part of the
-/// weight that was refused, so that it comes down to the shard's limit wherever it was, and rises by half its root:
-/// it settles where a few percent are refused, which shows that the shard takes no more. It never falls below what was
-/// accepted lately, so that answers to what was sent before it fell don't count twice. Only refusals lower it: when little
-/// is written it stays. What it begins with may be far too little, if others had just filled the shard: until the first
-/// refusal it doubles, as far as every shard's limit allows. Processes that share a shard and don't know of each other see about the same part refused; as the
-/// rise is the greater part of a rate the smaller that is, their rates draw nearer to each other.
+/// # How the rate is learnt
 ///
-/// **The line.** Places are given away in order. What could have been sent since the beginning is the clock, and
-/// each place says at which reading its entries may go: that of the place before it, and their weight. So those who wait
-/// feel a change of the rate at once, and nobody is passed. What wasn't used is added to the clock, what was used beyond
-/// a place is taken off, within bounds. A shard that comes to its limit once more has a new line: who still has a place in
-/// an earlier one was let go when the shard was set free.
+/// - It starts at what the shard accepted lately. That may be far too low, if other writers had just filled the
+///   shard, so it doubles every second until the first refusal, up to what every shard takes.
+/// - Once a second it falls by the refused fraction of the weight. This brings it down to the shard's limit from any
+///   height.
+/// - While it is used, it rises by half its square root a second. It settles where a few percent of the weight are
+///   refused, which shows that the shard takes no more.
+/// - It never falls below what the shard accepted lately, so that answers to entries sent before a fall don't lower
+///   it twice.
+/// - Only refusals lower it: while little is written, it stays.
+/// - Processes that share a shard converge without any contact. All of them see about the same fraction refused, and
+///   the rise is a greater part of a smaller rate.
+///
+/// # The queue
+///
+/// - Places in the queue, called `line` in the code, are granted in order. The queue's clock is the weight that could
+///   have been sent since the queue began. The entries of a place may go when the clock reaches the place's turn: the
+///   turn of the place before it, plus their weight. A change of the rate thus affects all who wait at once, and no
+///   place overtakes another.
+/// - Weight that a place leaves unused is added to the clock. Weight used beyond a place is subtracted, within
+///   bounds.
+/// - A shard that reaches its limit again gets a new queue. Places in an earlier queue don't count: their entries
+///   were let go when the shard was set free.
 #[derive(Debug)]
 pub(super) struct Rate {
-    /// The shard is at its limit.
     at_limit: bool,
     per_second: f64,
-    /// What an entry weighs on average.
+    /// Average weight of an entry.
     entry_weight: f64,
-    /// What could have been sent, until `filled`.
+    /// Weight that could have been sent from the queue's start to `filled`.
     clock: f64,
     filled: Instant,
-    /// The last place in the line.
+    /// Turn of the last place in the queue.
     promised: f64,
-    /// How many lines there were before.
+    /// Number of the queue. Every time that the shard reaches its limit starts a new one.
     line: u64,
-    /// Nothing was refused since the rate began.
+    /// True until the first refusal after the rate's start.
     untried: bool,
-    /// What was answered since `epoch` began with its first answer.
+    /// Answers since `epoch`.
     answered: Counts,
+    /// Time of the first answer after the last change of the rate. After the rate's start, end of the second whose
+    /// answers don't count.
     epoch: Option<Instant>,
-    /// How long nothing was refused, while there were answers.
+    /// Time since the last refusal, without the writers' pauses.
     quiet: Duration,
-    /// What was accepted lately, how much that is, and since when.
+    /// Weight accepted lately, by the time of the answer.
     recent: VecDeque<(Instant, f64)>,
+    /// Sum of the weights in `recent`.
     accepted: f64,
+    /// Start of the time that `recent` covers.
     since: Instant,
     last_answer: Instant,
     last_accepted: Option<Instant>,
-    /// Since when nothing but refusals came.
+    /// Time of the first answer with refusals only since an entry was accepted last.
     starving: Option<Instant>,
-    /// The second in which refusals are counted.
+    /// Start of the second in which `refusals` are counted.
     counted: Instant,
     refusals: usize,
     chance: Chance,
@@ -163,18 +184,18 @@ impl Rate {
         }
     }
 
-    /// Whether entries wait for their place.
+    /// True if entries have to wait for their turn.
     pub(super) fn is_limited(&self, now: Instant) -> bool {
         let starved = self.starving.is_some_and(|since| now - since >= STARVED);
         self.at_limit && !starved && self.is_needed(now)
     }
 
-    /// Whether what is known of the shard may still be true.
+    /// True unless what was learnt about the shard is outdated.
     pub(super) fn is_needed(&self, now: Instant) -> bool {
         now - self.last_answer < FORGOTTEN
     }
 
-    /// The shard takes what it gets, or isn't there any more.
+    /// Lets all entries go: the shard takes what it gets, or it was closed.
     pub(super) fn set_free(&mut self) {
         self.at_limit = false;
         self.refusals = 0;
@@ -221,7 +242,7 @@ impl Rate {
         (self.clock, self.promised, self.filled) = (0.0, 0.0, now);
         self.line += 1;
         self.untried = true;
-        // What was sent before is still answered, and the shard may have spent its second.
+        // Answers within this time are to entries sent before, and the shard may have spent its second's allowance.
         self.epoch = Some(now + EPOCH);
         (self.answered, self.quiet) = (Counts::default(), Duration::ZERO);
         self.chance.begin(self.per_second);
@@ -259,7 +280,7 @@ impl Rate {
         self.per_second = rate.max(self.least(now)).max(self.chance.floor());
     }
 
-    /// What this rate rises to within so many seconds.
+    /// The rate after `seconds` seconds of rise.
     fn risen(&self, rate: f64, seconds: f64) -> f64 {
         let mut risen = rate + STEP * rate.sqrt() * seconds;
         if self.quiet > QUIET {
@@ -283,7 +304,7 @@ impl Rate {
             self.recent.pop_front();
         }
         if self.recent.is_empty() {
-            // Nothing was sent for a while, so that the time until now says nothing of what the shard takes.
+            // Nothing was accepted for a while, maybe as nothing was sent: that time is no evidence of the limit.
             (self.since, self.accepted) = (now, 0.0);
         }
         if accepted > 0.0 {
@@ -295,7 +316,8 @@ impl Rate {
         }
     }
 
-    /// What the shard accepts at least: it may have taken a second's worth at once.
+    /// Lower bound of the weight that the shard accepts in a second. It may have taken a second's worth at once, so a
+    /// second is added to the time.
     fn accepted_per_second(&self, now: Instant) -> f64 {
         let span = (now - self.since).min(LATELY) + Duration::from_secs(1);
         self.accepted / span.as_secs_f64()
@@ -306,8 +328,8 @@ impl Rate {
         self.filled = self.filled.max(now);
     }
 
-    /// A place in the line for entries of this weight, or as many of them as have one: how much they may weigh, and when
-    /// they may go.
+    /// Grants a place in the queue to entries of this weight, or to the part that fits into one place. Returns the
+    /// weight granted and its turn.
     pub(super) fn place(&mut self, weight: f64, now: Instant) -> (f64, Turn) {
         self.fill(now);
         let weight = weight.min((self.per_second * PORTION).max(1.0));
@@ -320,8 +342,8 @@ impl Rate {
         (weight, turn)
     }
 
-    /// How much longer those with this turn have to wait: at most so long that a change of the rate is felt. None if they
-    /// may go.
+    /// Time until the next check of this turn, at most 250 ms so that a change of the rate takes effect soon. `None`
+    /// if its entries may go.
     pub(super) fn wait(&mut self, turn: Turn, now: Instant) -> Option<Duration> {
         if turn.line != self.line || !self.is_limited(now) {
             return None;
@@ -331,7 +353,7 @@ impl Rate {
         (left > 0.0).then(|| Duration::from_secs_f64(left.clamp(0.002, 0.25)))
     }
 
-    /// Those with this turn used less than they might, or more if this is below zero.
+    /// Corrects the clock by the weight that the place with this turn left unused, negative if it used more.
     pub(super) fn settle(&mut self, turn: Turn, unused: f64) {
         if turn.line == self.line {
             self.clock += unused.max(-DEBT * self.per_second);
@@ -339,7 +361,7 @@ impl Rate {
     }
 }
 
-/// When those with a place in a line may go: at which reading of that line's clock.
+/// Reading of a queue's clock at which the entries of a place may go.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Turn {
     line: u64,

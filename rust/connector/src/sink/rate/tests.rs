@@ -9,7 +9,7 @@ fn counts(accepted: usize, refused: usize) -> Counts {
     }
 }
 
-/// The rate of a shard that accepted and refused so many.
+/// Rate after a first answer with these numbers of accepted and refused entries.
 fn rate(accepted: usize, refused: usize) -> Rate {
     let mut rate = Rate::new(Instant::now());
     rate.learn(counts(accepted, refused), Instant::now());
@@ -17,7 +17,7 @@ fn rate(accepted: usize, refused: usize) -> Rate {
     rate
 }
 
-/// A second later the shard accepted and refused so many.
+/// Advances by a second, in which the shard accepts and refuses these numbers of entries.
 async fn second(rate: &mut Rate, accepted: usize, refused: usize) {
     rate.learn(counts(0, 0), Instant::now());
     tokio::time::advance(Duration::from_secs(1)).await;
@@ -88,7 +88,7 @@ async fn the_rate_falls_by_what_was_refused_and_not_while_little_is_written() {
         rate.learn(counts(1, 0), Instant::now());
     }
     assert!(rate.per_second >= before, "{}", rate.per_second);
-    // What the shard accepts, it takes.
+    // Refusals don't lower the rate below what the shard accepts.
     for _ in 0..5 {
         second(&mut rate, 800, 800).await;
     }
@@ -145,7 +145,7 @@ async fn a_pause_of_the_writers_says_nothing_of_the_limit() {
 #[tokio::test(start_paused = true)]
 async fn it_rises_no_further_than_it_is_used() {
     let mut rate = rate(695, MANY);
-    // Too few refusals to hold it down, too many for the shard to be free.
+    // These are too few refusals to stop the rise, and too many to set the shard free.
     for number in 0..300 {
         second(&mut rate, 695, if number % 8 == 0 { 5 } else { 0 }).await;
         assert!(is_limited(&rate));
@@ -189,13 +189,13 @@ async fn nobody_waits_in_a_line_that_is_no_more() {
     assert!(is_limited(&rate));
     tokio::time::advance(Duration::from_secs(5)).await;
     assert_eq!(rate.wait(turn, Instant::now()), None);
-    // What it leaves is not the new line's.
+    // Weight left unused in an earlier queue doesn't count in the new one.
     let clock = rate.clock;
     rate.settle(turn, 50.0);
     assert_eq!(rate.clock, clock);
 }
 
-/// Two processes share a shard: the one that came late gets its part.
+/// Two processes share a shard, and the late one gets its share.
 #[tokio::test(start_paused = true)]
 async fn the_rates_of_processes_draw_nearer() {
     let (mut early, mut late) = (rate(1_000, 1_000), rate(20, 1_000));
@@ -244,7 +244,7 @@ async fn places_come_one_after_the_other() {
         rate.wait(turns[3], Instant::now()).is_none(),
         "a new rate counts for all"
     );
-    // Half a second's worth is saved up, and no more.
+    // At most half a second's worth is saved up.
     rate.per_second = 1_000.0;
     tokio::time::advance(Duration::from_secs(60)).await;
     let now = Instant::now();
