@@ -1,4 +1,4 @@
-//! The shards that refused entries lately, and the lines of those who write to them.
+//! Gates of the shards that refused entries lately. [`Rate`] determines how fast entries pass a gate.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,11 +12,10 @@ use super::rate::{Counts, FORGOTTEN, Rate, Turn, weight};
 use super::routes::Routes;
 use crate::stream::ShardId;
 
-/// The shards of a stream as they answer all writers of this process.
+/// Gates of a stream's shards, shared by all writers of this process.
 ///
-/// A shard at its limit has a gate with a line in front of it. Entries that the shard refused wait there, and as far as
-/// it is known which shard takes which hash keys, first tries too. A stream that refuses nothing has no
-/// gates and learns no keys.
+/// A shard at its limit has a gate with a queue. Entries that the shard refused wait there, and first tries too if
+/// their hash keys are known to belong to the shard. A stream that refuses nothing has no gates and learns no keys.
 #[derive(Debug, Default)]
 pub(crate) struct Gates(Mutex<Known>);
 
@@ -24,23 +23,24 @@ pub(crate) struct Gates(Mutex<Known>);
 struct Known {
     gates: HashMap<ShardId, Arc<Gate>>,
     routes: Routes,
-    /// When the stream refused an entry last.
+    /// Time of the stream's last refusal.
     refused: Option<Instant>,
 }
 
-/// What became of the entries of one answer, shard by shard.
+/// Outcomes of one answer's entries, by shard.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     shards: HashMap<ShardId, Counts>,
+    /// Entries accepted by any shard.
     accepted: Counts,
-    /// Whether hash keys decide on the shard.
+    /// True if hash keys determine the shard.
     keyed: bool,
-    /// The hash keys of entries, as far as they are known, and their shards.
+    /// Known hash keys of the entries, with their shards.
     keys: Vec<(u128, ShardId)>,
 }
 
 impl Tally {
-    /// For a stream whose shards take ranges of hash keys, if `keyed`.
+    /// An empty tally. `keyed` is true if hash keys determine the shard.
     pub(super) fn of(keyed: bool) -> Self {
         Self {
             keyed,
@@ -48,7 +48,7 @@ impl Tally {
         }
     }
 
-    /// This shard accepted an entry.
+    /// Adds an entry that this shard accepted.
     pub(super) fn accepted(&mut self, shard: &ShardId, entry: &Outgoing) {
         let one = Counts {
             accepted: weight(entry.bytes()),
@@ -59,7 +59,7 @@ impl Tally {
         self.add(shard, one, entry.hash);
     }
 
-    /// An entry was throttled with this message. Answers which shard it was, as far as the message says.
+    /// Adds an entry that was throttled with this message. Returns the shard named in the message, else an empty id.
     pub(super) fn throttled(&mut self, message: &str, entry: &Outgoing) -> ShardId {
         let shard = named_in(message);
         let one = Counts {
@@ -83,7 +83,8 @@ impl Tally {
     }
 }
 
-/// The shard of "Rate exceeded for shard shardId-000000000000 in stream …". Empty where none is named.
+/// The shard named in a message such as "Rate exceeded for shard shardId-000000000000 in stream …". Empty if there is
+/// none.
 fn named_in(message: &str) -> ShardId {
     let named = message
         .split_ascii_whitespace()
@@ -96,7 +97,7 @@ fn is_named(shard: &ShardId) -> bool {
 }
 
 impl Gates {
-    /// Takes in what became of an answer's entries.
+    /// Updates the rates and the known hash keys by an answer.
     pub(super) fn learn(&self, tally: &Tally) {
         let now = Instant::now();
         for (shard, counts) in &tally.shards {
@@ -104,7 +105,7 @@ impl Gates {
                 self.of(shard).lock().learn(*counts, now);
             }
         }
-        // Entries whose shard isn't named are accepted by any.
+        // Refusals that name no shard share one gate, whose rate follows what all shards accept.
         let nameless = ShardId::from("");
         let refused = tally.shards.get(&nameless).copied();
         let mut known = self.lock();
@@ -125,7 +126,7 @@ impl Gates {
         }
     }
 
-    /// Shows entries that go to a shard at its limit to its gate, if it is known where they go.
+    /// Assigns each entry to its shard's gate, if that shard is known and at its limit.
     pub(super) fn place(&self, entries: &mut [Outgoing]) {
         {
             let mut known = self.lock();
@@ -151,7 +152,7 @@ impl Gates {
         }
     }
 
-    /// The gate of a shard.
+    /// Gate of a shard, made if there is none. Making one drops all gates that are outdated and unused.
     pub(super) fn of(&self, shard: &ShardId) -> Arc<Gate> {
         let mut known = self.lock();
         if let Some(gate) = known.gates.get(shard) {
@@ -186,20 +187,20 @@ impl Gate {
         }
     }
 
-    /// An entry that waited here was answered by this shard. If that is another, the gate's own was split or merged, and
-    /// nobody needs to wait here any longer.
+    /// Call when `shard` answers an entry that waited here. If it isn't the gate's own shard, that one was split or
+    /// merged, and nobody needs to wait here any longer.
     pub(super) fn answered_by(&self, shard: &ShardId) {
         if *shard != self.shard && is_named(shard) && is_named(&self.shard) {
             self.lock().set_free();
         }
     }
 
-    /// Whether the shard is at its limit, so that entries have to wait here.
+    /// True if the shard is at its limit, so that entries have to wait here.
     pub(super) fn is_limited(&self) -> bool {
         self.lock().is_limited(Instant::now())
     }
 
-    /// A place in the line for entries of this weight, or for some of them.
+    /// A place in the queue for entries of this weight, or for some of them.
     pub(super) fn place(self: &Arc<Self>, weight: f64) -> Place {
         let (left, turn) = self.lock().place(weight, Instant::now());
         Place {
@@ -214,32 +215,32 @@ impl Gate {
     }
 }
 
-/// A place in a gate's line. Given up, it is for those behind.
+/// A place in a gate's queue. On drop, its unused weight goes to those behind it.
 #[derive(Debug)]
 pub(super) struct Place {
     gate: Arc<Gate>,
     turn: Turn,
-    /// The weight that may still go.
+    /// Weight that may still go.
     left: f64,
 }
 
 impl Place {
-    /// Whether it is in the line of this gate.
+    /// True if it is in this gate's queue.
     pub(super) fn is_at(&self, gate: &Arc<Gate>) -> bool {
         Arc::ptr_eq(&self.gate, gate)
     }
 
-    /// How long to wait before the next look. None if its entries may go.
+    /// Time until the next check of its turn. `None` if its entries may go.
     pub(super) fn wait(&self) -> Option<Duration> {
         self.gate.lock().wait(self.turn, Instant::now())
     }
 
-    /// The weight that may still go when it is time. Not above zero: the place is used up.
+    /// Weight that may still go when its turn comes. Zero if the place is used up.
     pub(super) fn left(&self) -> f64 {
         self.left
     }
 
-    /// An entry goes. The last one may weigh more than is left.
+    /// Uses the place for an entry. The last entry may weigh more than is left.
     pub(super) fn take(&mut self, entry: &Outgoing) {
         self.left -= weight(entry.bytes());
         if self.left < 0.0 {
@@ -290,7 +291,7 @@ mod tests {
         assert_eq!(named_in("slow down"), named(""));
     }
 
-    /// The answer of a shard that accepts and refuses so many, whose hash keys begin with this one.
+    /// Feeds an answer in which `shard` accepts and refuses these numbers of entries, with hash keys from `first` on.
     fn answer(gates: &Gates, shard: &str, first: u128, accepted: u128, refused: u128) {
         let mut tally = Tally::of(true);
         for number in 0..accepted {
@@ -360,7 +361,7 @@ mod tests {
         assert!(first.wait().is_none() && second.wait().is_some());
         drop(first);
         assert!(second.wait().is_none());
-        // What goes beyond a place is made good by those behind.
+        // Weight used beyond a place delays those behind it.
         let third = gate.place(1.0);
         (0..30).for_each(|hash| second.take(&entry(hash)));
         drop(second);
@@ -396,7 +397,7 @@ mod tests {
         assert!(gate.is_limited() && place.wait().is_some());
         gate.answered_by(&named("shardId-2"));
         assert!(!gate.is_limited() && place.wait().is_none());
-        // What stood there goes to the shard that has its key now.
+        // An entry that waited there goes to the shard that takes its key after the split.
         answer(&gates, "shardId-2", 0, 50, 50);
         let mut entries = [entry(5)];
         entries[0].gate = Some(gate);

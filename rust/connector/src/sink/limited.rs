@@ -1,4 +1,4 @@
-//! Tests of many tasks at the limit of their shards, with both models of the limit and the options' defaults.
+//! Tests of many tasks at the limit of their shards, with default options and both models of the limit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::tests::records;
 use super::{SinkFacts, SinkStream, StreamWriter, WriterSettings};
 use crate::options;
 
-/// The writer's settings by the options' defaults.
+/// Writer settings with default options.
 fn defaults() -> WriterSettings {
     let given = BTreeMap::from([
         ("kinesis.streamName".to_owned(), "orders".to_owned()),
@@ -151,7 +151,7 @@ async fn a_shard_is_driven_at_its_limit_whoever_writes() {
     }
 }
 
-/// As micro-batches do: a shard at its limit stays paced over the pauses between them.
+/// Writers pause as they do between micro-batches, and a shard at its limit stays paced during the pauses.
 #[tokio::test(start_paused = true)]
 async fn a_shard_at_its_limit_refuses_little_though_writers_pause() {
     for model in [Model::Windows, Model::Bucket] {
@@ -241,7 +241,7 @@ async fn shards_at_their_limit_refuse_little_and_miss_nothing() {
         print!("{shards} shards {bytes} B, ");
         let outcome = written_of(Some(bytes), stream, 1, 16, rows, seconds as f64 - 1.0).await;
         assert!(outcome.time < 1.0 / 0.95 && outcome.refused < 0.05, "{outcome:?}");
-        // This holds for the start, too.
+        // The same bound holds with the start included.
         assert!(outcome.refused_at_all < 0.05, "{outcome:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! How many requests a stream gets before it has shown what it takes.
+//! Limits the requests under way to a stream that hasn't shown yet what it takes.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use tokio::time::Instant;
 
 use super::rate::FORGOTTEN;
 
-/// Requests under way to a stream that hasn't answered yet.
+/// Maximum number of requests under way to a stream that hasn't answered yet.
 const FIRST: usize = 3;
 
-/// With so many there is nothing to learn any more.
+/// Value of the bound at which it is lifted: beyond it, there is nothing left to learn about the stream.
 const MOST: usize = 256;
 
-/// So long a request waits at most: a stream that answers late or not at all tells everybody so.
+/// Upper bound for one request's wait. If a stream answers late or never, every task's own request shows it.
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// Lets a stream's first requests go a few at a time: of those that many tasks send at once before the first answer a
-/// stream of few shards would refuse nearly all.
+/// Bounds the number of requests under way while a stream is new. Many tasks send their first requests at once, and a
+/// stream of few shards would refuse nearly all of these entries.
 ///
-/// With every request that passes one more may be under way, so that their number doubles with every round trip, and
-/// soon there is no bound. What waits its turn at a shard's limit is not counted: its pace is known.
+/// Every request that passes raises the bound by one, so that it doubles with every round trip and is soon lifted.
+/// Requests that contain only entries of shards at their limit aren't counted: the rate of these entries is known.
 #[derive(Debug)]
 pub(super) struct Opening {
     state: Mutex<State>,
@@ -49,7 +49,7 @@ impl Default for Opening {
 }
 
 impl Opening {
-    /// Waits until one more request may be under way, or long enough.
+    /// Waits until one more request may be under way, at most [`LONGEST`].
     pub(super) async fn enter(&self) -> UnderWay<'_> {
         let room = async {
             loop {
@@ -82,7 +82,7 @@ impl Opening {
 pub(super) struct UnderWay<'o>(&'o Opening);
 
 impl UnderWay<'_> {
-    /// The stream accepted most of it.
+    /// Call when the stream accepted most of the request's entries. Raises the bound.
     pub(super) fn passed(self) {
         let mut state = self.0.state.lock();
         state.allowed = (state.allowed + 1).min(MOST);

@@ -1,4 +1,4 @@
-//! One PutRecords request and the further ones for the entries that were not accepted.
+//! Puts entries with PutRecords requests, and retries the ones that were not accepted.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::options::{RetryOptions, SinkOrdering};
 use crate::service::{KinesisApi, PutEntry, PutOutcome, RequestCounters};
 use crate::stream::HashRange;
 
-/// Between two looks at entries of which none could go although it was somebody's turn.
+/// Delay before the next round if no entry could go although the turn of some had come.
 const NOTHING_DUE: Duration = Duration::from_millis(5);
 
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
@@ -60,12 +60,12 @@ impl EntryCounters {
     }
 }
 
-/// What puts need besides their entries.
+/// Settings and shared state of a writer's puts.
 pub(super) struct Putter {
     pub(super) connection: Connection,
     pub(super) stream: String,
     pub(super) retry: RetryOptions,
-    /// How long the stream may take nothing from this process before what waits for it fails.
+    /// Time for which the stream may accept nothing from this process before a put fails.
     pub(super) max_retry_time: Duration,
     pub(super) requests: Arc<RequestCounters>,
     pub(super) entries: EntryCounters,
@@ -79,23 +79,23 @@ pub(super) struct Putter {
 }
 
 impl Putter {
-    /// The shards to make aggregates for. None where rows are put one by one.
+    /// Shards to make aggregates for. `None` if rows are put one by one.
     pub(super) async fn shards_to_pack_for(&self) -> Option<Arc<ShardMap>> {
         if !self.aggregation {
             return None;
         }
         if self.auto_distribution {
-            // The service distributes aggregates as it does records.
+            // The service distributes aggregates like records.
             return Some(ShardMap::of_one());
         }
-        // Without a client there is no map, and the first put tells why.
+        // Without a client there is no map, and the first put returns the error.
         let api = self.connection.get().await.ok()?;
         self.shared.shards.get(&*api, &self.stream).await
     }
 
-    /// Puts entries, and those that fail again, until all are accepted. Gives up when the stream took nothing from
-    /// this process for `max_retry_time`, when a failure can't pass, or when the writer failed meanwhile. `settled` hears
-    /// of the hash keys of what was accepted, once for each entry.
+    /// Puts entries, and retries those that fail, until all are accepted. Fails if the stream accepted nothing from
+    /// this process for `max_retry_time`, if a failure is permanent, or if the writer failed meanwhile. `settled`
+    /// gets the hash keys of the accepted entries, once for each entry.
     pub(super) async fn put(
         &self,
         mut pending: Vec<Outgoing>,
@@ -119,7 +119,7 @@ impl Putter {
                     () = reached(phase, Phase::Broken) => return Err(self.stopped(pending.len(), total)),
                     entered = self.shared.opening.enter() => entered,
                 };
-                // By what was learnt meanwhile.
+                // The gates may have changed during the wait.
                 self.place(&mut pending);
                 under_way = Some(entered).filter(|_| unlimited(&pending));
             }
@@ -130,12 +130,13 @@ impl Putter {
                 () = self.out_of_patience(failing.as_ref().map(|(since, _)| *since)) => false,
             };
             if ready && !in_line && under_way.is_none() && unlimited(&pending) {
-                // A shard was split, or is no more at its limit: as when it wasn't known.
+                // A shard was split or left its limit: its entries have to enter as those of any other shard do.
                 continue;
             }
             let (mut sent, failure) = match (ready, failing.take()) {
                 (true, failure) => (lines.take(&mut pending, waits.most(), self.ordering), failure),
-                // Not given up for what this process's own gates held back: the stream has the last word.
+                // This process's own gates held entries back: try them once more, so that only the stream's answer
+                // ends the put.
                 (false, failure @ Some(_))
                     if !last_try && pending.iter().any(|entry| limited(entry).is_some()) =>
                 {
@@ -147,7 +148,7 @@ impl Putter {
             };
             failing = failure;
             if sent.is_empty() {
-                // Where order counts, all that may go at once can have to wait for what has to wait at a gate.
+                // With ordering by key, entries that need no gate may all have to wait for earlier ones at a gate.
                 if in_line {
                     tokio::time::sleep(NOTHING_DUE).await;
                 }
@@ -180,7 +181,7 @@ impl Putter {
                 last_try = false;
             }
             match self.ordering {
-                // To the end with those that failed: they may all be of a shard that takes none for long.
+                // Failed entries go to the end: they may all be for a shard that takes none for long.
                 SinkOrdering::None => pending.append(&mut sent),
                 SinkOrdering::Key => ordered::put_back(&mut pending, sent),
             }
@@ -200,7 +201,7 @@ impl Putter {
                 false => Duration::ZERO,
             };
             if !unanswered && pending.iter().all(|entry| limited(entry).is_some()) {
-                // They wait at their gates.
+                // The entries wait at their gates.
                 wait = Duration::ZERO;
             }
             if let Some(failure) = failure {
@@ -215,7 +216,7 @@ impl Putter {
             }
             tokio::select! {
                 biased;
-                // Another request failed for good: the writer keeps that error, whatever is answered here.
+                // Another request failed for good: the writer keeps that error, whatever this one returns.
                 () = reached(phase, Phase::Broken) => return Err(self.stopped(pending.len(), total)),
                 () = tokio::time::sleep(wait) => {}
             }
@@ -223,14 +224,14 @@ impl Putter {
         }
     }
 
-    /// Finds out which entries go to shards at their limit. Where keys don't decide on the shard, none do.
+    /// Assigns entries to the gates of shards at their limit. Does nothing if keys don't determine the shard.
     fn place(&self, pending: &mut [Outgoing]) {
         if !self.auto_distribution {
             self.shared.gates.place(pending);
         }
     }
 
-    /// Returns when the stream took nothing from this process for so long that what fails since then is given up.
+    /// Returns when the time to retry entries that failed first at `since` is over, and never if none failed.
     async fn out_of_patience(&self, since: Option<Instant>) {
         let Some(since) = since else {
             return std::future::pending().await;
@@ -240,8 +241,8 @@ impl Putter {
         }
     }
 
-    /// Where aggregates landed in shards that don't take all of their rows' hash keys, readers such as the KCL pass over
-    /// them, and rely on the producer to put these rows again.
+    /// Adds the rows of aggregates that landed in shards that don't take all of the rows' hash keys to `pending`.
+    /// Readers such as the KCL skip such rows and rely on the producer to put them again.
     async fn put_rows_again(
         &self,
         api: &dyn KinesisApi,
@@ -256,7 +257,8 @@ impl Putter {
         let map = self.shared.shards.newer_than(outdated, api, &self.stream).await;
         for (outgoing, shard) in astray.aggregates {
             let holds = |map: &Arc<ShardMap>| outgoing.span.is_some_and(|span| map.holds(&shard, span));
-            // Into aggregates for the shards as they are now; one by one where those are unknown or have changed.
+            // Pack rows into aggregates for the current shards. Put them one by one if the shard is unknown, or if
+            // they were put again before.
             let known = map.as_ref().filter(|map| !outgoing.again && map.knows(&shard));
             let first = outgoing.span.filter(|_| !outgoing.again);
             let rows = match map.as_ref().is_some_and(holds) {
@@ -278,8 +280,8 @@ impl Putter {
         }
     }
 
-    /// What a request that failed, all its retries too, means for its entries. They are put again if the stream only
-    /// throttles, or took something not long ago: then the failure is likely to pass.
+    /// Result of a request that failed with all its retries. Its entries are put again if the stream only throttles
+    /// or accepted something not long ago, as the failure is then likely to pass. Otherwise it is an error.
     fn failed_whole(&self, error: Error, left: usize) -> Result<Failure> {
         let may_pass =
             error.kind() == ErrorKind::Throttled || self.shared.progress.accepts(self.max_retry_time);
@@ -304,8 +306,8 @@ impl Putter {
         }
     }
 
-    /// Counts what was accepted and leaves the failed entries, in their order; answers the last failure, and what landed
-    /// elsewhere than it should.
+    /// Counts the accepted entries and leaves the failed ones in `sent`, in their order. Returns the last failure,
+    /// and the evidence of entries that landed in the wrong shard.
     fn keep_failed(
         &self,
         sent: &mut Vec<Outgoing>,
@@ -319,7 +321,7 @@ impl Putter {
         let mut astray = Astray::of(map);
         let mut tally = Tally::of(!self.auto_distribution);
         for (mut outgoing, outcome) in sent.drain(..).zip(outcomes) {
-            // Where keys don't decide on the shard, another's answer says nothing of the first.
+            // If keys don't determine the shard, an answer of another shard is no evidence of a split.
             let gate = outgoing.gate.take().filter(|_| !self.auto_distribution);
             last = Some(match outcome {
                 PutOutcome::Accepted { shard, .. } => {
@@ -363,7 +365,7 @@ impl Putter {
         (last, astray)
     }
 
-    /// Counts an entry that was accepted, and is where it should be.
+    /// Counts an accepted entry whose rows needn't be put again.
     fn count(&self, outgoing: &Outgoing) {
         let entries = &self.entries;
         entries.rows.fetch_add(outgoing.rows.into(), Ordering::Relaxed);
@@ -416,7 +418,7 @@ impl Putter {
         .with("recordsNotAccepted", left.to_string())
     }
 
-    /// Never seen: the writer answers with the failure that broke it.
+    /// Error of a put that ends because the writer failed. The writer replaces it by the failure that broke it.
     fn stopped(&self, left: usize, total: usize) -> Error {
         Error::new(
             ErrorKind::PutFailed,
@@ -448,13 +450,13 @@ impl Putter {
 /// Why entries were not accepted.
 #[derive(Debug)]
 enum Failure {
-    /// What the answer says of an entry.
+    /// The response reports that an entry failed.
     Entry {
         throttled: bool,
         code: String,
         message: String,
     },
-    /// There was no answer.
+    /// There was no response.
     Request(Error),
 }
 

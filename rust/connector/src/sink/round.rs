@@ -14,7 +14,7 @@ use crate::options::SinkOrdering;
 /// a few entries when many shards are at their limit.
 const COMPANY: Duration = Duration::from_millis(50);
 
-/// Places of a request's entries in the lines of the shards at their limit, one per line. They are kept between
+/// Places of a request's entries in the queues of the shards at their limit, one per queue. They are kept between
 /// rounds.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
@@ -55,8 +55,8 @@ impl Lines {
         }
     }
 
-    /// Takes the next round's entries, at most a request: those whose turn has come, and up to `free` entries that
-    /// need no place. Leaves the others.
+    /// Removes and returns the next round's entries, at most one request: those whose turn has come, and up to `free`
+    /// entries that need no place.
     pub(super) fn take(
         &mut self,
         pending: &mut Vec<Outgoing>,

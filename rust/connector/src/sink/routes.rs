@@ -13,8 +13,7 @@ const ANSWERS: usize = 2_000;
 /// The routes are used unless more than one in this many responses contradicts them.
 const AGAINST: usize = 10;
 
-/// Ranges from the least to the greatest hash key that each shard was seen to take. Learning them needs no
-/// permission.
+/// Ranges from the least to the greatest hash key that each shard was seen to take.
 ///
 /// Shards take ranges of hash keys, so a hash key between two keys of a shard belongs to that shard; the shard of a
 /// key outside all runs is unknown. A response by another shard than the run's shows that shards were split or

@@ -6,7 +6,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Shared by all that wait on a task's behalf. Time in which several wait counts once.
+/// Wake-up signal and clock of all that wait on a task's behalf. Time in which several wait counts once.
 #[derive(Debug, Default)]
 pub(super) struct SharedWaits {
     signal: Notify,
@@ -90,7 +90,7 @@ mod tests {
         tokio::join!(one, other, signal);
         assert_eq!(waits.millis(), 3_000);
         tokio::time::sleep(Duration::from_secs(5)).await;
-        // A waiter that gives up counts until then.
+        // A waiter that gives up counts up to that time.
         let _ = tokio::time::timeout(Duration::from_secs(2), waits.changed()).await;
         assert_eq!(waits.millis(), 5_000);
     }

@@ -1,4 +1,4 @@
-//! Pace of retries for entries that a stream didn't take: the wait before the next round, and the round's size.
+//! Pace of retries for entries that a stream didn't accept: the wait before the next round, and the round's size.
 
 use std::time::Duration;
 
