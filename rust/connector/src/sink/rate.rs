@@ -64,7 +64,7 @@ const PORTION: f64 = 0.1;
 /// Maximum weight saved up while nobody writes, as a fraction of what the rate allows in a second.
 const SAVED: f64 = 0.5;
 
-/// Weight of an entry of `bytes` bytes: 1, as a record, or its part of the shard's byte limit if that is more.
+/// Weight of an entry of `bytes` bytes: 1, as a record, or its thousandths of the shard's byte limit if they are more.
 pub(super) fn weight(bytes: usize) -> f64 {
     (bytes as f64 / BYTES_OF_A_RECORD).max(1.0)
 }
