@@ -368,10 +368,11 @@ rows! {
         Kind::Time { min_ms: 0, max_ms: HOUR_MS }, "least time between two ListShards")
         .default("1s");
     MAX_FETCH_RECORDS_PER_SHARD = ("kinesis.maxFetchRecordsPerShard", Group::Source,
-        Users::Streaming, POSITIVE, "most records of a shard in a micro-batch")
+        Users::Streaming, POSITIVE, "most records of a shard in a micro-batch; a KPL aggregate is never divided, so its last records may \
+         come on top")
         .default("100000");
     MAX_FETCH_BYTES_PER_SHARD = ("kinesis.maxFetchBytesPerShard", Group::Source, Users::Streaming,
-        Kind::Bytes { min: 1, max: NO_LIMIT }, "new: the same in bytes of data");
+        Kind::Bytes { min: 1, max: NO_LIMIT }, "new: most bytes of data of a shard in a micro-batch, with the same exception");
     MAX_FETCH_TIME_PER_SHARD = ("kinesis.maxFetchTimePerShardSec", Group::Source, Users::Streaming,
         Kind::Whole { min: 1, max: INT_MAX }, "most seconds a shard is read in a micro-batch; at least one \
          record is read, or the shard's newest is reached");
@@ -380,7 +381,9 @@ rows! {
         .default("10000");
     // An iterator lives for five minutes, so the interval stays well below that.
     FETCH_INTERVAL = ("kinesis.getRecords.fetchIntervalMs", Group::Source, Users::Reads,
-        Kind::Whole { min: 0, max: 240_000 }, "least milliseconds between two GetRecords of a shard at the tip; less than 200 also raises the bound of five GetRecords a second and shard")
+        Kind::Whole { min: 0, max: 240_000 }, "least milliseconds between two GetRecords of a shard at its tip or in a part without records, and of what is fetched \
+         ahead between batches. A task that reads a backlog doesn't wait for it. Less than 200 also raises the bound of five \
+         GetRecords per second and shard")
         .default("200");
     PROTOCOL = ("kinesis.protocol", Group::Source, Users::Reads, Kind::OneOf(&["json", "cbor"]),
         "new: how GetRecords is asked and answered: as JSON with payloads in base64, or as CBOR (application/x-amz-cbor-1.1) \
@@ -395,13 +398,14 @@ rows! {
     METADATA_COMMITTER_TYPE = ("kinesis.metadataCommitterType", Group::Source, Users::Streaming,
         Kind::OneOf(&["HDFS", "DYNAMODB"]),
         "where claims are kept. HDFS: in kinesis.metadataPath, any Hadoop file system or S3. DYNAMODB: in the table \
-         kinesis.dynamodb.tableName, as the job itself (the JVM's system properties, else the AWS default chain; the \
-         static keys where those have nothing), never as kinesis.stsRoleArn")
+         kinesis.dynamodb.tableName, as the job itself (the JVM's system properties, else the AWS default chain, else \
+         the static keys or kinesis.credentialProviderClass), never as kinesis.stsRoleArn")
         .default("HDFS");
     METADATA_PATH = ("kinesis.metadataPath", Group::Source, Users::Streaming,
         Kind::Text("a path of a Hadoop file system, as hdfs://name/path or /path, or of S3, as s3://bucket/path"),
-        "the folder of the claims. The schemes s3, s3a and s3n are S3 itself, without Hadoop, as the job itself (the \
-         JVM's system properties, else the AWS default chain; the static keys where those have nothing), never as kinesis.stsRoleArn; so is a checkpointLocation there")
+        "the folder of the claims. With the schemes s3, s3a and s3n, also of a checkpointLocation, claims are kept in S3 itself, \
+         without Hadoop, as the job itself (the JVM's system properties, else the AWS default chain, else the static keys or \
+         kinesis.credentialProviderClass), never as kinesis.stsRoleArn")
         .default_note("beneath checkpointLocation");
     METADATA_NUM_RETRIES = ("kinesis.metadataNumRetries", Group::Source, Users::Streaming, RETRIES,
         "how often a failed request to the claims' store is tried again")
