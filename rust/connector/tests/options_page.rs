@@ -8,14 +8,14 @@ use std::path::Path;
 
 const INTRODUCTION: &str = "# Options
 
-Keys and enumerated values are case-insensitive. An unknown `kinesis.*` key, a key of this table without its
-prefix, and a value that is not allowed are errors when the query is analysed or started. A key of reading on a write, or of writing on
-a read, is a warning, so that both can share a map of options. Other keys without the prefix are Spark's.
-\"Not supported\" means that this version refuses the key or the value and says what to do instead.
-A meaning that begins with \"new\" is of an option that AWS's connector (awslabs/spark-sql-kinesis-connector) doesn't have; all others have its
-names.
+Keys and enumerated values are case-insensitive. An unknown `kinesis.*` key, a key of this table without its prefix, and a value that
+is not allowed are errors when the query is analysed or started. A read option on a write, or a write option on a read, is a warning, so
+that both can share a map of options. Other keys without the prefix are Spark's.
 
-This page is made from the table in the code: `UPDATE_DOCS=1 cargo test -p kinesis-connector --test options_page`.
+Options whose meaning begins with \"new\" don't exist in AWS's connector (awslabs/spark-sql-kinesis-connector). All others have the same
+names as there.
+
+This page is generated from the table in the code: `UPDATE_DOCS=1 cargo test -p kinesis-connector --test options_page`.
 
 ";
 
