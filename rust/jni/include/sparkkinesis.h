@@ -75,7 +75,7 @@ typedef int32_t Status;
 #endif // __STDC_VERSION__ >= 202311L
 
 /**
- * What kind of failure it was. The numbers cross the JNI boundary and never change their meaning.
+ * The kind of a failure. The numbers cross the JNI boundary and never change their meaning.
  */
 enum ErrorKind
 #if __STDC_VERSION__ >= 202311L
@@ -83,7 +83,7 @@ enum ErrorKind
 #endif // __STDC_VERSION__ >= 202311L
  {
   /**
-   * A defect in the connector, a panic that the guard caught included.
+   * A defect in the connector, including panics that the guard caught.
    */
   ERROR_KIND_INTERNAL = 1,
   /**
@@ -91,27 +91,27 @@ enum ErrorKind
    */
   ERROR_KIND_INVALID_OPTION = 2,
   /**
-   * Accepted by the design, not built in this version.
+   * A feature of the design that this version lacks.
    */
   ERROR_KIND_NOT_SUPPORTED = 3,
   /**
-   * The stream, or something else that was named, does not exist.
+   * The stream, or another named resource, does not exist.
    */
   ERROR_KIND_NOT_FOUND = 4,
   /**
-   * Credentials are missing, wrong, or not allowed to do this.
+   * Credentials are missing, wrong, or lack a permission.
    */
   ERROR_KIND_ACCESS = 5,
   /**
-   * The service asked for fewer requests, and went on asking after all retries.
+   * The service throttled the requests until all retries were used up.
    */
   ERROR_KIND_THROTTLED = 6,
   /**
-   * The service could not be reached, or answered with a server error after all retries.
+   * The service was unreachable, or returned a server error after all retries.
    */
   ERROR_KIND_TRANSPORT = 7,
   /**
-   * The service refused the request as wrong.
+   * The service rejected the request as invalid.
    */
   ERROR_KIND_INVALID_REQUEST = 8,
   /**
@@ -119,7 +119,7 @@ enum ErrorKind
    */
   ERROR_KIND_KMS = 9,
   /**
-   * Records expired, or a shard went away, before they were read.
+   * Records expired, or a shard was deleted, before they were read.
    */
   ERROR_KIND_DATA_LOSS = 10,
   /**
@@ -131,11 +131,11 @@ enum ErrorKind
    */
   ERROR_KIND_STORE = 12,
   /**
-   * Something kept in a checkpoint can't be understood.
+   * Data in a checkpoint can't be understood.
    */
   ERROR_KIND_CORRUPT_CHECKPOINT = 13,
   /**
-   * The stream is not the one that the checkpoint was made for.
+   * The stream is not the one that the checkpoint belongs to.
    */
   ERROR_KIND_STREAM_CHANGED = 14,
   /**
@@ -159,19 +159,19 @@ enum ErrorKind
    */
   ERROR_KIND_EXPIRED_ITERATOR = 19,
   /**
-   * What a caller handed over across the boundary is malformed.
+   * An argument passed across the boundary is malformed.
    */
   ERROR_KIND_INVALID_ARGUMENT = 20,
   /**
-   * A record of the stream that says it is an aggregate can't be taken apart.
+   * A record marked as an aggregate can't be taken apart.
    */
   ERROR_KIND_MALFORMED_RECORD = 21,
   /**
-   * The service doesn't take the position that a shard was to be read from.
+   * The service rejects the position at which a shard was to be read.
    */
   ERROR_KIND_REFUSED_POSITION = 22,
   /**
-   * Something else uses it at the same time: a consumer's subscription, or a stream that is being changed.
+   * The resource is in use: a consumer that has a subscription, or a stream that is being changed.
    */
   ERROR_KIND_IN_USE = 23,
 };
