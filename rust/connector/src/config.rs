@@ -19,7 +19,13 @@ pub struct SourceConfig {
     pub checkpoint_location: Option<String>,
     /// Number of batches whose claims are kept, at least 2: the one in flight and the last one are always needed.
     pub min_batches_to_retain: u64,
+    /// Number of open shards up to which every batch reads all of them, 8 unless given: a few idle tasks take less time
+    /// than a second batch for records that arrive in other shards a moment later.
+    pub few_shards: usize,
 }
+
+/// See [`SourceConfig::few_shards`].
+const FEW_SHARDS: usize = 8;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,11 +35,12 @@ struct SourceJson {
     checkpoint_location: Option<String>,
     #[serde(default)]
     min_batches_to_retain: u32,
+    few_shards: Option<usize>,
 }
 
 impl SourceConfig {
     /// Parses `{"version":1,"options":{…},"checkpointLocation":"…","minBatchesToRetain":100}`; only a streaming query
-    /// has the last two.
+    /// has the last two. `fewShards` is for tests.
     pub fn parse(json: &str) -> Result<Self> {
         let parsed: SourceJson = serde_json::from_str(json).map_err(|error| malformed(&error))?;
         check_version(parsed.version)?;
@@ -52,6 +59,7 @@ impl SourceConfig {
             options,
             checkpoint_location,
             min_batches_to_retain: u64::from(retained.max(2)),
+            few_shards: parsed.few_shards.unwrap_or(FEW_SHARDS),
         })
     }
 

@@ -32,8 +32,7 @@ impl Planner {
             self.state.lock().reports.plan(None, 0);
             return Ok(None);
         };
-        let shards_per_task = self.config.options.shards_per_task;
-        let idle = planning.without_task(&idle, shards_per_task);
+        let idle = planning.without_task(&idle, &self.config);
         planning.prober.batch_planned(&planning.positions);
         let planned = Planned {
             batch: start.batch + 1,
@@ -47,7 +46,12 @@ impl Planner {
             let left = state.available_now.as_ref();
             left.map_or(idle, |left| left.done_of(&planning.positions))
         };
-        let next = start.following(planning.positions.clone(), shards_per_task, skipped, self.home());
+        let next = start.following(
+            planning.positions.clone(),
+            self.config.options.shards_per_task,
+            skipped,
+            self.home(),
+        );
         self.mark(&next.source).await?;
         next.to_json().map(Some)
     }

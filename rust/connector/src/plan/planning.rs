@@ -7,6 +7,7 @@ use super::Planner;
 use super::ends::{self, Ends};
 use super::probe::{Extent, Probed, Prober, Stream};
 use super::shards::Shards;
+use crate::config::SourceConfig;
 use crate::error::Result;
 use crate::read::Backlog;
 use crate::service::KinesisApi;
@@ -122,10 +123,14 @@ impl Planning {
     }
 
     /// Shards without a task in the next batch: each group whose shards are all in `idle`. Groups that share a task
-    /// stay whole, so that they stay the same. Empty if no shard would be left.
-    pub(super) fn without_task(&self, idle: &BTreeSet<ShardId>, shards_per_task: usize) -> BTreeSet<ShardId> {
+    /// stay whole, so that they stay the same. Empty if no shard would be left, and if there are few shards.
+    pub(super) fn without_task(&self, idle: &BTreeSet<ShardId>, config: &SourceConfig) -> BTreeSet<ShardId> {
         let unended = self.positions.iter().filter(|(_, at)| **at != Position::ShardEnd);
         let unended: Vec<&ShardId> = unended.map(|(shard, _)| shard).collect();
+        if unended.len() <= config.few_shards {
+            return BTreeSet::new();
+        }
+        let shards_per_task = config.options.shards_per_task;
         let groups = unended.chunks(shards_per_task.max(1));
         let of_idle = groups.filter(|group| group.iter().all(|shard| idle.contains(*shard)));
         let without: BTreeSet<ShardId> = of_idle.flatten().map(|shard| (*shard).clone()).collect();

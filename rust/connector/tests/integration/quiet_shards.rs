@@ -87,6 +87,23 @@ async fn a_batch_reads_the_shards_that_have_something() {
     }
 }
 
+/// A burst over several shards is then in one batch, though its records don't arrive at the same moment.
+#[tokio::test]
+async fn a_batch_reads_all_of_few_shards() {
+    for consumer in BOTH_CONSUMERS {
+        let world = World::with_shards(8).await;
+        world.hasten_subscriptions();
+        let mut query = world.query(consumer).await;
+        world.put("r", 0..1).await;
+        assert_exact(&query.rows(1).await, "r", 0..1);
+        while query.batch().await.expect("a probe").is_some() {}
+        world.put("r", 1..2).await;
+        let offset = planned(&query).await;
+        assert_eq!(shards_with_tasks(&query, &offset).len(), 8, "{consumer:?}");
+        assert_exact(&query.run(offset).await.expect("rows"), "r", 1..2);
+    }
+}
+
 #[tokio::test]
 async fn the_first_batch_reads_them_alone_too() {
     let world = World::with_shards(SHARDS).await;

@@ -49,6 +49,7 @@ impl Query {
             "options": all,
             "checkpointLocation": checkpoint.path(),
             "minBatchesToRetain": 2,
+            "fewShards": 0,
         });
         let config = SourceConfig::parse(&json.to_string()).expect("a configuration");
         let (store, memory) = (Arc::<MemoryStore>::default(), FeedRegistry::default());
