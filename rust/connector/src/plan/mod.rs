@@ -145,6 +145,7 @@ impl Planner {
             counters.clone(),
             interval,
             config.options.check_new_record_threads,
+            config.few_shards,
         );
         let planning = Planning::new(api.clone(), stream.clone(), shards, prober);
         Ok(Self {

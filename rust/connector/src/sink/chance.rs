@@ -35,6 +35,9 @@ const SLOWER: f64 = 0.4;
 /// accept as much as before.
 const LESS_ACCEPTED: f64 = 0.6;
 
+/// Growth factor of the accepted fraction up to which a fall was in vain. Where others slow down as well, it grows.
+const NOT_MORE: f64 = 1.1;
+
 /// Lower bound of the rate before the decision, as a fraction of the weight sent at the fall's start, or of the first
 /// rate until there is a sample.
 const FLOOR: f64 = 0.35;
@@ -114,7 +117,9 @@ impl Chance {
             return false;
         }
         self.odd = 0;
-        let in_vain = sample.sent <= SLOWER * start.sent && sample.accepted <= LESS_ACCEPTED * start.accepted;
+        let in_vain = sample.sent <= SLOWER * start.sent
+            && sample.accepted <= LESS_ACCEPTED * start.accepted
+            && 1.0 - sample.refused() <= NOT_MORE * (1.0 - start.refused());
         if in_vain {
             *self = Self {
                 free_until: Some(now + FREE),

@@ -26,7 +26,8 @@ struct Query {
 
 impl Query {
     async fn start(world: World) -> Self {
-        let config = world.config(&[]);
+        let mut config = world.config(&[]);
+        config.few_shards = 0;
         let api: Arc<dyn KinesisApi> = Arc::new(Altered::new(service(&config).await).with_stretch(STRETCH));
         let store = Arc::new(MemoryStore::default());
         let planner = Planner::on(api.clone(), store.clone(), config, Arc::new(LocalFiles)).await;

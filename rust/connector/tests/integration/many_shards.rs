@@ -51,7 +51,7 @@ async fn a_listing_of_many_pages_survives_throttling_and_an_expired_token() {
 
 #[tokio::test]
 async fn a_call_asks_all_shards_once_and_the_batch_reads_those_that_have_something() {
-    let world = World::with_shards(4).await;
+    let world = World::with_shards(9).await;
     let slow = [("kinesis.checkNewRecordThreads", "1")];
     let query = world.query(&slow).await;
     world.put("r", 0..1).await;
@@ -61,6 +61,29 @@ async fn a_call_asks_all_shards_once_and_the_batch_reads_those_that_have_somethi
         .delay(Operation::GetRecords, Duration::from_millis(250));
     let planned = query.planner.latest_offset(&query.offset).await;
     let planned = planned.expect("a look").expect("the record was found");
-    assert_eq!(world.sandbox.stats().calls("GetRecords"), 4);
+    assert_eq!(world.sandbox.stats().calls("GetRecords"), 9);
     assert_eq!(query.planner.partitions(&planned).expect("tasks").len(), 1);
+}
+
+#[tokio::test]
+async fn of_few_shards_one_with_records_is_enough_to_read_all() {
+    let world = World::with_shards(8).await;
+    let slow = [("kinesis.checkNewRecordThreads", "1")];
+    let query = world.query(&slow).await;
+    world.put("r", 0..1).await;
+    let with_record = {
+        let stats = world.sandbox.stats();
+        let mut shards = stats.streams[STREAM].values();
+        shards
+            .position(|shard| shard.records_in > 0)
+            .expect("a record was put") as u64
+    };
+    // One shard at a time, each with a slow response.
+    world
+        .sandbox
+        .delay(Operation::GetRecords, Duration::from_millis(100));
+    let planned = query.planner.latest_offset(&query.offset).await;
+    let planned = planned.expect("a probe").expect("the record was found");
+    assert_eq!(world.sandbox.stats().calls("GetRecords"), with_record + 1);
+    assert_eq!(query.planner.partitions(&planned).expect("tasks").len(), 8);
 }

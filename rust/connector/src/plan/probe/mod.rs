@@ -50,6 +50,8 @@ pub(in crate::plan) struct Prober {
     counters: Arc<RequestCounters>,
     interval: Duration,
     at_once: usize,
+    /// See [`crate::SourceConfig::few_shards`].
+    few_shards: usize,
     probed: Option<Instant>,
     /// Duration of the last probe that found no records.
     took: Duration,
@@ -131,6 +133,7 @@ impl Prober {
         counters: Arc<RequestCounters>,
         interval: Duration,
         at_once: usize,
+        few_shards: usize,
     ) -> Self {
         Self {
             api,
@@ -138,6 +141,7 @@ impl Prober {
             counters,
             interval,
             at_once: at_once.max(1),
+            few_shards,
             probed: None,
             took: Duration::ZERO,
             planned: None,
@@ -274,7 +278,10 @@ impl Prober {
         self.iterators.retain(|shard, kept| {
             kept.is_fresh() && positions.get(shard).is_some_and(|at| *at == kept.position)
         });
-        let responses = self.probe_all(shards, extent).await?;
+        let unended = positions.values().filter(|at| **at != Position::ShardEnd);
+        // A batch reads all of them anyway.
+        let one_is_enough = unended.count() <= self.few_shards;
+        let responses = self.probe_all(shards, extent, one_is_enough).await?;
         self.silent_until = responses.found.is_empty().then(|| began + IDLE_FOR);
         self.last_calls
             .extend(responses.shards.into_iter().map(|shard| (shard, began)));
@@ -408,7 +415,12 @@ impl Prober {
     }
 
     /// Probes these shards, several at once.
-    async fn probe_all(&self, shards: Vec<(ShardId, Position)>, extent: Extent) -> Result<Responses> {
+    async fn probe_all(
+        &self,
+        shards: Vec<(ShardId, Position)>,
+        extent: Extent,
+        one_is_enough: bool,
+    ) -> Result<Responses> {
         let all = shards.len();
         let mut called = Vec::new();
         let probes = shards.into_iter().map(|(shard, position)| {
@@ -455,7 +467,11 @@ impl Prober {
                 first_took = began.elapsed();
             }
             found.push(answer);
-            of_most = extent != Extent::All && found.len() >= SAMPLE && available * 2 >= found.len();
+            let is_enough = match one_is_enough {
+                true => available > 0,
+                false => found.len() >= SAMPLE && available * 2 >= found.len(),
+            };
+            of_most = extent != Extent::All && is_enough;
         }
         drop(probing);
         Ok(Responses {
