@@ -1,5 +1,7 @@
 //! The body of PutRecords, written from the entries without an object of the SDK's for each of them.
 
+use std::fmt;
+
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextRef;
@@ -11,13 +13,20 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::StreamId;
 use crate::service::PutEntry;
 
-/// Bytes of an entry's member names and punctuation, with room for a short key.
-const AROUND_AN_ENTRY: usize = 128;
+/// Bytes of an entry's member names and punctuation, with room for the escapes of usual keys.
+const AROUND_AN_ENTRY: usize = 96;
 
 /// The whole JSON body of a PutRecords request: an interceptor of the call, whose SDK input has no records. Further tries
 /// of the request share it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(in crate::service) struct PutBody(Bytes);
+
+/// Without the records.
+impl fmt::Debug for PutBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PutBody({} bytes)", self.0.len())
+    }
+}
 
 impl PutBody {
     /// Puts the entries into a stream, which is named by its ARN where that is known.
@@ -27,7 +36,11 @@ impl PutBody {
     pub fn of(entries: &[PutEntry], stream: &StreamId) -> Result<Self> {
         let size: usize = entries
             .iter()
-            .map(|entry| STANDARD.encoded_length(entry.data.len()) + AROUND_AN_ENTRY)
+            .map(|entry| {
+                let keys = [&entry.partition_key, &entry.explicit_hash_key];
+                let keys: usize = keys.into_iter().flatten().map(String::len).sum();
+                STANDARD.encoded_length(entry.data.len()) + keys + AROUND_AN_ENTRY
+            })
             .sum();
         let mut body = Vec::with_capacity(size + AROUND_AN_ENTRY);
         body.extend_from_slice(br#"{"Records":["#);
