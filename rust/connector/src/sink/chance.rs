@@ -60,16 +60,16 @@ impl Sample {
         }
     }
 
-    /// Refused fraction of the weight.
-    fn refused(&self) -> f64 {
-        1.0 - self.accepted / self.sent
+    /// Accepted fraction of the weight.
+    fn accepted_fraction(&self) -> f64 {
+        self.accepted / self.sent
     }
 
     /// True if about the same fraction of the weight was refused.
     fn is_like(&self, then: &Self) -> bool {
         let within = |factor: f64, now: f64, then: f64| (1.0 / factor..=factor).contains(&(now / then));
-        within(SAME_REFUSED, self.refused(), then.refused())
-            && within(SAME_ACCEPTED, 1.0 - self.refused(), 1.0 - then.refused())
+        let (now, then) = (self.accepted_fraction(), then.accepted_fraction());
+        within(SAME_REFUSED, 1.0 - now, 1.0 - then) && within(SAME_ACCEPTED, now, then)
     }
 }
 
@@ -119,7 +119,7 @@ impl Chance {
         self.odd = 0;
         let in_vain = sample.sent <= SLOWER * start.sent
             && sample.accepted <= LESS_ACCEPTED * start.accepted
-            && 1.0 - sample.refused() <= NOT_MORE * (1.0 - start.refused());
+            && sample.accepted_fraction() <= NOT_MORE * start.accepted_fraction();
         if in_vain {
             *self = Self {
                 free_until: Some(now + FREE),

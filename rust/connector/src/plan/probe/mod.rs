@@ -91,7 +91,8 @@ pub(in crate::plan) struct Probed {
     pub available: BTreeMap<ShardId, Option<i64>>,
     /// The unknown shards: a request failed in a way that may pass.
     pub unknown: BTreeSet<ShardId>,
-    /// True if most of the probed shards have records. The others were not probed: they probably have some, too.
+    /// True if the round ended early: most of the probed shards have records, so that the others probably have some,
+    /// too, or one of few shards has, of which a batch reads all.
     pub of_most: bool,
 }
 
