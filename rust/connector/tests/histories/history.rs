@@ -18,6 +18,8 @@ const SHORTEST_SLICE: u64 = 5_000;
 #[derive(Clone, Debug)]
 pub struct History {
     pub shards: u8,
+    /// Number of open shards up to which a batch reads all of them.
+    pub few_shards: usize,
     pub ways: Ways,
     /// Steps before the query starts.
     pub before: Vec<Step>,
@@ -394,10 +396,11 @@ fn histories(
     let ways = (1..=4_usize, any::<bool>(), prop::bool::weighted(0.8));
     // With many shards, some have a task in a batch of a busy stream and some don't.
     let shards = prop_oneof![60 => 1..=3_u8, 1 => 9..=11_u8];
+    let shards = (shards, prop_oneof![2 => Just(0), 1 => Just(8)]);
     let parts = (shards, ways, pace, vec(changes(), 0..6), start);
     let rest = (vec(steps(weights), 0..24), weights.finish(), fan_out);
     (parts, rest).prop_map(|(parts, (steps, finish, fan_out))| {
-        let (shards, (page, sparse, names_children), pace, before, start) = parts;
+        let ((shards, few_shards), (page, sparse, names_children), pace, before, start) = parts;
         let (trigger_millis, pieces, fetch_secs, answer_millis) = pace;
         let waits = steps.iter().map(|step| match step {
             Step::Wait { millis } => *millis,
@@ -411,6 +414,7 @@ fn histories(
         let answer_millis = answer_millis.min(most_millis);
         History {
             shards,
+            few_shards,
             ways: Ways {
                 page,
                 sparse,

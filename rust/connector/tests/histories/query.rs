@@ -95,7 +95,7 @@ impl Query {
             "options": options.into_iter().collect::<BTreeMap<_, _>>(),
             "checkpointLocation": "/checkpoint",
             "minBatchesToRetain": 2,
-            "fewShards": 0,
+            "fewShards": history.few_shards,
         });
         let config = SourceConfig::parse(&json.to_string()).map_err(|error| error.to_string())?;
         let (store, files) = (Arc::<SlowStore>::default(), Arc::<Files>::default());

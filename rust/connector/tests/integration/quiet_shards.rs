@@ -13,6 +13,7 @@ use kinesis_connector::claims::backends::memory::MemoryStore;
 use kinesis_connector::plan::Planner;
 use kinesis_connector::read::TaskPlan;
 use kinesis_connector::stream::{Offset, ShardId};
+use kinesis_connector::{Error, ErrorKind};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -357,13 +358,19 @@ async fn with_backlog(shards: u32, options: &[(&str, &str)]) -> (Arc<Scripted>, 
     let offset = offset.expect("records");
     let batch = Offset::from_json(&offset).expect("an offset");
     assert_eq!(batch.read().map(|(shard, _)| shard).collect::<Vec<_>>(), [&id(7)]);
+    report(&planner, &offset, 1, "remaining");
+    (scripted, planner, offset, checkpoint)
+}
+
+/// Reports on shard 7 in a batch that ended after its first record.
+fn report(planner: &Planner, offset: &str, records: u64, backlog: &str) {
+    let batch = Offset::from_json(offset).expect("an offset");
     let report = serde_json::json!({
         "source": batch.source, "batch": batch.batch, "shard": id(7).to_string(), "end": "AFTER 100",
-        "backlog": "remaining", "lost": false, "records": 1, "bytes": 2, "requests": 1, "retries": 0, "throttles": 0,
+        "backlog": backlog, "lost": false, "records": records, "bytes": 2, "requests": 1, "retries": 0, "throttles": 0,
         "millisBehindLatest": 1_000,
     });
     planner.report(&report.to_string()).expect("a report");
-    (scripted, planner, offset, checkpoint)
 }
 
 /// Shards that the next batch reads, and shards probed before it. The batch must be planned within two seconds.
@@ -425,6 +432,40 @@ async fn a_backlog_loses_no_time_with_every_batch_to_shards_that_never_answer_in
     }
     let waited = began.elapsed() - Duration::from_secs(5);
     assert!(waited < Duration::from_millis(600), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_probe_without_answers_does_not_stop_the_next_one() {
+    let (scripted, planner, offset, _checkpoint) = with_backlog(20, &[]).await;
+    for (stuck, answered) in [(true, 8), (false, 19)] {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        scripted.state().stuck = (0..20).filter(|_| stuck).map(id).collect();
+        let (_, asked) = next_reads(&planner, &scripted, &offset).await;
+        assert_eq!(asked.len(), answered, "stuck: {stuck}");
+    }
+}
+
+/// Old iterators would be refused by another stream of the same name, which accepts positions without a record. The
+/// probe that drops them can't wait for the check, and the first check fails.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_made_again_beside_a_backlog_is_noticed_later() {
+    let (scripted, planner, offset, _checkpoint) = with_backlog(20, &[]).await;
+    tokio::time::advance(Duration::from_secs(271)).await;
+    scripted.state().made_again = true;
+    let planned = planner.latest_offset(&offset).await.expect("a probe");
+    let mut offset = planned.expect("a batch");
+    let failure = Error::new(ErrorKind::Transport, "out of reach").retryable(true);
+    scripted.state().descriptions = [failure].into();
+    let noticed = loop {
+        report(&planner, &offset, 0, "empty");
+        match planner.latest_offset(&offset).await {
+            Ok(planned) => offset = planned.unwrap_or(offset),
+            Err(error) => break error,
+        }
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(scripted.state().asked.len() < 1_000, "not noticed");
+    };
+    assert_eq!(noticed.kind(), ErrorKind::StreamChanged, "{noticed}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! The driver's probes of shards that no executor reads: when they may be made, and what they found.
 
 mod idle;
+mod round;
 mod shard_probe;
 mod tips;
 
@@ -8,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::service::{KinesisApi, RequestCounters, ShardIterator, same_stream};
 use crate::stream::{Position, ShardId};
 use idle::Idle;
+use round::{Responses, Round};
 pub(super) use shard_probe::Stream;
 use shard_probe::{Found, ShardProbe};
 use tips::Tips;
@@ -27,17 +28,12 @@ pub(in crate::plan) const QUIET_INTERVAL: Duration = Duration::from_secs(1);
 const ITERATOR_AGE: Duration = Duration::from_secs(270);
 /// Time for which a shard may stay unknown before the query fails.
 const UNKNOWN_FOR: Duration = Duration::from_secs(600);
-/// Once a probe has found records, longest wait for the next response, in addition to the time that the first one
-/// took and to [`WORTH_A_TASK`].
-const WAIT_FOR_OTHERS: Duration = Duration::from_millis(250);
-/// Part of that wait for each shard without a response: a task for the shard takes no less.
-const WORTH_A_TASK: Duration = Duration::from_millis(2);
-/// Number of responses that are enough to tell whether most shards have records.
-const SAMPLE: usize = 8;
-/// Time for which a batch of shards with certain records waits for the responses of others.
-const PROBE_BESIDE: Duration = Duration::from_millis(250);
 /// Time for which a shard that had nothing is still taken to have nothing, if a batch does not wait for its response.
 const IDLE_FOR: Duration = Duration::from_secs(10);
+/// Consecutive rounds without a response in time after which no shard is probed beside a batch for [`IDLE_FOR`].
+const SILENT_ROUNDS: u32 = 2;
+/// Time after which a failed check of the stream's identity is repeated.
+const CHECK_AGAIN: Duration = Duration::from_secs(10);
 /// Shortest time between two equal warnings.
 pub(in crate::plan) const WARN_EVERY: Duration = Duration::from_secs(60);
 
@@ -64,12 +60,14 @@ pub(in crate::plan) struct Prober {
     last_calls: HashMap<ShardId, Instant>,
     last_records: Instant,
     iterators: HashMap<ShardId, Kept>,
+    /// Time from which to check that the stream is the same, if some iterators grew too old to show it.
+    check_from: Option<Instant>,
     /// The shard in which records were found last; it is probed first.
     first: Option<ShardId>,
     /// True if the last probe of this call found records in `first`.
     hit: bool,
-    /// No shard is probed beside a batch before this time, because none answered in time.
-    silent_until: Option<Instant>,
+    /// Number of consecutive rounds in which no shard answered in time, and when the last one began.
+    silent: (u32, Option<Instant>),
     /// Time since when a shard has been unknown.
     unknown: HashMap<ShardId, Instant>,
     warned: Option<Instant>,
@@ -94,13 +92,6 @@ pub(in crate::plan) struct Probed {
     /// True if the round ended early: most of the probed shards have records, so that the others probably have some,
     /// too, or one of few shards has, of which a batch reads all.
     pub of_most: bool,
-}
-
-/// The responses to a probe, and all probed shards, including those without a response.
-struct Responses {
-    shards: Vec<ShardId>,
-    found: Vec<(ShardId, Position, Found)>,
-    of_most: bool,
 }
 
 impl Probed {
@@ -152,9 +143,10 @@ impl Prober {
             last_calls: HashMap::new(),
             last_records: Instant::now(),
             iterators: HashMap::new(),
+            check_from: None,
             first: None,
             hit: false,
-            silent_until: None,
+            silent: (0, None),
             unknown: HashMap::new(),
             warned: None,
         }
@@ -216,9 +208,13 @@ impl Prober {
         lately.map(|(shard, _)| shard.clone()).collect()
     }
 
-    /// False for a while after no shard answered within the time that a batch waits for it: every batch would lose it.
+    /// False for a while after several rounds in which no shard answered within the time that a batch waits for it:
+    /// every batch would lose it. A single one may be a pause of this process.
     pub(in crate::plan) fn answers_beside(&self) -> bool {
-        self.silent_until.is_none_or(|until| until <= Instant::now())
+        match self.silent {
+            (rounds, Some(last)) if rounds >= SILENT_ROUNDS => last.elapsed() >= IDLE_FOR,
+            _ => true,
+        }
     }
 
     /// Waits until the driver may probe the shards again.
@@ -267,25 +263,23 @@ impl Prober {
         self.probed = Some(began);
         self.hit = false;
         let shards = self.unended(positions, skip);
-        // A probe beside a batch waits for nothing else, and the lines below drop old iterators.
-        if extent != Extent::Beside && self.keeps_old_iterators() {
-            // A stream made again under the same name accepts some of the old positions.
-            match same_stream(&*self.api, &self.stream.name, Some(self.stream.created_millis)).await {
-                Err(error) if !error.is_retryable() => return Err(error),
-                // Unknown; a later refusal of a position repeats the check.
-                _ => {}
-            }
+        self.drop_iterators(positions, began);
+        // A probe beside a batch waits for nothing else: a later one checks.
+        if extent != Extent::Beside {
+            self.check_stream(began).await?;
         }
-        self.iterators.retain(|shard, kept| {
-            kept.is_fresh() && positions.get(shard).is_some_and(|at| *at == kept.position)
-        });
         let unended = positions.values().filter(|at| **at != Position::ShardEnd);
         // A batch reads all of them anyway.
         let one_is_enough = unended.count() <= self.few_shards;
-        let responses = self.probe_all(shards, extent, one_is_enough).await?;
-        self.silent_until = responses.found.is_empty().then(|| began + IDLE_FOR);
-        self.last_calls
-            .extend(responses.shards.into_iter().map(|shard| (shard, began)));
+        let round = Round {
+            extent,
+            at_once: self.at_once,
+            one_is_enough,
+        };
+        let responses = round.run(self.probes(shards)).await?;
+        self.count_silence(&responses, began);
+        let called = responses.called.into_iter();
+        self.last_calls.extend(called.map(|shard| (shard, began)));
         let mut probed = Probed {
             of_most: responses.of_most,
             ..Probed::default()
@@ -374,9 +368,30 @@ impl Prober {
         self.iterators.insert(shard, kept);
     }
 
-    /// True if some iterators are too old because no probe renewed them.
-    fn keeps_old_iterators(&self) -> bool {
-        self.iterators.values().any(|kept| !kept.is_fresh())
+    /// Drops iterators of other positions, and those that are too old because no probe renewed them. Without these, only
+    /// a check can tell whether the stream was made again under the same name meanwhile: the new one accepts some of the
+    /// old positions.
+    fn drop_iterators(&mut self, positions: &BTreeMap<ShardId, Position>, now: Instant) {
+        self.iterators
+            .retain(|shard, kept| positions.get(shard).is_some_and(|at| *at == kept.position));
+        let all = self.iterators.len();
+        self.iterators.retain(|_, kept| kept.is_fresh());
+        if self.iterators.len() < all {
+            self.check_from.get_or_insert(now);
+        }
+    }
+
+    /// Checks that the stream is the same, if iterators grew old. A check that fails is repeated.
+    async fn check_stream(&mut self, now: Instant) -> Result<()> {
+        if self.check_from.is_none_or(|from| now < from) {
+            return Ok(());
+        }
+        match same_stream(&*self.api, &self.stream.name, Some(self.stream.created_millis)).await {
+            Ok(_) => self.check_from = None,
+            Err(error) if !error.is_retryable() => return Err(error),
+            Err(_) => self.check_from = Some(Instant::now() + CHECK_AGAIN),
+        }
+        Ok(())
     }
 
     /// Warns at most once a minute of shards that can't be probed.
@@ -415,71 +430,28 @@ impl Prober {
         open
     }
 
-    /// Probes these shards, several at once.
-    async fn probe_all(
-        &self,
-        shards: Vec<(ShardId, Position)>,
-        extent: Extent,
-        one_is_enough: bool,
-    ) -> Result<Responses> {
-        let all = shards.len();
-        let mut called = Vec::new();
-        let probes = shards.into_iter().map(|(shard, position)| {
-            called.push(shard.clone());
-            let probe = ShardProbe {
-                api: self.api.clone(),
-                stream: self.stream.clone(),
-                kept: self.iterators.get(&shard).map(|kept| kept.iterator.clone()),
-                // A reader gets through a stretch without records faster than probes. If a reader has done so and
-                // reached the tip, another batch would be as empty: the probe follows the stretch itself.
-                follow: self.tips.was_seen_at(&shard, &position),
-                counters: self.counters.clone(),
-                shard,
-                position,
-            };
-            async move {
-                let found = probe.run().await?;
-                Ok((probe.shard, probe.position, found))
-            }
-        });
-        let mut probing = stream::iter(probes).buffer_unordered(self.at_once);
-        let (began, mut first_took) = (Instant::now(), Duration::ZERO);
-        let (mut found, mut available, mut of_most) = (Vec::new(), 0, false);
-        while !of_most {
-            let until = match extent {
-                Extent::Beside => Some(began + PROBE_BESIDE),
-                Extent::NextBatch if available > 0 => {
-                    let left = u32::try_from(all - found.len()).unwrap_or(u32::MAX);
-                    let longest = first_took + WAIT_FOR_OTHERS + WORTH_A_TASK.saturating_mul(left);
-                    Some(Instant::now() + longest)
-                }
-                Extent::NextBatch | Extent::All => None,
-            };
-            let next = probing.next();
-            let answer: Option<Result<(ShardId, Position, Found)>> = match until {
-                None => next.await,
-                Some(until) if until <= Instant::now() => None,
-                Some(until) => tokio::time::timeout_at(until, next).await.ok().flatten(),
-            };
-            let Some(answer) = answer else { break };
-            let answer = answer?;
-            available += usize::from(matches!(answer.2, Found::HasRecords(_) | Found::Behind(_)));
-            if found.is_empty() {
-                first_took = began.elapsed();
-            }
-            found.push(answer);
-            let is_enough = match one_is_enough {
-                true => available > 0,
-                false => found.len() >= SAMPLE && available * 2 >= found.len(),
-            };
-            of_most = extent != Extent::All && is_enough;
+    /// The probes of these shards.
+    fn probes(&self, shards: Vec<(ShardId, Position)>) -> Vec<ShardProbe> {
+        let probe = |(shard, position): (ShardId, Position)| ShardProbe {
+            api: self.api.clone(),
+            stream: self.stream.clone(),
+            kept: self.iterators.get(&shard).map(|kept| kept.iterator.clone()),
+            // A reader gets through a stretch without records faster than probes. If a reader has done so and
+            // reached the tip, another batch would be as empty: the probe follows the stretch itself.
+            follow: self.tips.was_seen_at(&shard, &position),
+            counters: self.counters.clone(),
+            shard,
+            position,
+        };
+        shards.into_iter().map(probe).collect()
+    }
+
+    fn count_silence(&mut self, responses: &Responses, began: Instant) {
+        if !responses.found.is_empty() {
+            self.silent = (0, None);
+        } else if !responses.called.is_empty() {
+            self.silent = (self.silent.0.saturating_add(1), Some(began));
         }
-        drop(probing);
-        Ok(Responses {
-            shards: called,
-            found,
-            of_most,
-        })
     }
 }
 

@@ -49,6 +49,13 @@ pub(in crate::plan) enum Found {
     Unknown(Error),
 }
 
+impl Found {
+    /// True if a reader has something to do.
+    pub(in crate::plan) fn is_available(&self) -> bool {
+        matches!(self, Self::HasRecords(_) | Self::Behind(_))
+    }
+}
+
 /// A probe of one shard.
 pub(in crate::plan) struct ShardProbe {
     pub api: Arc<dyn KinesisApi>,

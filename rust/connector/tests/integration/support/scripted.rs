@@ -49,6 +49,10 @@ pub struct State {
     pub stuck: BTreeSet<ShardId>,
     /// True if DescribeStreamSummary never answers.
     pub undescribed: bool,
+    /// Errors of the next calls of DescribeStreamSummary.
+    pub descriptions: VecDeque<Error>,
+    /// True if the stream was made again.
+    pub made_again: bool,
     /// Shards of all GetRecords calls, in order.
     pub asked: Vec<ShardId>,
 }
@@ -118,9 +122,13 @@ impl KinesisApi for Scripted {
         if self.state().undescribed {
             std::future::pending::<()>().await;
         }
+        let mut state = self.state();
+        if let Some(error) = state.descriptions.pop_front() {
+            return Err(error);
+        }
         Ok(StreamSummary {
             arn: "arn:aws:kinesis:us-east-1:000000000000:stream/events".to_owned(),
-            created_millis: CREATED,
+            created_millis: CREATED + i64::from(state.made_again),
             open_shards: 1,
             auto_distribution: false,
             max_record_bytes: None,
