@@ -39,7 +39,7 @@ def account_for(put, records, up):
 def print_waits(which, waits):
     """Prints one line about the times from put to the sink stream."""
     if len(waits) > 1:
-        cuts = quantiles(waits, n=100)
+        cuts = quantiles(waits, n=100, method="inclusive")
         print(
             f"    put -> sink stream: median {median(waits):.2f} s, 90 % within {cuts[89]:.2f} s, "
             f"longest {max(waits):.2f} s  ({which})"

@@ -1,5 +1,5 @@
 //! Jobs with exactly the permissions that docs/permissions.md lists. Those of the stores are tested in
-//! services/stores.rs.
+//! services/stores.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
 //! The suite over the stores that need no service: memory and local files. The other stores are tested in
-//! services/stores.rs.
+//! services/stores.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

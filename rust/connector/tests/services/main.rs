@@ -1,7 +1,7 @@
 //! The engine against third-party services: moto, DynamoDBLocal, tinyproxy and Amazon's own aggregator.
 //!
 //! Built only with `--features store-services`, so that `cargo test` needs no Python. `scripts/test stores` starts
-//! the services and runs these tests; `stores.rs` describes how to do it by hand.
+//! the services and runs these tests; `stores/mod.rs` describes how to do it by hand.
 
 // Helpers fail as tests do.
 #![allow(clippy::expect_used, clippy::panic)]

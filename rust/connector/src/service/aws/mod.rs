@@ -1,22 +1,11 @@
 //! Kinesis client on the AWS SDK.
 
+mod answers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::{Builder, Config};
-use aws_sdk_kinesis::operation::RequestId;
-use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
-use aws_sdk_kinesis::primitives::DateTime;
-use aws_sdk_kinesis::types::{
-    EncryptionType, PutRecordsResultEntry, Record, RecordDistributionStrategy, Shard as SdkShard,
-    ShardFilter as SdkShardFilter, ShardFilterType, ShardIteratorType,
-};
-
 use super::access::{guarded, stream_access};
 use super::clock::AnswerDate;
-use super::columns::{Encryption, RecordColumns};
 use super::failure::classify;
 use super::network::Network;
 use super::patience::Starved;
@@ -27,6 +16,15 @@ use super::{KinesisApi, Page, PutEntry, PutOutcome, ShardFilter, ShardIterator, 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{AccessOptions, RetryOptions, StreamId, WireProtocol};
 use crate::stream::{Position, SequenceNumber, Shard, ShardId};
+use answers::{IteratorStart, sdk_filter};
+pub(super) use answers::{columns, millis, page};
+use async_trait::async_trait;
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::{Builder, Config};
+use aws_sdk_kinesis::primitives::DateTime;
+use aws_sdk_kinesis::types::{
+    PutRecordsResultEntry, RecordDistributionStrategy, Shard as SdkShard, ShardIteratorType,
+};
 
 /// Page size of ListShards (AWS limit 10,000; the service's default is 1,000).
 const SHARDS_PER_PAGE: i32 = 1_000;
@@ -402,107 +400,5 @@ impl KinesisApi for AwsKinesis {
     ) -> Result<Vec<PutOutcome>> {
         let body = PutBody::of(entries, &self.stream)?;
         with_retries(&self.retry, counters, || self.put_once(&body)).await
-    }
-}
-
-/// Starting point of GetShardIterator.
-struct IteratorStart {
-    kind: ShardIteratorType,
-    number: Option<String>,
-    time: Option<DateTime>,
-}
-
-impl IteratorStart {
-    fn of(kind: ShardIteratorType) -> Self {
-        Self {
-            kind,
-            number: None,
-            time: None,
-        }
-    }
-
-    /// True for a time that the service may refuse only because its clock hasn't reached it yet.
-    fn is_now(&self) -> bool {
-        let recent = chrono::Utc::now() - NEARLY_THE_SAME_TIME;
-        self.time
-            .is_some_and(|time| millis(&time) >= recent.timestamp_millis())
-    }
-}
-
-fn sdk_filter(filter: ShardFilter) -> Result<Option<SdkShardFilter>> {
-    let builder = SdkShardFilter::builder();
-    let chosen = match filter {
-        ShardFilter::All => return Ok(None),
-        ShardFilter::Open => builder.r#type(ShardFilterType::AtLatest),
-        ShardFilter::FromTimestamp(millis) => builder
-            .r#type(ShardFilterType::FromTimestamp)
-            .timestamp(DateTime::from_millis(millis)),
-    };
-    chosen.build().map(Some).map_err(|error| {
-        Error::new(
-            ErrorKind::Internal,
-            format!("a shard filter can't be made: {error}"),
-        )
-    })
-}
-
-/// Converts an answer. `records` are its records if they were decoded separately.
-pub(super) fn page(answer: GetRecordsOutput, records: Option<RecordColumns>) -> Result<Page> {
-    Ok(Page {
-        request_id: answer.request_id().map(str::to_owned),
-        records: match records {
-            Some(records) => records,
-            None => columns(answer.records())?,
-        },
-        millis_behind_latest: answer.millis_behind_latest(),
-        child_shards: answer
-            .child_shards()
-            .iter()
-            .map(|child| child.shard_id().into())
-            .collect(),
-        next: answer.next_shard_iterator.map(ShardIterator),
-        service_millis: None,
-    })
-}
-
-pub(super) fn columns(records: &[Record]) -> Result<RecordColumns> {
-    let bytes = records.iter().map(|record| record.data().as_ref().len()).sum();
-    let mut columns = RecordColumns::with_capacity(records.len(), bytes);
-    for record in records {
-        let arrival = record
-            .approximate_arrival_timestamp()
-            .map(millis)
-            .unwrap_or_default();
-        columns.push_with(
-            record.data().as_ref(),
-            record.partition_key(),
-            record.sequence_number(),
-            arrival,
-        )?;
-        match record.encryption_type() {
-            Some(EncryptionType::None) => columns.set_encryption(Encryption::None),
-            Some(EncryptionType::Kms) => columns.set_encryption(Encryption::Kms),
-            _ => {}
-        }
-    }
-    Ok(columns)
-}
-
-/// Milliseconds, rounded: the SDK's JSON parser reads a timestamp through an f64, whose fraction often falls just
-/// below the exact millisecond.
-pub(super) fn millis(time: &DateTime) -> i64 {
-    let fraction = i64::from((time.subsec_nanos() + 500_000) / 1_000_000);
-    time.secs().saturating_mul(1000).saturating_add(fraction)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_rounded_to_the_millisecond() {
-        assert_eq!(millis(&DateTime::from_secs_and_nanos(5, 122_999_999)), 5_123);
-        assert_eq!(millis(&DateTime::from_secs_and_nanos(5, 123_000_001)), 5_123);
-        assert_eq!(millis(&DateTime::from_secs_and_nanos(5, 999_999_999)), 6_000);
     }
 }
