@@ -74,7 +74,7 @@ def sleeping_sometimes(chance, millis):
 
 DISTURBANCES = {
     "slow": (slow_in_python, sleeping_sometimes(0.01, 1000)),
-    "failing": (failing_in_python, f"IF({RANDOM} < 0.004, raise_error('on purpose, in the JVM'), value) AS value"),
+    "failing": (failing_in_python, f"IF({RANDOM} < 0.012, raise_error('on purpose, in the JVM'), value) AS value"),
     "weary": (weary_in_python, sleeping_sometimes(1, 5)),
 }
 in_python, in_jvm = DISTURBANCES[arguments["disturbance"]]

@@ -295,16 +295,16 @@ rows! {
         .secret();
     CREDENTIAL_PROVIDER_CLASS = ("kinesis.credentialProviderClass", Group::Access, Users::All,
         Kind::Text("the full name of a class, as com.example.Provider"),
-        "a class on the class path of driver and executors that provides the credentials, also those that assume the role: \
-         any AwsCredentialsProvider of AWS's SDK for Java 2, or an io.sparkkinesis.KinesisCredentialsProvider \
+        "a class on the class path of driver and executors that provides the credentials, also those that assume the \
+         role: any AwsCredentialsProvider of AWS's SDK for Java 2, or an io.sparkkinesis.KinesisCredentialsProvider \
          (access.md)");
     CREDENTIAL_PROVIDER_PARAM = ("kinesis.credentialProviderParam", Group::Access, Users::All,
         ANY_TEXT, "the argument with which that class is constructed")
         .secret();
 
     CLIENT_NUM_RETRIES = ("kinesis.clientNumRetries", Group::Client, Users::All, RETRIES,
-        "how often a failed Kinesis request is retried. Records that a throttled stream refused don't count: they are put \
-         again until the stream has accepted nothing from the process for kinesis.sink.maxRetryTimeSec. With 0 \
+        "how often a failed Kinesis request is retried. Records that a throttled stream refused don't count: they \
+         are put again until the stream has accepted nothing from the process for kinesis.sink.maxRetryTimeSec. With 0 \
          nothing is put again: the first throttled record fails the task")
         .default("5");
     CLIENT_RETRY_INTERVAL = ("kinesis.clientRetryIntervalsMs", Group::Client, Users::All, RETRY_MS,
@@ -329,8 +329,8 @@ rows! {
 
     CONSUMER_TYPE = ("kinesis.consumerType", Group::Source, Users::Reads,
         Kind::OneOf(&["GetRecords", "SubscribeToShard"]),
-        "how shards are read: by polling with GetRecords, or by push with SubscribeToShard (enhanced fan-out; streaming \
-         queries only)")
+        "how shards are read: by polling with GetRecords, or by push with SubscribeToShard (enhanced fan-out; \
+         streaming queries only)")
         .default("GetRecords");
     CONSUMER_NAME = ("kinesis.consumerName", Group::Source, Users::Reads,
         Kind::Text("1 to 128 letters, digits, and the signs _ . -"),
@@ -343,13 +343,14 @@ rows! {
     STARTING_POSITION = ("kinesis.startingPosition", Group::Source, Users::Reads,
         Kind::Text("LATEST, TRIM_HORIZON, EARLIEST, or AT_TIMESTAMP with a time and its offset \
                     as in AT_TIMESTAMP 2026-08-30T19:00:05Z or AT_TIMESTAMP 2026-08-30T21:00:05+02:00"),
-        "where a new query starts; a restarted query resumes from its checkpoint. A batch read starts at TRIM_HORIZON by \
-         default, and never at LATEST. No time in the future")
+        "where a new query starts; a restarted query resumes from its checkpoint. A batch read starts at \
+         TRIM_HORIZON by default, and never at LATEST. No time in the future")
         .default("LATEST");
     STARTING_POSITIONS = ("kinesis.startingPositions", Group::Source, Users::Reads,
-        Kind::Text("a JSON object with a position for each shard's id: AFTER_SEQUENCE_NUMBER or AT_SEQUENCE_NUMBER with a \
-                    number, AT_TIMESTAMP with a time and its offset, TRIM_HORIZON, LATEST or SHARD_END, as in \
-                    {\"shardId-000000000000\": \"AFTER_SEQUENCE_NUMBER 4957\", \"shardId-000000000001\": \"TRIM_HORIZON\"}"),
+        Kind::Text("a JSON object with a position for each shard's id: AFTER_SEQUENCE_NUMBER or AT_SEQUENCE_NUMBER \
+                    with a number, AT_TIMESTAMP with a time and its offset, TRIM_HORIZON, LATEST or SHARD_END, as in \
+                    {\"shardId-000000000000\": \"AFTER_SEQUENCE_NUMBER 4957\", \"shardId-000000000001\": \
+                    \"TRIM_HORIZON\"}"),
         "new: where single shards of a new query, or of a batch read, start. Shards that aren't named start at \
          kinesis.startingPosition; those from which a named one descends count as read, and those that descend from it \
          follow it (migrating.md)");
@@ -370,11 +371,12 @@ rows! {
         Kind::Time { min_ms: 0, max_ms: HOUR_MS }, "least time between two ListShards")
         .default("1s");
     MAX_FETCH_RECORDS_PER_SHARD = ("kinesis.maxFetchRecordsPerShard", Group::Source,
-        Users::Streaming, POSITIVE, "most records of a shard in a micro-batch; a KPL aggregate is never divided, so its last records may \
-         come on top")
+        Users::Streaming, POSITIVE, "most records of a shard in a micro-batch; a KPL aggregate is never divided, so \
+         its last records may come on top")
         .default("100000");
     MAX_FETCH_BYTES_PER_SHARD = ("kinesis.maxFetchBytesPerShard", Group::Source, Users::Streaming,
-        Kind::Bytes { min: 1, max: NO_LIMIT }, "new: most bytes of data of a shard in a micro-batch, with the same exception");
+        Kind::Bytes { min: 1, max: NO_LIMIT }, "new: most bytes of data of a shard in a micro-batch, with the same \
+         exception");
     MAX_FETCH_TIME_PER_SHARD = ("kinesis.maxFetchTimePerShardSec", Group::Source, Users::Streaming,
         Kind::Whole { min: 1, max: INT_MAX }, "most seconds a shard is read in a micro-batch; at least one \
          record is read, or the shard's newest is reached");
@@ -383,9 +385,9 @@ rows! {
         .default("10000");
     // An iterator lives for five minutes, so the interval stays well below that.
     FETCH_INTERVAL = ("kinesis.getRecords.fetchIntervalMs", Group::Source, Users::Reads,
-        Kind::Whole { min: 0, max: 240_000 }, "least milliseconds between two GetRecords of a shard at its tip or in a part without records, and of what is fetched \
-         ahead between batches. A task that reads a backlog doesn't wait for it. Less than 200 also raises the bound of five \
-         GetRecords per second and shard")
+        Kind::Whole { min: 0, max: 240_000 }, "least milliseconds between two GetRecords of a shard at its tip or in \
+         a part without records, and of what is fetched ahead between batches. A task that reads a backlog doesn't \
+         wait for it. Less than 200 also raises the bound of five GetRecords per second and shard")
         .default("200");
     PROTOCOL = ("kinesis.protocol", Group::Source, Users::Reads, Kind::OneOf(&["json", "cbor"]),
         "new: the format of GetRecords' requests and answers: JSON with payloads in base64, or CBOR \
@@ -406,9 +408,9 @@ rows! {
         .default("HDFS");
     METADATA_PATH = ("kinesis.metadataPath", Group::Source, Users::Streaming,
         Kind::Text("a path of a Hadoop file system, as hdfs://name/path or /path, or of S3, as s3://bucket/path"),
-        "the folder of the claims. With the schemes s3, s3a and s3n, also of a checkpointLocation, claims are kept in S3 itself, \
-         without Hadoop, as the job itself (the JVM's system properties, else the AWS default chain, else the static keys or \
-         kinesis.credentialProviderClass), never as kinesis.stsRoleArn")
+        "the folder of the claims. With the schemes s3, s3a and s3n, also of a checkpointLocation, claims are kept \
+         in S3 itself, without Hadoop, as the job itself (the JVM's system properties, else the AWS default chain, \
+         else the static keys or kinesis.credentialProviderClass), never as kinesis.stsRoleArn")
         .default_note("beneath checkpointLocation");
     METADATA_NUM_RETRIES = ("kinesis.metadataNumRetries", Group::Source, Users::Streaming, RETRIES,
         "how often a failed request to the claims' store is retried")
@@ -441,7 +443,9 @@ rows! {
         "new: the KMS key for the encryption by aws:kms or aws:kms:dsse")
         .default_note("the bucket's, or AWS's own");
     S3_ACL = ("kinesis.s3.acl", Group::Source, Users::Streaming,
-        Kind::OneOf(&["private", "authenticated-read", "aws-exec-read", "bucket-owner-read", "bucket-owner-full-control"]),
+        Kind::OneOf(&[
+            "private", "authenticated-read", "aws-exec-read", "bucket-owner-read", "bucket-owner-full-control",
+        ]),
         "new: the canned ACL of claims in S3, for a bucket whose policy demands one, such as another account's")
         .default_note("none");
     CHECK_NEW_RECORD_THREADS = ("kinesis.checkNewRecordThreads", Group::Source, Users::Streaming,
@@ -465,19 +469,19 @@ rows! {
         "new: columns to add to the schema after its own, in the order given (reading.md)");
     AGGREGATION_OUTSIDE_SHARD = ("kinesis.aggregation.outsideShard", Group::Source, Users::Reads,
         Kind::OneOf(&["DELIVER", "SKIP", "FAIL"]),
-        "new: the treatment of a KPL aggregate with a user record whose hash key is outside its shard's range. DELIVER: like \
-         any other. SKIP: skip and count the whole aggregate, as the KCL does, for streams whose producers all use \
-         the KPL, which puts the records again. FAIL: fail the query (reading.md)")
+        "new: the treatment of a KPL aggregate with a user record whose hash key is outside its shard's range. \
+         DELIVER: like any other. SKIP: skip and count the whole aggregate, as the KCL does, for streams whose \
+         producers all use the KPL, which puts the records again. FAIL: fail the query (reading.md)")
         .default("DELIVER");
     AGGREGATION_BROKEN = ("kinesis.aggregation.broken", Group::Source, Users::Reads,
         Kind::OneOf(&["FAIL", "SKIP"]),
-        "new: the treatment of a KPL aggregate with a correct digest that can't be taken apart, or only beyond bounds. FAIL: \
-         fail the query. SKIP: skip and count it (reading.md)")
+        "new: the treatment of a KPL aggregate with a correct digest that can't be taken apart, or only beyond \
+         bounds. FAIL: fail the query. SKIP: skip and count it (reading.md)")
         .default("FAIL");
 
     AGGREGATION_ENABLED = ("kinesis.sink.aggregationEnabled", Group::Sink, Users::Sink, Kind::Flag,
-        "true: rows go into aggregates in the KPL's format (writing.md). The AWS connector's default is true; readers that \
-         don't take aggregates apart, such as Lambda functions, need false")
+        "true: rows go into aggregates in the KPL's format (writing.md). The AWS connector's default is true; \
+         readers that don't take aggregates apart, such as Lambda functions, need false")
         .default("false");
     ORDERING = ("kinesis.sink.ordering", Group::Sink, Users::Sink, Kind::OneOf(&["none", "key"]),
         "new: with key, the records of one key arrive in the order of a task's rows, through retries too (writing.md)")
@@ -499,8 +503,8 @@ rows! {
         .default("600");
     ALLOWED_STREAMS = ("kinesis.sink.allowedStreams", Group::Sink, Users::Sink,
         Kind::Text("a comma-separated list of up to 32 stream names"),
-        "new: the streams that rows may name in their column streamName, besides kinesis.streamName, to which rows without a \
-         name go (writing.md)");
+        "new: the streams that rows may name in their column streamName, besides kinesis.streamName, to which rows \
+         without a name go (writing.md)");
     FLUSH_WAIT_TIME = ("kinesis.sink.flushWaitTimeMs", Group::Sink, Users::Sink,
         Kind::Whole { min: 0, max: NO_LIMIT }, "accepted; flushing waits for the answers, not for a clock")
         .default("100")
@@ -512,7 +516,8 @@ rows! {
         .no_effect("records are never dropped, and a put that can't succeed fails the task");
     SINK_PROXY_ADDRESS = ("kinesis.sink.proxyAddress", Group::Sink, Users::Sink, PROXY,
         "the HTTP proxy for writing; with it, the four kinesis.sink.proxy… replace the four kinesis.proxy…");
-    SINK_PROXY_PORT = ("kinesis.sink.proxyPort", Group::Sink, Users::Sink, PORT, "the proxy's port, if the address has none");
+    SINK_PROXY_PORT = ("kinesis.sink.proxyPort", Group::Sink, Users::Sink, PORT, "the proxy's port, if the address \
+     has none");
     SINK_PROXY_USERNAME = ("kinesis.sink.proxyUsername", Group::Sink, Users::Sink, ANY_TEXT,
         "the user, if the proxy requires one")
         .secret();

@@ -59,7 +59,8 @@ fn a_stream_goes_by_name_or_arn() {
     assert_refused(
         &id(&[("kinesis.streamName", "other"), ("kinesis.streamArn", ARN)]).unwrap_err(),
         "kinesis.streamName",
-        "kinesis.streamName is \"other\", but kinesis.streamArn names the stream \"orders\": remove one, or make them agree",
+        "kinesis.streamName is \"other\", but kinesis.streamArn names the stream \"orders\": remove one, or make \
+         them agree",
     );
 }
 
@@ -166,7 +167,8 @@ fn the_region_is_found_in_order() {
     assert_refused(
         &read_error(&[("kinesis.kinesisRegion", "")]),
         "kinesis.kinesisRegion",
-        "kinesis.kinesisRegion is \"\": it is empty; leave the option out instead. Allowed: a region's name, as us-east-1",
+        "kinesis.kinesisRegion is \"\": it is empty; leave the option out instead. Allowed: a region's name, as \
+         us-east-1",
     );
 }
 
@@ -190,8 +192,8 @@ fn regions_that_disagree_are_reported() {
     assert_eq!(
         parsed.warnings,
         [
-            "kinesis.kinesisRegion is us-east-1, but the host of kinesis.endpointUrl is in us-west-2, which requests are \
-             signed for: make them agree"
+            "kinesis.kinesisRegion is us-east-1, but the host of kinesis.endpointUrl is in us-west-2, which requests \
+             are signed for: make them agree"
         ]
     );
     assert_refused(
@@ -295,7 +297,8 @@ fn static_keys_come_together() {
     assert_refused(
         &read_error(&[("kinesis.sessionToken", "token")]),
         "kinesis.awsAccessKeyId",
-        "kinesis.sessionToken is given without kinesis.awsAccessKeyId and kinesis.awsSecretKey: give all three, or none",
+        "kinesis.sessionToken is given without kinesis.awsAccessKeyId and kinesis.awsSecretKey: give all three, or \
+         none",
     );
     assert_refused(
         &read_error(&[("kinesis.awsAccessKeyId", "hush hush"), KEYS[1]]),
@@ -364,8 +367,8 @@ fn a_role_stands_alone_or_on_static_keys() {
     assert_refused(
         &read_error(&[ROLE, ("kinesis.stsEndpointUrl", "sts")]),
         "kinesis.stsEndpointUrl",
-        "kinesis.stsEndpointUrl is \"sts\": it does not start with http:// or https://. Allowed: an http:// or https:// \
-         URL with a host, as https://kinesis.us-east-1.amazonaws.com",
+        "kinesis.stsEndpointUrl is \"sts\": it does not start with http:// or https://. Allowed: an http:// or \
+         https:// URL with a host, as https://kinesis.us-east-1.amazonaws.com",
     );
 }
 
@@ -386,10 +389,10 @@ fn a_class_gives_credentials_where_no_keys_are_given() {
         ("kinesis.awsAccessKeyId", "AKIA"),
         ("kinesis.awsSecretKey", "hush"),
     );
-    let both = "kinesis.credentialProviderClass and kinesis.awsAccessKeyId both say as whom the stream is called: remove \
-                one of them";
-    let alone = "kinesis.credentialProviderParam is given without kinesis.credentialProviderClass: give the class too, or \
-                 remove it";
+    let both = "kinesis.credentialProviderClass and kinesis.awsAccessKeyId both say as whom the stream is called: \
+                remove one of them";
+    let alone = "kinesis.credentialProviderParam is given without kinesis.credentialProviderClass: give the class \
+                 too, or remove it";
     for error in [read_error, write_error] {
         assert_refused(&error(&[class, key, secret]), class.0, both);
         assert_refused(&error(&[param]), class.0, alone);
