@@ -191,8 +191,12 @@ def test_bad_options_are_reported_at_once(spark, sandbox, stream):
 @pytest.mark.parametrize(
     "ends", ["by spark.stop()", "SIGTERM"]
 )
-def test_restarts_wait_for_no_listener_and_the_consumer_goes_with_the_application(sandbox, stream, checkpoint, tmp_path, ends):
+def test_restarts_wait_for_no_listener_and_the_consumer_goes_with_the_application(
+    sandbox, knobs, stream, checkpoint, tmp_path, ends
+):
     before = {operation: sandbox.calls(f"{operation}StreamConsumer") for operation in ("Register", "Deregister")}
+    # The second attempt comes when the query, whose calls the application's end drops, has failed long since.
+    knobs(faults=[{"operation": "DeregisterStreamConsumer", "error": "internal", "count": 1}])
     ready = tmp_path / "ready"
     arguments = {
         "options": fan_out_options(sandbox, stream),
@@ -201,15 +205,18 @@ def test_restarts_wait_for_no_listener_and_the_consumer_goes_with_the_applicatio
         "ready": str(ready),
         "ends": ends,
     }
-    with Producer(stream, at_once=2, pause=0.2), Job("restarted", arguments, tmp_path / "job.log") as job:
+    log, conf = tmp_path / "job.log", ["spark.sql.streaming.noDataProgressEventInterval=500"]
+    with Producer(stream, at_once=2, pause=0.2) as producer, Job("restarted", arguments, log, conf=conf) as job:
         job.await_condition(ready.exists, "all starts", seconds=180)
         if ends != "by spark.stop()":
             assert list(stream.consumers()) == ["app"]
+            producer.stop()
+            job.await_condition(lambda: "query has been idle" in log.read_text(), "an idle query", seconds=60)
             job.signal(ends)
         job.wait()
         assert not stream.consumers(), job.tail()
-    for operation, calls in before.items():
-        assert sandbox.calls(f"{operation}StreamConsumer") == calls + 1, operation
+    for operation, calls in (("Register", 1), ("Deregister", 2)):
+        assert sandbox.calls(f"{operation}StreamConsumer") == before[operation] + calls, operation
 
 
 def test_a_consumer_of_another_stream_is_refused(spark, sandbox, new_stream, checkpoint):

@@ -143,11 +143,17 @@ impl Pending {
 
     /// Drops the operation in flight if it has this name.
     pub(crate) fn cancel_only(&self, operation: &str) {
-        if let Some(running) = self
-            .lock()
-            .running
-            .take_if(|running| running.operation == operation)
-        {
+        self.cancel_if(|running| running == operation);
+    }
+
+    /// Drops the operation in flight if it has another name.
+    pub(crate) fn cancel_all_but(&self, operation: &str) {
+        self.cancel_if(|running| running != operation);
+    }
+
+    fn cancel_if(&self, is_it: impl Fn(&str) -> bool) {
+        let mut slot = self.lock();
+        if let Some(running) = slot.running.take_if(|running| is_it(running.operation)) {
             running.abort.abort();
         }
     }
@@ -289,7 +295,12 @@ mod tests {
         assert_eq!(slot.drive(&runtime, "finish", SHORT, waits).unwrap(), None);
         slot.cancel_only("next");
         assert!(!slot.is_idle());
+        slot.cancel_all_but("finish");
+        assert!(!slot.is_idle());
         slot.cancel_only("finish");
+        assert!(slot.is_idle());
+        assert_eq!(slot.drive(&runtime, "next", SHORT, waits).unwrap(), None);
+        slot.cancel_all_but("finish");
         assert!(slot.is_idle());
     }
 

@@ -67,6 +67,9 @@ impl Plans for Planner {
 
 type Shared = Arc<dyn Plans>;
 
+/// The operation of a query that ends for good.
+const RELEASE: &str = "release";
+
 /// Configuration that a planner is opened with.
 #[derive(Clone)]
 struct Configuration {
@@ -266,7 +269,7 @@ export! {
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerStop<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
         let handle = TABLE.get::<PlannerHandle>(handle)?;
         // An operation that the stop interrupted must not continue.
-        handle.pending.cancel();
+        handle.pending.cancel_all_but(RELEASE);
         let _runtime = runtime::enter()?;
         Ok(handle.planner()?.stop()?)
     }
@@ -280,7 +283,7 @@ export! {
         let handle = TABLE.get::<PlannerHandle>(handle)?;
         let planner = Arc::clone(handle.planner()?);
         // An operation that the stop interrupted may still be in flight.
-        let answer = handle.pending.drive_instead(runtime::get()?, "release", wait_of(wait), || {
+        let answer = handle.pending.drive_instead(runtime::get()?, RELEASE, wait_of(wait), || {
             Ok(async move { planner.release().await })
         })?;
         Ok(Status::of(&answer))
@@ -299,9 +302,10 @@ export! {
 }
 
 export! {
-    /// Drops the operation in flight, if there is one.
+    /// Drops the operation in flight, if there is one. A release stays: it may belong to another thread, and have ended
+    /// the caller's operation. `plannerClose` drops it.
     fn Java_io_sparkkinesis_bridge_NativeBridge_plannerCancel<'l>(_env, _class: JClass<'l>, handle: jlong) -> () {
-        TABLE.get::<PlannerHandle>(handle)?.pending.cancel();
+        TABLE.get::<PlannerHandle>(handle)?.pending.cancel_all_but(RELEASE);
         Ok(())
     }
 }

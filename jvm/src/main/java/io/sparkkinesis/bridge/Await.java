@@ -36,19 +36,16 @@ final class Await {
     }
   }
 
-  /** Like {@link #done}, but with a bounded number of steps and no interrupt; AGAIN, and cancelled, after the last. */
-  static int doneWithin(int steps, long handle, LongConsumer cancel, Step step) {
+  /**
+   * Like {@link #done}, but with a bounded number of steps and no interrupt; AGAIN after the last. The operation then
+   * goes on until the handle is closed.
+   */
+  static int doneWithin(int steps, Step step) {
     int status = NativeBridge.AGAIN;
-    try {
-      for (int i = 0; i < steps && status == NativeBridge.AGAIN; i++) {
-        status = step.run(STEP_MS);
-      }
-      return status;
-    } finally {
-      if (status == NativeBridge.AGAIN) {
-        quietly(handle, cancel);
-      }
+    for (int i = 0; i < steps && status == NativeBridge.AGAIN; i++) {
+      status = step.run(STEP_MS);
     }
+    return status;
   }
 
   private static void quietly(long handle, LongConsumer cancel) {

@@ -99,12 +99,7 @@ public final class Planner implements AutoCloseable {
    */
   public boolean release() {
     long current = handle.get();
-    int status =
-        Await.doneWithin(
-            RELEASE_STEPS,
-            current,
-            NativeBridge::plannerCancel,
-            waitMs -> NativeBridge.plannerRelease(current, waitMs));
+    int status = Await.doneWithin(RELEASE_STEPS, waitMs -> NativeBridge.plannerRelease(current, waitMs));
     return status != NativeBridge.AGAIN;
   }
 

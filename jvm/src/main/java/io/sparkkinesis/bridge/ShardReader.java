@@ -100,7 +100,7 @@ public final class ShardReader implements AutoCloseable {
         Await.done(interrupt, current, NativeBridge::readerCancel, step);
       } else {
         // The task is stopping anyway, and an interrupt here would hide why it failed.
-        Await.doneWithin(STEPS_AFTER_FAILURE, current, NativeBridge::readerCancel, step);
+        Await.doneWithin(STEPS_AFTER_FAILURE, step);
       }
       report = out[0];
       finished = true;
