@@ -243,7 +243,7 @@ fn no_turn(listed: Option<(usize, usize)>, refusal: Error) -> Error {
 
 /// The error with the service's message.
 fn refused(message: String, refusal: Error) -> Error {
-    let message = format!("{message}. Told: {}", refusal.message());
+    let message = format!("{message}. The service said: {}", refusal.message());
     refusal.reworded(message).retryable(false)
 }
 

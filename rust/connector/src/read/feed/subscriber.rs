@@ -326,8 +326,8 @@ pub(super) fn in_use(consumer: &str, shard: &ShardId, message: &str) -> Error {
     Error::new(
         ErrorKind::InUse,
         format!(
-            "another reader subscribes to the shard with the same consumer, again and again: most likely another query or \
-             application. Give each query a kinesis.consumerName of its own. Told: {message}"
+            "another reader subscribes to the shard with the same consumer, again and again: most likely another query \
+             or application. Give each query a kinesis.consumerName of its own. The service said: {message}"
         ),
     )
     .with("shard", shard.to_string())
