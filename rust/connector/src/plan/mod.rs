@@ -226,8 +226,8 @@ impl Planner {
                     %shard,
                     %end,
                     "DATA LOSS: records before this end of a batch expired unread, or may have; going on without them, \
-                     since kinesis.failOnDataLoss is false. So far that happened at {lost} position(s): lostPositions in \
-                     the query's progress"
+                     since kinesis.failOnDataLoss is false. So far that happened at {lost} position(s): \
+                     lostPositions in the query's progress"
                 );
             }
         }

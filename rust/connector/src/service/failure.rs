@@ -32,8 +32,8 @@ where
         _ if let Some(failure) = LoadFailure::in_error(&error) => no_credentials(
             operation,
             &failure,
-            "Set kinesis.awsAccessKeyId and kinesis.awsSecretKey, or kinesis.stsRoleArn, or give the process a profile, \
-             a role or environment variables",
+            "Set kinesis.awsAccessKeyId and kinesis.awsSecretKey, or kinesis.stsRoleArn, or give the process a \
+             profile, a role or environment variables",
         ),
         _ if let Some(failure) = NetworkFailure::in_error(&error) => no_way(operation, failure),
         SdkError::TimeoutError(_) => unreachable(operation, "no answer in time"),

@@ -107,8 +107,8 @@ pub(crate) async fn stream_facts(host: &dyn SinkHost, config: &SinkConfig) -> Re
         return Err(Error::new(
             ErrorKind::InvalidOption,
             format!(
-                "kinesis.sink.ordering is key, but stream {} has AUTO record distribution, where a key's records have no \
-                 order. Leave the option out, or give the stream the USER_PARTITION_KEY strategy.",
+                "kinesis.sink.ordering is key, but stream {} has AUTO record distribution, where a key's records \
+                 have no order. Leave the option out, or give the stream the USER_PARTITION_KEY strategy.",
                 config.options.stream.name
             ),
         )

@@ -302,7 +302,8 @@ impl Putter {
                 "the stream takes less than is written, or nothing; putting records again after: {failure}"
             );
         } else {
-            tracing::debug!(stream = %self.stream, waiting, accepted, wait_ms, "putting records again after: {failure}");
+            tracing::debug!(stream = %self.stream, waiting, accepted, wait_ms, "putting records again after: \
+                {failure}");
         }
     }
 

@@ -151,9 +151,9 @@ impl Offset {
                 ErrorKind::CorruptCheckpoint,
                 format!(
                     "the checkpoint's offset is not one of this source: {error}. A query goes on from another \
-                     connector's checkpoint only with a new checkpointLocation: set kinesis.importCheckpoint to the old \
-                     one if AWS's connector (awslabs/spark-sql-kinesis-connector) wrote it, else kinesis.startingPosition \
-                     or kinesis.startingPositions (docs/migrating.md)"
+                     connector's checkpoint only with a new checkpointLocation: set kinesis.importCheckpoint to the \
+                     old one if AWS's connector (awslabs/spark-sql-kinesis-connector) wrote it, else \
+                     kinesis.startingPosition or kinesis.startingPositions (docs/migrating.md)"
                 ),
             )
         };

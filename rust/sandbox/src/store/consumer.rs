@@ -269,7 +269,8 @@ impl Consumers {
             return Err(ServiceError::new(
                 ErrorCode::LimitExceededException,
                 format!(
-                    "The stream {} under account {ACCOUNT} already has {limit} registered consumers, which is the limit.",
+                    "The stream {} under account {ACCOUNT} already has {limit} registered consumers, which is the \
+                     limit.",
                     stream.name
                 ),
             ));

@@ -131,7 +131,8 @@ impl Service {
             "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
                 make(
                     ErrorKind::InvalidRequest,
-                    "The bucket is in another region: set kinesis.region to it (and kinesis.kinesisRegion to the stream's)",
+                    "The bucket is in another region: set kinesis.region to it (and kinesis.kinesisRegion to the \
+                     stream's)",
                 )
             }
             _ if status >= 500 => make(ErrorKind::Store, "The service failed").retryable(true),

@@ -145,7 +145,8 @@ fn options_without_effect_are_accepted_with_a_warning() {
         super::super::sink(&with_name(&pairs)).unwrap().warnings,
         [
             "kinesis.sink.flushWaitTimeMs has no effect: flushing waits for the answers, not for a clock",
-            "kinesis.sink.recordTtl has no effect: records are never dropped, and a put that can't succeed fails the task",
+            "kinesis.sink.recordTtl has no effect: records are never dropped, and a put that can't succeed fails the \
+             task",
         ]
     );
 }

@@ -212,9 +212,9 @@ fn path(folder: &str) -> String {
 fn limit_reached(consumers: usize, refusal: Error) -> Error {
     refused(
         format!(
-            "the stream has {consumers} consumers, and may have no more: the limit is 20, or 50 with On-demand Advantage \
-             (AWS limits). Deregister one that nothing uses (ListStreamConsumers names them), set kinesis.consumerArn to \
-             one that is there, or read with kinesis.consumerType GetRecords"
+            "the stream has {consumers} consumers, and may have no more: the limit is 20, or 50 with On-demand \
+             Advantage (AWS limits). Deregister one that nothing uses (ListStreamConsumers names them), set \
+             kinesis.consumerArn to one that is there, or read with kinesis.consumerType GetRecords"
         ),
         refusal,
     )
@@ -231,9 +231,9 @@ fn no_turn(listed: Option<(usize, usize)>, refusal: Error) -> Error {
     };
     refused(
         format!(
-            "the consumer could not be registered within {} s: {how_many}, and the service makes five at a time, and 20 \
-             for a stream, or 50 with On-demand Advantage (AWS limits). Start again when fewer queries do, or deregister \
-             a consumer that nothing uses",
+            "the consumer could not be registered within {} s: {how_many}, and the service makes five at a time, and \
+             20 for a stream, or 50 with On-demand Advantage (AWS limits). Start again when fewer queries do, or \
+             deregister a consumer that nothing uses",
             REGISTERED_WITHIN.as_secs()
         ),
         refusal,

@@ -96,8 +96,8 @@ fn refuse_other_stream(stream_arn: &str, choice: &ConsumerChoice) -> Result<()> 
         named => Err(Error::new(
             ErrorKind::InvalidOption,
             format!(
-                "{key} names a consumer of another stream: of {}, and the stream to read is {stream_arn}. Give the ARN of \
-                 one of its own consumers (ListStreamConsumers names them), or set {} instead",
+                "{key} names a consumer of another stream: of {}, and the stream to read is {stream_arn}. Give the \
+                 ARN of one of its own consumers (ListStreamConsumers names them), or set {} instead",
                 named.map_or("none", |(stream, _)| stream),
                 table::CONSUMER_NAME.key,
             ),

@@ -368,9 +368,9 @@ impl Prober {
         self.iterators.insert(shard, kept);
     }
 
-    /// Drops iterators of other positions, and those that are too old because no probe renewed them. Without these, only
-    /// a check can tell whether the stream was made again under the same name meanwhile: the new one accepts some of the
-    /// old positions.
+    /// Drops iterators of other positions, and those that are too old because no probe renewed them. Without these,
+    /// only a check can tell whether the stream was made again under the same name meanwhile: the new one accepts
+    /// some of the old positions.
     fn drop_iterators(&mut self, positions: &BTreeMap<ShardId, Position>, now: Instant) {
         self.iterators
             .retain(|shard, kept| positions.get(shard).is_some_and(|at| *at == kept.position));
@@ -405,8 +405,8 @@ impl Prober {
         self.warned = Some(Instant::now());
         tracing::warn!(
             stream = %self.stream.name,
-            "{} shard(s) could not be asked for records, the first is {first}; they are asked again. Where the stream's \
-             limits are exceeded, its other readers take the five GetRecords a second that a shard allows",
+            "{} shard(s) could not be asked for records, the first is {first}; they are asked again. Where the \
+             stream's limits are exceeded, its other readers take the five GetRecords a second that a shard allows",
             probed.unknown.len()
         );
     }

@@ -31,8 +31,8 @@ pub(in crate::plan) fn unused(given: StartingPosition, pinned: &Position) -> Opt
 /// The warning if an option gives positions of single shards to a query that started with one position for all.
 pub(in crate::plan) fn unused_option(key: &str, pinned: &Position) -> String {
     format!(
-        "{key} has no effect: the query of this checkpointLocation started at {} once, and goes on from there. The option \
-         is for a new query: to start anew, give it a new checkpointLocation",
+        "{key} has no effect: the query of this checkpointLocation started at {} once, and goes on from there. The \
+         option is for a new query: to start anew, give it a new checkpointLocation",
         counts(pinned)
     )
 }

@@ -272,7 +272,8 @@ impl PollingFeed {
     /// Continues at the horizon after the service refused the position at which the previous batch ended.
     fn start_at_horizon(&mut self, error: &Error) -> Result<()> {
         self.retention.lost(&format!(
-            "the shard can't be read on from where the query stood in it, so records that were not read may be lost: {}",
+            "the shard can't be read on from where the query stood in it, so records that were not read may be lost: \
+             {}",
             error.message()
         ))?;
         self.position = Position::TrimHorizon;

@@ -279,8 +279,8 @@ fn unusable(said_by: &str, why: &str) -> NetworkFailure {
     NetworkFailure::new(
         ErrorKind::InvalidOption,
         format!(
-            "{said_by} names no proxy that can be used: {why}. An HTTP proxy is meant, as http://host:port; the options \
-             kinesis.proxyAddress and kinesis.proxyPort come before it"
+            "{said_by} names no proxy that can be used: {why}. An HTTP proxy is meant, as http://host:port; the \
+             options kinesis.proxyAddress and kinesis.proxyPort come before it"
         ),
     )
 }

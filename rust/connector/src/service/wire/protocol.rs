@@ -39,8 +39,8 @@ pub(super) fn stock_codec() -> JsonCodec {
     JsonCodec::new(settings.build())
 }
 
-/// The SDK's JSON protocol, except that calls with [`DecodedRecords`] get their records there, in CBOR if requested, and
-/// that the body of PutRecords is the call's [`PutBody`].
+/// The SDK's JSON protocol, except that calls with [`DecodedRecords`] get their records there, in CBOR if requested,
+/// and that the body of PutRecords is the call's [`PutBody`].
 #[derive(Debug)]
 pub(in crate::service) struct ColumnsProtocol {
     stock: AwsJsonRpcProtocol,

@@ -16,8 +16,8 @@ use crate::service::PutEntry;
 /// Bytes of an entry's member names and punctuation, with room for the escapes of usual keys.
 const AROUND_AN_ENTRY: usize = 96;
 
-/// The whole JSON body of a PutRecords request: an interceptor of the call, whose SDK input has no records. Further tries
-/// of the request share it.
+/// The whole JSON body of a PutRecords request: an interceptor of the call, whose SDK input has no records. Further
+/// tries of the request share it.
 #[derive(Clone)]
 pub(in crate::service) struct PutBody(Bytes);
 

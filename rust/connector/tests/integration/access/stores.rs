@@ -45,8 +45,8 @@ fn a_store_is_called_by_the_jobs_chain_and_by_the_streams_keys_only_without_one(
     }
 }
 
-const DENIED: &str = "User: arn:aws:iam::123456789012:user/job is not authorized to perform: s3:PutObject with an explicit \
-                      deny in a resource-based policy";
+const DENIED: &str = "User: arn:aws:iam::123456789012:user/job is not authorized to perform: s3:PutObject with an \
+                      explicit deny in a resource-based policy";
 
 /// A bucket whose policy requires these headers for a PUT, and which stores each object only once.
 async fn strict_bucket(demanded: &'static [(&'static str, &'static str)]) -> Stub {

@@ -148,15 +148,15 @@ fn objects_of_claims_have_what_a_bucket_s_policy_demands() {
             acl: Some("bucket-owner-full-control"),
         }
     );
-    let without = "kinesis.s3.kmsKeyId is given without kinesis.s3.serverSideEncryption aws:kms or aws:kms:dsse: set that \
-                   too, or remove it";
+    let without = "kinesis.s3.kmsKeyId is given without kinesis.s3.serverSideEncryption aws:kms or aws:kms:dsse: set \
+                   that too, or remove it";
     assert_refused(&read_error(&[path, key]), key.0, without);
     assert_refused(&read_error(&[path, key, (kms.0, "AES256")]), key.0, without);
     assert_refused(
         &read_error(&[path, ("kinesis.s3.acl", "everybody")]),
         "kinesis.s3.acl",
-        "kinesis.s3.acl is \"everybody\". Allowed: private or authenticated-read or aws-exec-read or bucket-owner-read or \
-         bucket-owner-full-control",
+        "kinesis.s3.acl is \"everybody\". Allowed: private or authenticated-read or aws-exec-read or \
+         bucket-owner-read or bucket-owner-full-control",
     );
     for one in [kms, acl] {
         let hdfs = format!(

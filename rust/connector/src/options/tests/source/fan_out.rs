@@ -97,8 +97,8 @@ fn a_first_wait_above_the_longest_is_bounded_with_a_warning() {
     assert_eq!(
         parsed.warnings,
         [
-            "kinesis.clientRetryIntervalsMs (20000) is above kinesis.clientMaxRetryIntervalMs (10000): each wait lasts the \
-          latter"
+            "kinesis.clientRetryIntervalsMs (20000) is above kinesis.clientMaxRetryIntervalMs (10000): each wait \
+          lasts the latter"
         ]
     );
 }

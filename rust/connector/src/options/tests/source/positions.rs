@@ -99,8 +99,8 @@ fn ending_positions_of_batch_reads() {
     assert_refused(
         &batch_read(&with_name(&[("kinesis.startingPosition", "latest")])).unwrap_err(),
         "kinesis.startingPosition",
-        "kinesis.startingPosition is LATEST: a batch read would read nothing. Set it to TRIM_HORIZON, the default of batch \
-         reads, or to AT_TIMESTAMP …",
+        "kinesis.startingPosition is LATEST: a batch read would read nothing. Set it to TRIM_HORIZON, the default of \
+         batch reads, or to AT_TIMESTAMP …",
     );
 }
 
