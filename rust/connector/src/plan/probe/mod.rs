@@ -372,13 +372,12 @@ impl Prober {
     /// only a check can tell whether the stream was made again under the same name meanwhile: the new one accepts
     /// some of the old positions.
     fn drop_iterators(&mut self, positions: &BTreeMap<ShardId, Position>, now: Instant) {
-        self.iterators
-            .retain(|shard, kept| positions.get(shard).is_some_and(|at| *at == kept.position));
-        let all = self.iterators.len();
-        self.iterators.retain(|_, kept| kept.is_fresh());
-        if self.iterators.len() < all {
+        if self.iterators.values().any(|kept| !kept.is_fresh()) {
             self.check_from.get_or_insert(now);
         }
+        self.iterators.retain(|shard, kept| {
+            kept.is_fresh() && positions.get(shard).is_some_and(|at| *at == kept.position)
+        });
     }
 
     /// Checks that the stream is the same, if iterators grew old. A check that fails is repeated.

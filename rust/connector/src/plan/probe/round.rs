@@ -21,8 +21,8 @@ const SAMPLE: usize = 8;
 /// Time for which a batch of shards with certain records waits for the responses of others.
 const PROBE_BESIDE: Duration = Duration::from_millis(250);
 /// Time for which requests may finish after their round. Dropping them at once would close their connections, and the
-/// readers would open others.
-const FINISH_WITHIN: Duration = Duration::from_millis(250);
+/// readers would open others. It is short, since a request that isn't sent yet could take a reader's turn.
+const FINISH_WITHIN: Duration = Duration::from_millis(100);
 
 /// How a round of probes runs.
 #[derive(Clone, Copy, Debug)]
