@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::panic::Location;
-use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,11 +33,12 @@ pub fn in_own_process(test: &str, variables: &[(&str, &str)], body: impl Future<
         return false;
     }
     let mut command = Command::new(std::env::current_exe().expect("this program"));
-    // Every module of the program is a file next to its main.rs.
-    let module = Path::new(Location::caller().file())
-        .file_stem()
-        .unwrap_or_default();
-    let test = format!("{}::{test}", module.display());
+    // A module's path is that of its file below the program's main.rs.
+    let file = Location::caller().file();
+    let below_tests = file.rsplit_once("tests/").map_or(file, |(_, path)| path);
+    let module = below_tests.split_once('/').map_or(file, |(_, path)| path);
+    let module = module.trim_end_matches(".rs").trim_end_matches("/mod");
+    let test = format!("{}::{test}", module.replace('/', "::"));
     command.args([&test, "--exact", "--nocapture"]);
     for (name, _) in std::env::vars_os() {
         let upper = name.to_string_lossy().to_uppercase();
