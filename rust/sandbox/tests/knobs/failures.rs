@@ -126,7 +126,7 @@ async fn shard_limits_throttle_when_switched_on() {
 async fn a_rejected_key_is_not_recognised() {
     let (sandbox, client) = start().await;
     sandbox.reject_key("AKIDBAD");
-    let bad = self::client(&sandbox, "AKIDBAD");
+    let bad = super::client(&sandbox, "AKIDBAD");
     let error = bad.list_shards().stream_name("s").send().await.unwrap_err();
     assert_eq!(error.code(), Some("UnrecognizedClientException"));
     assert_eq!(

@@ -13,6 +13,7 @@ mod event_buffer;
 mod fetch;
 #[cfg(test)]
 mod idle_tests;
+mod odd_answers;
 mod page_buffer;
 mod poller;
 mod prefetched;

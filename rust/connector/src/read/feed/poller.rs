@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::odd_answers::OddAnswers;
 use super::prefetched::{Answer, Prefetched, is_young, leads_on};
 use super::registry::Kept;
 use super::retention::{Retention, expired_after};
@@ -17,14 +18,8 @@ use crate::read::{Backlog, Shared};
 use crate::service::{Ends, KinesisApi, Page, Presence, RecordColumns, ShardIterator, presence, same_stream};
 use crate::stream::{Position, SequenceNumber};
 
-/// Maximum number of odd answers before the task fails with the last of them.
-const MOST_ODD_ANSWERS: u32 = 20;
-/// Consecutive refusals that confirm that the shard has lost a position.
-const REFUSALS: u32 = 4;
 /// Delay between two requests for a refused position.
 const ASK_AFTER_REFUSAL: Duration = Duration::from_secs(1);
-/// Delay before an odd answer's request is repeated.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 pub(super) struct PollingFeed {
     api: Arc<dyn KinesisApi>,
@@ -439,43 +434,6 @@ fn position_before(position: &Position, tip_seen: bool) -> Option<SequenceNumber
         Position::After(number) => Some(number.clone()),
         Position::AfterQuiet(number, millis) if !is_young(*millis) => Some(number.clone()),
         _ => None,
-    }
-}
-
-/// Implausible answers to one request.
-#[derive(Debug, Default)]
-struct OddAnswers {
-    count: u32,
-    refusals: u32,
-}
-
-impl OddAnswers {
-    /// Counts an odd answer; fails with it above the maximum.
-    fn count(&mut self, error: Error) -> Result<()> {
-        self.count += 1;
-        match self.count > MOST_ODD_ANSWERS {
-            true => Err(error),
-            false => Ok(()),
-        }
-    }
-
-    /// Counts an error that proves nothing but may pass; fails with it at once if it can't.
-    fn count_if_it_passes(&mut self, error: Error) -> Result<()> {
-        match error.is_retryable() {
-            true => self.count(error),
-            false => Err(error),
-        }
-    }
-
-    /// Counts a refusal of the position; true once there were enough to believe it.
-    fn is_repeated_refusal(&mut self) -> bool {
-        self.refusals += 1;
-        self.refusals >= REFUSALS
-    }
-
-    /// Waits before the request is repeated.
-    async fn wait(&self) {
-        tokio::time::sleep(ASK_AGAIN).await;
     }
 }
 
