@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::batch::Column;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{self, ProviderClass, SourceOptions};
 
@@ -22,6 +23,8 @@ pub struct SourceConfig {
     /// Number of open shards up to which every batch reads all of them, 8 unless given: a few idle tasks take less time
     /// than a second batch for records that arrive in other shards a moment later.
     pub few_shards: usize,
+    /// The columns that Spark asks for, in the order in which its rows have them.
+    pub columns: Vec<Column>,
 }
 
 /// See [`SourceConfig::few_shards`].
@@ -36,11 +39,12 @@ struct SourceJson {
     #[serde(default)]
     min_batches_to_retain: u32,
     few_shards: Option<usize>,
+    columns: Option<Vec<String>>,
 }
 
 impl SourceConfig {
-    /// Parses `{"version":1,"options":{…},"checkpointLocation":"…","minBatchesToRetain":100}`; only a streaming query
-    /// has the last two. `fewShards` is for tests.
+    /// Parses `{"version":1,"options":{…},"columns":["data",…],"checkpointLocation":"…","minBatchesToRetain":100}`.
+    /// Only a streaming query has the last two. Without `columns`, Spark asks for all. `fewShards` is for tests.
     pub fn parse(json: &str) -> Result<Self> {
         let parsed: SourceJson = serde_json::from_str(json).map_err(|error| malformed(&error))?;
         check_version(parsed.version)?;
@@ -51,6 +55,7 @@ impl SourceConfig {
             Some(_) => options::source(&parsed.options)?.options,
             None => options::batch_read(&parsed.options)?.options,
         };
+        let columns = asked_for(parsed.columns, Column::all(&options))?;
         let retained = options
             .metadata
             .min_batches_to_retain
@@ -60,6 +65,7 @@ impl SourceConfig {
             checkpoint_location,
             min_batches_to_retain: u64::from(retained.max(2)),
             few_shards: parsed.few_shards.unwrap_or(FEW_SHARDS),
+            columns,
         })
     }
 
@@ -67,6 +73,23 @@ impl SourceConfig {
     pub fn provider(&mut self) -> Option<&mut ProviderClass> {
         self.options.access.provider.as_mut()
     }
+}
+
+/// The columns with these names among `all`; all of them without names.
+fn asked_for(names: Option<Vec<String>>, all: Vec<Column>) -> Result<Vec<Column>> {
+    let Some(names) = names else { return Ok(all) };
+    let named = |name: &String| {
+        all.iter()
+            .copied()
+            .find(|column| column.name() == name)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::InvalidArgument,
+                    format!("a configuration asks for the column {name}, which the read doesn't have"),
+                )
+            })
+    };
+    names.iter().map(named).collect()
 }
 
 pub(crate) fn malformed(error: &serde_json::Error) -> Error {
@@ -91,6 +114,7 @@ pub(crate) fn check_version(version: u32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::ExtraColumn;
 
     const JSON: &str = r#"{"version":1,"options":{"kinesis.streamName":"s","kinesis.awsAccessKeyId":"AKIA",
         "kinesis.awsSecretKey":"hush","checkpointLocation":"/c"},
@@ -103,6 +127,29 @@ mod tests {
         assert_eq!(config.min_batches_to_retain, 2);
         let shown = format!("{config:?}");
         assert!(!shown.contains("hush") && !shown.contains("AKIA"), "{shown}");
+    }
+
+    #[test]
+    fn columns_are_those_asked_for_in_that_order_and_all_by_default() {
+        let parsed = |columns: &str| {
+            let json = format!(
+                r#"{{"version":1,{columns}"options":{{"kinesis.streamName":"s","kinesis.region":"us-east-1",
+                "kinesis.extraColumns":"shardId"}}}}"#
+            );
+            SourceConfig::parse(&json)
+        };
+        let shard = Column::Extra(ExtraColumn::ShardId);
+        let all: Vec<Column> = Column::USUAL.into_iter().chain([shard]).collect();
+        assert_eq!(parsed("").expect("reads").columns, all);
+        assert!(parsed(r#""columns":[],"#).expect("reads").columns.is_empty());
+        let asked = parsed(r#""columns":["shardId","approximateArrivalTimestamp","data"],"#);
+        assert_eq!(
+            asked.expect("reads").columns,
+            [shard, Column::Arrival, Column::Data]
+        );
+        let error = parsed(r#""columns":["data","encryptionType"],"#).expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.message().contains("encryptionType"), "{error}");
     }
 
     #[test]

@@ -10,7 +10,7 @@
  * Changes with every change of the native methods or of what they mean. The Java side has the same number, and refuses
  * a library with another one.
  */
-#define ABI_VERSION 9
+#define ABI_VERSION 10
 
 /**
  * The length of a value that a row doesn't have.
@@ -204,30 +204,14 @@ struct NativeColumn {
 };
 
 /**
- * What `readerNext` fills its array of 64-bit numbers with. The extra columns follow, each a `NativeColumn`, in the
- * order of `readerExtraColumns`.
+ * What `readerNext` fills its array of 64-bit numbers with. The columns follow, each a `NativeColumn`, in the order of
+ * `readerColumns` and without `streamName`, whose value is that of `readerStreamName` in every row.
  */
 struct NativeBatch {
   /**
    * How many rows the batch has.
    */
   int64_t rows;
-  /**
-   * The records' data.
-   */
-  struct NativeColumn data;
-  /**
-   * Their partition keys.
-   */
-  struct NativeColumn partition_key;
-  /**
-   * Their sequence numbers.
-   */
-  struct NativeColumn sequence_number;
-  /**
-   * When the stream took them, in microseconds since 1970.
-   */
-  struct NativeColumn arrival;
 };
 
 /**

@@ -11,7 +11,7 @@ use arrow_array::{BinaryArray, Int64Array, StringArray, TimestampMicrosecondArra
 use async_trait::async_trait;
 use jni::objects::{JClass, JString};
 use jni::sys::{jint, jlong};
-use kinesis_connector::batch::{ExtraValues, RecordBatch};
+use kinesis_connector::batch::{Column, ExtraValues, RecordBatch};
 use kinesis_connector::options::ExtraColumn;
 use kinesis_connector::sink::SinkRow;
 use kinesis_connector::storage::FileSystem;
@@ -23,7 +23,7 @@ use crate::errors::invalid_argument;
 use crate::guard::export;
 use crate::handles::TABLE;
 use crate::planner::Plans;
-use crate::reader::Reads;
+use crate::reader::{Opened, Reads};
 use crate::upcall::Files;
 use crate::values;
 use crate::writer::Writes;
@@ -118,47 +118,55 @@ impl Plans for StandInPlanner {
 }
 
 /// Returns `batches` batches of `rows` rows, then ends; `instead` replaces that with `block`, `panic` or `fail`.
-/// `extra` adds all extra columns, and `unknownColumn` the name of a column that no batch has.
+/// `columns` are the columns asked for; without it, the usual ones, or all with `extra`. `unknownColumn` is the name of
+/// a column that no batch has.
 struct StandInReader {
     wanted: Value,
+    columns: Vec<Column>,
     given: AtomicU64,
 }
 
-/// A reader and the names of its extra columns.
-type NamedReader = (Arc<dyn Reads>, Vec<String>);
-
-pub(crate) fn reader(config: &str) -> Result<Option<NamedReader>> {
+pub(crate) fn reader(config: &str) -> Result<Option<Opened>> {
     Ok(wanted(config)?.map(|wanted| {
-        let columns = ExtraColumn::ALL
-            .iter()
-            .filter(|_| wanted["extra"] == true)
-            .map(|column| column.name().to_owned())
-            .chain(wanted["unknownColumn"].as_str().map(str::to_owned))
-            .collect();
-        let reader: Arc<dyn Reads> = Arc::new(StandInReader {
+        let columns = columns(&wanted);
+        let unknown = wanted["unknownColumn"].as_str().map(str::to_owned);
+        let reader = Arc::new(StandInReader {
             wanted,
+            columns: columns.clone(),
             given: AtomicU64::new(0),
         });
-        (reader, columns)
+        let mut opened = Opened::new(reader, "boundary-stream".to_owned(), columns);
+        opened.column_names.extend(unknown);
+        opened
     }))
 }
 
-/// Extra columns with nulls: every third explicit hash key, and all encryption types of every second batch.
-fn extra_values(numbers: impl Iterator<Item = u64> + Clone, batch: u64) -> Vec<ExtraValues> {
+fn columns(wanted: &Value) -> Vec<Column> {
+    let extra = ExtraColumn::ALL.map(Column::Extra);
+    let all: Vec<Column> = Column::USUAL.into_iter().chain(extra).collect();
+    let named = |name: &Value| all.iter().copied().find(|column| name == column.name());
+    match wanted["columns"].as_array() {
+        Some(names) => names.iter().filter_map(named).collect(),
+        None if wanted["extra"] == true => all,
+        None => Column::USUAL.to_vec(),
+    }
+}
+
+/// An extra column. Every third explicit hash key is null, and all encryption types of every second batch.
+fn extra_values(column: ExtraColumn, numbers: impl Iterator<Item = u64>, batch: u64) -> ExtraValues {
     let third = |n: u64| (!n.is_multiple_of(3)).then(|| format!("hash {n}"));
     let kms = |n: u64| n.is_multiple_of(2).then_some("KMS");
-    vec![
-        ExtraValues::Same(StringArray::from_iter_values([format!("shard {batch}")])),
-        ExtraValues::Numbers(Int64Array::from_iter_values(
-            numbers.clone().map(|n| n as i64 + 7),
-        )),
-        ExtraValues::Texts(numbers.clone().map(third).collect()),
-        if batch.is_multiple_of(2) {
+    match column {
+        ExtraColumn::ShardId => ExtraValues::Same(StringArray::from_iter_values([format!("shard {batch}")])),
+        ExtraColumn::SubSequenceNumber => {
+            ExtraValues::Numbers(Int64Array::from_iter_values(numbers.map(|n| n as i64 + 7)))
+        }
+        ExtraColumn::ExplicitHashKey => ExtraValues::Texts(numbers.map(third).collect()),
+        ExtraColumn::EncryptionType if batch.is_multiple_of(2) => {
             ExtraValues::Texts(numbers.map(kms).collect())
-        } else {
-            ExtraValues::Nulls
-        },
-    ]
+        }
+        ExtraColumn::EncryptionType => ExtraValues::Nulls,
+    }
 }
 
 #[async_trait]
@@ -180,22 +188,28 @@ impl Reads for StandInReader {
         }
         let rows = self.wanted["rows"].as_u64().unwrap_or(0);
         let numbers = || (0..rows).map(move |row| batch * rows + row);
+        let asked = |column| self.columns.contains(&column);
+        let extra = self.columns.iter().filter_map(|column| match column {
+            Column::Extra(extra) => Some(extra_values(*extra, numbers(), batch)),
+            _ => None,
+        });
         Ok(Some(RecordBatch {
             // Every third payload is empty.
-            data: BinaryArray::from_iter_values(numbers().map(|n| {
-                if n % 3 == 0 {
-                    Vec::new()
-                } else {
-                    format!("data {n}").into_bytes()
-                }
-            })),
-            partition_key: StringArray::from_iter_values(numbers().map(|n| format!("schlüssel {n}"))),
+            data: asked(Column::Data).then(|| {
+                BinaryArray::from_iter_values(numbers().map(|n| {
+                    if n % 3 == 0 {
+                        Vec::new()
+                    } else {
+                        format!("data {n}").into_bytes()
+                    }
+                }))
+            }),
+            partition_key: asked(Column::PartitionKey)
+                .then(|| StringArray::from_iter_values(numbers().map(|n| format!("schlüssel {n}")))),
             sequence_number: StringArray::from_iter_values(numbers().map(|n| format!("{n:056}"))),
-            arrival: TimestampMicrosecondArray::from_iter_values(numbers().map(|n| n as i64 * 1_000)),
-            extra: match self.wanted["extra"] == true {
-                true => extra_values(numbers(), batch),
-                false => Vec::new(),
-            },
+            arrival: asked(Column::Arrival)
+                .then(|| TimestampMicrosecondArray::from_iter_values(numbers().map(|n| n as i64 * 1_000))),
+            extra: extra.collect(),
         }))
     }
 

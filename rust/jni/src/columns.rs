@@ -4,7 +4,7 @@ use arrow_array::types::ByteArrayType;
 use arrow_array::{Array, GenericByteArray, PrimitiveArray};
 use jni::sys::jlong;
 use kinesis_connector::Result;
-use kinesis_connector::batch::{ExtraValues, RecordBatch};
+use kinesis_connector::batch::{Column, ExtraValues, RecordBatch};
 
 use crate::errors::internal;
 use crate::layout::{NativeBatch, NativeColumn};
@@ -67,41 +67,30 @@ impl Columns {
         Self::Shared(Box::new(batch))
     }
 
-    /// Copies the batch, for poison mode.
-    pub(crate) fn copied(batch: &RecordBatch) -> Result<Self> {
+    /// Copies these columns of the batch, for poison mode.
+    pub(crate) fn copied(batch: &RecordBatch, asked: &[Column]) -> Result<Self> {
         Ok(Self::Copied(Box::new(Copy {
             rows: batch.rows(),
-            columns: buffers(batch)?.into_iter().map(OwnBuffers::from).collect(),
+            columns: buffers(batch, asked)?.into_iter().map(OwnBuffers::from).collect(),
         })))
     }
 
-    /// The batch's numbers for Java: a [`NativeBatch`], then a [`NativeColumn`] for each extra column. Java trusts
+    /// The batch's numbers for Java: a [`NativeBatch`], then a [`NativeColumn`] for each column asked for. Java trusts
     /// them, so they are checked here.
-    pub(crate) fn addresses(&self) -> Result<Vec<jlong>> {
+    pub(crate) fn addresses(&self, asked: &[Column]) -> Result<Vec<jlong>> {
         let (rows, columns) = match self {
-            Self::Shared(batch) => (batch.rows(), buffers(batch)?),
+            Self::Shared(batch) => (batch.rows(), buffers(batch, asked)?),
             Self::Copied(copy) => (copy.rows, copy.columns.iter().map(OwnBuffers::borrow).collect()),
         };
         if i32::try_from(rows).is_err() {
             return Err(internal("a batch has too many rows"));
         }
-        let mut native = Vec::with_capacity(columns.len());
+        let batch = NativeBatch { rows: rows as jlong };
+        let mut numbers = batch.numbers().to_vec();
         for column in columns {
             column.check(rows)?;
-            native.push(column.native());
+            numbers.extend(column.native().numbers());
         }
-        let [data, partition_key, sequence_number, arrival, extra @ ..] = native.as_slice() else {
-            return Err(internal("a batch lacks a column"));
-        };
-        let batch = NativeBatch {
-            rows: rows as jlong,
-            data: *data,
-            partition_key: *partition_key,
-            sequence_number: *sequence_number,
-            arrival: *arrival,
-        };
-        let mut numbers = batch.numbers().to_vec();
-        numbers.extend(extra.iter().flat_map(|column| column.numbers()));
         Ok(numbers)
     }
 
@@ -120,33 +109,36 @@ impl Columns {
     }
 }
 
-/// The columns in Java's order. Fails if a column holds nulls but must not.
-fn buffers(batch: &RecordBatch) -> Result<Vec<Buffers<'_>>> {
-    let nulls = batch.data.null_count() + batch.sequence_number.null_count() + batch.arrival.null_count();
-    if nulls > 0 {
-        return Err(internal("a column of a batch holds a null"));
-    }
-    let mut columns = vec![
-        Buffers::texts(&batch.data),
-        Buffers::texts(&batch.partition_key),
-        Buffers::texts(&batch.sequence_number),
-        Buffers::numbers(&batch.arrival),
-    ];
-    for extra in &batch.extra {
-        columns.push(match extra {
-            ExtraValues::Same(text) if text.null_count() == 0 => Buffers {
-                kind: Kind::Same,
-                ..Buffers::texts(text)
-            },
-            ExtraValues::Numbers(numbers) if numbers.null_count() == 0 => Buffers::numbers(numbers),
-            ExtraValues::Texts(texts) => Buffers::texts(texts),
-            ExtraValues::Nulls => Buffers::NULLS,
-            ExtraValues::Same(_) | ExtraValues::Numbers(_) => {
-                return Err(internal("an extra column of a batch holds a null"));
-            }
+/// The columns asked for, in this order. Fails if one is missing, or holds nulls but must not.
+fn buffers<'b>(batch: &'b RecordBatch, asked: &[Column]) -> Result<Vec<Buffers<'b>>> {
+    let mut extra = batch.extra.iter();
+    let mut columns = Vec::with_capacity(asked.len());
+    for column in asked {
+        columns.push(match column {
+            // Java has the name already.
+            Column::StreamName => continue,
+            Column::Data => Buffers::texts(without_nulls(present(batch.data.as_ref())?)?),
+            Column::PartitionKey => Buffers::texts(present(batch.partition_key.as_ref())?),
+            Column::SequenceNumber => Buffers::texts(without_nulls(&batch.sequence_number)?),
+            Column::Arrival => Buffers::numbers(without_nulls(present(batch.arrival.as_ref())?)?),
+            Column::Extra(_) => Buffers::extra(present(extra.next())?)?,
         });
     }
+    if extra.next().is_some() {
+        return Err(internal("a batch has more extra columns than were asked for"));
+    }
     Ok(columns)
+}
+
+fn present<T>(column: Option<&T>) -> Result<&T> {
+    column.ok_or_else(|| internal("a batch lacks a column"))
+}
+
+fn without_nulls<A: Array>(column: &A) -> Result<&A> {
+    match column.null_count() {
+        0 => Ok(column),
+        _ => Err(internal("a column of a batch holds a null")),
+    }
 }
 
 impl<'b> Buffers<'b> {
@@ -168,6 +160,18 @@ impl<'b> Buffers<'b> {
             bytes: array.value_data(),
             ..Self::NULLS
         }
+    }
+
+    fn extra(values: &'b ExtraValues) -> Result<Self> {
+        Ok(match values {
+            ExtraValues::Same(text) => Self {
+                kind: Kind::Same,
+                ..Self::texts(without_nulls(text)?)
+            },
+            ExtraValues::Numbers(numbers) => Self::numbers(without_nulls(numbers)?),
+            ExtraValues::Texts(texts) => Self::texts(texts),
+            ExtraValues::Nulls => Self::NULLS,
+        })
     }
 
     fn numbers<T: arrow_array::ArrowPrimitiveType<Native = i64>>(array: &'b PrimitiveArray<T>) -> Self {
@@ -247,13 +251,20 @@ fn address<T>(slice: &[T]) -> jlong {
 mod tests {
     use super::*;
     use arrow_array::{BinaryArray, Int64Array, StringArray, TimestampMicrosecondArray};
+    use kinesis_connector::options::ExtraColumn;
+
+    /// All columns, in the schema's order.
+    fn all() -> Vec<Column> {
+        let extra = ExtraColumn::ALL.map(Column::Extra);
+        Column::USUAL.into_iter().chain(extra).collect()
+    }
 
     fn batch() -> RecordBatch {
         RecordBatch {
-            data: BinaryArray::from(vec![b"a".as_slice(), b"", b"ccc"]),
-            partition_key: StringArray::from(vec!["k", "ö", ""]),
+            data: Some(BinaryArray::from(vec![b"a".as_slice(), b"", b"ccc"])),
+            partition_key: Some(StringArray::from(vec!["k", "ö", ""])),
             sequence_number: StringArray::from(vec!["1", "2", "3"]),
-            arrival: TimestampMicrosecondArray::from(vec![1, 2, 3]),
+            arrival: Some(TimestampMicrosecondArray::from(vec![1, 2, 3])),
             extra: vec![
                 ExtraValues::Same(StringArray::from(vec!["shard"])),
                 ExtraValues::Numbers(Int64Array::from(vec![4, 5, 6])),
@@ -266,9 +277,9 @@ mod tests {
     #[test]
     fn a_shared_batch_is_not_copied_and_not_poisoned() {
         let batch = batch();
-        let expected = batch.data.value_data().as_ptr().addr() as jlong;
+        let expected = batch.data.as_ref().unwrap().value_data().as_ptr().addr() as jlong;
         let mut columns = Columns::shared(batch);
-        let addresses = columns.addresses().unwrap();
+        let addresses = columns.addresses(&all()).unwrap();
         assert_eq!(
             (addresses.len(), addresses[0], addresses[4]),
             (1 + 8 * 4, 3, expected)
@@ -278,8 +289,8 @@ mod tests {
 
     #[test]
     fn a_copied_batch_can_be_overwritten() {
-        let mut columns = Columns::copied(&batch()).unwrap();
-        assert_eq!(columns.addresses().unwrap()[0], 3);
+        let mut columns = Columns::copied(&batch(), &all()).unwrap();
+        assert_eq!(columns.addresses(&all()).unwrap()[0], 3);
         assert!(columns.poison());
         let Columns::Copied(copy) = columns else {
             panic!("it was copied")
@@ -301,7 +312,7 @@ mod tests {
 
     #[test]
     fn nulls_cross_as_a_bitmap_that_a_slice_shares() {
-        let addresses = Columns::shared(batch().slice(1, 2)).addresses().unwrap();
+        let addresses = Columns::shared(batch().slice(1, 2)).addresses(&all()).unwrap();
         let column = |index: usize| &addresses[1 + 4 * index..5 + 4 * index];
         assert_eq!(column(0)[..2], [0, 0], "no null in data");
         assert_eq!(
@@ -315,13 +326,58 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_with_short_columns_or_nulls_never_reaches_java() {
-        let short = RecordBatch {
-            arrival: TimestampMicrosecondArray::from(vec![1]),
+    fn only_the_columns_asked_for_cross_in_their_order() {
+        let asked = [
+            Column::Extra(ExtraColumn::ShardId),
+            Column::StreamName,
+            Column::Arrival,
+            Column::SequenceNumber,
+        ];
+        let pruned = || RecordBatch {
+            data: None,
+            partition_key: None,
+            extra: vec![ExtraValues::Same(StringArray::from(vec!["shard"]))],
             ..batch()
         };
-        assert!(Columns::copied(&short).unwrap().addresses().is_err());
-        assert!(Columns::shared(short).addresses().is_err());
+        let (shared, copied) = (
+            Columns::shared(pruned()),
+            Columns::copied(&pruned(), &asked).unwrap(),
+        );
+        for addresses in [
+            shared.addresses(&asked).unwrap(),
+            copied.addresses(&asked).unwrap(),
+        ] {
+            assert_eq!((addresses.len(), addresses[0]), (1 + 4 * 3, 3));
+            assert_eq!(addresses[1 + 4 + 3], 0, "numbers have no bytes");
+            assert!(
+                addresses[1 + 3] != 0 && addresses[1 + 8 + 3] != 0,
+                "texts have some"
+            );
+        }
+        let nothing = Columns::shared(RecordBatch {
+            extra: Vec::new(),
+            ..pruned()
+        });
+        assert_eq!(nothing.addresses(&[]).unwrap(), [3]);
+        // A column that the batch lacks, and one that nobody asked for.
+        assert!(nothing.addresses(&[Column::Data]).is_err());
+        assert!(nothing.addresses(&asked).is_err());
+        assert!(shared.addresses(&[Column::SequenceNumber]).is_err());
+    }
+
+    #[test]
+    fn a_batch_with_short_columns_or_nulls_never_reaches_java() {
+        let short = RecordBatch {
+            arrival: Some(TimestampMicrosecondArray::from(vec![1])),
+            ..batch()
+        };
+        assert!(
+            Columns::copied(&short, &all())
+                .unwrap()
+                .addresses(&all())
+                .is_err()
+        );
+        assert!(Columns::shared(short).addresses(&all()).is_err());
         for extra in [
             ExtraValues::Same(StringArray::from(vec!["a", "b", "c"])),
             ExtraValues::Numbers(Int64Array::from(vec![1, 2])),
@@ -332,19 +388,20 @@ mod tests {
                 extra: vec![extra],
                 ..batch()
             };
-            assert!(Columns::shared(odd).addresses().is_err());
+            let asked = [Column::Data, Column::Extra(ExtraColumn::ShardId)];
+            assert!(Columns::shared(odd).addresses(&asked).is_err());
         }
         let null = RecordBatch {
             sequence_number: StringArray::from(vec![Some("1"), None, Some("3")]),
             ..batch()
         };
-        assert!(Columns::shared(null).addresses().is_err());
+        assert!(Columns::shared(null).addresses(&all()).is_err());
         let keyless = RecordBatch {
-            partition_key: StringArray::from(vec![Some("a"), None, Some("c")]),
+            partition_key: Some(StringArray::from(vec![Some("a"), None, Some("c")])),
             ..batch()
         };
         assert_ne!(
-            Columns::shared(keyless).addresses().unwrap()[1 + 4],
+            Columns::shared(keyless).addresses(&all()).unwrap()[1 + 4],
             0,
             "a partition key may be null"
         );

@@ -6,7 +6,7 @@
 
 /// Changes with every change of the native methods or of what they mean. The Java side has the same number, and refuses
 /// a library with another one.
-pub const ABI_VERSION: i32 = 9;
+pub const ABI_VERSION: i32 = 10;
 
 /// What a native method that waits answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,21 +45,13 @@ pub struct NativeColumn {
     pub bytes: i64,
 }
 
-/// What `readerNext` fills its array of 64-bit numbers with. The extra columns follow, each a `NativeColumn`, in the
-/// order of `readerExtraColumns`.
+/// What `readerNext` fills its array of 64-bit numbers with. The columns follow, each a `NativeColumn`, in the order of
+/// `readerColumns` and without `streamName`, whose value is that of `readerStreamName` in every row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct NativeBatch {
     /// How many rows the batch has.
     pub rows: i64,
-    /// The records' data.
-    pub data: NativeColumn,
-    /// Their partition keys.
-    pub partition_key: NativeColumn,
-    /// Their sequence numbers.
-    pub sequence_number: NativeColumn,
-    /// When the stream took them, in microseconds since 1970.
-    pub arrival: NativeColumn,
 }
 
 /// How a row begins in the buffer of `writerWrite`, all of it little-endian: how many bytes each of its values has. The
@@ -105,7 +97,7 @@ impl NativeColumn {
 impl NativeBatch {
     /// The fields in the order of Java's array.
     pub fn numbers(self) -> [i64; size_of::<Self>() / size_of::<i64>()] {
-        // SAFETY: as above; each column consists of four i64 fields.
+        // SAFETY: as above.
         unsafe { std::mem::transmute(self) }
     }
 }
@@ -206,11 +198,7 @@ mod tests {
                 "NativeBatch",
                 &[
                     ("ROWS", at(index_of!(NativeBatch, rows))),
-                    ("DATA", at(index_of!(NativeBatch, data))),
-                    ("PARTITION_KEY", at(index_of!(NativeBatch, partition_key))),
-                    ("SEQUENCE_NUMBER", at(index_of!(NativeBatch, sequence_number))),
-                    ("ARRIVAL", at(index_of!(NativeBatch, arrival))),
-                    ("EXTRA", at(size_of::<NativeBatch>() / size_of::<i64>())),
+                    ("COLUMNS", at(size_of::<NativeBatch>() / size_of::<i64>())),
                 ],
             ),
             (
@@ -253,33 +241,17 @@ mod tests {
 
     #[test]
     fn the_numbers_lie_where_the_fields_do() {
-        let column = |first| NativeColumn {
-            validity: first,
-            first_bit: first + 1,
-            values: first + 2,
-            bytes: first + 3,
-        };
-        let batch = NativeBatch {
-            rows: 7,
-            data: column(10),
-            partition_key: column(20),
-            sequence_number: column(30),
-            arrival: column(40),
-        };
-        let numbers = batch.numbers();
-        assert_eq!(numbers[index_of!(NativeBatch, rows)], 7);
-        for (at, first) in [
-            (index_of!(NativeBatch, data), 10),
-            (index_of!(NativeBatch, partition_key), 20),
-            (index_of!(NativeBatch, sequence_number), 30),
-            (index_of!(NativeBatch, arrival), 40),
-        ] {
-            let numbers = &numbers[at..at + size_of::<NativeColumn>() / size_of::<i64>()];
-            assert_eq!(numbers, column(first).numbers());
-            assert_eq!(numbers[index_of!(NativeColumn, validity)], first);
-            assert_eq!(numbers[index_of!(NativeColumn, first_bit)], first + 1);
-            assert_eq!(numbers[index_of!(NativeColumn, values)], first + 2);
-            assert_eq!(numbers[index_of!(NativeColumn, bytes)], first + 3);
+        let numbers = NativeColumn {
+            validity: 10,
+            first_bit: 11,
+            values: 12,
+            bytes: 13,
         }
+        .numbers();
+        assert_eq!(numbers[index_of!(NativeColumn, validity)], 10);
+        assert_eq!(numbers[index_of!(NativeColumn, first_bit)], 11);
+        assert_eq!(numbers[index_of!(NativeColumn, values)], 12);
+        assert_eq!(numbers[index_of!(NativeColumn, bytes)], 13);
+        assert_eq!(NativeBatch { rows: 7 }.numbers()[index_of!(NativeBatch, rows)], 7);
     }
 }

@@ -67,7 +67,7 @@ pub unsafe extern "system" fn JNI_OnLoad(vm: *mut jni::sys::JavaVM, _reserved: *
 
 /// Marks the file with its ABI version: the symbol's name can be read without loading the library.
 #[unsafe(no_mangle)]
-pub extern "C" fn sparkkinesis_abi_9() -> jint {
+pub extern "C" fn sparkkinesis_abi_10() -> jint {
     ABI_VERSION
 }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use jni::Env;
 use jni::objects::{JClass, JLongArray, JObject, JObjectArray, JString};
 use jni::sys::{jboolean, jint, jlong};
-use kinesis_connector::batch::RecordBatch;
+use kinesis_connector::batch::{Column, RecordBatch};
 use kinesis_connector::read::ShardReader;
 use kinesis_connector::{Error, ErrorKind, Result, SourceConfig};
 use parking_lot::{Mutex, MutexGuard};
@@ -71,7 +71,8 @@ impl Batches {
 struct ReaderHandle {
     reader: Arc<dyn Reads>,
     stream_name: String,
-    extra_columns: Vec<String>,
+    columns: Vec<Column>,
+    column_names: Vec<String>,
     poison: bool,
     finished: AtomicBool,
     batches: Mutex<Batches>,
@@ -98,33 +99,38 @@ impl ReaderHandle {
     }
 }
 
-/// A reader and the values that all of its rows share.
-struct Opened {
-    reader: Arc<dyn Reads>,
-    stream_name: String,
-    extra_columns: Vec<String>,
+/// A reader and what all of its batches share.
+pub(crate) struct Opened {
+    pub reader: Arc<dyn Reads>,
+    pub stream_name: String,
+    /// The columns that Spark asks for.
+    pub columns: Vec<Column>,
+    /// Their names.
+    pub column_names: Vec<String>,
+}
+
+impl Opened {
+    pub(crate) fn new(reader: Arc<dyn Reads>, stream_name: String, columns: Vec<Column>) -> Self {
+        let names = columns.iter().map(|column| column.name().to_owned());
+        Self {
+            reader,
+            stream_name,
+            column_names: names.collect(),
+            columns,
+        }
+    }
 }
 
 fn open(env: &mut Env<'_>, config: &str, task: &str, files: Files) -> errors::Result<Opened> {
     #[cfg(feature = "boundary-tests")]
-    if let Some((reader, extra_columns)) = crate::boundary::reader(config)? {
-        return Ok(Opened {
-            reader,
-            stream_name: "boundary-stream".to_owned(),
-            extra_columns,
-        });
+    if let Some(opened) = crate::boundary::reader(config)? {
+        return Ok(opened);
     }
     let mut config = SourceConfig::parse(config)?;
     credentials::bind(env, config.provider())?;
-    let stream_name = config.options.stream.name.clone();
-    let columns = config.options.extra_columns.iter();
-    let extra_columns = columns.map(|column| column.name().to_owned()).collect();
+    let (stream_name, columns) = (config.options.stream.name.clone(), config.columns.clone());
     let reader = runtime::engine()?.open_reader(config, task, Arc::new(files))?;
-    Ok(Opened {
-        reader: Arc::new(reader),
-        stream_name,
-        extra_columns,
-    })
+    Ok(Opened::new(Arc::new(reader), stream_name, columns))
 }
 
 export! {
@@ -136,11 +142,12 @@ export! {
         let task = values::text(env, &task, "the reader's task")?;
         let files = Files(JavaFiles::new(env, &files)?);
         let _runtime = runtime::enter()?;
-        let Opened { reader, stream_name, extra_columns } = open(env, &config, &task, files)?;
+        let Opened { reader, stream_name, columns, column_names } = open(env, &config, &task, files)?;
         let handle = ReaderHandle {
             reader,
             stream_name,
-            extra_columns,
+            columns,
+            column_names,
             poison,
             finished: AtomicBool::new(false),
             batches: Mutex::default(),
@@ -161,12 +168,12 @@ export! {
 }
 
 export! {
-    /// Names of the extra columns, in the order of `kinesis.extraColumns`.
-    fn Java_io_sparkkinesis_bridge_NativeBridge_readerExtraColumns<'l>(
+    /// Names of the columns that Spark asks for, in the order in which a batch has them.
+    fn Java_io_sparkkinesis_bridge_NativeBridge_readerColumns<'l>(
         env, _class: JClass<'l>, handle: jlong,
     ) -> JObjectArray<'l, JString<'l>> {
         let handle = TABLE.get::<ReaderHandle>(handle)?;
-        values::texts(env, &handle.extra_columns)
+        values::texts(env, &handle.column_names)
     }
 }
 
@@ -193,11 +200,9 @@ export! {
             Some(None) => return Ok(Status::None),
             Some(Some(batch)) => batch,
         };
-        if batch.extra.len() != handle.extra_columns.len() {
-            return Err(internal("a batch has other extra columns than were asked for").into());
-        }
-        let columns = if handle.poison { Columns::copied(&batch)? } else { Columns::shared(batch) };
-        let addresses = columns.addresses()?;
+        let asked = &handle.columns;
+        let columns = if handle.poison { Columns::copied(&batch, asked)? } else { Columns::shared(batch) };
+        let addresses = columns.addresses(asked)?;
         handle.batches().current = Some(columns);
         out.set_region(env, 0, &addresses)?;
         Ok(Status::Done)

@@ -1,23 +1,29 @@
 //! Records as Arrow columns: the form in which they cross to the JVM, which reads them in place.
 
+mod columns;
+
 use arrow_array::{Array, BinaryArray, Int64Array, StringArray, TimestampMicrosecondArray};
+
+pub use columns::Column;
+pub(crate) use columns::Held;
 
 /// Maximum number of payload bytes in one batch that crosses to the JVM; a single larger record is a batch of its
 /// own.
 pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// Rows of one shard, in the order of their sequence numbers. Columns have no nulls, except where noted.
+/// Rows of one shard, in the order of their sequence numbers. Columns have no nulls, except where noted. Those that
+/// nobody asked for are left out, except for the sequence numbers; a reader that makes claims keeps the payloads, too.
 #[derive(Clone, Debug)]
 pub struct RecordBatch {
     /// Payloads.
-    pub data: BinaryArray,
+    pub data: Option<BinaryArray>,
     /// Partition keys; null for records without one.
-    pub partition_key: StringArray,
+    pub partition_key: Option<StringArray>,
     /// Sequence numbers; the rows of an aggregate have the number of its record.
     pub sequence_number: StringArray,
     /// Approximate arrival times, in microseconds since the epoch (the service's precision is milliseconds).
-    pub arrival: TimestampMicrosecondArray,
-    /// The columns of `kinesis.extraColumns`, in its order.
+    pub arrival: Option<TimestampMicrosecondArray>,
+    /// The extra columns asked for, in the order of the request.
     pub extra: Vec<ExtraValues>,
 }
 
@@ -56,30 +62,32 @@ impl ExtraValues {
 impl RecordBatch {
     /// The number of rows.
     pub fn rows(&self) -> usize {
-        self.data.len()
+        self.sequence_number.len()
     }
 
-    /// The number of payload bytes.
+    /// The number of payload bytes; 0 without payloads.
     pub fn data_bytes(&self) -> usize {
-        span(self.data.value_offsets())
+        self.data.as_ref().map_or(0, |data| span(data.value_offsets()))
     }
 
     /// The number of bytes in all columns.
     pub fn bytes(&self) -> usize {
+        let keys = self.partition_key.as_ref();
+        let arrivals = self.arrival.as_ref();
         self.data_bytes()
-            + span(self.partition_key.value_offsets())
+            + keys.map_or(0, |keys| span(keys.value_offsets()))
             + span(self.sequence_number.value_offsets())
-            + self.rows() * size_of::<i64>()
+            + arrivals.map_or(0, |arrivals| arrivals.len() * size_of::<i64>())
             + self.extra.iter().map(ExtraValues::bytes).sum::<usize>()
     }
 
     /// A range of the rows, without copying.
     pub fn slice(&self, start: usize, rows: usize) -> Self {
         Self {
-            data: self.data.slice(start, rows),
-            partition_key: self.partition_key.slice(start, rows),
+            data: self.data.as_ref().map(|data| data.slice(start, rows)),
+            partition_key: self.partition_key.as_ref().map(|keys| keys.slice(start, rows)),
             sequence_number: self.sequence_number.slice(start, rows),
-            arrival: self.arrival.slice(start, rows),
+            arrival: self.arrival.as_ref().map(|arrivals| arrivals.slice(start, rows)),
             extra: self
                 .extra
                 .iter()
@@ -97,8 +105,12 @@ impl RecordBatch {
         let mut parts = Vec::new();
         let (mut start, mut bytes, mut others) = (0, 0, 0);
         for row in 0..self.rows() {
-            let size = self.data.value(row).len();
-            let other = self.partition_key.value(row).len() + self.sequence_number.value(row).len();
+            let size = self.data.as_ref().map_or(0, |data| data.value(row).len());
+            let key = self
+                .partition_key
+                .as_ref()
+                .map_or(0, |keys| keys.value(row).len());
+            let other = key + self.sequence_number.value(row).len();
             if row > start && (bytes + size > MAX_BATCH_BYTES || others + other > MAX_BATCH_BYTES) {
                 parts.push(self.slice(start, row - start));
                 (start, bytes, others) = (row, 0, 0);
@@ -144,7 +156,8 @@ mod tests {
             .flat_map(|part| part.sequence_number.iter().flatten())
             .collect();
         assert_eq!(numbers, ["1", "2", "3", "4", "5"]);
-        assert!(parts[3].data.value(0) == [4, 4]);
+        let data = parts[3].data.as_ref().expect("payloads");
+        assert!(data.value(0) == [4, 4]);
     }
 
     #[test]
@@ -202,5 +215,22 @@ mod tests {
     fn a_slice_counts_only_its_own_bytes() {
         let part = batch(&[10, 20, 30]).slice(1, 1);
         assert_eq!((part.data_bytes(), part.bytes()), (20, 20 + 3 + 1 + 8));
+    }
+
+    #[test]
+    fn columns_that_are_left_out_take_no_bytes_and_split_no_batch() {
+        let mib = 1024 * 1024;
+        let whole = RecordBatch {
+            data: None,
+            partition_key: None,
+            arrival: None,
+            ..batch(&[3 * mib, 3 * mib, 3 * mib])
+        };
+        assert_eq!((whole.rows(), whole.data_bytes(), whole.bytes()), (3, 0, 3));
+        let part = whole.slice(1, 2);
+        assert_eq!((part.rows(), part.bytes()), (2, 2));
+        assert!(part.data.is_none() && part.partition_key.is_none() && part.arrival.is_none());
+        let parts = whole.split();
+        assert_eq!(parts.iter().map(RecordBatch::rows).collect::<Vec<_>>(), [3]);
     }
 }

@@ -42,7 +42,7 @@ impl Engine {
     }
 
     /// Starts to read a `task` from [`Planner::partitions`], or from [`Self::batch_read_tasks`] if the configuration
-    /// is that of a batch read. Must run in the runtime.
+    /// is that of a batch read. The rows have the configuration's columns. Must run in the runtime.
     pub fn open_reader(
         &self,
         config: SourceConfig,
@@ -51,7 +51,7 @@ impl Engine {
     ) -> Result<ShardReader> {
         let plan = TaskPlan::from_json(task)?;
         let store = self.store(&config, files)?;
-        let (engine, options) = (self.clone(), config.options.clone());
+        let (engine, options, columns) = (self.clone(), config.options.clone(), config.columns.clone());
         let marked = plan
             .tasks()
             .first()
@@ -70,7 +70,7 @@ impl Engine {
                 store,
             })
         };
-        Ok(ShardReader::start(plan, &options, self.feeds(), parts))
+        Ok(ShardReader::start(plan, &options, &columns, self.feeds(), parts))
     }
 
     /// Opens the writer of a task, without I/O.

@@ -23,7 +23,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
-use crate::batch::RecordBatch;
+use crate::batch::{Column, RecordBatch};
 use crate::claims::ClaimStore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
@@ -202,13 +202,15 @@ impl ShardReader {
             fan_out,
             store: Some(store),
         };
-        Self::start(plan.into(), options, feeds, async { Ok(parts) })
+        let columns = Column::all(options);
+        Self::start(plan.into(), options, &columns, feeds, async { Ok(parts) })
     }
 
-    /// Starts reading as soon as `parts` are available.
+    /// Starts reading rows of these columns as soon as `parts` are available.
     pub(crate) fn start(
         plan: TaskPlan,
         options: &SourceOptions,
+        columns: &[Column],
         feeds: &FeedRegistry,
         parts: impl Future<Output = Result<ReaderParts>> + Send + 'static,
     ) -> Self {
@@ -217,7 +219,7 @@ impl ShardReader {
         let shared = |(lane, task): (usize, &ReadTask)| {
             Arc::new(Shared {
                 progress: Mutex::new(Progress::at(task.start.clone())),
-                rules: RowRules::new(options, task),
+                rules: RowRules::new(options, columns, task),
                 task: task.clone(),
                 queue: queue.clone(),
                 lane,

@@ -5,7 +5,7 @@ use arrow_array::{GenericByteArray, TimestampMicrosecondArray};
 use arrow_buffer::NullBuffer;
 use tokio::time::Instant;
 
-use crate::batch::RecordBatch;
+use crate::batch::{Held, RecordBatch};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Concatenated values of varying length.
@@ -331,21 +331,39 @@ impl RecordColumns {
     }
 
     /// The columns as Arrow arrays; no payload is copied.
-    pub fn into_batch(mut self) -> Result<RecordBatch> {
-        let keys = (!self.keyless.is_empty()).then(|| {
-            self.keyless.resize(self.len(), false);
-            self.keyless.iter().map(|keyless| !keyless).collect()
+    pub fn into_batch(self) -> Result<RecordBatch> {
+        self.into_batch_of(Held::ALL)
+    }
+
+    /// Like [`Self::into_batch`], for a batch that holds these columns. Frees the memory of the others.
+    pub(crate) fn into_batch_of(mut self, held: Held) -> Result<RecordBatch> {
+        let data = match held.data {
+            true => Some(self.data.into_array(None)?),
+            false => None,
+        };
+        let partition_key = match held.partition_key {
+            true => {
+                let rows = self.arrival_millis.len();
+                let keys = (!self.keyless.is_empty()).then(|| {
+                    self.keyless.resize(rows, false);
+                    self.keyless.iter().map(|keyless| !keyless).collect()
+                });
+                Some(self.partition_keys.into_array(keys)?)
+            }
+            false => None,
+        };
+        let arrival = held.arrival.then(|| {
+            let micros = self
+                .arrival_millis
+                .iter()
+                .map(|millis| millis.saturating_mul(1000));
+            TimestampMicrosecondArray::from(micros.collect::<Vec<i64>>())
         });
-        let micros: Vec<i64> = self
-            .arrival_millis
-            .iter()
-            .map(|millis| millis.saturating_mul(1000))
-            .collect();
         Ok(RecordBatch {
-            data: self.data.into_array(None)?,
-            partition_key: self.partition_keys.into_array(keys)?,
+            data,
+            partition_key,
             sequence_number: self.sequence_numbers.into_array(None)?,
-            arrival: TimestampMicrosecondArray::from(micros),
+            arrival,
             extra: Vec::new(),
         })
     }
@@ -370,15 +388,45 @@ mod tests {
         );
         let batch = columns.into_batch().expect("columns");
         assert_eq!(batch.rows(), 2);
+        let data = batch.data.expect("payloads");
         assert_eq!(
-            (batch.data.value(0), batch.data.value(1)),
+            (data.value(0), data.value(1)),
             (b"one".as_slice(), b"".as_slice())
         );
-        assert_eq!(
-            (batch.partition_key.value(1), batch.sequence_number.value(1)),
-            ("ключ", "11")
-        );
-        assert_eq!(batch.arrival.value(0), 1_700_000_000_123_000);
+        let keys = batch.partition_key.expect("keys");
+        assert_eq!((keys.value(1), batch.sequence_number.value(1)), ("ключ", "11"));
+        assert_eq!(batch.arrival.expect("times").value(0), 1_700_000_000_123_000);
+    }
+
+    #[test]
+    fn a_batch_holds_the_columns_that_it_is_made_of() {
+        let mut columns = RecordColumns::with_capacity(2, 8);
+        columns.push_with(b"one", None, "10", 1).expect("fits");
+        columns.push(b"two", "k", "11", 2).expect("fits");
+        let of = |held| columns.clone().into_batch_of(held).expect("columns");
+        let none = Held {
+            data: false,
+            partition_key: false,
+            arrival: false,
+        };
+        let batch = of(none);
+        assert_eq!((batch.rows(), batch.sequence_number.value(1)), (2, "11"));
+        assert!(batch.data.is_none() && batch.partition_key.is_none() && batch.arrival.is_none());
+        let batch = of(Held {
+            partition_key: true,
+            ..none
+        });
+        let keys = batch.partition_key.expect("keys");
+        assert_eq!(keys.iter().collect::<Vec<_>>(), [None, Some("k")]);
+        assert!(batch.data.is_none() && batch.arrival.is_none());
+        let batch = of(Held {
+            data: true,
+            arrival: true,
+            ..none
+        });
+        assert_eq!(batch.data.expect("payloads").value(1), b"two");
+        assert_eq!(batch.arrival.expect("times").value(1), 2_000);
+        assert!(batch.partition_key.is_none());
     }
 
     #[test]
@@ -396,16 +444,17 @@ mod tests {
         assert_eq!(read(&columns), expected);
         assert_eq!(read(&columns.tail(1).expect("fits")), expected[1..]);
         let batch = columns.clone().into_batch().expect("columns");
-        assert_eq!(batch.partition_key.iter().collect::<Vec<_>>(), keys);
-        let sliced = batch.slice(2, 3);
-        assert_eq!(sliced.partition_key.iter().collect::<Vec<_>>(), keys[2..]);
+        let in_arrow = |batch: &RecordBatch| {
+            let keys = batch.partition_key.as_ref().expect("keys").iter();
+            keys.map(|key| key.map(str::to_owned)).collect::<Vec<_>>()
+        };
+        assert_eq!(in_arrow(&batch), expected);
+        assert_eq!(in_arrow(&batch.slice(2, 3)), expected[2..]);
         columns.remove_first(2);
         columns.push(b"", "f", "9", 0).expect("fits");
         let batch = columns.into_batch().expect("columns");
-        assert_eq!(
-            batch.partition_key.iter().collect::<Vec<_>>(),
-            [Some(""), None, Some("e"), Some("f")]
-        );
+        let expected = [Some(""), None, Some("e"), Some("f")].map(|key| key.map(str::to_owned));
+        assert_eq!(in_arrow(&batch), expected);
     }
 
     #[test]
@@ -453,7 +502,10 @@ mod tests {
         );
         columns.push(b"four", "k3", "13", 3).expect("fits");
         let batch = columns.clone().into_batch().expect("columns");
-        assert_eq!((batch.rows(), batch.data.value(1)), (2, b"four".as_slice()));
+        assert_eq!(
+            (batch.rows(), batch.data.expect("payloads").value(1)),
+            (2, b"four".as_slice())
+        );
         columns.remove_first(9);
         assert!(columns.is_empty());
     }

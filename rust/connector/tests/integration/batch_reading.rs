@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::support::altered::{Altered, service};
 use crate::support::{LocalFiles, Row, STREAM, World, assert_exact, read_all};
+use kinesis_connector::batch::{Column, ExtraValues, RecordBatch};
+use kinesis_connector::options::ExtraColumn;
 use kinesis_connector::plan::batch_read_tasks;
 use kinesis_connector::{Engine, ErrorKind, Result, SourceConfig};
 
@@ -59,6 +61,25 @@ impl BatchRead {
         rows.sort_by(|left, right| left.sequence_number.cmp(&right.sequence_number));
         rows
     }
+
+    /// The batches of all tasks, with rows of these columns.
+    async fn batches_of(&self, columns: &[Column]) -> Vec<RecordBatch> {
+        let config = SourceConfig {
+            columns: columns.to_vec(),
+            ..self.config.clone()
+        };
+        let mut batches = Vec::new();
+        for task in &self.tasks {
+            let reader = self
+                .engine
+                .open_reader(config.clone(), task, Arc::new(LocalFiles));
+            let reader = reader.expect("a reader");
+            while let Some(batch) = reader.next().await.expect("rows") {
+                batches.push(batch);
+            }
+        }
+        batches
+    }
 }
 
 /// Waits until the clock, which arrival times follow, shows another millisecond; returns it as ISO-8601.
@@ -81,6 +102,40 @@ async fn all_that_was_there_when_the_read_was_planned_and_nothing_later() {
     for _ in 0..2 {
         assert_exact(&read.rows().await, "r", 0..500);
     }
+}
+
+#[tokio::test]
+async fn batches_hold_only_the_columns_asked_for() {
+    let world = World::with_shards(2).await;
+    world.put("r", 0..500).await;
+    let extra = [("kinesis.extraColumns", "shardId,subSequenceNumber")];
+    let read = BatchRead::plan(&world, &extra).await.expect("planned");
+    let rows = |batches: &[RecordBatch]| batches.iter().map(RecordBatch::rows).sum::<usize>();
+
+    let none = read.batches_of(&[]).await;
+    assert_eq!(rows(&none), 500);
+    for batch in &none {
+        assert!(batch.data.is_none() && batch.partition_key.is_none() && batch.arrival.is_none());
+        assert!(batch.extra.is_empty());
+    }
+    let asked = [
+        Column::Extra(ExtraColumn::SubSequenceNumber),
+        Column::StreamName,
+        Column::Data,
+    ];
+    let some = read.batches_of(&asked).await;
+    assert_eq!(rows(&some), 500);
+    let mut payloads = Vec::new();
+    for batch in &some {
+        let data = batch.data.as_ref().expect("payloads").iter().flatten();
+        payloads.extend(data.map(|data| String::from_utf8_lossy(data).into_owned()));
+        assert!(batch.partition_key.is_none() && batch.arrival.is_none());
+        assert!(matches!(batch.extra.as_slice(), [ExtraValues::Numbers(_)]));
+    }
+    payloads.sort();
+    let mut expected: Vec<String> = (0..500).map(|number| format!("r{number}")).collect();
+    expected.sort();
+    assert_eq!(payloads, expected);
 }
 
 #[tokio::test]

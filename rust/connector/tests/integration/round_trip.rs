@@ -41,9 +41,11 @@ async fn read(query: &mut Query) -> Counts {
         for task in query.planner.partitions(&offset).expect("tasks") {
             let reader = query.reader(&task).expect("opened");
             while let Some(batch) = reader.next().await.expect("read") {
+                let payloads = batch.data.as_ref().expect("payloads");
+                let keys = batch.partition_key.as_ref().expect("keys");
                 for row in 0..batch.rows() {
-                    let key = batch.partition_key.value(row).to_owned();
-                    let data = Bytes::copy_from_slice(batch.data.value(row));
+                    let key = keys.value(row).to_owned();
+                    let data = Bytes::copy_from_slice(payloads.value(row));
                     *counts.entry((key, data)).or_default() += 1;
                 }
             }

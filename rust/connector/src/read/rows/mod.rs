@@ -7,7 +7,7 @@ mod extra;
 mod tests;
 
 use super::task::ReadTask;
-use crate::batch::{MAX_BATCH_BYTES, RecordBatch};
+use crate::batch::{Column, Held, MAX_BATCH_BYTES, RecordBatch};
 use crate::error::Result;
 use crate::options::{ExtraColumn, SourceOptions};
 use crate::service::RecordColumns;
@@ -24,15 +24,26 @@ const PART_BYTES: usize = 2 * MAX_BATCH_BYTES;
 pub(super) struct RowRules {
     shard: ShardId,
     aggregates: Aggregates,
+    held: Held,
     extra: Vec<ExtraColumn>,
 }
 
 impl RowRules {
-    pub(super) fn new(options: &SourceOptions, task: &ReadTask) -> Self {
+    /// Rules for rows of these columns.
+    pub(super) fn new(options: &SourceOptions, columns: &[Column], task: &ReadTask) -> Self {
+        let mut held = Held::of(columns);
+        // Rows that are dropped at another attempt's claim are subtracted from the counts, with the bytes of their
+        // payloads. A batch read makes no claims, and has an end from the start.
+        held.data |= task.until.is_none();
+        let extra = columns.iter().filter_map(|column| match column {
+            Column::Extra(extra) => Some(*extra),
+            _ => None,
+        });
         Self {
             shard: task.shard.clone(),
             aggregates: Aggregates::new(options.aggregation, task.hash_range),
-            extra: options.extra_columns.clone(),
+            held,
+            extra: extra.collect(),
         }
     }
 }
@@ -167,10 +178,10 @@ impl<'a> Taking<'a> {
                 break;
             }
             if apart.is_none() && !matches!(content, Content::Plain) {
-                apart = Some(copy_of_first(records, row)?);
+                apart = Some(copy_of_first(records, row, rules.held)?);
             }
             if let Some(columns) = &mut apart {
-                append(columns, records, row, &content)?;
+                append(columns, records, row, &content, rules.held)?;
             }
             extra.append(records, row, &content);
             if let Content::Skipped(why) = content {
@@ -193,10 +204,10 @@ impl<'a> Taking<'a> {
             None => None,
         };
         let mut batch = match apart {
-            Some(columns) => columns.into_batch()?,
+            Some(columns) => columns.into_batch_of(self.rules.held)?,
             // The last part: the records aren't needed afterwards.
             None => std::mem::replace(&mut self.records, RecordColumns::with_capacity(0, 0))
-                .into_batch()?
+                .into_batch_of(self.rules.held)?
                 .slice(0, taken),
         };
         batch.extra = extra.finish();
@@ -256,21 +267,33 @@ impl Walk<'_> {
     }
 }
 
-fn copy_of_first(records: &RecordColumns, rows: usize) -> Result<RecordColumns> {
+fn copy_of_first(records: &RecordColumns, rows: usize, held: Held) -> Result<RecordColumns> {
     let mut columns = RecordColumns::with_capacity(records.len(), 0);
     for row in 0..rows {
-        append(&mut columns, records, row, &Content::Plain)?;
+        append(&mut columns, records, row, &Content::Plain, held)?;
     }
     Ok(columns)
 }
 
-fn append(columns: &mut RecordColumns, records: &RecordColumns, row: usize, content: &Content) -> Result<()> {
+/// Appends a record's rows. Values that no batch holds are left out.
+fn append(
+    columns: &mut RecordColumns,
+    records: &RecordColumns,
+    row: usize,
+    content: &Content,
+    held: Held,
+) -> Result<()> {
     let (number, arrival) = (records.sequence_number(row), records.arrival_millis(row));
+    let mut push = |data: &[u8], key: Option<&str>| {
+        let data = if held.data { data } else { &[] };
+        let key = if held.partition_key { key } else { Some("") };
+        columns.push_with(data, key, number, arrival)
+    };
     match content {
-        Content::Plain => columns.push_with(records.data(row), records.partition_key(row), number, arrival),
+        Content::Plain => push(records.data(row), records.partition_key(row)),
         Content::Users(users) => users
             .iter()
-            .try_for_each(|user| columns.push(&user.data, &user.partition_key, number, arrival)),
+            .try_for_each(|user| push(&user.data, Some(&*user.partition_key))),
         Content::Skipped(_) => Ok(()),
     }
 }

@@ -1,11 +1,13 @@
 //! From an answer's records to rows.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::batch::ExtraValues;
 use crate::error::ErrorKind;
-use crate::options::{AggregationOptions, BrokenAggregate, OutsideShard};
+use crate::options::{self, AggregationOptions, BrokenAggregate, OutsideShard};
 use crate::service::Encryption;
-use crate::stream::HashRange;
+use crate::stream::{HashRange, Position};
 use arrow_array::Array;
 use bytes::Bytes;
 use kinesis_aggregation::{MAGIC, UserRecord, encode};
@@ -16,6 +18,7 @@ fn rules() -> RowRules {
     RowRules {
         shard: "shardId-000000000007".into(),
         aggregates: treated(OutsideShard::Skip, BrokenAggregate::Fail, None),
+        held: Held::ALL,
         extra: Vec::new(),
     }
 }
@@ -81,10 +84,12 @@ fn broken() -> Vec<u8> {
 fn rows(taken: &Taken) -> Vec<(String, String, String)> {
     let mut rows = Vec::new();
     for batch in &taken.batches {
+        let data = batch.data.as_ref().expect("payloads");
+        let keys = batch.partition_key.as_ref().expect("keys");
         for row in 0..batch.rows() {
             rows.push((
-                String::from_utf8_lossy(batch.data.value(row)).into_owned(),
-                batch.partition_key.value(row).to_owned(),
+                String::from_utf8_lossy(data.value(row)).into_owned(),
+                keys.value(row).to_owned(),
                 batch.sequence_number.value(row).to_owned(),
             ));
         }
@@ -129,7 +134,8 @@ fn aggregates_are_taken_apart_in_their_place() {
 fn what_only_begins_like_an_aggregate_is_a_plain_record() {
     let broken = [MAGIC.as_slice(), b"not an aggregate at all, just bytes"].concat();
     let taken = take(records(&[&broken]), &Bounds::default()).expect("taken");
-    assert_eq!(taken.batches[0].data.value(0), broken);
+    let data = taken.batches[0].data.as_ref().expect("payloads");
+    assert_eq!(data.value(0), broken);
 }
 
 #[test]
@@ -360,6 +366,75 @@ fn a_column_without_values_and_columns_nobody_asked_for_take_no_memory() {
         taken.batches[0].extra.as_slice(),
         [ExtraValues::Nulls, ExtraValues::Nulls]
     ));
+}
+
+/// Rules for a task of a batch read, or for one that makes a claim.
+fn rules_of(columns: &[Column], claims: bool) -> RowRules {
+    let options = BTreeMap::from(
+        [("kinesis.streamName", "s"), ("kinesis.region", "us-east-1")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned())),
+    );
+    let options = options::source(&options).expect("options").options;
+    let task = ReadTask {
+        until: (!claims).then_some(i64::MAX),
+        ..ReadTask::new("q", 1, "shardId-000000000007".into(), Position::TrimHorizon)
+    };
+    RowRules::new(&options, columns, &task)
+}
+
+#[test]
+fn rows_have_only_the_columns_asked_for_and_end_at_the_same_record() {
+    let users = aggregate_with_hash_keys(&[("k1", "x", None), ("k2", "yy", Some("42"))]);
+    let bounds = Bounds {
+        rows: Some(3),
+        ..Bounds::default()
+    };
+    let asked = [
+        Column::Extra(ExtraColumn::SubSequenceNumber),
+        Column::StreamName,
+        Column::PartitionKey,
+    ];
+    // Plain records are handed over as they are; those beside an aggregate are copied.
+    let pages: [[&[u8]; 4]; 2] = [[b"a", b"bb", b"c", b"d"], [b"a", &users, b"c", b"d"]];
+    for payloads in pages {
+        let whole = take(records(&payloads), &bounds).expect("taken");
+        let taken = take_by(records(&payloads), &bounds, &rules_of(&asked, false), true).expect("taken");
+        assert_eq!((taken.rows, taken.cut), (3, Some(Cut::Full)));
+        assert_eq!((taken.bytes, &taken.last), (whole.bytes, &whole.last));
+        assert_eq!(taken.last_arrival, whole.last_arrival);
+        let rest = taken.rest.expect("the rest");
+        assert_eq!(rest.len(), whole.rest.as_ref().expect("the rest").len());
+        assert_eq!(rest.data(rest.len() - 1), b"d", "what is left is whole");
+        let [batch] = taken.batches.as_slice() else {
+            panic!("one batch")
+        };
+        assert!(batch.data.is_none() && batch.arrival.is_none());
+        assert!(matches!(batch.extra.as_slice(), [ExtraValues::Numbers(numbers)] if numbers.len() == 3));
+        let keys = batch.partition_key.as_ref().expect("keys").iter().flatten();
+        let keys_and_numbers: Vec<_> = keys.zip(batch.sequence_number.iter().flatten()).collect();
+        let expected = rows(&whole);
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(_, key, number)| (key.as_str(), number.as_str()))
+            .collect();
+        assert_eq!(keys_and_numbers, expected);
+    }
+}
+
+#[test]
+fn rows_are_counted_without_any_column_and_only_readers_that_make_claims_keep_the_payloads() {
+    let counted = |claims: bool| {
+        let users = aggregate(&[("k", "x"), ("k", "yy")]);
+        let rules = rules_of(&[], claims);
+        let taken = take_by(records(&[b"a", &users]), &Bounds::default(), &rules, false).expect("taken");
+        let [batch] = taken.batches.as_slice() else {
+            panic!("one batch")
+        };
+        assert!(batch.partition_key.is_none() && batch.arrival.is_none() && batch.extra.is_empty());
+        (taken.rows, taken.bytes, batch.rows(), batch.data_bytes())
+    };
+    assert_eq!(counted(false), (3, 4, 3, 0));
+    assert_eq!(counted(true), (3, 4, 3, 4));
 }
 
 /// All parts of what belongs to the batch.

@@ -29,7 +29,8 @@ async fn a_record_without_a_partition_key_has_a_null_one() {
         let tasks = query.planner.partitions(&offset).expect("planned");
         let reader = query.reader(&tasks[0]).expect("a reader");
         let batch = reader.next().await.expect("rows").expect("rows");
-        let keys: Vec<_> = batch.partition_key.iter().collect();
+        let keys = batch.partition_key.as_ref().expect("keys");
+        let keys: Vec<_> = keys.iter().collect();
         assert_eq!(keys, [Some("a"), None, Some("c")]);
         reader.finish(true).await.expect("finished");
         query.offset = offset;

@@ -377,10 +377,12 @@ impl Query {
 pub async fn read_all(reader: &ShardReader) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     while let Some(batch) = reader.next().await? {
+        let data = batch.data.as_ref().expect("payloads");
+        let keys = batch.partition_key.as_ref().expect("keys");
         for row in 0..batch.rows() {
             rows.push(Row {
-                data: String::from_utf8_lossy(batch.data.value(row)).into_owned(),
-                key: batch.partition_key.value(row).to_owned(),
+                data: String::from_utf8_lossy(data.value(row)).into_owned(),
+                key: keys.value(row).to_owned(),
                 sequence_number: batch.sequence_number.value(row).to_owned(),
             });
         }

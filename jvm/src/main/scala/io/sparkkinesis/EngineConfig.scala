@@ -2,6 +2,8 @@ package io.sparkkinesis
 
 import java.{util => ju}
 
+import scala.collection.JavaConverters._
+
 /**
  * The engine's configuration, on the driver and in every task. The JSON holds secrets, so this class hides it from the
  * printed text of factories and plans.
@@ -14,14 +16,20 @@ private[sparkkinesis] object EngineConfig {
   private val Version = 1
 
   /** For a streaming source, which stores claims beside the query's checkpoint. */
-  def source(options: KinesisOptions, checkpointLocation: String, minBatchesToRetain: Int): EngineConfig =
+  def source(
+      options: KinesisOptions,
+      columns: Seq[String],
+      checkpointLocation: String,
+      minBatchesToRetain: Int): EngineConfig =
     build(
       options,
+      "columns" -> columns.asJava,
       "checkpointLocation" -> checkpointLocation,
       "minBatchesToRetain" -> Int.box(minBatchesToRetain))
 
   /** For a batch read, which needs no checkpoint. */
-  def batchRead(options: KinesisOptions): EngineConfig = build(options)
+  def batchRead(options: KinesisOptions, columns: Seq[String]): EngineConfig =
+    build(options, "columns" -> columns.asJava)
 
   /** For the driver's side of a sink. */
   def sink(options: KinesisOptions): EngineConfig = build(options)

@@ -3,7 +3,7 @@ package io.sparkkinesis
 import java.{util => ju}
 
 import io.sparkkinesis.sink.{KinesisWriteBuilder, WrittenMetrics}
-import io.sparkkinesis.source.KinesisScan
+import io.sparkkinesis.source.KinesisScanBuilder
 import org.apache.spark.sql.connector.catalog.{SupportsRead, SupportsWrite, Table, TableCapability}
 import org.apache.spark.sql.connector.read.ScanBuilder
 import org.apache.spark.sql.connector.read.streaming.ReportsSinkMetrics
@@ -39,7 +39,7 @@ private[sparkkinesis] class KinesisTable(own: KinesisOptions, readSchema: Struct
 
   // The scan checks the options, since it knows whether it is a stream or a batch read.
   override def newScanBuilder(options: CaseInsensitiveStringMap): ScanBuilder =
-    () => new KinesisScan(own.updated(KinesisOptions(options)))
+    new KinesisScanBuilder(own.updated(KinesisOptions(options)))
 
   override def newWriteBuilder(info: LogicalWriteInfo): WriteBuilder = {
     val checked = own.updated(KinesisOptions(info.options()))

@@ -19,16 +19,23 @@ class EngineConfigSuite extends AnyFunSuite {
         "someoneElses.password" -> "hidden").asJava))
 
   test("the engine gets the kinesis options as they were spelt, and no others") {
-    val json = Json.read(EngineConfig.source(options, "file:/tmp/checkpoint/sources/0", 7).json)
+    val json = Json.read(EngineConfig.source(options, Seq("data", "shardId"), "file:/tmp/checkpoint/sources/0", 7).json)
     val expected = Map[String, Any](
       "version" -> 1,
       "options" -> Map(
         "kinesis.streamName" -> "orders",
         "KINESIS.AwsSecretKey" -> secret,
         "kinesis.consumerType" -> "subscribetoshard").asJava,
+      "columns" -> Seq("data", "shardId").asJava,
       "checkpointLocation" -> "file:/tmp/checkpoint/sources/0",
       "minBatchesToRetain" -> 7).asJava
     assert(json.asInstanceOf[ju.Map[_, _]] == expected)
+  }
+
+  test("a batch read may ask for no column") {
+    val json = Json.read(EngineConfig.batchRead(options, Nil).json).asInstanceOf[ju.Map[_, _]]
+    assert(json.keySet().asScala == Set("version", "options", "columns"))
+    assert(json.get("columns").asInstanceOf[ju.List[_]].isEmpty)
   }
 
   test("a sink's configuration has no checkpoint") {

@@ -5,6 +5,7 @@ import java.util.ServiceLoader
 import scala.collection.JavaConverters._
 
 import org.apache.spark.sql.connector.catalog.{SupportsRead, SupportsWrite, TableCapability}
+import org.apache.spark.sql.connector.read.SupportsPushDownRequiredColumns
 import org.apache.spark.sql.sources.DataSourceRegister
 import org.apache.spark.sql.types._
 import org.apache.spark.sql.util.CaseInsensitiveStringMap
@@ -54,6 +55,26 @@ class KinesisSourceProviderSuite extends AnyFunSuite {
     assert(provider.inferSchema(end).fieldNames.last == "shardId")
     val twice = options(stream, region, "kinesis.extraColumns" -> "shardId,shardid")
     assert(intercept[IllegalArgumentException](provider.inferSchema(twice)).getMessage.contains("named twice"))
+  }
+
+  test("a scan has the columns that Spark asks for, in Spark's order") {
+    val read = options(stream, region, "kinesis.extraColumns" -> "shardId")
+    val builder = KinesisTable
+      .of(KinesisTable.inferSchema(read), read)
+      .asInstanceOf[SupportsRead]
+      .newScanBuilder(options())
+      .asInstanceOf[SupportsPushDownRequiredColumns]
+    val asked = new StructType().add("shardId", StringType).add("data", BinaryType)
+    builder.pruneColumns(asked)
+    assert(builder.build().readSchema() == asked)
+    // The last call counts, and a scan that was built keeps its columns.
+    val before = builder.build()
+    builder.pruneColumns(new StructType())
+    assert(builder.build().readSchema().isEmpty)
+    assert(before.readSchema() == asked)
+    // A table's column that the options of a read don't add.
+    builder.pruneColumns(new StructType().add("encryptionType", StringType).add("data", BinaryType))
+    assert(builder.build().readSchema().fieldNames.toSeq == Seq("data"))
   }
 
   test("options of a read and of a write are both accepted before it is known which it is") {

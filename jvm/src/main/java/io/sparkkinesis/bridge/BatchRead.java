@@ -10,7 +10,7 @@ public final class BatchRead {
    * The tasks for {@link ShardReader#open}, each of one shard or of several. The ending position LATEST means the
    * moment of this call.
    *
-   * @param configJson {@code {"version":1,"options":{…}}}
+   * @param configJson {@code {"version":1,"options":{…},"columns":["data",…]}}
    * @param interrupt checked during every wait; null for the thread's own interrupt
    */
   public static String[] tasks(String configJson, Interrupt interrupt) throws InterruptedException {

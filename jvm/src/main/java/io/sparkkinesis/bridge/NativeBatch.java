@@ -1,6 +1,7 @@
 package io.sparkkinesis.bridge;
 
-import java.util.Arrays;
+import java.util.ArrayList;
+import java.util.List;
 import org.apache.spark.sql.types.DataTypes;
 import org.apache.spark.sql.vectorized.ColumnVector;
 import org.apache.spark.sql.vectorized.ColumnarBatch;
@@ -12,45 +13,46 @@ final class NativeBatch {
   // Indexes into a batch's numbers, as in rust/jni/include/sparkkinesis.h.
   /** Index of the number of rows. */
   private static final int ROWS = 0;
-  /** Index of the first column that every batch has. */
-  private static final int DATA = 1;
-  private static final int PARTITION_KEY = 5;
-  private static final int SEQUENCE_NUMBER = 9;
-  private static final int ARRIVAL = 13;
-  /** Index of the first extra column; the others follow. */
-  private static final int EXTRA = 17;
+  /** Index of the first column; the others follow. */
+  private static final int COLUMNS = 1;
 
-  private final NativeColumn data = new BytesColumn(DataTypes.BinaryType);
-  private final NativeColumn partitionKey = new BytesColumn(DataTypes.StringType);
-  private final NativeColumn sequenceNumber = new BytesColumn(DataTypes.StringType);
-  private final NativeColumn arrival = new LongsColumn(DataTypes.TimestampType);
-  private final NativeColumn[] extra;
+  /** The columns in native memory, in the order of a batch's numbers. */
+  private final List<NativeColumn> nativeColumns = new ArrayList<>();
   private final ColumnarBatch columns;
 
   /**
    * @param streamName the value of the one column that isn't native
-   * @param extraColumns the names of {@code kinesis.extraColumns}, in its order
+   * @param names the names of the columns, in the order of the schema that Spark asks for; possibly none
    */
-  NativeBatch(UTF8String streamName, String[] extraColumns) {
-    extra = new NativeColumn[extraColumns.length];
-    for (int i = 0; i < extra.length; i++) {
-      extra[i] = extraColumn(extraColumns[i]);
+  NativeBatch(UTF8String streamName, String[] names) {
+    ColumnVector[] all = new ColumnVector[names.length];
+    for (int i = 0; i < names.length; i++) {
+      if (names[i].equals("streamName")) {
+        all[i] = new ConstantColumn(streamName);
+      } else {
+        NativeColumn column = nativeColumn(names[i]);
+        nativeColumns.add(column);
+        all[i] = column;
+      }
     }
-    ColumnVector[] usual = {data, new ConstantColumn(streamName), partitionKey, sequenceNumber, arrival};
-    ColumnVector[] all = Arrays.copyOf(usual, usual.length + extra.length);
-    System.arraycopy(extra, 0, all, usual.length, extra.length);
     columns = new ColumnarBatch(all);
   }
 
-  private static NativeColumn extraColumn(String name) {
+  private static NativeColumn nativeColumn(String name) {
     switch (name) {
-      case "shardId":
-        return new SameTextColumn();
-      case "subSequenceNumber":
-        return new LongsColumn(DataTypes.LongType);
+      case "data":
+        return new BytesColumn(DataTypes.BinaryType);
+      case "partitionKey":
+      case "sequenceNumber":
       case "explicitHashKey":
       case "encryptionType":
         return new BytesColumn(DataTypes.StringType);
+      case "approximateArrivalTimestamp":
+        return new LongsColumn(DataTypes.TimestampType);
+      case "subSequenceNumber":
+        return new LongsColumn(DataTypes.LongType);
+      case "shardId":
+        return new SameTextColumn();
       default:
         throw new IllegalStateException("the library has a column that is not known here: " + name);
     }
@@ -62,18 +64,16 @@ final class NativeBatch {
 
   /** An array of the length that the native side fills. */
   long[] newNumbers() {
-    return new long[EXTRA + NativeColumn.NUMBERS * extra.length];
+    return new long[COLUMNS + NativeColumn.NUMBERS * nativeColumns.size()];
   }
 
   /** Points the columns at a native batch. */
   void set(long[] numbers) {
     int rows = Math.toIntExact(numbers[ROWS]);
-    data.set(rows, numbers, DATA);
-    partitionKey.set(rows, numbers, PARTITION_KEY);
-    sequenceNumber.set(rows, numbers, SEQUENCE_NUMBER);
-    arrival.set(rows, numbers, ARRIVAL);
-    for (int i = 0; i < extra.length; i++) {
-      extra[i].set(rows, numbers, EXTRA + NativeColumn.NUMBERS * i);
+    int at = COLUMNS;
+    for (NativeColumn column : nativeColumns) {
+      column.set(rows, numbers, at);
+      at += NativeColumn.NUMBERS;
     }
     columns.setNumRows(rows);
   }

@@ -13,7 +13,7 @@ final class NativeBridge {
   private NativeBridge() {}
 
   /** Version of these methods and of their meaning. The native library must have the same number. */
-  static final int ABI_VERSION = 9;
+  static final int ABI_VERSION = 10;
 
   /** Not done yet: call again with the same arguments. */
   static final int AGAIN = 0;
@@ -73,7 +73,7 @@ final class NativeBridge {
 
   static native String readerStreamName(long handle);
 
-  static native String[] readerExtraColumns(long handle);
+  static native String[] readerColumns(long handle);
 
   static native int readerNext(long handle, int waitMs, long[] rowsAndColumns);
 

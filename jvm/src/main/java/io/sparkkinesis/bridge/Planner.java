@@ -22,7 +22,8 @@ public final class Planner implements AutoCloseable {
   /**
    * Opens a planner. Inspects the stream and creates nothing.
    *
-   * @param configJson {@code {"version":1,"options":{…},"checkpointLocation":"…","minBatchesToRetain":100}}
+   * @param configJson {@code {"version":1,"options":{…},"columns":["data",…],"checkpointLocation":"…",
+   *     "minBatchesToRetain":100}}
    * @param files access to the checkpoint location
    * @param interrupt checked during every wait; null for the thread's own interrupt
    */

@@ -48,7 +48,7 @@ public final class ShardReader implements AutoCloseable {
     boolean open = false;
     try {
       UTF8String streamName = UTF8String.fromString(NativeBridge.readerStreamName(handle));
-      NativeBatch batch = new NativeBatch(streamName, NativeBridge.readerExtraColumns(handle));
+      NativeBatch batch = new NativeBatch(streamName, NativeBridge.readerColumns(handle));
       ShardReader reader = new ShardReader(handle, interrupt == null ? Interrupt.THREAD : interrupt, batch);
       open = true;
       return reader;
@@ -76,9 +76,10 @@ public final class ShardReader implements AutoCloseable {
   }
 
   /**
-   * The rows that the last {@link #next} loaded: data, streamName, partitionKey, sequenceNumber,
-   * approximateArrivalTimestamp, and the columns of kinesis.extraColumns in its order. They are in native memory, and
-   * valid until the following {@code next} or {@code close}.
+   * The rows that the last {@link #next} loaded, with the configuration's {@code columns} in their order. If it has no
+   * such field: data, streamName, partitionKey, sequenceNumber, approximateArrivalTimestamp, and the columns of
+   * kinesis.extraColumns in its order. They are in native memory, and valid until the following {@code next} or
+   * {@code close}.
    */
   public ColumnarBatch batch() {
     return batch.columns();

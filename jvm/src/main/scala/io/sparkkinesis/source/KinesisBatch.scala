@@ -5,10 +5,14 @@ import io.sparkkinesis.bridge.BatchRead
 import org.apache.spark.sql.SparkSession
 import org.apache.spark.sql.connector.read.{Batch, InputPartition, PartitionReaderFactory}
 
-/** Maps Spark's batch read to calls of the engine, on the driver. */
-private[source] class KinesisBatch(options: KinesisOptions) extends Batch {
+/**
+ * Maps Spark's batch read to calls of the engine, on the driver.
+ *
+ * @param columns of its rows, possibly none
+ */
+private[source] class KinesisBatch(options: KinesisOptions, columns: Seq[String]) extends Batch {
 
-  private val config = EngineConfig.batchRead(options)
+  private val config = EngineConfig.batchRead(options, columns)
 
   /**
    * One partition for each task, of one shard or of several. Computed once, since it fixes the read's end for all

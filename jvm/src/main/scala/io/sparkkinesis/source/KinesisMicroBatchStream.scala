@@ -17,8 +17,10 @@ import org.slf4j.LoggerFactory
 /**
  * Maps Spark's micro-batch stream to calls of the engine's planner, on the driver. The query's thread calls its
  * methods.
+ *
+ * @param columns of its rows
  */
-private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpointLocation: String)
+private[source] class KinesisMicroBatchStream(options: KinesisOptions, columns: Seq[String], checkpointLocation: String)
     extends MicroBatchStream
     with SupportsTriggerAvailableNow
     with ReportsSourceMetrics {
@@ -26,7 +28,11 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, checkpoin
 
   private val spark = SparkSession.active
   private val config =
-    EngineConfig.source(options, checkpointLocation, spark.conf.get("spark.sql.streaming.minBatchesToRetain").toInt)
+    EngineConfig.source(
+      options,
+      columns,
+      checkpointLocation,
+      spark.conf.get("spark.sql.streaming.minBatchesToRetain").toInt)
 
   private lazy val hadoopConf: Configuration = {
     // The session's settings apply too, as they do for Spark's own file sources.

@@ -55,6 +55,43 @@ class ReaderBoundarySuite extends BoundarySuite {
     } finally reader.close()
   }
 
+  test("only the columns asked for come, in that order, in poison mode too") {
+    def readAsked(): Unit = {
+      val columns = """"columns":["explicitHashKey","streamName","approximateArrivalTimestamp","data"]"""
+      val reader = open(""""batches":2""", """"rows":10""", columns)
+      try {
+        assert(reader.batch().numCols() === 4)
+        (0 until 2).foreach { number =>
+          assert(reader.next())
+          (0 until 10).foreach { row =>
+            val n = number * 10 + row
+            assert(text(reader, 0, row) === (if (n % 3 != 0) Some(s"hash $n") else None))
+            assert(text(reader, 1, row) === Some("boundary-stream"))
+            assert(reader.batch().column(2).getLong(row) === n * 1000L)
+            val data = new String(reader.batch().column(3).getBinary(row), "UTF-8")
+            assert(data === (if (n % 3 == 0) "" else s"data $n"))
+          }
+        }
+        assert(!reader.next())
+      } finally reader.close()
+    }
+    readAsked()
+    withPoison(readAsked())
+  }
+
+  test("rows without any column are counted") {
+    val reader = open(""""batches":3""", """"rows":1000""", """"columns":[]""")
+    try {
+      assert(reader.batch().numCols() === 0)
+      (0 until 3).foreach { _ =>
+        assert(reader.next())
+        assert(reader.batch().numRows() === 1000)
+      }
+      assert(!reader.next())
+      assert(reader.batch().numRows() === 0)
+    } finally reader.close()
+  }
+
   private def text(reader: ShardReader, column: Int, row: Int): Option[String] = {
     val vector = reader.batch().column(column)
     val value = Option(vector.getUTF8String(row)).map(_.toString)
