@@ -109,6 +109,15 @@ build_bench() {
     -p spark-kinesis-jni -p kinesis-sandbox -p kinesis-connector --lib --bins --example bare_drain >&2
 }
 
+# bench_decode ARGUMENT... - builds the micro-benchmarks, optimised, and runs them with criterion's arguments. Selects the
+# library's crate too, as build_bench does.
+bench_decode() {
+  ensure_native_tools
+  say "building the micro-benchmarks (release)"
+  zig_cargo test --locked --release --target "$TEST_TARGET.$NATIVE_GLIBC" -p spark-kinesis-jni -p kinesis-benches \
+    --bench decode -- --bench "$@"
+}
+
 # build_demo LINE - builds the JAR for a Spark line with the debug library, and the sandbox; sets KINESIS_SANDBOX to the
 # program. One cargo run with one profile compiles shared crates once.
 build_demo() {

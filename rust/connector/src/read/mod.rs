@@ -32,6 +32,8 @@ use crate::stream::Position;
 
 pub use feed::FeedRegistry;
 pub(crate) use feed::{Availability, Busy, InUseByQuery, SubscriptionReports, remove_read};
+#[doc(hidden)]
+pub use rows::rows_of;
 pub use task::{Backlog, PeerCallRate, ReadTask, ShardReport, TaskPlan};
 
 use batch::Attempt;

@@ -42,6 +42,8 @@ pub use properties::{SYSTEM_PROPERTIES, SystemProperties};
 pub use rate_limiter::RateLimiter;
 pub use retry::RequestCounters;
 pub(crate) use retry::{backoff, jittered, with_retries};
+#[doc(hidden)]
+pub use wire::measured;
 
 use crate::error::Result;
 use crate::stream::{Position, SequenceNumber, Shard, ShardId};

@@ -9,6 +9,7 @@
 
 mod cbor;
 mod json;
+pub mod measured;
 mod protocol;
 mod put;
 #[cfg(test)]
