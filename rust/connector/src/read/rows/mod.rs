@@ -235,7 +235,10 @@ impl<'a> Taking<'a> {
 
 /// All rows of an answer's records, without a reader: for the micro-benchmarks of rust/benches.
 pub fn rows_of(records: RecordColumns, options: &SourceOptions, task: &ReadTask) -> Result<Vec<RecordBatch>> {
-    let (rules, bounds) = (RowRules::new(options, task), Bounds::default());
+    let (rules, bounds) = (
+        RowRules::new(options, &Column::all(options), task),
+        Bounds::default(),
+    );
     let mut taking = Taking::new(records, &bounds, &rules, false);
     let mut batches = Vec::new();
     loop {
