@@ -109,8 +109,8 @@ build_bench() {
     -p spark-kinesis-jni -p kinesis-sandbox -p kinesis-connector --lib --bins --example bare_drain >&2
 }
 
-# bench_decode ARGUMENT... - builds the micro-benchmarks, optimised, and runs them with criterion's arguments. Selects the
-# library's crate too, as build_bench does.
+# bench_decode ARGUMENT... - builds the micro-benchmarks, optimised, and runs them with criterion's arguments. Selects
+# the library's crate too, as build_bench does.
 bench_decode() {
   ensure_native_tools
   say "building the micro-benchmarks (release)"
