@@ -15,7 +15,7 @@ use crate::guard::export;
 use crate::handles::{Handled, TABLE};
 use crate::layout::Status;
 use crate::pending::{Pending, wait_of};
-use crate::upcall::{Files, JavaFiles};
+use crate::upcall::Files;
 use crate::{credentials, runtime, values};
 
 /// The planner's interface for this module. The boundary's tests implement it with a stand-in.
@@ -155,7 +155,7 @@ export! {
                 text,
                 parsed,
             },
-            files: Files(JavaFiles::new(env, &files)?),
+            files: Files::new(env, &files)?,
             planner: OnceLock::new(),
             pending: Pending::default(),
         };

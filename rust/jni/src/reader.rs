@@ -19,7 +19,7 @@ use crate::guard::export;
 use crate::handles::{Handled, TABLE};
 use crate::layout::Status;
 use crate::pending::{Pending, wait_of};
-use crate::upcall::{Files, JavaFiles};
+use crate::upcall::Files;
 use crate::{credentials, runtime, values};
 
 /// The reader's interface for this module. The boundary's tests implement it with a stand-in.
@@ -140,7 +140,7 @@ export! {
     ) -> jlong {
         let config = values::text(env, &config, "the reader's configuration")?;
         let task = values::text(env, &task, "the reader's task")?;
-        let files = Files(JavaFiles::new(env, &files)?);
+        let files = Files::new(env, &files)?;
         let _runtime = runtime::enter()?;
         let Opened { reader, stream_name, columns, column_names } = open(env, &config, &task, files)?;
         let handle = ReaderHandle {
