@@ -102,11 +102,11 @@ struct JavaFiles {
 /// The Java `HadoopFileSystem` as the connector's trait: a shared reference, which keeps the object and can move to
 /// another thread.
 #[derive(Clone)]
-pub(crate) struct Files(Arc<JavaFiles>);
+pub struct Files(Arc<JavaFiles>);
 
 impl Files {
     /// Keeps a reference to the Java object. Null, or an object of another class, is an `InvalidArgument` error.
-    pub(crate) fn new(env: &mut Env<'_>, object: &JObject<'_>) -> std::result::Result<Self, BoundaryError> {
+    pub fn new(env: &mut Env<'_>, object: &JObject<'_>) -> std::result::Result<Self, BoundaryError> {
         if object.is_null() {
             return Err(invalid_argument("the file system for checkpoints is null").into());
         }
