@@ -24,28 +24,26 @@ build_native_release() {
   (unset RUSTC_WORKSPACE_WRAPPER && zig_cargo zigbuild --locked --release --target "$target.$NATIVE_GLIBC" -p spark-kinesis-jni >&2)
   mkdir -p "$(dirname "$2")"
   cp "$folder/libsparkkinesis.so" "$2"
-  # The tests' library has the same path.
-  ! grep -q BoundaryTests "$2" || die "$2 is the tests' library: another build ran beside this one; run this again"
+  # The unoptimised library of tests has the same path, and its table of symbols.
+  ! readelf --section-headers --wide "$2" | grep -F .symtab >/dev/null \
+    || die "$2 is the unoptimised library: another build ran beside this one; run this again"
   check_glibc "$2"
 }
 
 # Arguments for all builds of tests. Dependencies are compiled as in the release build (rust/jni/Cargo.toml requests the
 # features that tests add). The project's own crates build quickly and check themselves (rust/test-profile.toml).
 TEST_TARGET="$(target_of "$(uname -m)")"
-TEST_FEATURES=(
-  kinesis-sandbox/kinesis-local kinesis-sandbox/ministack kinesis-connector/store-services
-)
+TEST_FEATURES=kinesis-sandbox/kinesis-local,kinesis-sandbox/ministack,kinesis-connector/store-services
 TEST_PROFILE=(--config rust/test-profile.toml --release --target "$TEST_TARGET.$NATIVE_GLIBC")
-TEST_BUILD=(
-  --locked "${TEST_PROFILE[@]}" --workspace --features "$(IFS=,; echo "${TEST_FEATURES[*]}"),spark-kinesis-jni/boundary-tests"
-)
+TEST_BUILD=(--locked "${TEST_PROFILE[@]}" --workspace --features "$TEST_FEATURES")
 
 # built_folder - prints the folder of the programs and libraries built for this machine.
 built_folder() { printf '%s\n' "$(cargo_target)/$TEST_TARGET/release"; }
 
-# The copies of the libraries, since all have the same path in cargo's target folder.
+# The copies of the libraries. In cargo's target folder, DEV_LIBRARY and the released library have the same path, and a
+# later build replaces what tests may be loading.
 DEV_LIBRARY="$BUILD/native/dev/libsparkkinesis.so"
-BOUNDARY_LIBRARY="$BUILD/native/boundary/libsparkkinesis.so"
+BOUNDARY_LIBRARY="$BUILD/native/boundary/libsparkkinesis_testing.so"
 
 # build_native_dev - builds DEV_LIBRARY: the library with the project's own crates unoptimised, for quick rebuilds.
 build_native_dev() {
@@ -66,7 +64,7 @@ build_tests() {
 }
 
 # build_tested - builds what the tests on a JVM run: the sandbox, whose program is KINESIS_SANDBOX, and
-# BOUNDARY_LIBRARY, the native library with the exports for the bridge's tests.
+# BOUNDARY_LIBRARY, the native library with the exports for the bridge's tests (rust/jni-testing).
 build_tested() {
   ensure_native_tools
   say "building the sandbox and the native library for the tests of the bridge"
@@ -74,7 +72,7 @@ build_tested() {
   zig_cargo zigbuild "${TEST_BUILD[@]}" --lib --bins --examples --test options_page >&2
   local built
   built="$(built_folder)"
-  copy_changed "$built/libsparkkinesis.so" "$BOUNDARY_LIBRARY"
+  copy_changed "$built/libsparkkinesis_testing.so" "$BOUNDARY_LIBRARY"
   copy_changed "$built/examples/libother_abi.so" "$(dirname "$BOUNDARY_LIBRARY")/examples/libother_abi.so"
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct Classes {
     /// `void log(int level, String logger, String message)`
     pub(crate) log: JStaticMethodID,
     /// `io.sparkkinesis.bridge.HadoopFileSystem`, the class of the next four ids.
-    pub(crate) _file_system: Global<JClass<'static>>,
+    pub(crate) file_system: Global<JClass<'static>>,
     /// `boolean putIfAbsent(String, byte[])`
     pub(crate) put_if_absent: JMethodID,
     /// `byte[] read(String)`
@@ -116,7 +116,7 @@ fn find_all(env: &mut Env<'_>) -> jni::errors::Result<Classes> {
         describe,
         is_retryable,
         log,
-        _file_system: files,
+        file_system: files,
         put_if_absent,
         read,
         list,

@@ -4,7 +4,7 @@ use kinesis_connector::{Error, ErrorKind};
 
 /// A failure inside an export, before it becomes an exception.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BoundaryError {
+pub enum BoundaryError {
     /// The connector's own error, or one of this crate in the same form.
     #[error("{0}")]
     Connector(#[from] Error),
@@ -14,7 +14,7 @@ pub(crate) enum BoundaryError {
 }
 
 /// The result of an export's body.
-pub(crate) type Result<T, E = BoundaryError> = std::result::Result<T, E>;
+pub type Result<T, E = BoundaryError> = std::result::Result<T, E>;
 
 /// A defect on the native side of the boundary.
 pub(crate) fn internal(message: impl Into<String>) -> Error {

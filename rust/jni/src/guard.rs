@@ -12,7 +12,9 @@ use kinesis_connector::Error;
 use crate::errors::{BoundaryError, Result};
 use crate::{causes, classes, panics};
 
-/// Declares an exported native method. Its body runs in the guard and returns a `Result`.
+/// Declares an exported native method. Its body runs in the guard and returns a [`Result`](crate::errors::Result). The
+/// invoking crate needs `jni` as a dependency.
+#[macro_export]
 macro_rules! export {
     (
         $(#[$meta:meta])*
@@ -31,13 +33,10 @@ macro_rules! export {
         }
     };
 }
-pub(crate) use export;
+pub use export;
 
 /// Runs an export's body. After an error or a panic, a Java exception is pending and the result is zero or null.
-pub(crate) fn run<'l, T: Default>(
-    mut env: EnvUnowned<'l>,
-    body: impl FnOnce(&mut Env<'l>) -> Result<T>,
-) -> T {
+pub fn run<'l, T: Default>(mut env: EnvUnowned<'l>, body: impl FnOnce(&mut Env<'l>) -> Result<T>) -> T {
     env.with_env(body).resolve::<Throw>()
 }
 

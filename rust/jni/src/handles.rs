@@ -76,11 +76,15 @@ impl Table {
     }
 
     /// Number of open objects.
-    #[cfg(any(test, feature = "boundary-tests"))]
-    pub(crate) fn open(&self) -> usize {
+    fn open(&self) -> usize {
         let objects = self.objects.lock();
         objects.values().filter(|object| !object.is::<Retired>()).count()
     }
+}
+
+/// Number of objects that Java holds handles to.
+pub fn open_objects() -> usize {
+    TABLE.open()
 }
 
 fn invalid<T: Handled>(handle: i64) -> Error {

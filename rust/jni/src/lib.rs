@@ -4,31 +4,33 @@
 //! `unsafe`. Every export runs in [`guard`]: no panic unwinds into the JVM, and Java sees one exception class.
 //! Objects live in a table of typed [`handles`]. A call that may take long waits for a bounded time and then returns
 //! [`Again`](layout::Status::Again), so that a killed task can end.
+//!
+//! Another library can link this crate: it has the same exports and may add its own ([`export!`]), and can put its own
+//! [planners](planner::insert), [readers](reader::insert) and [writers](writer::insert) behind handles. The tests'
+//! library, `rust/jni-testing`, does.
 
 mod batch_read;
-#[cfg(feature = "boundary-tests")]
-mod boundary;
 mod causes;
 mod classes;
 mod columns;
 mod credentials;
-mod errors;
+pub mod errors;
 mod frames;
-mod guard;
-mod handles;
+pub mod guard;
+pub mod handles;
 mod layout;
 mod log;
 mod options;
 mod panics;
 mod pending;
-mod planner;
-mod reader;
+pub mod planner;
+pub mod reader;
 mod runtime;
 mod sink;
 mod subscription_reports;
-mod upcall;
-mod values;
-mod writer;
+pub mod upcall;
+pub mod values;
+pub mod writer;
 
 use std::ffi::c_void;
 
@@ -37,7 +39,6 @@ use jni::objects::{JClass, JString};
 use jni::sys::{JNI_ERR, JNI_VERSION_1_8, jint};
 use kinesis_connector::service::SystemProperties;
 
-use crate::guard::export;
 use crate::layout::ABI_VERSION;
 
 /// Called by the JVM when it loads the library, with the class loader of the loading class. Native code can find the

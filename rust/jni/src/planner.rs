@@ -1,5 +1,6 @@
 //! The planner's native methods.
 
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,20 +16,29 @@ use crate::guard::export;
 use crate::handles::{Handled, TABLE};
 use crate::layout::Status;
 use crate::pending::{Pending, wait_of};
-use crate::upcall::{Files, JavaFiles};
+use crate::upcall::Files;
 use crate::{credentials, runtime, values};
 
-/// The planner's interface for this module. The boundary's tests implement it with a stand-in.
+/// A planner behind a handle: the engine's, or another one that [`insert`] gets. Offsets, tasks and reports are JSON.
 #[async_trait]
-pub(crate) trait Plans: Send + Sync {
+pub trait Plans: Send + Sync {
+    /// The offset from which a new query starts.
     async fn initial_offset(&self) -> Result<String>;
+    /// The offset of the batch after `start`; `None` if nothing is new.
     async fn latest_offset(&self, start: &str) -> Result<Option<String>>;
+    /// The tasks of the batch that ends with `offset`.
     fn partitions(&self, offset: &str) -> Result<Vec<String>>;
+    /// Takes the report of a task's reader.
     fn report(&self, report: &str) -> Result<()>;
+    /// Commits the finished batch that ends with `offset`.
     async fn commit(&self, offset: &str) -> Result<()>;
+    /// Fixes the end for `Trigger.AvailableNow`.
     async fn prepare_for_available_now(&self) -> Result<()>;
+    /// Called when the query stops, for good or not.
     fn stop(&self) -> Result<()>;
+    /// Called when the query ends for good: releases what it registered.
     async fn release(&self) -> Result<()>;
+    /// The source's metrics as a JSON object.
     fn metrics(&self) -> Result<String>;
 }
 
@@ -70,17 +80,12 @@ type Shared = Arc<dyn Plans>;
 /// The operation of a query that ends for good.
 const RELEASE: &str = "release";
 
-/// Configuration that a planner is opened with.
-#[derive(Clone)]
-struct Configuration {
-    #[cfg(feature = "boundary-tests")]
-    text: String,
-    parsed: Result<SourceConfig>,
-}
+/// The opening of a planner, in flight.
+type Opening = Pin<Box<dyn Future<Output = Result<Shared>> + Send>>;
 
 struct PlannerHandle {
-    config: Configuration,
-    files: Files,
+    /// Starts to open the planner.
+    open: Box<dyn Fn() -> Opening + Send + Sync>,
     planner: OnceLock<Shared>,
     pending: Pending,
 }
@@ -113,14 +118,21 @@ impl PlannerHandle {
     }
 }
 
-async fn open(config: Configuration, files: Files) -> Result<Shared> {
-    #[cfg(feature = "boundary-tests")]
-    if let Some(stand_in) = crate::boundary::planner(&config.text, &files)? {
-        return Ok(stand_in);
-    }
-    let planner = runtime::engine()?
-        .open_planner(config.parsed?, Arc::new(files))
-        .await?;
+/// Creates a handle for a planner, for `NativeBridge.plannerLatestOffset` and the like. `plannerAwaitOpen` opens it by
+/// `open`, which is called again after a failure or a cancellation; `plannerClose` closes it.
+pub fn insert<F>(open: impl Fn() -> F + Send + Sync + 'static) -> jlong
+where
+    F: Future<Output = Result<Arc<dyn Plans>>> + Send + 'static,
+{
+    TABLE.insert(PlannerHandle {
+        open: Box::new(move || -> Opening { Box::pin(open()) }),
+        planner: OnceLock::new(),
+        pending: Pending::default(),
+    })
+}
+
+async fn open(config: Result<SourceConfig>, files: Files) -> Result<Shared> {
+    let planner = runtime::engine()?.open_planner(config?, Arc::new(files)).await?;
     Ok(Arc::new(planner))
 }
 
@@ -145,21 +157,12 @@ export! {
         env, _class: JClass<'l>, config: JString<'l>, files: JObject<'l>,
     ) -> jlong {
         let text = values::text(env, &config, "the planner's configuration")?;
-        let mut parsed = SourceConfig::parse(&text);
-        if let Ok(config) = &mut parsed {
+        let mut config = SourceConfig::parse(&text);
+        if let Ok(config) = &mut config {
             credentials::bind(env, config.provider())?;
         }
-        let handle = PlannerHandle {
-            config: Configuration {
-                #[cfg(feature = "boundary-tests")]
-                text,
-                parsed,
-            },
-            files: Files(JavaFiles::new(env, &files)?),
-            planner: OnceLock::new(),
-            pending: Pending::default(),
-        };
-        Ok(TABLE.insert(handle))
+        let files = Files::new(env, &files)?;
+        Ok(insert(move || open(config.clone(), files.clone())))
     }
 }
 
@@ -173,7 +176,7 @@ export! {
             return Ok(Status::Done);
         }
         let opened = handle.pending.drive(runtime::get()?, "opening the planner", wait_of(wait), || {
-            Ok(open(handle.config.clone(), handle.files.clone()))
+            Ok((handle.open)())
         })?;
         let answer = Status::of(&opened);
         if let Some(planner) = opened {

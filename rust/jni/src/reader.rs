@@ -19,14 +19,17 @@ use crate::guard::export;
 use crate::handles::{Handled, TABLE};
 use crate::layout::Status;
 use crate::pending::{Pending, wait_of};
-use crate::upcall::{Files, JavaFiles};
+use crate::upcall::Files;
 use crate::{credentials, runtime, values};
 
-/// The reader's interface for this module. The boundary's tests implement it with a stand-in.
+/// A reader behind a handle: the engine's, or another one that [`insert`] gets.
 #[async_trait]
-pub(crate) trait Reads: Send + Sync {
+pub trait Reads: Send + Sync {
+    /// The next rows; `None` at the end.
     async fn next(&self) -> Result<Option<RecordBatch>>;
+    /// Ends the read, after the success or the failure of its task. The report for the planner, if there is one.
     async fn finish(&self, succeeded: bool) -> Result<Option<String>>;
+    /// The metrics as a JSON object.
     fn metrics(&self) -> Result<String>;
 }
 
@@ -100,8 +103,10 @@ impl ReaderHandle {
 }
 
 /// A reader and what all of its batches share.
-pub(crate) struct Opened {
+pub struct Opened {
+    /// The reader.
     pub reader: Arc<dyn Reads>,
+    /// The stream's name, which is the same in every row.
     pub stream_name: String,
     /// The columns that Spark asks for.
     pub columns: Vec<Column>,
@@ -110,7 +115,8 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    pub(crate) fn new(reader: Arc<dyn Reads>, stream_name: String, columns: Vec<Column>) -> Self {
+    /// A reader whose batches have these columns.
+    pub fn new(reader: Arc<dyn Reads>, stream_name: String, columns: Vec<Column>) -> Self {
         let names = columns.iter().map(|column| column.name().to_owned());
         Self {
             reader,
@@ -121,11 +127,22 @@ impl Opened {
     }
 }
 
+/// Creates a handle for the reader, for `NativeBridge.readerNext` and the like. `readerClose` closes it. With `poison`,
+/// the memory of a batch is overwritten when it is freed.
+pub fn insert(opened: Opened, poison: bool) -> jlong {
+    TABLE.insert(ReaderHandle {
+        reader: opened.reader,
+        stream_name: opened.stream_name,
+        columns: opened.columns,
+        column_names: opened.column_names,
+        poison,
+        finished: AtomicBool::new(false),
+        batches: Mutex::default(),
+        pending: Pending::default(),
+    })
+}
+
 fn open(env: &mut Env<'_>, config: &str, task: &str, files: Files) -> errors::Result<Opened> {
-    #[cfg(feature = "boundary-tests")]
-    if let Some(opened) = crate::boundary::reader(config)? {
-        return Ok(opened);
-    }
     let mut config = SourceConfig::parse(config)?;
     credentials::bind(env, config.provider())?;
     let (stream_name, columns) = (config.options.stream.name.clone(), config.columns.clone());
@@ -140,20 +157,9 @@ export! {
     ) -> jlong {
         let config = values::text(env, &config, "the reader's configuration")?;
         let task = values::text(env, &task, "the reader's task")?;
-        let files = Files(JavaFiles::new(env, &files)?);
+        let files = Files::new(env, &files)?;
         let _runtime = runtime::enter()?;
-        let Opened { reader, stream_name, columns, column_names } = open(env, &config, &task, files)?;
-        let handle = ReaderHandle {
-            reader,
-            stream_name,
-            columns,
-            column_names,
-            poison,
-            finished: AtomicBool::new(false),
-            batches: Mutex::default(),
-            pending: Pending::default(),
-        };
-        Ok(TABLE.insert(handle))
+        Ok(insert(open(env, &config, &task, files)?, poison))
     }
 }
 

@@ -95,25 +95,28 @@ pub(crate) fn log(level: i32, logger: &str, message: &str) {
     drop(logged);
 }
 
-/// The Java `HadoopFileSystem` as the connector's trait.
-pub(crate) struct JavaFiles {
+struct JavaFiles {
     object: Global<JObject<'static>>,
 }
 
-impl JavaFiles {
-    /// Keeps a reference to the Java object, which must not be null.
-    pub(crate) fn new(env: &Env<'_>, object: &JObject<'_>) -> std::result::Result<Arc<Self>, BoundaryError> {
+/// The Java `HadoopFileSystem` as the connector's trait: a shared reference, which keeps the object and can move to
+/// another thread.
+#[derive(Clone)]
+pub struct Files(Arc<JavaFiles>);
+
+impl Files {
+    /// Keeps a reference to the Java object. Null, or an object of another class, is an `InvalidArgument` error.
+    pub fn new(env: &mut Env<'_>, object: &JObject<'_>) -> std::result::Result<Self, BoundaryError> {
         if object.is_null() {
             return Err(invalid_argument("the file system for checkpoints is null").into());
         }
-        let files = env.new_global_ref(object)?;
-        Ok(Arc::new(Self { object: files }))
+        if !env.is_instance_of(object, &classes::get()?.file_system)? {
+            return Err(invalid_argument("the file system for checkpoints is no HadoopFileSystem").into());
+        }
+        let object = env.new_global_ref(object)?;
+        Ok(Self(Arc::new(JavaFiles { object })))
     }
 }
-
-/// A shared reference that keeps the object and can move to another thread.
-#[derive(Clone)]
-pub(crate) struct Files(pub(crate) Arc<JavaFiles>);
 
 /// Runs an up-call on a thread that may block.
 pub(crate) async fn blocking<T: Send + 'static>(
@@ -136,7 +139,7 @@ impl FileSystem for Files {
                 let arguments = [JValue::Object(&path).as_jni(), JValue::Object(&content).as_jni()];
                 let id = classes::get()?.put_if_absent;
                 let boolean = ReturnType::Primitive(Primitive::Boolean);
-                // SAFETY: the object is a HadoopFileSystem (the export's signature says so), and the id is that
+                // SAFETY: the object is a HadoopFileSystem (`Files::new` checks it), and the id is that
                 // interface's putIfAbsent, which takes a String and a byte[] and returns a boolean.
                 Ok(
                     unsafe { env.call_method_unchecked(&files.0.object, id, boolean, &arguments) }?

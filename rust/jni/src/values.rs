@@ -7,7 +7,7 @@ use crate::errors::{Result, invalid_argument};
 use crate::guard::jsize_of;
 
 /// The text of a Java string; null is an error that names the argument.
-pub(crate) fn text(env: &Env<'_>, value: &JString<'_>, name: &str) -> Result<String> {
+pub fn text(env: &Env<'_>, value: &JString<'_>, name: &str) -> Result<String> {
     if value.is_null() {
         return Err(invalid_argument(format!("{name} is null")).into());
     }

@@ -17,12 +17,16 @@ use crate::layout::Status;
 use crate::pending::{Pending, wait_of};
 use crate::{credentials, frames, runtime, values};
 
-/// The writer's interface for this module. The boundary's tests implement it with a stand-in.
+/// A writer behind a handle: the engine's, or another one that [`insert`] gets.
 #[async_trait]
-pub(crate) trait Writes: Send + Sync {
+pub trait Writes: Send + Sync {
+    /// Takes the rows. Waits while the writer has no room.
     async fn write(&self, rows: Vec<SinkRow>) -> Result<()>;
+    /// Waits until every record was accepted.
     async fn flush(&self) -> Result<()>;
+    /// The metrics as a JSON object.
     fn metrics(&self) -> Result<String>;
+    /// The metrics in the form that `sinkMetrics` takes.
     fn report(&self) -> Result<String>;
 }
 
@@ -51,11 +55,15 @@ impl Handled for WriterHandle {
     const NAME: &'static str = "stream writer";
 }
 
+/// Creates a handle for the writer, for `NativeBridge.writerWrite` and the like. `writerClose` closes it.
+pub fn insert(writer: Arc<dyn Writes>) -> jlong {
+    TABLE.insert(WriterHandle {
+        writer,
+        pending: Pending::default(),
+    })
+}
+
 fn open(env: &mut Env<'_>, config: &str) -> errors::Result<Arc<dyn Writes>> {
-    #[cfg(feature = "boundary-tests")]
-    if let Some(stand_in) = crate::boundary::writer(config)? {
-        return Ok(stand_in);
-    }
     let mut config = SinkConfig::parse(config)?;
     credentials::bind(env, config.provider())?;
     Ok(Arc::new(runtime::engine()?.open_task_writer(config)))
@@ -90,8 +98,7 @@ export! {
     ) -> jlong {
         let config = values::text(env, &config, "the writer's configuration")?;
         let _runtime = runtime::enter()?;
-        let handle = WriterHandle { writer: open(env, &config)?, pending: Pending::default() };
-        Ok(TABLE.insert(handle))
+        Ok(insert(open(env, &config)?))
     }
 }
 

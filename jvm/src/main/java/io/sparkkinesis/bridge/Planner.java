@@ -32,8 +32,12 @@ public final class Planner implements AutoCloseable {
     NativeLibrary.loadAndFollow();
     Objects.requireNonNull(configJson, "configJson");
     Objects.requireNonNull(files, "files");
-    Planner planner =
-        new Planner(NativeBridge.plannerOpen(configJson, files), interrupt == null ? Interrupt.THREAD : interrupt);
+    return of(NativeBridge.plannerOpen(configJson, files), interrupt);
+  }
+
+  /** Opens the planner of a new handle, which is closed if that fails. */
+  static Planner of(long handle, Interrupt interrupt) throws InterruptedException {
+    Planner planner = new Planner(handle, interrupt == null ? Interrupt.THREAD : interrupt);
     boolean open = false;
     try {
       planner.done((h, waitMs) -> NativeBridge.plannerAwaitOpen(h, waitMs));

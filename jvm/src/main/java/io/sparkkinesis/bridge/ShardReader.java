@@ -43,8 +43,16 @@ public final class ShardReader implements AutoCloseable {
     Objects.requireNonNull(configJson, "configJson");
     Objects.requireNonNull(taskJson, "taskJson");
     Objects.requireNonNull(files, "files");
-    boolean poison = "1".equals(System.getenv(POISON)) || "1".equals(System.getProperty(POISON));
-    long handle = NativeBridge.readerOpen(configJson, taskJson, files, poison);
+    return of(NativeBridge.readerOpen(configJson, taskJson, files, poison()), interrupt);
+  }
+
+  /** Whether {@link #POISON} is set. */
+  static boolean poison() {
+    return "1".equals(System.getenv(POISON)) || "1".equals(System.getProperty(POISON));
+  }
+
+  /** The reader of a new handle, which is closed on failure. */
+  static ShardReader of(long handle, Interrupt interrupt) {
     boolean open = false;
     try {
       UTF8String streamName = UTF8String.fromString(NativeBridge.readerStreamName(handle));

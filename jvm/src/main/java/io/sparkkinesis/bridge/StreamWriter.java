@@ -51,8 +51,12 @@ public final class StreamWriter implements AutoCloseable {
   public static StreamWriter open(String configJson, Interrupt interrupt) {
     NativeLibrary.loadAndFollow();
     Objects.requireNonNull(configJson, "configJson");
-    return new StreamWriter(
-        NativeBridge.writerOpen(configJson), interrupt == null ? Interrupt.THREAD : interrupt);
+    return of(NativeBridge.writerOpen(configJson), interrupt);
+  }
+
+  /** The writer of a new handle. */
+  static StreamWriter of(long handle, Interrupt interrupt) {
+    return new StreamWriter(handle, interrupt == null ? Interrupt.THREAD : interrupt);
   }
 
   /**

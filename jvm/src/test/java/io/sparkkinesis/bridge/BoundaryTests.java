@@ -1,6 +1,6 @@
 package io.sparkkinesis.bridge;
 
-/** Exports that only a library built with the cargo feature {@code boundary-tests} has. */
+/** Exports of {@code rust/jni-testing}, which the connector's own library doesn't have. */
 final class BoundaryTests {
   private BoundaryTests() {}
 
@@ -15,4 +15,13 @@ final class BoundaryTests {
 
   /** Number of open native objects. */
   static native long openHandles();
+
+  /** A new handle for a stand-in for a planner, which isn't open yet. */
+  static native long planner(String config, HadoopFileSystem files);
+
+  /** A new handle for a stand-in for a reader. */
+  static native long reader(String config, boolean poison);
+
+  /** A new handle for a stand-in for a writer. */
+  static native long writer(String config);
 }

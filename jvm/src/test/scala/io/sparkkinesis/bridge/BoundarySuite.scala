@@ -9,11 +9,11 @@ import org.scalatest.BeforeAndAfterAll
 import org.scalatest.funsuite.AnyFunSuite
 
 /**
- * A test of the bridge with the native library. It needs a library with the tests' own exports:
+ * A test of the bridge with the native library. It needs the library with the tests' own exports:
  * {{{
- * cargo build -p spark-kinesis-jni --features boundary-tests --lib --examples
+ * cargo build -p spark-kinesis-jni -p spark-kinesis-jni-testing --lib --examples
  * }}}
- * and the path of its libsparkkinesis.so in the system property `io.sparkkinesis.library`. The same folder has
+ * and the path of its libsparkkinesis_testing.so in the system property `io.sparkkinesis.library`. The same folder has
  * cargo's `examples/libother_abi.so`.
  */
 private[bridge] abstract class BoundarySuite extends AnyFunSuite with BeforeAndAfterAll {
@@ -26,7 +26,8 @@ private[bridge] abstract class BoundarySuite extends AnyFunSuite with BeforeAndA
       case e: UnsatisfiedLinkError =>
         throw new IllegalStateException(
           "this native library has no exports for tests. Build one with: cargo build -p spark-kinesis-jni " +
-            "--features boundary-tests --lib --examples; and pass -Dio.sparkkinesis.library=<libsparkkinesis.so>",
+            "-p spark-kinesis-jni-testing --lib --examples; and pass " +
+            s"-D${NativeLibrary.OVERRIDE}=<libsparkkinesis_testing.so>",
           e)
     }
   }
@@ -34,8 +35,26 @@ private[bridge] abstract class BoundarySuite extends AnyFunSuite with BeforeAndA
   /** Runs `body`, and returns the connector's exception that it throws. */
   protected def failure(body: => Any): KinesisConnectorException = intercept[KinesisConnectorException](body)
 
-  /** A configuration that opens a stand-in in the native library. */
-  protected def config(fields: String*): String = s"""{"version":1,"boundaryTest":{${fields.mkString(",")}}}"""
+  /** What a stand-in of the native library is to do: the fields in `rust/jni-testing`. */
+  protected def config(fields: String*): String = fields.mkString("{", ",", "}")
+
+  /** The bridge's objects, with stand-ins of the native library behind their handles. */
+  protected object StandIn {
+    def planner(config: String, files: HadoopFileSystem, interrupt: Interrupt): Planner = {
+      NativeLibrary.loadAndFollow()
+      Planner.of(BoundaryTests.planner(config, files), interrupt)
+    }
+
+    def reader(config: String, interrupt: Interrupt): ShardReader = {
+      NativeLibrary.loadAndFollow()
+      ShardReader.of(BoundaryTests.reader(config, ShardReader.poison()), interrupt)
+    }
+
+    def writer(config: String, interrupt: Interrupt): StreamWriter = {
+      NativeLibrary.loadAndFollow()
+      StreamWriter.of(BoundaryTests.writer(config), interrupt)
+    }
+  }
 
   /** A file system without files. */
   protected object NoFiles extends HadoopFileSystem {
@@ -72,7 +91,7 @@ private[bridge] abstract class BoundarySuite extends AnyFunSuite with BeforeAndA
 
   protected def libraryPath(name: String): java.nio.file.Path = {
     val library = System.getProperty(NativeLibrary.OVERRIDE)
-    assert(library != null, s"-D${NativeLibrary.OVERRIDE}=<libsparkkinesis.so> is missing")
+    assert(library != null, s"-D${NativeLibrary.OVERRIDE}=<libsparkkinesis_testing.so> is missing")
     Paths.get(library).resolveSibling(name)
   }
 }

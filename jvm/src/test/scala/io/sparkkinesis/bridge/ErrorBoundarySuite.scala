@@ -36,7 +36,7 @@ class ErrorBoundarySuite extends BoundarySuite {
     val error = failure(BoundaryTests.panic("größe 42"))
     assert(error.kind() === KinesisConnectorException.INTERNAL)
     assert(error.getMessage.contains("formatted: größe 42"))
-    assert(error.getMessage.contains("boundary.rs:"))
+    assert(error.getMessage.contains("failures.rs:"))
   }
 
   test("a panic without a text is an error too") {
@@ -64,7 +64,7 @@ class ErrorBoundarySuite extends BoundarySuite {
   }
 
   test("a panic on a worker thread arrives with its text") {
-    val planner = Planner.open(config(), NoFiles, null)
+    val planner = StandIn.planner(config(), NoFiles, null)
     try {
       val error = failure(planner.latestOffset("panic"))
       assert(error.kind() === KinesisConnectorException.INTERNAL)
@@ -74,7 +74,7 @@ class ErrorBoundarySuite extends BoundarySuite {
   }
 
   test("a retryable failure says so") {
-    val reader = ShardReader.open(config(""""instead":"fail""""), "{}", NoFiles, null)
+    val reader = StandIn.reader(config(""""instead":"fail""""), null)
     try {
       val error = failure(reader.next())
       assert(error.kind() === KinesisConnectorException.CLAIM_CONFLICT)

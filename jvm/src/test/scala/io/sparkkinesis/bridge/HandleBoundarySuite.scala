@@ -9,7 +9,7 @@ class HandleBoundarySuite extends BoundarySuite {
     assert(failure(body).kind() === KinesisConnectorException.INVALID_HANDLE)
 
   test("a handle that was closed is refused, and so is closing it again") {
-    val handle = NativeBridge.readerOpen(config(), "{}", NoFiles, false)
+    val handle = BoundaryTests.reader(config(), false)
     NativeBridge.readerClose(handle)
     invalid(NativeBridge.readerClose(handle))
     invalid(NativeBridge.readerMetrics(handle))
@@ -18,9 +18,9 @@ class HandleBoundarySuite extends BoundarySuite {
   }
 
   test("a stale handle does not lead to the object that took its place") {
-    val stale = NativeBridge.readerOpen(config(), "{}", NoFiles, false)
+    val stale = BoundaryTests.reader(config(), false)
     NativeBridge.readerClose(stale)
-    val fresh = NativeBridge.readerOpen(config(), "{}", NoFiles, false)
+    val fresh = BoundaryTests.reader(config(), false)
     try {
       assert(stale !== fresh)
       invalid(NativeBridge.readerMetrics(stale))
@@ -29,7 +29,7 @@ class HandleBoundarySuite extends BoundarySuite {
   }
 
   test("a handle of another type is refused and stays valid") {
-    val reader = NativeBridge.readerOpen(config(), "{}", NoFiles, false)
+    val reader = BoundaryTests.reader(config(), false)
     try {
       invalid(NativeBridge.plannerMetrics(reader))
       invalid(NativeBridge.plannerClose(reader))
@@ -49,9 +49,9 @@ class HandleBoundarySuite extends BoundarySuite {
 
   test("an object of the bridge may be closed twice, and is refused afterwards") {
     val before = BoundaryTests.openHandles()
-    val planner = Planner.open(config(), NoFiles, null)
-    val reader = ShardReader.open(config(), "{}", NoFiles, null)
-    val writer = StreamWriter.open(config(), null)
+    val planner = StandIn.planner(config(), NoFiles, null)
+    val reader = StandIn.reader(config(), null)
+    val writer = StandIn.writer(config(), null)
     assert(BoundaryTests.openHandles() === before + 3)
     (1 to 2).foreach { _ =>
       planner.close()
@@ -64,18 +64,31 @@ class HandleBoundarySuite extends BoundarySuite {
     invalid(writer.flush())
   }
 
+  test("the engine's own planners and writers have handles, which are freed") {
+    val options = """{"version":1,"options":{"kinesis.streamName":"s","kinesis.region":"eu-west-1"}}"""
+    val before = BoundaryTests.openHandles()
+    val planner = NativeBridge.plannerOpen(options, NoFiles)
+    val writer = NativeBridge.writerOpen(options)
+    assert(BoundaryTests.openHandles() === before + 2)
+    invalid(NativeBridge.plannerMetrics(writer))
+    assert(NativeBridge.writerMetrics(writer).startsWith("{"))
+    NativeBridge.plannerClose(planner)
+    NativeBridge.writerClose(writer)
+    assert(BoundaryTests.openHandles() === before)
+  }
+
   test("an open that fails leaves nothing behind") {
     val before = BoundaryTests.openHandles()
     failure(Planner.open("""{"version":1}""", NoFiles, null))
     failure(ShardReader.open("no json", "{}", NoFiles, null))
     failure(StreamWriter.open("[]", null))
     // Steps after the native open may fail too.
-    intercept[IllegalStateException](ShardReader.open(config(""""unknownColumn":"odd""""), "{}", NoFiles, null))
+    intercept[IllegalStateException](StandIn.reader(config(""""unknownColumn":"odd""""), null))
     assert(BoundaryTests.openHandles() === before)
   }
 
   test("result arrays that are too short are refused") {
-    val reader = NativeBridge.readerOpen(config(""""batches":1""", """"rows":1"""), "{}", NoFiles, false)
+    val reader = BoundaryTests.reader(config(""""batches":1""", """"rows":1"""), false)
     try {
       failure {
         while (NativeBridge.readerNext(reader, 100, new Array[Long](2)) == NativeBridge.AGAIN) {}

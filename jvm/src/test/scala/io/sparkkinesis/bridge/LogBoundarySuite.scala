@@ -38,12 +38,12 @@ class LogBoundarySuite extends BoundarySuite with Eventually {
   }
 
   private def report(text: String): Unit = {
-    val planner = Planner.open(config(), NoFiles, null)
+    val planner = StandIn.planner(config(), NoFiles, null)
     try planner.report(text)
     finally planner.close()
   }
 
-  private def line(text: String): String = s"INFO $LoggerName.jni.boundary took a report report=$text"
+  private def line(text: String): String = s"INFO $LoggerName.jni.stand_in took a report report=$text"
 
   test("events arrive with level, logger and fields") {
     recording(Level.INFO) { recorder =>
@@ -63,7 +63,7 @@ class LogBoundarySuite extends BoundarySuite with Eventually {
       assert(!recorder.lines.asScala.exists(_.startsWith("TRACE")))
       Configurator.setLevel(LoggerName, Level.TRACE)
       report("detailed")
-      eventually(assert(recorder.lines.asScala.exists(_.startsWith(s"TRACE $LoggerName.jni.boundary"))))
+      eventually(assert(recorder.lines.asScala.exists(_.startsWith(s"TRACE $LoggerName.jni.stand_in"))))
     }
     Configurator.setLevel(LoggerName, Level.INFO)
   }

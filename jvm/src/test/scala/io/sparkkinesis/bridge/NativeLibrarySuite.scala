@@ -54,7 +54,7 @@ class NativeLibrarySuite extends BoundarySuite {
       assert(error.getClass.getName === classOf[KinesisConnectorException].getName)
       assert(error.getClass.getClassLoader eq isolated)
     }
-    val handle = NativeBridge.writerOpen(config())
+    val handle = BoundaryTests.writer(config())
     try {
       val refused = intercept[RuntimeException] {
         one.call("io.sparkkinesis.bridge.NativeBridge", "writerMetrics", Long.box(handle))

@@ -19,7 +19,7 @@ class PlannerBoundarySuite extends BoundarySuite with Eventually {
     PatienceConfig(timeout = Span(30, Seconds), interval = Span(2, Millis))
 
   private def withPlanner[T](files: HadoopFileSystem, fields: String*)(body: Planner => T): T = {
-    val planner = Planner.open(config(fields: _*), files, null)
+    val planner = StandIn.planner(config(fields: _*), files, null)
     try body(planner)
     finally planner.close()
   }
@@ -98,7 +98,7 @@ class PlannerBoundarySuite extends BoundarySuite with Eventually {
     val rounds = 200
     var taken = 0
     (1 to rounds).foreach { round =>
-      val handle = NativeBridge.plannerOpen(config(), files)
+      val handle = BoundaryTests.planner(config(), files)
       while (NativeBridge.plannerAwaitOpen(handle, 100) == NativeBridge.AGAIN) {}
       // The result may be there already, though mostly it isn't.
       try {
@@ -147,7 +147,7 @@ class PlannerBoundarySuite extends BoundarySuite with Eventually {
   test("an interrupt ends a wait, and the planner goes on") {
     @volatile var planner: Planner = null
     val thrown = stopped(_.interrupt()) { interrupt =>
-      planner = Planner.open(config(), NoFiles, interrupt)
+      planner = StandIn.planner(config(), NoFiles, interrupt)
       planner.latestOffset("block")
     }
     assert(thrown.isInstanceOf[InterruptedException])
@@ -166,7 +166,7 @@ class PlannerBoundarySuite extends BoundarySuite with Eventually {
     @volatile var planner: Planner = null
     try {
       val thrown = stopped(_.interrupt()) { interrupt =>
-        planner = Planner.open(config(), hanging, interrupt)
+        planner = StandIn.planner(config(), hanging, interrupt)
         planner.commit("file:/x")
       }
       assert(thrown.isInstanceOf[InterruptedException])
@@ -177,7 +177,7 @@ class PlannerBoundarySuite extends BoundarySuite with Eventually {
   }
 
   test("an operation beside a running one is refused") {
-    val handle = NativeBridge.plannerOpen(config(), NoFiles)
+    val handle = BoundaryTests.planner(config(), NoFiles)
     try {
       while (NativeBridge.plannerAwaitOpen(handle, 100) == NativeBridge.AGAIN) {}
       assert(NativeBridge.plannerLatestOffset(handle, "block", 1, new Array[String](1)) === NativeBridge.AGAIN)

@@ -7,7 +7,7 @@ import org.apache.spark.unsafe.types.UTF8String
 /** Rows that are read in place, and the lifetime of their memory. */
 class ReaderBoundarySuite extends BoundarySuite {
 
-  private def open(fields: String*): ShardReader = ShardReader.open(config(fields: _*), "{}", NoFiles, null)
+  private def open(fields: String*): ShardReader = StandIn.reader(config(fields: _*), null)
 
   private def withPoison[T](body: => T): T = {
     System.setProperty(ShardReader.POISON, "1")
@@ -206,7 +206,7 @@ class ReaderBoundarySuite extends BoundarySuite {
   test("an interrupt ends a wait, and the reader can still be finished") {
     @volatile var reader: ShardReader = null
     val thrown = stopped(_.interrupt()) { interrupt =>
-      reader = ShardReader.open(config(""""instead":"block""""), "{}", NoFiles, interrupt)
+      reader = StandIn.reader(config(""""instead":"block""""), interrupt)
       reader.next()
     }
     assert(thrown.isInstanceOf[InterruptedException])
@@ -216,7 +216,7 @@ class ReaderBoundarySuite extends BoundarySuite {
 
   test("what the interrupt throws is what the caller sees") {
     val killed = new IllegalStateException("killed")
-    val reader = ShardReader.open(config(""""instead":"block""""), "{}", NoFiles, () => throw killed)
+    val reader = StandIn.reader(config(""""instead":"block""""), () => throw killed)
     try assert(intercept[IllegalStateException](reader.next()) eq killed)
     finally reader.close()
   }
@@ -224,7 +224,7 @@ class ReaderBoundarySuite extends BoundarySuite {
   test("closing from another thread ends a wait") {
     @volatile var reader: ShardReader = null
     val thrown = stopped(_ => reader.close()) { interrupt =>
-      reader = ShardReader.open(config(""""instead":"block""""), "{}", NoFiles, interrupt)
+      reader = StandIn.reader(config(""""instead":"block""""), interrupt)
       reader.next()
     }
     val kinds = Set(KinesisConnectorException.INTERRUPTED, KinesisConnectorException.INVALID_HANDLE)
@@ -235,7 +235,7 @@ class ReaderBoundarySuite extends BoundarySuite {
     @volatile var reader: ShardReader = null
     @volatile var report: String = null
     val thrown = stopped(_ => report = reader.finish(true)) { interrupt =>
-      reader = ShardReader.open(config(""""instead":"block""""), "{}", NoFiles, interrupt)
+      reader = StandIn.reader(config(""""instead":"block""""), interrupt)
       reader.next()
     }
     try {

@@ -11,14 +11,14 @@ class WriterBoundarySuite extends BoundarySuite {
   private def text(value: String): UTF8String = UTF8String.fromString(value)
 
   private def withWriter[T](fields: String*)(body: StreamWriter => T): T = {
-    val writer = StreamWriter.open(config(fields: _*), null)
+    val writer = StandIn.writer(config(fields: _*), null)
     try body(writer)
     finally writer.close()
   }
 
   /** Passes a buffer to native code as StreamWriter does. */
   private def rawWrite(buffer: ByteBuffer, length: Int, rows: Int): Int = {
-    val handle = NativeBridge.writerOpen(config())
+    val handle = BoundaryTests.writer(config())
     try {
       var status = NativeBridge.AGAIN
       while (status == NativeBridge.AGAIN) status = NativeBridge.writerWrite(handle, buffer, length, rows, 100)
@@ -116,7 +116,7 @@ class WriterBoundarySuite extends BoundarySuite {
   test("an interrupt ends a wait for room, and the lost rows fail a later flush") {
     @volatile var writer: StreamWriter = null
     val thrown = stopped(_.interrupt()) { interrupt =>
-      writer = StreamWriter.open(config(""""block":true"""), interrupt)
+      writer = StandIn.writer(config(""""block":true"""), interrupt)
       writer.write(text("k"), Array[Byte](1), null, null)
       writer.flush()
     }
@@ -132,7 +132,7 @@ class WriterBoundarySuite extends BoundarySuite {
       .filter(_.getName == "direct")
       .findFirst()
       .get()
-    val writer = StreamWriter.open(config(), null)
+    val writer = StandIn.writer(config(), null)
     writer.write(UTF8String.fromString("k"), new Array[Byte](3 * StreamWriter.BUFFER_BYTES), null, null)
     val large = direct.getMemoryUsed
     writer.write(UTF8String.fromString("k"), Array[Byte](1), null, null)
