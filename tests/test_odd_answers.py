@@ -46,6 +46,34 @@ def test_a_live_shard_that_is_not_found_once(spark, sandbox, stream, knobs, chec
     assert sorted(batches.data) == payloads(events(0, 200))
 
 
+REFUSALS = ["AccessDeniedException", "KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException"]
+
+
+@pytest.mark.parametrize("operation", ["GetRecords", "GetShardIterator", "ListShards"])
+@pytest.mark.parametrize("error", [*REFUSALS, "ValidationException"])
+def test_a_refusal_of_a_moment_ends_no_running_query(spark, sandbox, stream, knobs, checkpoint, operation, error):
+    """While a policy, a grant or a key is changed, single calls of a query that has been reading are refused."""
+    stream.put(events(0, 100))
+    batches = Batches()
+    query = start(read(spark, source_options(sandbox, stream)), batches, checkpoint)
+    with running(query):
+        await_rows(query, batches, 100)
+        await_probes(sandbox, query, stream)
+        knobs(faults=[{"operation": operation, "error": error, "count": 2, "stream": stream.name}])
+        if operation == "ListShards":
+            # Else nothing is listed. The call itself, unlike stream.split, lists nothing.
+            middle = str(2**127)
+            sandbox.client.split_shard(StreamName=stream.name, ShardToSplit=SHARD, NewStartingHashKey=middle)
+        if operation == "GetShardIterator":
+            knobs(expire_iterators=True)
+        refused = lambda: sandbox.stats()["operations"][operation]["errors"].get(error, 0)  # noqa: E731
+        before = refused()
+        await_condition(lambda: refused() >= before + 1 or not query.isActive, "a refused call")
+        stream.put(events(100, 100))
+        await_rows(query, batches, 200)
+    assert sorted(batches.data) == payloads(events(0, 200))
+
+
 def test_runs_of_one_batch_get_over_resharding(spark, sandbox, stream, checkpoint):
     """A closed shard without records doesn't keep a run from its children."""
     stream.split(SHARD)
