@@ -1,5 +1,7 @@
 """Two executor processes beside the driver."""
 
+import json
+
 import pytest
 
 from support import providers
@@ -54,6 +56,16 @@ def test_executors_with_the_plugin_report_what_was_pushed(sandbox, knobs, new_st
         job.stop()
     assert copied(sink.read()) == expected(0, 600)
     assert set(sandbox.subscriptions(source.name).values()) == {0}
+
+
+def test_a_busy_executor_holds_up_one_batch_at_most(sandbox, new_stream, checkpoint, tmp_path):
+    """Spark waits three seconds for the executor that a task prefers. Then another one reads, and has the shard."""
+    stream = new_stream(2)
+    arguments = {"options": source_options(sandbox, stream), "checkpoint": str(checkpoint), "seconds": 40}
+    with Job("held", arguments, tmp_path / "job.log", master="local-cluster[2,1,1024]") as job:
+        assert job.wait() == 0, job.tail()
+    seconds = json.loads(job.log.read_text().split("SECONDS ", 1)[1].splitlines()[0])
+    assert sum(batch > 2.5 for batch in seconds) <= 1, seconds
 
 
 def test_rows_beside_one_that_is_too_large_are_not_sent_twice(sandbox, new_stream, tmp_path):
