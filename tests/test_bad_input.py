@@ -39,6 +39,8 @@ REFUSED = [
      ['kinesis.proxyAddress is "http://***@proxy:1"', "it holds a user's name"]),
     ("long name", {"kinesis.streamName": "s" * 200}, ["it has 200 characters", "1 to 128 letters, digits, and the signs _ . -"]),
     ("odd name", {"kinesis.streamName": "my stream"}, ['kinesis.streamName is "my stream"', "it contains ' '"]),
+    ("ARN as name", {"kinesis.streamName": "arn:aws:kinesis:eu-central-1:000000000000:stream/events"},
+     ['kinesis.streamName is "arn:aws:kinesis:eu-central-1:000000000000:stream/events"', "kinesis.streamArn"]),
     ("DynamoDB without a table", {"kinesis.metadataCommitterType": "DYNAMODB"},
      ["kinesis.dynamodb.tableName is missing", "kinesis.metadataCommitterType DYNAMODB needs the name of a table"]),
     ("table without DynamoDB", {"kinesis.dynamodb.tableName": "claims"},

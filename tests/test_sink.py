@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from local_kinesis import Stream
 from pyspark.sql.functions import col, expr
 
 from support.queries import events, read, sink_options, source_options
@@ -138,6 +139,19 @@ def test_a_put_that_never_succeeds_fails_the_write(spark, sandbox, knobs, new_st
     assert "10 of 10 records of a PutRecords request were not accepted" in message
     assert "ProvisionedThroughputExceededException" in message
     assert "raise kinesis.clientNumRetries" in message
+
+
+def test_a_stream_that_is_being_created_is_waited_for(spark, sandbox, knobs):
+    """The job that follows the stream's creation in a pipeline. The service finds no such stream in the meantime."""
+    knobs(transition_ms=8_000)
+    try:
+        sandbox.client.create_stream(StreamName="being-created", ShardCount=1)
+        stream = Stream(sandbox.client, "being-created")
+        write(rows_of(spark, 10, 1), sink_options(sandbox, stream))
+        assert rows_written(stream) == Counter(f"row-{n}" for n in range(10))
+    finally:
+        knobs(transition_ms=0)
+        sandbox.client.delete_stream(StreamName="being-created")
 
 
 def test_requests_are_filled(spark, sandbox, new_stream):
