@@ -1,5 +1,7 @@
 """Unusual responses of the service, and rare triggers: no records lost or repeated, and no query that stalls."""
 
+import threading
+
 import pytest
 from local_kinesis import await_condition
 
@@ -72,6 +74,29 @@ def test_a_refusal_of_a_moment_ends_no_running_query(spark, sandbox, stream, kno
         stream.put(events(100, 100))
         await_rows(query, batches, 200)
     assert sorted(batches.data) == payloads(events(0, 200))
+
+
+@pytest.mark.parametrize("error", ["AccessDeniedException", "KMSDisabledException"])
+def test_refusals_of_seconds_fail_no_batch(spark, sandbox, stream, knobs, checkpoint, error):
+    """Spark runs a failed task again at once, so that its four attempts are over within a second."""
+    stream.put(events(0, 400))
+    batches, end = Batches(), threading.Timer(3, knobs, kwargs={"clear_faults": True})
+
+    def write(frame, batch_id):
+        if batch_id == 2:
+            knobs(faults=[{"operation": "GetRecords", "error": error, "fraction": 1.0, "stream": stream.name}])
+            end.start()
+        batches(frame, batch_id)
+
+    options = source_options(sandbox, stream, maxFetchRecordsPerShard=50, **{"prefetch.maxBytesPerShard": 1})
+    query = start(read(spark, options), write, checkpoint)
+    try:
+        with running(query):
+            await_rows(query, batches, 400)
+    finally:
+        # Its call would disturb the next test.
+        end.cancel()
+    assert sorted(batches.data) == payloads(events(0, 400))
 
 
 def test_runs_of_one_batch_get_over_resharding(spark, sandbox, stream, checkpoint):
