@@ -167,6 +167,13 @@ impl RecordColumns {
         }
     }
 
+    /// Removes the values of a record that was not completed.
+    pub(super) fn discard_open_row(&mut self) {
+        for column in [&mut self.data, &mut self.partition_keys, &mut self.sequence_numbers] {
+            column.truncate(self.arrival_millis.len());
+        }
+    }
+
     /// Completes the record whose values were appended through [`Self::open_row`]; it has a partition key if `keyed`.
     pub(super) fn end_row(
         &mut self,
@@ -253,6 +260,11 @@ impl RecordColumns {
         self.received
     }
 
+    /// Sets the time when the answer was received to now.
+    pub(super) fn are_received(&mut self) {
+        self.received = Instant::now();
+    }
+
     /// Bytes of all columns.
     pub fn bytes(&self) -> usize {
         let columns = [&self.data, &self.partition_keys, &self.sequence_numbers];
@@ -310,6 +322,17 @@ impl RecordColumns {
     /// A record's sequence number.
     pub fn sequence_number(&self, row: usize) -> &str {
         std::str::from_utf8(self.sequence_numbers.get(row)).unwrap_or_default()
+    }
+
+    /// Bytes of a record's sequence number, also before [`Self::is_text`] is known.
+    pub(super) fn raw_sequence_number(&self, row: usize) -> &[u8] {
+        self.sequence_numbers.get(row)
+    }
+
+    /// Bytes of a record's partition key, if it has one, also before [`Self::is_text`] is known.
+    pub(super) fn raw_partition_key(&self, row: usize) -> Option<&[u8]> {
+        let keyed = !self.keyless.get(row).copied().unwrap_or_default();
+        keyed.then(|| self.partition_keys.get(row))
     }
 
     /// A record's partition key, if it has one.

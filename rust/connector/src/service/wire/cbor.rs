@@ -1,6 +1,8 @@
 //! The service's CBOR: `application/x-amz-cbor-1.1`, with payloads as bytes and times in milliseconds. Everything
 //! except records is converted to JSON for the SDK's own decoder.
 
+use std::borrow::Cow;
+
 use base64_simd::STANDARD;
 use minicbor::data::Type;
 use minicbor::decode::Error;
@@ -8,13 +10,23 @@ use minicbor::{Decoder, Encoder};
 use serde_json::{Map, Value};
 
 use super::super::columns::{Encryption, RecordColumns};
-use super::json::{Apart, RECORDS};
+use super::json::{Next, RECORDS};
 
 /// Content type of requests and answers.
 pub(super) const CONTENT_TYPE: &str = "application/x-amz-cbor-1.1";
 
+/// A list without items.
+pub(super) const EMPTY_LIST: &[u8] = &[0x80];
+
 /// Maximum depth of nested lists and objects.
 const DEPTH: u8 = 16;
+
+/// An answer split in two.
+pub(super) struct Apart {
+    pub records: RecordColumns,
+    /// The other members, in JSON.
+    pub rest: Vec<u8>,
+}
 
 /// Converts a request from JSON. None if a member is neither text nor number, which no GetRecords request has.
 pub(super) fn request(json: &[u8]) -> Option<Vec<u8>> {
@@ -47,7 +59,7 @@ pub(super) fn take_apart(body: &[u8]) -> Result<Apart, Error> {
             } else if records.is_some() {
                 return Err(Error::message("two lists of records"));
             } else if !null(value)? {
-                records = Some(list_of_records(value)?);
+                records = Some(all_records(value)?);
             }
             Ok(())
         })?;
@@ -57,6 +69,49 @@ pub(super) fn take_apart(body: &[u8]) -> Result<Apart, Error> {
         records: records.unwrap_or_else(|| RecordColumns::with_capacity(0, 0)),
         rest: written(rest),
     })
+}
+
+/// The place of the list of records in an answer, and the list's length if the answer says it.
+pub(super) fn list_of_records(bytes: &[u8]) -> Option<List> {
+    let mut decoder = Decoder::new(bytes);
+    let mut left = Left(decoder.map().ok()?);
+    while left.takes_one(&mut decoder).ok()? {
+        if name(&mut decoder).ok()? != RECORDS {
+            any(&mut decoder, DEPTH).ok()?;
+            continue;
+        }
+        let at = decoder.position();
+        let left = Left(decoder.array().ok()?);
+        let first = decoder.position();
+        return Some(List { at, first, left });
+    }
+    None
+}
+
+/// Where a list of records begins.
+pub(super) struct List {
+    /// Where it begins.
+    pub at: usize,
+    /// Where its first record begins.
+    pub first: usize,
+    /// The number of its records.
+    pub left: Left,
+}
+
+/// Reads the next record of a list. None if there isn't a whole one, or if it isn't a record: list and columns are
+/// unchanged then.
+pub(super) fn next_record(bytes: &[u8], list: &mut Left, records: &mut RecordColumns) -> Option<Next> {
+    let mut decoder = Decoder::new(bytes);
+    let mut left = *list;
+    if !left.takes_one(&mut decoder).ok()? {
+        return Some(Next::End(decoder.position()));
+    }
+    if record(&mut decoder, records).is_err() {
+        records.discard_open_row();
+        return None;
+    }
+    *list = left;
+    Some(Next::Record(decoder.position()))
 }
 
 fn written(object: Map<String, Value>) -> Vec<u8> {
@@ -73,9 +128,20 @@ fn whole<'a, T>(body: &'a [u8], read: impl FnOnce(&mut Decoder<'a>) -> Result<T,
 }
 
 /// Remaining items of a list or an object: a count, or none if a break ends it.
-struct Left(Option<u64>);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left(Option<u64>);
 
 impl Left {
+    /// The head of a list of so many items.
+    pub fn head(self) -> Option<Vec<u8>> {
+        let mut head = Encoder::new(Vec::new());
+        match self.0 {
+            Some(count) => head.array(count).ok()?,
+            None => head.begin_array().ok()?,
+        };
+        Some(head.into_writer())
+    }
+
     fn takes_one(&mut self, decoder: &mut Decoder<'_>) -> Result<bool, Error> {
         match &mut self.0 {
             Some(0) => Ok(false),
@@ -98,16 +164,18 @@ fn members<'a>(
 ) -> Result<(), Error> {
     let mut left = Left(decoder.map()?);
     while left.takes_one(decoder)? {
-        match decoder.datatype()? {
-            Type::String => member(decoder.str()?, decoder)?,
-            _ => {
-                let mut name = Vec::new();
-                append_text(decoder, &mut name)?;
-                member(&String::from_utf8_lossy(&name), decoder)?;
-            }
-        }
+        let name = name(decoder)?;
+        member(&name, decoder)?;
     }
     Ok(())
+}
+
+/// The name of a member.
+fn name<'a>(decoder: &mut Decoder<'a>) -> Result<Cow<'a, str>, Error> {
+    Ok(match decoder.datatype()? {
+        Type::String => decoder.str()?.into(),
+        _ => text(decoder)?.into(),
+    })
 }
 
 /// Consumes a null; false if the value is something else.
@@ -145,17 +213,11 @@ fn text(decoder: &mut Decoder<'_>) -> Result<String, Error> {
     decoder.str_iter()?.collect()
 }
 
-fn list_of_records(decoder: &mut Decoder<'_>) -> Result<RecordColumns, Error> {
+fn all_records(decoder: &mut Decoder<'_>) -> Result<RecordColumns, Error> {
     let mut records = RecordColumns::with_capacity(0, 0);
     let mut left = Left(decoder.array()?);
-    let start = decoder.position();
     while left.takes_one(decoder)? {
         record(decoder, &mut records)?;
-        if records.len() == 1 {
-            // A shard's records are mostly alike.
-            let like_it = (decoder.input().len() - decoder.position()) / (decoder.position() - start);
-            records.reserve_like_first(like_it + like_it / 16 + 1);
-        }
     }
     Ok(records)
 }

@@ -15,35 +15,77 @@ pub(super) const RECORDS: &str = "Records";
 /// Maximum depth of skipped lists and objects.
 const DEPTH: u8 = 8;
 
-/// A body split in two.
-pub(super) struct Apart {
-    /// The first list of records.
-    pub records: RecordColumns,
-    /// The body with an empty list in place of the records.
-    pub rest: Vec<u8>,
-}
-
-/// Splits the records off a JSON object. None without records, and for anything unlike what the service writes: the
-/// codec then decides whether the body is valid and what it means. The rest is checked only as far as needed, since
-/// the codec reads it anyway.
-pub(super) fn take_apart(body: &[u8], codec: &JsonCodec) -> Option<Apart> {
-    let mut cursor = Cursor { body, at: 0, codec };
+/// The place of the list of records. None without one, and for anything unlike what the service writes.
+pub(super) fn list_of_records(bytes: &[u8], codec: &JsonCodec) -> Option<usize> {
+    let mut cursor = Cursor::new(bytes, codec);
     cursor.take(b'{')?;
-    loop {
-        if cursor.key()? == RECORDS.as_bytes() {
-            break;
-        }
+    while cursor.key()? != RECORDS.as_bytes() {
         cursor.skip_value(DEPTH)?;
         cursor.take(b',')?;
     }
-    cursor.peek()?;
-    let start = cursor.at;
-    let records = cursor.records()?;
-    let mut rest = Vec::with_capacity(start + 2 + body.len() - cursor.at);
-    rest.extend_from_slice(&body[..start]);
-    rest.extend_from_slice(b"[]");
-    rest.extend_from_slice(&body[cursor.at..]);
-    Some(Apart { records, rest })
+    cursor.take(b'[')?;
+    Some(cursor.at - 1)
+}
+
+/// What follows in a list of records.
+pub(super) enum Next {
+    /// A record of this many bytes, which was appended to the columns.
+    Record(usize),
+    /// The end of the list, after this many bytes.
+    End(usize),
+}
+
+/// Reads the next record of a list, and the comma before it. None if there isn't a whole one, and for anything unlike
+/// what the service writes: the columns are unchanged then.
+pub(super) fn next_record(bytes: &[u8], codec: &JsonCodec, records: &mut RecordColumns) -> Option<Next> {
+    let mut cursor = Cursor::new(bytes, codec);
+    if cursor.takes(b']')? {
+        return Some(Next::End(cursor.at));
+    }
+    if !records.is_empty() {
+        cursor.take(b',')?;
+    }
+    if cursor.record(records).is_none() {
+        records.discard_open_row();
+        return None;
+    }
+    Some(Next::Record(cursor.at))
+}
+
+/// The records as members of a list, so that any decoder reads from it what was read here.
+pub(super) fn written(records: &RecordColumns) -> Vec<u8> {
+    let mut list = Vec::new();
+    for row in 0..records.len() {
+        list.extend_from_slice(if row == 0 { b"{\"Data\":\"" } else { b",{\"Data\":\"" });
+        list.extend_from_slice(STANDARD.encode_to_string(records.data(row)).as_bytes());
+        list.extend_from_slice(b"\",\"SequenceNumber\":");
+        append_text(&mut list, records.raw_sequence_number(row));
+        if let Some(key) = records.raw_partition_key(row) {
+            list.extend_from_slice(b",\"PartitionKey\":");
+            append_text(&mut list, key);
+        }
+        if let Some(encryption) = records.encryption(row) {
+            list.extend_from_slice(format!(",\"EncryptionType\":\"{}\"", encryption.name()).as_bytes());
+        }
+        let millis = records.arrival_millis(row);
+        let (sign, millis) = (if millis < 0 { "-" } else { "" }, millis.unsigned_abs());
+        let seconds = format!("{sign}{}.{:03}", millis / 1000, millis % 1000);
+        list.extend_from_slice(format!(",\"ApproximateArrivalTimestamp\":{seconds}}}").as_bytes());
+    }
+    list
+}
+
+/// Appends a string; its bytes needn't be UTF-8.
+fn append_text(list: &mut Vec<u8>, text: &[u8]) {
+    list.push(b'"');
+    for byte in text {
+        match byte {
+            b'"' | b'\\' => list.extend_from_slice(&[b'\\', *byte]),
+            0..0x20 => list.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            _ => list.push(*byte),
+        }
+    }
+    list.push(b'"');
 }
 
 struct Cursor<'a> {
@@ -59,6 +101,10 @@ struct Text<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    fn new(body: &'a [u8], codec: &'a JsonCodec) -> Self {
+        Self { body, at: 0, codec }
+    }
+
     /// The next byte that isn't white space.
     fn peek(&mut self) -> Option<u8> {
         loop {
@@ -183,24 +229,6 @@ impl<'a> Cursor<'a> {
         read(&mut self.codec.create_deserializer(&self.body[start..self.at])).ok()
     }
 
-    fn records(&mut self) -> Option<RecordColumns> {
-        let mut records = RecordColumns::with_capacity(0, 0);
-        self.take(b'[')?;
-        if self.takes(b']')? {
-            return Some(records);
-        }
-        let start = self.at;
-        self.record(&mut records)?;
-        // A shard's records are mostly alike.
-        let like_it = (self.body.len() - self.at) / (self.at - start);
-        records.reserve_like_first(like_it + like_it / 16 + 1);
-        while !self.takes(b']')? {
-            self.take(b',')?;
-            self.record(&mut records)?;
-        }
-        records.is_text().then_some(records)
-    }
-
     fn record(&mut self, records: &mut RecordColumns) -> Option<()> {
         let (mut keyed, mut arrival, mut encryption) = (false, 0, None);
         self.take(b'{')?;
@@ -280,7 +308,9 @@ impl<'a> Cursor<'a> {
             Some(millis) => Some(millis),
             None => self
                 .decoded(start, |value| value.read_timestamp(&TIMESTAMP))
-                .map(|time| millis(&time)),
+                .map(|time| millis(&time))
+                // Others can't be written as seconds with the same meaning to all decoders.
+                .filter(|millis| millis.unsigned_abs() < 1_000_000_000_000_000),
         }
     }
 
@@ -298,24 +328,30 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Milliseconds of decimal seconds with at most three fractional digits. With so few digits, the codec's
-/// floating-point value is off by less than half a millisecond.
+/// Milliseconds of decimal seconds without a part of a millisecond, also as the service writes them:
+/// `1.700000000123E9`. With so few digits, the codec's floating-point value is off by less than half a millisecond.
 fn plain_millis(seconds: &[u8]) -> Option<i64> {
+    let (seconds, exponent) = match seconds {
+        [seconds @ .., b'E' | b'e', exponent @ b'0'..=b'9'] => (seconds, usize::from(exponent - b'0')),
+        _ => (seconds, 0),
+    };
     let point = seconds.iter().position(|byte| *byte == b'.');
     let (whole, fraction) = match point {
         Some(point) => (&seconds[..point], &seconds[point + 1..]),
         None => (seconds, [].as_slice()),
     };
-    if whole.is_empty() || whole.len() > 10 || fraction.len() > 3 || point.is_some() == fraction.is_empty() {
+    // Digits of the fraction that are milliseconds or more.
+    let places = exponent + 3;
+    if whole.is_empty() || point.is_some() == fraction.is_empty() || fraction.len() > places {
         return None;
     }
-    let figures = |figures: &[u8]| {
-        figures.iter().try_fold(0_i64, |number, figure| {
-            figure
-                .is_ascii_digit()
-                .then(|| number * 10 + i64::from(figure - b'0'))
-        })
-    };
-    let unit = [0, 100, 10, 1][fraction.len()];
-    Some(figures(whole)? * 1000 + figures(fraction)? * unit)
+    let zeros = places - fraction.len();
+    if whole.len() + places > 13 {
+        return None;
+    }
+    let digits = whole.iter().chain(fraction);
+    let digits = digits.chain(std::iter::repeat_n(&b'0', zeros));
+    digits.into_iter().try_fold(0_i64, |number, digit| {
+        digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0'))
+    })
 }

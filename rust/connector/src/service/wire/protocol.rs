@@ -20,7 +20,7 @@ use aws_smithy_types::error::metadata::Builder as MetadataBuilder;
 use aws_smithy_types::{BigDecimal, BigInteger, Blob, DateTime, Document};
 use bytes::Bytes;
 
-use super::{DecodedRecords, PutBody, cbor, json};
+use super::{DecodedRecords, PutBody, cbor, json, split};
 use crate::options::WireProtocol;
 
 const NAMESPACE: &str = "com.amazonaws.kinesis";
@@ -71,15 +71,14 @@ impl ColumnsProtocol {
     /// Decodes an answer in CBOR; its records go to `records` if present.
     fn decoded_cbor(&self, response: &Response, records: Option<&DecodedRecords>) -> FromCbor {
         let body = response.body().bytes().unwrap_or_default();
-        if let Some(records) = records {
-            records.set(None);
-        }
         let json = match records {
             // An empty body has no members, as in JSON.
             _ if body.is_empty() => Ok(Vec::new()),
             None => cbor::to_json(body),
             Some(records) => cbor::take_apart(body).map(|apart| {
-                records.set(Some(apart.records));
+                if !records.are_apart() {
+                    records.set(Some(apart.records));
+                }
                 apart.rest
             }),
         };
@@ -113,10 +112,12 @@ impl ClientProtocolInner for ColumnsProtocol {
             }
             return Ok(request);
         }
-        let cbor = cfg
-            .load::<DecodedRecords>()
-            .is_some_and(|records| records.protocol == WireProtocol::Cbor);
-        if cbor && operation == GetRecords::INPUT_SCHEMA.shape_id() {
+        let records = cfg.load::<DecodedRecords>();
+        let records = records.filter(|_| operation == GetRecords::INPUT_SCHEMA.shape_id());
+        if let Some(records) = records {
+            records.split_by(&self.codec);
+        }
+        if records.is_some_and(|records| records.protocol == WireProtocol::Cbor) {
             let body = request.body().bytes().and_then(cbor::request);
             let body = body.ok_or_else(|| SerdeError::unsupported("a request in CBOR with such a member"))?;
             request.headers_mut().insert(CONTENT_TYPE, cbor::CONTENT_TYPE);
@@ -241,11 +242,16 @@ fn set_body(request: &mut Request, body: Bytes) {
     *request.body_mut() = SdkBody::from(body);
 }
 
+/// True for an answer whose header says that it is in CBOR.
+pub(super) fn is_called_cbor(response: &Response) -> bool {
+    let content_type = response.headers().get(CONTENT_TYPE);
+    content_type.is_some_and(|content_type| content_type.starts_with(cbor::CONTENT_TYPE))
+}
+
 /// True for an answer in CBOR. A body that begins like JSON, as no CBOR read here does, counts as JSON despite its
 /// header.
 fn is_cbor(response: &Response) -> bool {
-    let content_type = response.headers().get(CONTENT_TYPE);
-    content_type.is_some_and(|content_type| content_type.starts_with(cbor::CONTENT_TYPE))
+    is_called_cbor(response)
         && !response.body().bytes().unwrap_or_default().starts_with(b"{")
 }
 
@@ -269,23 +275,35 @@ type Member<'m> = &'m mut dyn FnMut(&Schema<'_>, &mut dyn ShapeDeserializer) -> 
 impl RecordsApart<'_> {
     /// True if the structure was read and its records were delivered.
     fn read_apart(&self, schema: &Schema<'_>, member: Member<'_>) -> bool {
-        let Some(apart) = json::take_apart(self.body, &self.codec) else {
+        self.records.set(None);
+        let Some(apart) = split::take_apart(self.body, &self.codec) else {
             return false;
         };
-        let mut lists = 0;
-        let read = Codec::create_deserializer(&*self.codec, &apart.rest).read_struct(
-            schema,
-            &mut |schema, value| {
-                lists += usize::from(schema.member_name() == Some(json::RECORDS));
-                member(schema, value)
-            },
-        );
-        // With two lists the last one counts, which the SDK's decoder gets right.
-        let read = read.is_ok() && lists == 1;
+        let read = self.has_one_list(&apart.rest, schema, member);
         if read {
             self.records.set(Some(apart.records));
         }
         read
+    }
+
+    /// Reads a structure whose records were split off while it arrived.
+    fn read_rest(&self, schema: &Schema<'_>, member: Member<'_>) -> Result<(), SerdeError> {
+        if self.has_one_list(self.body, schema, member) {
+            return Ok(());
+        }
+        let whole = self.records.put_back(self.body).unwrap_or_default();
+        Codec::create_deserializer(&*self.codec, &whole).read_struct(schema, member)
+    }
+
+    /// True if the structure was read and has one list of records. With two lists the last one counts, which the
+    /// SDK's decoder gets right.
+    fn has_one_list(&self, body: &[u8], schema: &Schema<'_>, member: Member<'_>) -> bool {
+        let mut lists = 0;
+        let read = Codec::create_deserializer(&*self.codec, body).read_struct(schema, &mut |schema, value| {
+            lists += usize::from(schema.member_name() == Some(json::RECORDS));
+            member(schema, value)
+        });
+        read.is_ok() && lists == 1
     }
 }
 
@@ -353,7 +371,9 @@ macro_rules! as_a_whole {
 impl ShapeDeserializer for RecordsApart<'_> {
     fn read_struct(&mut self, schema: &Schema<'_>, member: Member<'_>) -> Result<(), SerdeError> {
         if has_records(schema) {
-            self.records.set(None);
+            if self.records.are_apart() {
+                return self.read_rest(schema, member);
+            }
             if self.read_apart(schema, member) {
                 return Ok(());
             }

@@ -21,7 +21,36 @@ fn read_answer(
     content_type: &'static str,
     body: &[u8],
 ) -> Outcome {
+    read_into(&DecodedRecords::default(), protocol, content_type, body)
+}
+
+/// The result for an answer that arrives in pieces of this length.
+fn read_pieces(
+    protocol: &ColumnsProtocol,
+    content_type: &'static str,
+    format: Format,
+    body: &[u8],
+    piece: usize,
+) -> Outcome {
     let records = DecodedRecords::default();
+    let mut splitter = Splitter::new(format, None);
+    body.chunks(piece).for_each(|piece| splitter.add(piece));
+    let body = match splitter.finish() {
+        Ok(apart) => {
+            records.set_apart(apart.records, apart.list_at);
+            apart.rest
+        }
+        Err(whole) => whole,
+    };
+    read_into(&records, protocol, content_type, &body)
+}
+
+fn read_into(
+    records: &DecodedRecords,
+    protocol: &dyn ClientProtocolInner<Request = HttpRequest, Response = HttpResponse>,
+    content_type: &'static str,
+    body: &[u8],
+) -> Outcome {
     let mut cfg = ConfigBag::base();
     cfg.interceptor_state().store_put(records.clone());
     let status = StatusCode::try_from(200_u16).expect("a status");
@@ -39,9 +68,11 @@ fn read_answer(
 #[test]
 fn any_json_means_what_it_means_to_the_sdk() {
     let (stock, ours) = (stock_protocol(), ColumnsProtocol::new());
+    let codec = Arc::new(stock_codec());
+    let json = || Format::Json(Arc::clone(&codec));
     let usual = include_bytes!("../../../../corpus/records-in-json/usual.json");
     assert!(
-        super::super::json::take_apart(usual, &stock_codec()).is_some(),
+        split::take_apart(usual, &Arc::new(stock_codec())).is_some(),
         "not left to the SDK"
     );
     fuzz!("records-in-json", 5_000, |body| {
@@ -49,6 +80,9 @@ fn any_json_means_what_it_means_to_the_sdk() {
         assert_eq!(apart, whole, "of an event");
         let [whole, apart] = [read_answer(&stock, JSON, body), read_answer(&ours, JSON, body)];
         assert_eq!(apart, whole, "of an answer");
+        let piece = 1 + body.len() % 97;
+        let arrived = read_pieces(&ours, JSON, json(), body, piece);
+        assert_eq!(arrived, whole, "of an answer in pieces of {piece}");
     });
 }
 
@@ -66,8 +100,12 @@ fn any_cbor_means_what_it_means_to_another_reader() {
         if body.starts_with(b"{") {
             return;
         }
+        let read = read_answer(&ours, CBOR, body);
+        let piece = 1 + body.len() % 97;
+        let arrived = read_pieces(&ours, CBOR, Format::Cbor, body, piece);
+        assert_eq!(arrived.as_ref().ok(), read.as_ref().ok(), "in pieces of {piece}");
         // Ours may refuse more, for instance a duplicate member.
-        let Ok(read) = read_answer(&ours, CBOR, body) else {
+        let Ok(read) = read else {
             return;
         };
         // The SDK has seconds as an f64, which is too coarse for the milliseconds of remote times.

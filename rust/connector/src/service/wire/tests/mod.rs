@@ -5,6 +5,8 @@ mod cbor;
 mod fuzz;
 mod put;
 
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,6 +20,10 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::StreamBody;
 use kinesis_sandbox::{Sandbox, SandboxConfig};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -35,10 +41,12 @@ use crate::options::{RetryOptions, StreamId};
 
 const JSON: &str = "application/x-amz-json-1.1";
 
-/// Gives every request the same answer.
+/// Gives every request the same answer, whose body arrives in pieces.
 #[derive(Clone, Debug, Default)]
 struct Answering {
     answer: Arc<Mutex<(u16, &'static str, Vec<u8>)>>,
+    /// Length of the pieces; 0 for the whole body.
+    piece: Arc<AtomicUsize>,
     asked: Arc<Mutex<(String, Vec<u8>)>>,
 }
 
@@ -59,7 +67,16 @@ impl HttpConnector for Answering {
         let body = request.body().bytes().unwrap_or_default().to_vec();
         *self.asked.lock().expect("no panic") = (asked_in, body);
         let (status, content_type, body) = self.answer.lock().expect("no panic").clone();
-        let mut response = HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body));
+        let piece = match self.piece.load(Ordering::Relaxed) {
+            0 => body.len().max(1),
+            piece => piece,
+        };
+        let pieces: Vec<_> = body
+            .chunks(piece)
+            .map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(piece))))
+            .collect();
+        let body = SdkBody::from_body_1_x(StreamBody::new(stream::iter(pieces)));
+        let mut response = HttpResponse::new(status.try_into().expect("a status"), body);
         response.headers_mut().insert("content-type", content_type);
         HttpConnectorFuture::ready(Ok(response))
     }
@@ -217,8 +234,11 @@ fn config() -> ProptestConfig {
 fn is_same(body: &[u8], both: &Both) -> std::result::Result<(), TestCaseError> {
     let [stock, columns] = read_event(body);
     prop_assert_eq!(columns, stock);
-    let [stock, columns] = both.read(200, body);
-    prop_assert_eq!(columns, stock);
+    for piece in [0, 1, 5, 64] {
+        both.answering.piece.store(piece, Ordering::Relaxed);
+        let [stock, columns] = both.read(200, body);
+        prop_assert_eq!(columns, stock, "in pieces of {}", piece);
+    }
     Ok(())
 }
 
@@ -226,7 +246,7 @@ fn is_same(body: &[u8], both: &Both) -> std::result::Result<(), TestCaseError> {
 fn usual_bodies_are_taken_apart() {
     let both = Both::new();
     proptest!(config(), |(body in usual())| {
-        prop_assert!(json::take_apart(&body, &stock_codec()).is_some());
+        prop_assert!(split::take_apart(&body, &Arc::new(stock_codec())).is_some());
         is_same(&body, &both)?;
     });
 }
@@ -244,6 +264,21 @@ fn broken_bodies_mean_what_they_mean_to_the_sdk() {
     proptest!(config(), |(mut body in body, changes in vec(change(), 1..4))| {
         changes.iter().for_each(|change| change.apply(&mut body));
         is_same(&body, &both)?;
+    });
+}
+
+/// The records of a usual body leave it while it arrives, however it is cut.
+#[test]
+fn usual_bodies_are_split_in_any_pieces() {
+    let codec = Arc::new(stock_codec());
+    proptest!(config(), |(body in usual(), piece in 1..200_usize)| {
+        let mut splitter = Splitter::new(Format::Json(Arc::clone(&codec)), None);
+        body.chunks(piece).for_each(|piece| splitter.add(piece));
+        let apart = splitter.finish().expect("a usual body");
+        let at_once = split::take_apart(&body, &codec).expect("a usual body");
+        prop_assert_eq!((&apart.rest, apart.list_at), (&at_once.rest, at_once.list_at));
+        prop_assert_eq!(&apart.rest[apart.list_at..apart.list_at + 2], b"[]");
+        prop_assert_eq!(apart.records.len(), at_once.records.len());
     });
 }
 
@@ -370,7 +405,7 @@ fn a_record_of_ten_mebibytes_is_one_value() {
             r#"{{"Records":[{}],"ContinuationSequenceNumber":"2"}}"#,
             records.join(",")
         );
-        assert!(json::take_apart(body.as_bytes(), &stock_codec()).is_some());
+        assert!(split::take_apart(body.as_bytes(), &Arc::new(stock_codec())).is_some());
         let [stock, columns] = read_event(body.as_bytes());
         assert!(columns == stock && columns.is_ok_and(|read| read.rows.len() == 2));
     }
