@@ -264,7 +264,7 @@ impl FanOutApi for AwsKinesis {
             .send();
         // The SDK's own timeout covers the headers only, but the call also waits for the first message after them.
         let answer = match tokio::time::timeout(timeout, sent).await {
-            Ok(answer) => answer.map_err(|error| classify(SUBSCRIBE, &self.stream.name, error)),
+            Ok(answer) => self.settled(SUBSCRIBE, answer),
             Err(_) => Err(not_in_time(timeout)),
         };
         let named = |error: Error, stream: &str, shard: &ShardId, consumer: &str| {

@@ -16,6 +16,7 @@ mod patience;
 mod presence;
 mod properties;
 mod rate_limiter;
+mod refusals;
 mod retry;
 mod wire;
 
@@ -56,6 +57,8 @@ pub struct StreamSummary {
     /// When the stream was created, milliseconds since the epoch. A different value under the same name means a
     /// different stream.
     pub created_millis: i64,
+    /// True while the service creates the stream: it takes and has no records yet.
+    pub creating: bool,
     /// Number of shards that accept records.
     pub open_shards: u32,
     /// True if the service ignores partition keys (RecordDistributionStrategy AUTO).

@@ -7,6 +7,7 @@ use futures_util::future::{try_join, try_join_all};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 
 use super::{SinkConfig, SinkHost};
 use crate::error::{Error, ErrorKind, Result};
@@ -20,6 +21,9 @@ const FRESH: Duration = Duration::from_secs(600);
 /// Upper bound for a query's wait for the answer at its start. It then starts without: executors may reach what the
 /// driver doesn't.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Interval between two questions for a stream that is being created.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Facts about a stream, which the driver collects and passes to the tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,10 +122,26 @@ pub(crate) async fn stream_facts(host: &dyn SinkHost, config: &SinkConfig) -> Re
     Ok(facts)
 }
 
+/// Asks until the stream is created, for as long as its sink would wait for it. An error without an answer in time.
+async fn created(
+    host: &dyn SinkHost,
+    config: &SinkConfig,
+) -> std::result::Result<Result<StreamSummary>, Elapsed> {
+    let began = Instant::now();
+    loop {
+        let asking = async { host.sink_client(config).await?.describe_stream().await };
+        let answer = tokio::time::timeout(PATIENCE, asking).await?;
+        let creating = answer.as_ref().is_ok_and(|summary| summary.creating);
+        if !creating || began.elapsed() >= config.options.max_retry_time {
+            return Ok(answer);
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
 async fn asked(host: &dyn SinkHost, config: &SinkConfig) -> Result<StreamFacts> {
     let stream = &config.options.stream.name;
-    let asking = async { host.sink_client(config).await?.describe_stream().await };
-    match tokio::time::timeout(PATIENCE, asking).await {
+    match created(host, config).await {
         Ok(Ok(summary)) => Ok(summary.into()),
         Ok(Err(error)) if error.kind() == ErrorKind::NotFound => Err(error),
         Ok(Err(error)) if error.kind() == ErrorKind::Access => {

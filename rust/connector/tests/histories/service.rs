@@ -61,6 +61,7 @@ impl KinesisApi for Kinesis {
         Ok(StreamSummary {
             arn: "arn:aws:kinesis:us-east-1:123456789012:stream/events".into(),
             created_millis: stream.created,
+            creating: false,
             open_shards: stream.open_ids().len() as u32,
             auto_distribution: false,
             max_record_bytes: None,

@@ -1,6 +1,7 @@
 //! Kinesis client on the AWS SDK.
 
 mod answers;
+use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::failure::classify;
 use super::network::Network;
 use super::patience::Starved;
 use super::rate_limiter::RateLimiter;
+use super::refusals::Refusals;
 use super::retry::{RequestCounters, with_retries, with_retries_unless_throttled};
 use super::wire::{ColumnsProtocol, DecodedRecords, PutBody};
 use super::{KinesisApi, Page, PutEntry, PutOutcome, ShardFilter, ShardIterator, StreamSummary};
@@ -21,10 +23,14 @@ pub(super) use answers::{columns, millis, page};
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{Builder, Config};
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::operation::RequestId;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{
     PutRecordsResultEntry, RecordDistributionStrategy, Shard as SdkShard, ShardIteratorType,
+    StreamStatus,
 };
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 /// Page size of ListShards (AWS limit 10,000; the service's default is 1,000).
 const SHARDS_PER_PAGE: i32 = 1_000;
@@ -83,6 +89,7 @@ pub struct AwsKinesis {
     pub(super) own_calls: Arc<RequestCounters>,
     pace: RateLimiter,
     starved: Starved,
+    refusals: Refusals,
     protocol: WireProtocol,
 }
 
@@ -102,6 +109,7 @@ impl AwsKinesis {
             own_calls: Arc::default(),
             pace: RateLimiter::of_interval(GET_RECORDS_INTERVAL),
             starved: Starved::default(),
+            refusals: Refusals::default(),
             protocol: WireProtocol::default(),
         }
     }
@@ -133,6 +141,19 @@ impl AwsKinesis {
         self.stream.arn.clone()
     }
 
+    /// The outcome of a call, with its failure classified.
+    pub(super) fn settled<T, E>(
+        &self,
+        operation: &'static str,
+        outcome: std::result::Result<T, SdkError<E, HttpResponse>>,
+    ) -> Result<T>
+    where
+        E: ProvideErrorMetadata + RequestId + StdError + Send + Sync + 'static,
+    {
+        let outcome = outcome.map_err(|error| classify(operation, &self.stream.name, error));
+        self.refusals.settled(operation, outcome)
+    }
+
     pub(super) fn internal(&self, operation: &str, what: &str) -> Error {
         Error::new(
             ErrorKind::Transport,
@@ -155,10 +176,7 @@ impl AwsKinesis {
                     .set_stream_arn(self.arn())
                     .set_shard_filter(sdk_filter(filter)?),
             };
-            let answer = request
-                .send()
-                .await
-                .map_err(|error| classify("ListShards", &self.stream.name, error))?;
+            let answer = self.settled("ListShards", request.send().await)?;
             for shard in answer.shards() {
                 shards.push(self.shard(shard)?);
             }
@@ -195,7 +213,7 @@ impl AwsKinesis {
     pub(super) async fn get_page(&self, iterator: &ShardIterator, limit: u32) -> Result<Page> {
         let date = AnswerDate::default();
         let records = DecodedRecords::of(self.protocol);
-        let answer = self
+        let sent = self
             .client()
             .get_records()
             .shard_iterator(iterator.0.as_str())
@@ -205,8 +223,8 @@ impl AwsKinesis {
             .interceptor(date.clone())
             .interceptor(records.clone())
             .send()
-            .await
-            .map_err(|error| classify("GetRecords", &self.stream.name, error))?;
+            .await;
+        let answer = self.settled("GetRecords", sent)?;
         Ok(Page {
             // A gateway on the way may set dates from its own clock.
             service_millis: date
@@ -223,7 +241,8 @@ impl AwsKinesis {
         counters: &Arc<RequestCounters>,
     ) -> Result<ShardIterator> {
         let answer = with_retries_unless_throttled(&self.retry, counters, || async {
-            self.client()
+            let sent = self
+                .client()
                 .get_shard_iterator()
                 .set_stream_name(self.name())
                 .set_stream_arn(self.arn())
@@ -232,13 +251,12 @@ impl AwsKinesis {
                 .set_starting_sequence_number(start.number.clone())
                 .set_timestamp(start.time)
                 .send()
-                .await
-                .map_err(|error| {
-                    let error = classify("GetShardIterator", &self.stream.name, error);
-                    let early = error.kind() == ErrorKind::RefusedPosition && start.is_now();
-                    let retryable = error.is_retryable() || early;
-                    error.retryable(retryable)
-                })
+                .await;
+            self.settled("GetShardIterator", sent).map_err(|error| {
+                let early = error.kind() == ErrorKind::RefusedPosition && start.is_now();
+                let retryable = error.is_retryable() || early;
+                error.retryable(retryable)
+            })
         })
         .await
         .map_err(|error| error.with("shard", shard.to_string()))?;
@@ -249,7 +267,7 @@ impl AwsKinesis {
     }
 
     async fn put_once(&self, body: &PutBody) -> Result<Vec<PutOutcome>> {
-        let answer = self
+        let sent = self
             .client()
             .put_records()
             .set_stream_name(self.name())
@@ -257,8 +275,8 @@ impl AwsKinesis {
             .customize()
             .interceptor(body.clone())
             .send()
-            .await
-            .map_err(|error| classify("PutRecords", &self.stream.name, error))?;
+            .await;
+        let answer = self.settled("PutRecords", sent)?;
         answer.records().iter().map(|entry| self.outcome(entry)).collect()
     }
 
@@ -287,15 +305,16 @@ impl KinesisApi for AwsKinesis {
     async fn describe_stream(&self) -> Result<StreamSummary> {
         let date = AnswerDate::default();
         let answer = with_retries(&self.retry, &self.own_calls, || async {
-            self.client()
+            let sent = self
+                .client()
                 .describe_stream_summary()
                 .set_stream_name(self.name())
                 .set_stream_arn(self.arn())
                 .customize()
                 .interceptor(date.clone())
                 .send()
-                .await
-                .map_err(|error| classify("DescribeStreamSummary", &self.stream.name, error))
+                .await;
+            self.settled("DescribeStreamSummary", sent)
         })
         .await?;
         let summary = answer
@@ -304,6 +323,7 @@ impl KinesisApi for AwsKinesis {
         Ok(StreamSummary {
             arn: summary.stream_arn().to_owned(),
             created_millis: millis(summary.stream_creation_timestamp()),
+            creating: summary.stream_status() == &StreamStatus::Creating,
             open_shards: u32::try_from(summary.open_shard_count()).unwrap_or_default(),
             auto_distribution: summary.record_distribution_strategy()
                 == Some(&RecordDistributionStrategy::Auto),

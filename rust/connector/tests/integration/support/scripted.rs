@@ -129,6 +129,7 @@ impl KinesisApi for Scripted {
         Ok(StreamSummary {
             arn: "arn:aws:kinesis:us-east-1:000000000000:stream/events".to_owned(),
             created_millis: CREATED + i64::from(state.made_again),
+            creating: false,
             open_shards: 1,
             auto_distribution: false,
             max_record_bytes: None,
