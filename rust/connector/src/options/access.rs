@@ -14,7 +14,7 @@ pub(super) fn stream_and_access(
     instead: Option<&str>,
     warnings: &mut Vec<String>,
 ) -> Result<(StreamId, AccessOptions)> {
-    let name = raw.get(&t::STREAM_NAME, parse::resource_name)?;
+    let name = raw.get(&t::STREAM_NAME, stream_name)?;
     let arn = raw.get(&t::STREAM_ARN, parse::stream_arn)?;
     let kinesis_region = raw.get(&t::KINESIS_REGION, parse::region)?;
     let region = raw.get(&t::REGION, parse::region)?;
@@ -210,4 +210,11 @@ fn static_keys(
         )),
         (None, None) => Ok(None),
     }
+}
+
+fn stream_name(text: &str) -> Result<String, parse::Refusal> {
+    parse::resource_name(text).map_err(|why| match text.starts_with("arn:") {
+        true => format!("{why}; an ARN belongs in {}", t::STREAM_ARN.key),
+        false => why,
+    })
 }

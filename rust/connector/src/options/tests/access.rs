@@ -82,6 +82,10 @@ fn a_stream_name_has_the_limits_of_the_service() {
         "kinesis.streamName",
         "kinesis.streamName is \"a/b\": it contains '/'. Allowed: 1 to 128 letters, digits, and the signs _ . -",
     );
+    let arn = "arn:aws:kinesis:eu-central-1:000000000000:stream/events";
+    let refused = id(&[("kinesis.streamName", arn)]).unwrap_err();
+    let hint = "it contains ':'; an ARN belongs in kinesis.streamArn.";
+    assert!(refused.message().contains(hint), "{refused}");
     assert_refused(
         &id(&[("kinesis.streamName", "  ")]).unwrap_err(),
         "kinesis.streamName",
