@@ -174,6 +174,9 @@ pub trait ClaimStore: fmt::Debug + Send + Sync {
         Ok(BTreeMap::new())
     }
 
+    /// True if there are claims of this batch or a later one.
+    async fn has_from(&self, source: &str, batch: u64) -> Result<bool>;
+
     /// Removes the claims of all batches before this one.
     async fn purge(&self, source: &str, before: u64) -> Result<()>;
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::Planner;
 use super::state::Planned;
 use crate::error::Result;
+use crate::stream::Offset;
 
 impl Planner {
     /// The offset of the batch after `start`, or none if nothing is new. None means that every shard was probed since
@@ -17,6 +18,9 @@ impl Planner {
         let planning = &mut *guard;
         if planning.batch != Some(start.batch) {
             self.resolve(&start, planning).await?;
+        }
+        if planning.started.is_none() {
+            planning.started = Some((start.source.clone(), self.other_source(&start).await?));
         }
         planning.prober.begin_call();
         planning.follow().await?;
@@ -46,13 +50,43 @@ impl Planner {
             let left = state.available_now.as_ref();
             left.map_or(idle, |left| left.done_of(&planning.positions))
         };
-        let next = start.following(
+        let mut next = start.following(
             planning.positions.clone(),
             self.config.options.shards_per_task,
             skipped,
             self.home(),
         );
+        if let Some((started, Some(other))) = &planning.started
+            && next.source == *started
+        {
+            next.source.clone_from(other);
+        }
         self.mark(&next.source).await?;
         next.to_json().map(Some)
+    }
+
+    /// The source that takes the place of this offset's own if the checkpoint was set back: if batches after the
+    /// offset's were run before. Their claims have ends of other batches.
+    async fn other_source(&self, start: &Offset) -> Result<Option<String>> {
+        match self.store.has_from(&start.source, start.batch.saturating_add(1)).await {
+            Ok(false) => Ok(None),
+            Ok(true) => {
+                tracing::warn!(
+                    stream = %start.stream,
+                    batch = start.batch,
+                    "batches after this one ran before: the checkpoint was set back. The query goes on from here, and \
+                     delivers their records again"
+                );
+                Ok(Some(uuid::Uuid::new_v4().to_string()))
+            }
+            Err(error) if error.is_retryable() => Err(error),
+            Err(error) => {
+                tracing::warn!(
+                    stream = %start.stream,
+                    "whether the checkpoint was set back is not known: {error}"
+                );
+                Ok(None)
+            }
+        }
     }
 }

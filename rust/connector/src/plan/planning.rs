@@ -39,6 +39,9 @@ pub(super) struct Planning {
     pub with_backlog: BTreeSet<ShardId>,
     /// Claims of batches before this number were removed.
     pub purged: u64,
+    /// The source of the offset with which the query was started, and the one that takes its place if the checkpoint
+    /// was set back. None until that is known.
+    pub started: Option<(String, Option<String>)>,
 }
 
 /// The step before the next batch is planned.
@@ -69,6 +72,7 @@ impl Planning {
             next_batch: NextBatch::Probe,
             with_backlog: BTreeSet::new(),
             purged: 0,
+            started: None,
         }
     }
 

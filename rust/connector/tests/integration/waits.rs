@@ -209,6 +209,10 @@ impl ClaimStore for Marks {
         self.kept.load(source, batch).await
     }
 
+    async fn has_from(&self, source: &str, batch: u64) -> Result<bool> {
+        self.kept.has_from(source, batch).await
+    }
+
     async fn purge(&self, source: &str, before: u64) -> Result<()> {
         self.kept.purge(source, before).await
     }

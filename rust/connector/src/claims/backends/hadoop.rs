@@ -165,6 +165,13 @@ impl ClaimStore for HadoopStore {
             .collect())
     }
 
+    async fn has_from(&self, source: &str, batch: u64) -> Result<bool> {
+        let folder = format!("{}/{source}", self.folder);
+        let names = self.retried(|| self.files.list(&folder)).await?;
+        let mut batches = names.iter().filter_map(|name| name.parse::<u64>().ok());
+        Ok(batches.any(|known| known >= batch))
+    }
+
     async fn purge(&self, source: &str, before: u64) -> Result<()> {
         let folder = format!("{}/{source}", self.folder);
         let names = self.retried(|| self.files.list(&folder)).await?;

@@ -46,6 +46,12 @@ impl ClaimStore for MemoryStore {
             .collect())
     }
 
+    async fn has_from(&self, source: &str, batch: u64) -> Result<bool> {
+        let claims = self.claims();
+        let mut keys = claims.keys();
+        Ok(keys.any(|key| key.source == source && key.batch >= batch))
+    }
+
     async fn purge(&self, source: &str, before: u64) -> Result<()> {
         self.claims()
             .retain(|key, _| key.source != source || key.batch >= before);

@@ -44,6 +44,10 @@ impl ClaimStore for Table {
             })
             .collect())
     }
+    async fn has_from(&self, source: &str, batch: u64) -> Result<bool> {
+        self.claims.has_from(source, batch).await
+    }
+
     async fn purge(&self, source: &str, before: u64) -> Result<()> {
         self.claims.purge(source, before).await
     }

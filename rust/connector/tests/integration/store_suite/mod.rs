@@ -79,7 +79,12 @@ pub async fn conforms(store: Arc<dyn ClaimStore>) {
         .collect();
     assert_eq!(loaded, expected, "exactly the batch's own");
 
+    let has_from = async |source, batch| store.has_from(source, batch).await.expect("asked");
+    assert!(has_from("s", 1).await && has_from("s", 5).await && has_from("other", 2).await);
+    assert!(!has_from("s", 6).await && !has_from("other", 3).await && !has_from("none", 0).await);
+
     store.purge("s", 4).await.expect("purged");
+    assert!(has_from("s", 0).await, "of batches that were kept");
     for (batch, claims) in [(3, 0), (4, 3), (5, 3)] {
         assert_eq!(
             store.load("s", batch).await.expect("loaded").len(),

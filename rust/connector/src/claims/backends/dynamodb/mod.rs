@@ -400,6 +400,17 @@ impl ClaimStore for DynamoDbStore {
         Ok(ends)
     }
 
+    async fn has_from(&self, source: &str, batch: u64) -> Result<bool> {
+        let query = Query {
+            condition: "metadataKey = :source AND metadataSortKey >= :sort",
+            source,
+            sort: batch_prefix(batch),
+            keys_only: true,
+        };
+        let (keys, _) = self.retried(|| self.query(&query, None)).await?;
+        Ok(!keys.is_empty())
+    }
+
     async fn purge(&self, source: &str, before: u64) -> Result<()> {
         let query = Query {
             condition: "metadataKey = :source AND metadataSortKey < :sort",

@@ -134,8 +134,13 @@ impl S3Store {
         .await
     }
 
-    /// One page of the objects in a folder, in the order of their keys: at most 1,000 (AWS limit).
-    async fn list(&self, folder: &str, from: Option<String>) -> Result<ListObjectsV2Output> {
+    /// One page of the objects in a folder after a key, in the order of their keys: at most 1,000 (AWS limit).
+    async fn list(
+        &self,
+        folder: &str,
+        after: Option<String>,
+        from: Option<String>,
+    ) -> Result<ListObjectsV2Output> {
         self.retried(|| async {
             self.bucket
                 .client()
@@ -143,6 +148,7 @@ impl S3Store {
                 .list_objects_v2()
                 .bucket(&self.bucket.name)
                 .prefix(folder)
+                .set_start_after(after.clone())
                 .set_continuation_token(from.clone())
                 .send()
                 .await
@@ -261,7 +267,7 @@ impl ClaimStore for S3Store {
         let mut shards = Vec::new();
         let mut from = None;
         loop {
-            let page = self.list(&folder, from).await?;
+            let page = self.list(&folder, None, from).await?;
             let names = page
                 .contents()
                 .iter()
@@ -291,11 +297,17 @@ impl ClaimStore for S3Store {
             .collect())
     }
 
+    async fn has_from(&self, source: &str, batch: u64) -> Result<bool> {
+        let before = self.batch_folder(source, batch);
+        let page = self.list(&self.source_folder(source), Some(before), None).await?;
+        Ok(!page.contents().is_empty())
+    }
+
     async fn purge(&self, source: &str, before: u64) -> Result<()> {
         let folder = self.source_folder(source);
         let mut from = None;
         loop {
-            let page = self.list(&folder, from).await?;
+            let page = self.list(&folder, None, from).await?;
             let mut old = Vec::new();
             let mut done = false;
             for object in page.contents().iter().filter_map(|object| object.key()) {
