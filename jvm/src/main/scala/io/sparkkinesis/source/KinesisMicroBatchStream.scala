@@ -93,8 +93,7 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, columns: 
   override def planInputPartitions(start: Offset, end: Offset): Array[InputPartition] = {
     val tasks = planner.partitions(end.json())
     placement.retain(Json.names(end.json(), "shards"))
-    val shards = tasks.toSeq.map(Json.firstString(_, "tasks", "shard"))
-    val locations = placement.of(shards, Placement.executors())
+    val locations = placement.of(tasks.toSeq.map(Placement.firstShard), Placement.executors())
     tasks.zip(locations).map { case (task, location) => new KinesisInputPartition(task, location) }
   }
 
@@ -145,7 +144,10 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, columns: 
 
   override def toString: String = s"KinesisV2[${options.stream}, ${options.consumerType}]"
 
-  private def handOnReports(planner: Planner): Unit = TaskTexts.drain(reports).foreach(planner.report)
+  private def handOnReports(planner: Planner): Unit = TaskTexts.drain(reports).map(TaskReport.of).foreach { report =>
+    placement.read(report.shard, report.executor)
+    planner.report(report.engine)
+  }
 }
 
 private[source] object KinesisMicroBatchStream {

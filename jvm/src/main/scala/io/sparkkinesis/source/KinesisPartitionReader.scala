@@ -4,16 +4,18 @@ import org.apache.spark.TaskContext
 import org.apache.spark.sql.connector.metric.CustomTaskMetric
 import org.apache.spark.sql.connector.read.PartitionReader
 import org.apache.spark.sql.vectorized.ColumnarBatch
-import org.apache.spark.util.{CollectionAccumulator, TaskFailureListener}
+import org.apache.spark.util.TaskFailureListener
 
 /**
  * Reads one shard, or several, in one batch. The batch's end is claimed once, for all attempts: by the engine when it
  * has read to the end, or here when a task closes the reader early because it needs no more rows. A task that fails or
  * is killed claims nothing.
+ *
+ * @param send gets the engine's report, once
  */
 private[source] final class KinesisPartitionReader(
     open: TaskContext => RecordReader,
-    reports: CollectionAccumulator[String])
+    send: String => Unit)
     extends PartitionReader[ColumnarBatch] {
   import KinesisPartitionReader._
 
@@ -65,7 +67,7 @@ private[source] final class KinesisPartitionReader(
     if (!reported) {
       val report = reader.finish(succeeded)
       reported = true
-      if (report != null) reports.add(report)
+      if (report != null) send(report)
     }
   }
 

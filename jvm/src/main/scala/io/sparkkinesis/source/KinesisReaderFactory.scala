@@ -36,9 +36,12 @@ private[source] final class KinesisReaderFactory(
   override def createColumnarReader(partition: InputPartition): PartitionReader[ColumnarBatch] =
     partition match {
       case shard: KinesisInputPartition =>
-        new KinesisPartitionReader(context => new EngineRecordReader(open(shard.task, context)), reports)
+        new KinesisPartitionReader(context => new EngineRecordReader(open(shard.task, context)), send(shard.task, _))
       case other => throw new IllegalArgumentException(s"not a partition of a Kinesis stream: $other")
     }
+
+  private def send(task: String, report: String): Unit =
+    reports.add(TaskReport(Placement.firstShard(task), Placement.here(), report).text)
 
   private def open(task: String, context: TaskContext): ShardReader =
     ShardReader.open(

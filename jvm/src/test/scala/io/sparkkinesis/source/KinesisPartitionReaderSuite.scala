@@ -8,7 +8,6 @@ import scala.util.Try
 import io.sparkkinesis.TaskTexts
 import org.apache.spark.{SparkConf, SparkContext, TaskContext}
 import org.apache.spark.sql.vectorized.ColumnarBatch
-import org.apache.spark.util.CollectionAccumulator
 import org.scalatest.BeforeAndAfterAll
 import org.scalatest.concurrent.Eventually
 import org.scalatest.funsuite.AnyFunSuite
@@ -60,7 +59,7 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
     val reports = TaskTexts.registered(sc)
     val result = Try {
       sc.parallelize(Seq(1), 1).foreachPartition { _ =>
-        val reader = new KinesisPartitionReader(_ => new CountingReader(batches = 2), reports)
+        val reader = new KinesisPartitionReader(_ => new CountingReader(batches = 2), reports.add(_))
         TaskContext.get().addTaskCompletionListener[Unit](_ => reader.close())
         body(reader)
       }
@@ -102,7 +101,7 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
     canceller.start()
     val result = Try {
       sc.parallelize(Seq(1), 1).foreachPartition { _ =>
-        val reader = new KinesisPartitionReader(_ => new CountingReader(batches = 2), reports)
+        val reader = new KinesisPartitionReader(_ => new CountingReader(batches = 2), reports.add(_))
         TaskContext.get().addTaskCompletionListener[Unit](_ => reader.close())
         reader.next()
         Calls.reading.countDown()
@@ -129,7 +128,7 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
 
   test("memory is freed only when the thread that reads it has ended") {
     Calls.reset()
-    val reader = new KinesisPartitionReader(_ => new CountingReader(batches = 2), new CollectionAccumulator[String])
+    val reader = new KinesisPartitionReader(_ => new CountingReader(batches = 2), _ => ())
     val done = new CountDownLatch(1)
     val consumer = new Thread(() => {
       reader.next()
@@ -157,7 +156,7 @@ class KinesisPartitionReaderSuite extends AnyFunSuite with BeforeAndAfterAll wit
             super.finish(succeeded)
           }
         },
-      reports)
+      reports.add(_))
     val feeder = new Thread(() => reader.next())
     feeder.start()
     finishing.await()

@@ -90,4 +90,38 @@ class PlacementSuite extends AnyFunSuite {
     assert(placement.of(shards, unlisted) == shards.map(_ => None))
     assert(placement.of(shards, executors) == first)
   }
+
+  test("an executor whose shards others read is busy, and gets none for a while") {
+    var now = 0L
+    val placement = new Placement(() => now)
+    val two = shards.take(2)
+    val Seq(Some(first), Some(second)) = placement.of(two, executors)
+    assert(first != second)
+    // The tasks of the first went to the second.
+    two.foreach(placement.read(_, second))
+    (1 to 3).foreach { _ =>
+      assert(placement.of(two, executors) == Seq.fill(2)(Some(second)))
+      two.foreach(placement.read(_, second))
+    }
+    now += 31L * 1000 * 1000 * 1000
+    assert(placement.of(two, executors).toSet == Set(Some(first), Some(second)), "it has its share again")
+  }
+
+  test("an executor that read some of its shards isn't busy") {
+    val placement = new Placement
+    val places = placement.of(shards, executors).flatten
+    val Seq(one, other) = places.distinct
+    val of = shards.zip(places)
+    val (moved, _) = of.find(_._2 == one).get
+    of.foreach { case (shard, place) => placement.read(shard, if (shard == moved) other else place) }
+    assert(placement.of(shards, executors).flatten.toSet == executors)
+  }
+
+  test("an executor is not left out if all are busy") {
+    val placement = new Placement
+    val first = placement.of(shards, executors).flatten
+    val swapped = executors.toSeq.zip(executors.toSeq.reverse).toMap
+    shards.zip(first).foreach { case (shard, place) => placement.read(shard, swapped(place)) }
+    assert(counts(placement.of(shards, executors)) == executors.map(_ -> 4).toMap)
+  }
 }
