@@ -37,7 +37,7 @@ REFUSED = [
     ("proxy without a port", {"kinesis.proxyAddress": "proxy"}, ["kinesis.proxyPort is missing"]),
     ("proxy with a password in it", {"kinesis.proxyAddress": "http://me:hush@proxy:1"},
      ['kinesis.proxyAddress is "http://***@proxy:1"', "it holds a user's name"]),
-    ("long name", {"kinesis.streamName": "s" * 200}, ["it has 200 characters", "1 to 128 letters, digits, and the signs _ . -"]),
+    ("long name", {"kinesis.streamName": "s" * 200}, ["it has 200 characters", "1 to 128 letters, digits, and the characters _ . -"]),
     ("odd name", {"kinesis.streamName": "my stream"}, ['kinesis.streamName is "my stream"', "it contains ' '"]),
     ("ARN as name", {"kinesis.streamName": "arn:aws:kinesis:eu-central-1:000000000000:stream/events"},
      ['kinesis.streamName is "arn:aws:kinesis:eu-central-1:000000000000:stream/events"', "kinesis.streamArn"]),
@@ -240,7 +240,7 @@ def test_a_row_that_is_no_record_fails_a_streaming_write(spark, sandbox, new_str
 
 BAD_SCHEMAS = [
     ("int as data", ["'k' AS partitionKey", "1 AS data"], ["Column data is of type int", "string or binary", "cast(data as string)"]),
-    ("struct as data", ["'k' AS partitionKey", "struct(id) AS data"], ["Column data is of type struct", "string or binary"]),
+    ("struct as data", ["'k' AS partitionKey", "struct(id) AS data"], ["Column data is of type struct", "string or binary", "to_json(data)"]),
     ("no data", ["'k' AS partitionKey", "'v' AS value"], ["no column data (string or binary)", "partitionKey, value"]),
     ("no key", ["'d' AS data", "'v' AS value"], ["no column partitionKey (string)", "data, value"]),
     ("binary key", ["cast('k' AS binary) AS partitionKey", "'d' AS data"], ["Column partitionKey is of type binary", "as string"]),

@@ -1,4 +1,4 @@
-//! Checks docs/options.md against the table of options. `UPDATE_DOCS=1 cargo test --test options_page` writes the
+//! Checks docs/options.md against the table of options. `UPDATE_DOCS=1 scripts/test rust=the_page_says` writes the
 //! page.
 
 // Helpers fail as tests do.
@@ -15,7 +15,7 @@ that both can share a map of options. Other keys without the prefix are Spark's.
 Options whose meaning begins with \"new\" don't exist in AWS's connector (awslabs/spark-sql-kinesis-connector). All others have the same
 names as there.
 
-This page is generated from the table in the code: `UPDATE_DOCS=1 cargo test -p kinesis-connector --test options_page`.
+This page is generated from the table in the code: `UPDATE_DOCS=1 scripts/test rust=the_page_says`.
 
 ";
 

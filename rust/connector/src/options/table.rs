@@ -198,12 +198,12 @@ impl OptionSpec {
             Kind::Whole { min, max } => range("a whole number", min, max, ""),
             Kind::Bytes { min, max } => {
                 format!(
-                    "{}, or with one of the suffixes k, m, g (as 8m)",
+                    "{}, or with one of the suffixes k, m, g (such as 8m)",
                     range("a number of bytes", min, max, "")
                 )
             }
             Kind::Time { min_ms, max_ms } => range(
-                "a time with one of the suffixes ms, s, m, min, h (as 1s),",
+                "a time with one of the suffixes ms, s, m, min, h (such as 1s),",
                 min_ms,
                 max_ms,
                 " ms",
@@ -236,11 +236,11 @@ const POSITIVE: Kind = Kind::Whole {
 const RETRIES: Kind = Kind::Whole { min: 0, max: 1_000 };
 const RETRY_MS: Kind = Kind::Whole { min: 0, max: HOUR_MS };
 const URL: Kind =
-    Kind::Text("an http:// or https:// URL with a host, as https://kinesis.us-east-1.amazonaws.com");
-const REGION_NAME: Kind = Kind::Text("a region's name, as us-east-1");
+    Kind::Text("an http:// or https:// URL with a host, such as https://vpce-1.example.com");
+const REGION_NAME: Kind = Kind::Text("a region's name, such as us-east-1");
 const ANY_TEXT: Kind = Kind::Text("any text");
 const PROXY: Kind =
-    Kind::Text("the name or address of a host, as proxy.example.com or http://proxy.example.com:3128");
+    Kind::Text("the name or address of a host, such as proxy.example.com or http://proxy.example.com:3128");
 const PORT: Kind = Kind::Whole { min: 1, max: 65_535 };
 
 /// Creates the constants of all rows and the table together, so that neither can lack a row.
@@ -256,7 +256,7 @@ macro_rules! rows {
 
 rows! {
     STREAM_NAME = ("kinesis.streamName", Group::Stream, Users::All,
-        Kind::Text("1 to 128 letters, digits, and the signs _ . -"), "the stream")
+        Kind::Text("1 to 128 letters, digits, and the characters _ . -"), "the stream")
         .default_note("required, or streamArn");
     STREAM_ARN = ("kinesis.streamArn", Group::Stream, Users::All,
         Kind::Text("arn:aws:kinesis:<region>:<account>:stream/<name>"),
@@ -276,13 +276,13 @@ rows! {
         "the role to assume, with the static keys or the provider class if given, else with the AWS default chain; its \
          session is renewed before it expires");
     STS_SESSION_NAME = ("kinesis.stsSessionName", Group::Access, Users::All,
-        Kind::Text("2 to 64 letters, digits, and the signs _ + = , . @ -"), "the name of the role's session")
+        Kind::Text("2 to 64 letters, digits, and the characters _ + = , . @ -"), "the name of the role's session")
         .default_note("a generated name");
     STS_ENDPOINT_URL = ("kinesis.stsEndpointUrl", Group::Access, Users::All, URL,
         "the address of STS; if the host is AWS's, requests are signed for its region")
         .default_note("from the region");
     STS_EXTERNAL_ID = ("kinesis.stsExternalId", Group::Access, Users::All,
-        Kind::Text("2 to 1224 letters, digits, and the signs _ + = , . @ : / -"),
+        Kind::Text("2 to 1224 letters, digits, and the characters _ + = , . @ : / -"),
         "new: the external id that the role's trust policy requires");
     AWS_ACCESS_KEY_ID = ("kinesis.awsAccessKeyId", Group::Access, Users::All,
         Kind::Text("text without white space"), "static keys, together with kinesis.awsSecretKey")
@@ -294,7 +294,7 @@ rows! {
         "the session token of temporary static keys")
         .secret();
     CREDENTIAL_PROVIDER_CLASS = ("kinesis.credentialProviderClass", Group::Access, Users::All,
-        Kind::Text("the full name of a class, as com.example.Provider"),
+        Kind::Text("the full name of a class, such as com.example.Provider"),
         "a class on the class path of driver and executors that provides the credentials, also those that assume the \
          role: any AwsCredentialsProvider of AWS's SDK for Java 2, or an io.sparkkinesis.KinesisCredentialsProvider \
          (access.md)");
@@ -333,7 +333,7 @@ rows! {
          streaming queries only)")
         .default("GetRecords");
     CONSUMER_NAME = ("kinesis.consumerName", Group::Source, Users::Reads,
-        Kind::Text("1 to 128 letters, digits, and the signs _ . -"),
+        Kind::Text("1 to 128 letters, digits, and the characters _ . -"),
         "the enhanced fan-out consumer of this query alone: used if the stream has it, otherwise registered, and \
          deregistered when the query is stopped")
         .default_note("required for SubscribeToShard, or consumerArn");
@@ -425,7 +425,7 @@ rows! {
         Kind::Whole { min: 1, max: INT_MAX }, "batches whose claims are kept")
         .default_note("spark.sql.streaming.minBatchesToRetain");
     DYNAMODB_TABLE_NAME = ("kinesis.dynamodb.tableName", Group::Source, Users::Streaming,
-        Kind::Text("3 to 255 letters, digits, and the signs _ . -"),
+        Kind::Text("3 to 255 letters, digits, and the characters _ . -"),
         "the table of the claims, which any number of queries may share; created if it is missing")
         .default_note("required for DYNAMODB");
     DYNAMODB_ENDPOINT_URL = ("kinesis.dynamodb.endpointUrl", Group::Source, Users::Streaming, URL,

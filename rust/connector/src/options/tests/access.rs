@@ -74,13 +74,13 @@ fn a_stream_name_has_the_limits_of_the_service() {
         "kinesis.streamName",
         &format!(
             "kinesis.streamName is \"{long}\": it has 200 characters. \
-             Allowed: 1 to 128 letters, digits, and the signs _ . -"
+             Allowed: 1 to 128 letters, digits, and the characters _ . -"
         ),
     );
     assert_refused(
         &id(&[("kinesis.streamName", "a/b")]).unwrap_err(),
         "kinesis.streamName",
-        "kinesis.streamName is \"a/b\": it contains '/'. Allowed: 1 to 128 letters, digits, and the signs _ . -",
+        "kinesis.streamName is \"a/b\": it contains '/'. Allowed: 1 to 128 letters, digits, and the characters _ . -",
     );
     let arn = "arn:aws:kinesis:eu-central-1:000000000000:stream/events";
     let refused = id(&[("kinesis.streamName", arn)]).unwrap_err();
@@ -90,7 +90,7 @@ fn a_stream_name_has_the_limits_of_the_service() {
         &id(&[("kinesis.streamName", "  ")]).unwrap_err(),
         "kinesis.streamName",
         "kinesis.streamName is \"\": it is empty; leave the option out instead. \
-         Allowed: 1 to 128 letters, digits, and the signs _ . -",
+         Allowed: 1 to 128 letters, digits, and the characters _ . -",
     );
 }
 
@@ -166,7 +166,7 @@ fn the_region_is_found_in_order() {
     assert_refused(
         &read_error(&[("kinesis.region", "US East")]),
         "kinesis.region",
-        "kinesis.region is \"US East\". Allowed: a region's name, as us-east-1",
+        "kinesis.region is \"US East\". Allowed: a region's name, such as us-east-1",
     );
     assert_refused(
         &read_error(&[("kinesis.kinesisRegion", "")]),
@@ -360,19 +360,19 @@ fn a_role_stands_alone_or_on_static_keys() {
         &read_error(&[ROLE, ("kinesis.stsSessionName", "x")]),
         "kinesis.stsSessionName",
         "kinesis.stsSessionName is \"x\": it has 1 character. \
-         Allowed: 2 to 64 letters, digits, and the signs _ + = , . @ -",
+         Allowed: 2 to 64 letters, digits, and the characters _ + = , . @ -",
     );
     assert_refused(
         &read_error(&[ROLE, ("kinesis.stsExternalId", "a b")]),
         "kinesis.stsExternalId",
         "kinesis.stsExternalId is \"a b\": it contains ' '. \
-         Allowed: 2 to 1224 letters, digits, and the signs _ + = , . @ : / -",
+         Allowed: 2 to 1224 letters, digits, and the characters _ + = , . @ : / -",
     );
     assert_refused(
         &read_error(&[ROLE, ("kinesis.stsEndpointUrl", "sts")]),
         "kinesis.stsEndpointUrl",
         "kinesis.stsEndpointUrl is \"sts\": it does not start with http:// or https://. Allowed: an http:// or \
-         https:// URL with a host, as https://kinesis.us-east-1.amazonaws.com",
+         https:// URL with a host, such as https://vpce-1.example.com",
     );
 }
 
@@ -403,7 +403,7 @@ fn a_class_gives_credentials_where_no_keys_are_given() {
     }
     for odd in ["com.example.", "a b", "1a", "a.2b", "a/b", "a-b"] {
         let message = format!(
-            "kinesis.credentialProviderClass is \"{odd}\". Allowed: the full name of a class, as com.example.Provider"
+            "kinesis.credentialProviderClass is \"{odd}\". Allowed: the full name of a class, such as com.example.Provider"
         );
         assert_refused(&read_error(&[(class.0, odd)]), class.0, &message);
     }

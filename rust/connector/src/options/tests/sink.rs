@@ -112,7 +112,7 @@ fn bad_values_say_what_is_allowed() {
             "kinesis.sink.maxRecordBytes",
             "10485761",
             ": it is too large",
-            "a number of bytes from 1 to 10485760, or with one of the suffixes k, m, g (as 8m)",
+            "a number of bytes from 1 to 10485760, or with one of the suffixes k, m, g (such as 8m)",
         ),
         (
             "kinesis.sink.flushWaitTimeMs",

@@ -299,7 +299,7 @@ impl Import<'_> {
             places.push(format!("DynamoDB table {table}"));
         }
         self.refuse(&format!(
-            "where its last batch ended is kept neither in {}. Give the query the options by which the old one \
+            "where its last batch ended is not kept in {}. Give the query the options by which the old one \
              kept it (kinesis.metadataPath, or kinesis.metadataCommitterType DYNAMODB and \
              kinesis.dynamodb.tableName), for its first start at least. If it is gone, start with \
              kinesis.startingPositions and the shards' positions of the last line of {}: that batch is then \

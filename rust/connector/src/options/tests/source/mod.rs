@@ -157,9 +157,9 @@ fn every_key_is_read() {
 /// A bad value for every key of the read without a test of its own, and the whole message.
 #[test]
 fn bad_values_say_what_is_allowed() {
-    const TIME: &str = "a time with one of the suffixes ms, s, m, min, h (as 1s), from 0 to 3600000 ms";
-    const SIZE: &str = "a number of bytes, 1 or more, or with one of the suffixes k, m, g (as 8m)";
-    const NAME: &str = "1 to 128 letters, digits, and the signs _ . -";
+    const TIME: &str = "a time with one of the suffixes ms, s, m, min, h (such as 1s), from 0 to 3600000 ms";
+    const SIZE: &str = "a number of bytes, 1 or more, or with one of the suffixes k, m, g (such as 8m)";
+    const NAME: &str = "1 to 128 letters, digits, and the characters _ . -";
     const PATH: &str =
         "a path of a Hadoop file system, as hdfs://name/path or /path, or of S3, as s3://bucket/path";
     for (key, value, why, allowed) in [
@@ -280,7 +280,7 @@ fn bad_values_say_what_is_allowed() {
             "kinesis.s3.endpointUrl",
             "localhost:1",
             ": it does not start with http:// or https://",
-            "an http:// or https:// URL with a host, as https://kinesis.us-east-1.amazonaws.com",
+            "an http:// or https:// URL with a host, such as https://vpce-1.example.com",
         ),
         (
             "kinesis.metadataNumRetries",
@@ -310,13 +310,13 @@ fn bad_values_say_what_is_allowed() {
             "kinesis.dynamodb.tableName",
             "ab",
             ": it has 2 characters",
-            "3 to 255 letters, digits, and the signs _ . -",
+            "3 to 255 letters, digits, and the characters _ . -",
         ),
         (
             "kinesis.dynamodb.endpointUrl",
             "x",
             ": it does not start with http:// or https://",
-            "an http:// or https:// URL with a host, as https://kinesis.us-east-1.amazonaws.com",
+            "an http:// or https:// URL with a host, such as https://vpce-1.example.com",
         ),
         (
             "kinesis.checkNewRecordThreads",
@@ -334,7 +334,7 @@ fn bad_values_say_what_is_allowed() {
             "kinesis.prefetch.maxBytesPerShard",
             "3g",
             ": it is too large",
-            "a number of bytes from 1 to 2147483648, or with one of the suffixes k, m, g (as 8m)",
+            "a number of bytes from 1 to 2147483648, or with one of the suffixes k, m, g (such as 8m)",
         ),
         (
             "kinesis.prefetch.maxBytesPerExecutor",

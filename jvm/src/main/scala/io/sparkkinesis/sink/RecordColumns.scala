@@ -165,8 +165,14 @@ private[sink] object RecordColumns {
     }
   }
 
-  private def wrongType(field: StructField, column: String, allowed: String): Exception =
+  private def wrongType(field: StructField, column: String, allowed: String): Exception = {
+    val conversion = field.dataType match {
+      // Their text as a string isn't JSON.
+      case _: StructType | _: MapType | _: ArrayType => s"to_json(${field.name})"
+      case _ => s"cast(${field.name} as string)"
+    }
     new IllegalArgumentException(
       s"Column ${field.name} is of type ${field.dataType.simpleString}, but Kinesis takes $column as $allowed. " +
-        s"Convert it, for instance with cast(${field.name} as string).")
+        s"Convert it, for instance with $conversion.")
+  }
 }
