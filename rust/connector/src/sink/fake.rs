@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, watch};
 
+use super::batch::counted_bytes;
 use super::limits::Limits;
 use crate::error::{Error, Result};
 use crate::service::{
@@ -28,7 +29,7 @@ pub(super) enum Answer {
 }
 
 /// A limited stream's response to one request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Round {
     /// Age of the stream.
     pub(super) at: Duration,
@@ -36,6 +37,10 @@ pub(super) struct Round {
     pub(super) sent: usize,
     /// Number of entries that were not accepted.
     pub(super) refused: usize,
+    /// Bytes of all entries.
+    pub(super) bytes: usize,
+    /// Bytes of the entries that were not accepted.
+    pub(super) bytes_refused: usize,
 }
 
 /// The only shard of a stream without limits.
@@ -48,6 +53,8 @@ const ROUND_TRIP: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct FakeStream {
     limits: Option<Mutex<Limits>>,
+    /// False if only the responses are kept, as a long run has too many entries.
+    keeps_entries: bool,
     script: Mutex<VecDeque<Answer>>,
     calls: Mutex<Vec<Vec<PutEntry>>>,
     accepted: Mutex<Vec<PutEntry>>,
@@ -70,6 +77,15 @@ impl FakeStream {
         })
     }
 
+    /// As [`Self::limited`], but forgets the entries.
+    pub(super) fn forgetful(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits: Some(Mutex::new(limits)),
+            keeps_entries: false,
+            ..Self::fake([], Semaphore::MAX_PERMITS)
+        })
+    }
+
     /// Answers a call only when [`Self::let_through`] allows it.
     pub(super) fn gated(script: impl IntoIterator<Item = Answer>) -> Arc<Self> {
         Self::with_permits(script, 0)
@@ -82,6 +98,7 @@ impl FakeStream {
     fn fake(script: impl IntoIterator<Item = Answer>, permits: usize) -> Self {
         Self {
             limits: None,
+            keeps_entries: true,
             script: Mutex::new(script.into_iter().collect()),
             calls: Mutex::default(),
             accepted: Mutex::default(),
@@ -125,6 +142,11 @@ impl FakeStream {
         self.accepted.lock().unwrap().clone()
     }
 
+    /// The least time that the limits allow for what was accepted, in seconds.
+    pub(super) fn least_seconds(&self) -> f64 {
+        self.limits.as_ref().unwrap().lock().unwrap().least_seconds()
+    }
+
     /// The responses of a limited stream, in order.
     pub(super) fn rounds(&self) -> Vec<Round> {
         self.rounds.lock().unwrap().clone()
@@ -140,12 +162,20 @@ impl FakeStream {
                 Err(shard) => throttled_by(&shard),
             })
             .collect();
-        let refused = |outcome: &&PutOutcome| matches!(outcome, PutOutcome::Throttled { .. });
-        self.rounds.lock().unwrap().push(Round {
+        let mut round = Round {
             at: limits.age(),
             sent: outcomes.len(),
-            refused: outcomes.iter().filter(refused).count(),
-        });
+            ..Round::default()
+        };
+        for (entry, outcome) in entries.iter().zip(&outcomes) {
+            let bytes = counted_bytes(entry.partition_key.as_deref(), &entry.data);
+            round.bytes += bytes;
+            if let PutOutcome::Throttled { .. } = outcome {
+                round.refused += 1;
+                round.bytes_refused += bytes;
+            }
+        }
+        self.rounds.lock().unwrap().push(round);
         outcomes
     }
 
@@ -155,7 +185,9 @@ impl FakeStream {
 
     fn accept_in(&self, shard: &ShardId, entry: &PutEntry) -> PutOutcome {
         let mut accepted = self.accepted.lock().unwrap();
-        accepted.push(entry.clone());
+        if self.keeps_entries {
+            accepted.push(entry.clone());
+        }
         PutOutcome::Accepted {
             shard: shard.clone(),
             sequence_number: accepted.len().to_string(),
@@ -180,7 +212,9 @@ impl KinesisApi for FakeStream {
         entries: &[PutEntry],
         _counters: &Arc<RequestCounters>,
     ) -> Result<Vec<PutOutcome>> {
-        self.calls.lock().unwrap().push(entries.to_vec());
+        if self.keeps_entries {
+            self.calls.lock().unwrap().push(entries.to_vec());
+        }
         let answer = self.script.lock().unwrap().pop_front();
         self.called.send_modify(|count| *count += 1);
         self.gate.acquire().await.unwrap().forget();
@@ -212,7 +246,11 @@ impl KinesisApi for FakeStream {
     }
 
     async fn list_shards(&self, _: ShardFilter) -> Result<Vec<Shard>> {
-        unreachable!("a sink does not ask")
+        let limits = self
+            .limits
+            .as_ref()
+            .expect("a stream without limits has no aggregates");
+        Ok(limits.lock().unwrap().listed())
     }
 
     async fn shard_iterator(

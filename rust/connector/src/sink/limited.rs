@@ -1,5 +1,7 @@
 //! Tests of many tasks at the limit of their shards, with default options and both models of the limit.
 
+mod refusals;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

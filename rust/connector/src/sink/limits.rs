@@ -46,6 +46,8 @@ struct Allowance {
     per_second: f64,
     left: f64,
     filled: Duration,
+    /// Everything taken.
+    taken: f64,
 }
 
 impl Allowance {
@@ -54,6 +56,7 @@ impl Allowance {
             per_second,
             left: per_second,
             filled: now,
+            taken: 0.0,
         }
     }
 
@@ -67,6 +70,11 @@ impl Allowance {
             }
         }
         self.filled = now;
+    }
+
+    fn take(&mut self, amount: f64) {
+        self.left -= amount;
+        self.taken += amount;
     }
 }
 
@@ -170,9 +178,33 @@ impl Limits {
         if shard.records.left < 1.0 || shard.bytes.left < size {
             return Err(shard.id.clone());
         }
-        shard.records.left -= 1.0;
-        shard.bytes.left -= size;
+        shard.records.take(1.0);
+        shard.bytes.take(size);
         Ok(shard.id.clone())
+    }
+
+    /// The least time for what the busiest shard took, in seconds. A second's worth was accepted at once.
+    pub(super) fn least_seconds(&self) -> f64 {
+        let seconds = |allowance: &Allowance| allowance.taken / allowance.per_second;
+        let busiest = self
+            .shards
+            .iter()
+            .map(|shard| seconds(&shard.records).max(seconds(&shard.bytes)));
+        busiest.fold(0.0, f64::max) - 1.0
+    }
+
+    /// The shards, as the service lists them.
+    pub(super) fn listed(&self) -> Vec<crate::stream::Shard> {
+        let ends = self.shards.iter().skip(1).map(|shard| shard.first - 1);
+        let ends = ends.chain([u128::MAX]);
+        let listed = |(shard, hash_end): (&Shard, u128)| crate::stream::Shard {
+            id: shard.id.clone(),
+            parents: Vec::new(),
+            hash_start: shard.first,
+            hash_end,
+            closed: false,
+        };
+        self.shards.iter().zip(ends).map(listed).collect()
     }
 
     fn make(&mut self, shards: usize, now: Duration) {

@@ -15,7 +15,7 @@ use super::metrics::Latencies;
 use super::ordered;
 use super::outgoing::Outgoing;
 use super::progress::SinkStream;
-use super::round::{Lines, limited, past_lines};
+use super::round::{Lines, limited, past_lines, unlimited_weight};
 use super::shard_map::ShardMap;
 use super::waits::Waits;
 use super::writer::{Phase, reached};
@@ -117,7 +117,7 @@ impl Putter {
                 let entered = tokio::select! {
                     biased;
                     () = reached(phase, Phase::Broken) => return Err(self.stopped(pending.len(), total)),
-                    entered = self.shared.opening.enter() => entered,
+                    entered = self.shared.opening.enter(unlimited_weight(&pending)) => entered,
                 };
                 // The gates may have changed during the wait.
                 self.place(&mut pending);

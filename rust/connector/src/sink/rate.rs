@@ -13,6 +13,10 @@ const BYTES_OF_A_RECORD: f64 = 1_048.576;
 /// Number of entries refused in one second at which a shard counts as being at its limit. Fewer may be chance.
 const MANY: usize = 20;
 
+/// Weight refused in one second at which a shard counts as being at its limit, too: a fifth of what it takes. Of
+/// aggregates, [`MANY`] would be all that a shard takes in a second, and their rows would be thousands.
+const HEAVY: f64 = 200.0;
+
 /// Time with answers but no refusal after which a shard no longer counts as being at its limit.
 const OVER: Duration = Duration::from_secs(10);
 
@@ -38,12 +42,18 @@ const GRAIN: Duration = Duration::from_millis(100);
 /// Rise of the rate in a second, as a multiple of its square root.
 const STEP: f64 = 0.5;
 
-/// Time without a refusal after which the rate rises faster: other writers have stopped, or the shard takes more.
+/// Quiet time, without a refusal, after which the rate rises faster: other writers have stopped, or the shard takes
+/// more.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// Fraction by which the rate also rises in a second after [`QUIET`], doubled for every second without a refusal, up
-/// to 1.
+/// Fraction by which the rate also rises in a second after [`QUIET`], doubled for every further quiet second, up to 1.
+/// It begins low: a shard that was spared for a moment takes up to a second's worth above its limit before it refuses
+/// any.
 const FASTER: f64 = 0.01;
+
+/// Minimum part of a time without refusals that counts as quiet: however large the entries are, the rate has to rise
+/// in less than a minute where the shard takes more.
+const LEAST_QUIET: f64 = 0.25;
 
 /// Minimum rate in entries a second, however few are accepted. At a lower rate, a process among many would get no
 /// share, and a shard whose records each nearly fill a second would idle when it could take one.
@@ -140,7 +150,7 @@ pub(super) struct Rate {
     /// Time of the first answer after the last change of the rate. After the rate's start, end of the second whose
     /// answers don't count.
     epoch: Option<Instant>,
-    /// Time since the last refusal, without the writers' pauses.
+    /// Quiet time since the last refusal, without the writers' pauses.
     quiet: Duration,
     /// Weight accepted lately, by the time of the answer.
     recent: VecDeque<(Instant, f64)>,
@@ -152,9 +162,10 @@ pub(super) struct Rate {
     last_accepted: Option<Instant>,
     /// Time of the first answer with refusals only since an entry was accepted last.
     starving: Option<Instant>,
-    /// Start of the second in which `refusals` are counted.
+    /// Start of the second in which refusals and their weight are counted.
     counted: Instant,
     refusals: usize,
+    refused: f64,
     chance: Chance,
 }
 
@@ -180,6 +191,7 @@ impl Rate {
             starving: None,
             counted: now,
             refusals: 0,
+            refused: 0.0,
             chance: Chance::default(),
         }
     }
@@ -198,7 +210,7 @@ impl Rate {
     /// Lets all entries go: the shard takes what it gets, or it was closed.
     pub(super) fn set_free(&mut self) {
         self.at_limit = false;
-        self.refusals = 0;
+        (self.refusals, self.refused) = (0, 0.0);
     }
 
     pub(super) fn learn(&mut self, counts: Counts, now: Instant) {
@@ -214,11 +226,13 @@ impl Rate {
         }
         if !self.at_limit {
             if now - self.counted >= Duration::from_secs(1) {
-                (self.counted, self.refusals) = (now, 0);
+                (self.counted, self.refusals, self.refused) = (now, 0, 0.0);
             }
             self.refusals += counts.refusals;
+            self.refused += counts.refused;
+            let is_many = self.refusals >= MANY || self.refused >= HEAVY;
             let takes = self.last_accepted.is_some_and(|at| now - at < STARVED);
-            if takes && counts.refusals > 0 && self.refusals >= MANY && !self.chance.is_free(now) {
+            if takes && counts.refusals > 0 && is_many && !self.chance.is_free(now) {
                 self.begin(counts, now);
             }
             return;
@@ -268,7 +282,7 @@ impl Rate {
             self.quiet = Duration::ZERO;
             self.untried = false;
         } else {
-            self.quiet += lasted.min(LATELY);
+            self.quiet += lasted.min(LATELY).mul_f64(self.quiet_part(answered, lasted));
         }
         if self.quiet >= OVER {
             self.set_free();
@@ -280,11 +294,20 @@ impl Rate {
         self.per_second = rate.max(self.least(now)).max(self.chance.floor());
     }
 
+    /// The part of a time without refusals that counts as quiet. At a settled rate, `STEP / per_second.sqrt()` of the
+    /// entries are refused. If these are few but large, such as aggregates, that is one entry in some seconds, and a
+    /// second without any is no sign that the shard takes more.
+    fn quiet_part(&self, answered: Counts, lasted: Duration) -> f64 {
+        let refusals = answered.entries as f64 * STEP / self.per_second.sqrt();
+        (refusals / lasted.as_secs_f64()).clamp(LEAST_QUIET, 1.0)
+    }
+
     /// The rate after `seconds` seconds of rise.
     fn risen(&self, rate: f64, seconds: f64) -> f64 {
         let mut risen = rate + STEP * rate.sqrt() * seconds;
         if self.quiet > QUIET {
-            risen += risen * (FASTER * self.quiet.as_secs_f64().exp2()).min(1.0) * seconds;
+            let further = (self.quiet - QUIET).as_secs_f64();
+            risen += risen * (FASTER * further.exp2()).min(1.0) * seconds;
         }
         if self.untried {
             risen = risen.max((rate * seconds.exp2()).min(SHARD_TAKES));

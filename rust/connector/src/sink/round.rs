@@ -158,3 +158,9 @@ fn weights(pending: &[Outgoing]) -> (Vec<(&Arc<Gate>, f64)>, bool) {
 pub(super) fn limited(entry: &Outgoing) -> Option<&Arc<Gate>> {
     entry.gate.as_ref().filter(|gate| gate.is_limited())
 }
+
+/// Total weight of the entries that need no gate.
+pub(super) fn unlimited_weight(pending: &[Outgoing]) -> f64 {
+    let unlimited = pending.iter().filter(|entry| limited(entry).is_none());
+    unlimited.map(|entry| weight(entry.bytes())).sum()
+}

@@ -24,6 +24,31 @@ async fn second(rate: &mut Rate, accepted: usize, refused: usize) {
     rate.learn(counts(accepted, refused), Instant::now());
 }
 
+/// As [`counts`], with entries of this weight.
+fn heavy(weight: f64, accepted: usize, refused: usize) -> Counts {
+    let counts = counts(accepted, refused);
+    Counts {
+        accepted: counts.accepted * weight,
+        refused: counts.refused * weight,
+        ..counts
+    }
+}
+
+/// A shard that accepts some aggregates of 50 KiB a second, and refuses one in each second of which `refuses` says
+/// so. Returns the rate after `seconds` seconds.
+async fn aggregates(accepted: usize, seconds: usize, refuses: fn(usize) -> bool) -> Rate {
+    let mut rate = Rate::new(Instant::now());
+    rate.learn(heavy(49.0, accepted, MANY), Instant::now());
+    tokio::time::advance(EPOCH).await;
+    for number in 0..seconds {
+        rate.learn(Counts::default(), Instant::now());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let refused = usize::from(refuses(number));
+        rate.learn(heavy(49.0, accepted - refused, refused), Instant::now());
+    }
+    rate
+}
+
 fn is_limited(rate: &Rate) -> bool {
     rate.is_limited(Instant::now())
 }
@@ -155,6 +180,29 @@ async fn it_rises_no_further_than_it_is_used() {
         "{}",
         rate.per_second
     );
+}
+
+/// Of 20 aggregates a second, two in six seconds are about the part that a settled rate brings to be refused.
+#[tokio::test(start_paused = true)]
+async fn seconds_without_a_refusal_are_no_sign_where_entries_are_few() {
+    let rate = aggregates(20, 120, |second| second % 6 < 2).await;
+    assert!(is_limited(&rate));
+    assert!((800.0..1_100.0).contains(&rate.per_second), "{}", rate.per_second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_rises_fast_for_large_entries_too() {
+    let rate = aggregates(5, 30, |second| second == 0).await;
+    assert!(rate.per_second > 2.0 * 5.0 * 49.0 * 0.9, "{}", rate.per_second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_large_entries_refused_show_the_limit() {
+    for (refused, limited) in [(4, false), (5, true)] {
+        let mut rate = Rate::new(Instant::now());
+        rate.learn(heavy(49.0, 20, refused), Instant::now());
+        assert_eq!(is_limited(&rate), limited, "{refused}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
