@@ -235,8 +235,7 @@ const POSITIVE: Kind = Kind::Whole {
 };
 const RETRIES: Kind = Kind::Whole { min: 0, max: 1_000 };
 const RETRY_MS: Kind = Kind::Whole { min: 0, max: HOUR_MS };
-const URL: Kind =
-    Kind::Text("an http:// or https:// URL with a host, such as https://vpce-1.example.com");
+const URL: Kind = Kind::Text("an http:// or https:// URL with a host, such as https://vpce-1.example.com");
 const REGION_NAME: Kind = Kind::Text("a region's name, such as us-east-1");
 const ANY_TEXT: Kind = Kind::Text("any text");
 const PROXY: Kind =

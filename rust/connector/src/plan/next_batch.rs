@@ -68,7 +68,11 @@ impl Planner {
     /// The source that takes the place of this offset's own if the checkpoint was set back: if batches after the
     /// offset's were run before. Their claims have ends of other batches.
     async fn other_source(&self, start: &Offset) -> Result<Option<String>> {
-        match self.store.has_from(&start.source, start.batch.saturating_add(1)).await {
+        match self
+            .store
+            .has_from(&start.source, start.batch.saturating_add(1))
+            .await
+        {
             Ok(false) => Ok(None),
             Ok(true) => {
                 tracing::warn!(

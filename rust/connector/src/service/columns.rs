@@ -169,7 +169,11 @@ impl RecordColumns {
 
     /// Removes the values of a record that was not completed.
     pub(super) fn discard_open_row(&mut self) {
-        for column in [&mut self.data, &mut self.partition_keys, &mut self.sequence_numbers] {
+        for column in [
+            &mut self.data,
+            &mut self.partition_keys,
+            &mut self.sequence_numbers,
+        ] {
             column.truncate(self.arrival_millis.len());
         }
     }

@@ -99,7 +99,10 @@ mod tests {
         tokio::time::sleep(PASSES_WITHIN / 2).await;
         assert!(refused(&refusals, LIST, ErrorKind::Access));
         tokio::time::sleep(PASSES_WITHIN / 2).await;
-        assert!(!refused(&refusals, LIST, ErrorKind::Access), "two minutes are enough");
+        assert!(
+            !refused(&refusals, LIST, ErrorKind::Access),
+            "two minutes are enough"
+        );
         refusals.settled(LIST, Ok(())).expect("an answer");
         assert!(refused(&refusals, LIST, ErrorKind::Access), "it worked again");
     }

@@ -27,8 +27,7 @@ use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::RequestId;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{
-    PutRecordsResultEntry, RecordDistributionStrategy, Shard as SdkShard, ShardIteratorType,
-    StreamStatus,
+    PutRecordsResultEntry, RecordDistributionStrategy, Shard as SdkShard, ShardIteratorType, StreamStatus,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 

@@ -56,7 +56,11 @@ pub(super) fn next_record(bytes: &[u8], codec: &JsonCodec, records: &mut RecordC
 pub(super) fn written(records: &RecordColumns) -> Vec<u8> {
     let mut list = Vec::new();
     for row in 0..records.len() {
-        list.extend_from_slice(if row == 0 { b"{\"Data\":\"" } else { b",{\"Data\":\"" });
+        list.extend_from_slice(if row == 0 {
+            b"{\"Data\":\""
+        } else {
+            b",{\"Data\":\""
+        });
         list.extend_from_slice(STANDARD.encode_to_string(records.data(row)).as_bytes());
         list.extend_from_slice(b"\",\"SequenceNumber\":");
         append_text(&mut list, records.raw_sequence_number(row));
@@ -352,6 +356,8 @@ fn plain_millis(seconds: &[u8]) -> Option<i64> {
     let digits = whole.iter().chain(fraction);
     let digits = digits.chain(std::iter::repeat_n(&b'0', zeros));
     digits.into_iter().try_fold(0_i64, |number, digit| {
-        digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0'))
+        digit
+            .is_ascii_digit()
+            .then(|| number * 10 + i64::from(digit - b'0'))
     })
 }

@@ -251,8 +251,7 @@ pub(super) fn is_called_cbor(response: &Response) -> bool {
 /// True for an answer in CBOR. A body that begins like JSON, as no CBOR read here does, counts as JSON despite its
 /// header.
 fn is_cbor(response: &Response) -> bool {
-    is_called_cbor(response)
-        && !response.body().bytes().unwrap_or_default().starts_with(b"{")
+    is_called_cbor(response) && !response.body().bytes().unwrap_or_default().starts_with(b"{")
 }
 
 /// True for structures with records that can be decoded separately.
@@ -299,10 +298,11 @@ impl RecordsApart<'_> {
     /// SDK's decoder gets right.
     fn has_one_list(&self, body: &[u8], schema: &Schema<'_>, member: Member<'_>) -> bool {
         let mut lists = 0;
-        let read = Codec::create_deserializer(&*self.codec, body).read_struct(schema, &mut |schema, value| {
-            lists += usize::from(schema.member_name() == Some(json::RECORDS));
-            member(schema, value)
-        });
+        let read =
+            Codec::create_deserializer(&*self.codec, body).read_struct(schema, &mut |schema, value| {
+                lists += usize::from(schema.member_name() == Some(json::RECORDS));
+                member(schema, value)
+            });
         read.is_ok() && lists == 1
     }
 }

@@ -116,9 +116,13 @@ impl Splitter {
         Err(match (&self.stage, &self.format) {
             (Stage::Before, _) => self.pending,
             (Stage::After, _) => put_back(&self.rest, self.list_at, &self.records),
-            (Stage::Records(_), Format::Json(_)) => {
-                [&self.rest, b"[".as_slice(), &json::written(&self.records), &self.pending].concat()
-            }
+            (Stage::Records(_), Format::Json(_)) => [
+                &self.rest,
+                b"[".as_slice(),
+                &json::written(&self.records),
+                &self.pending,
+            ]
+            .concat(),
             // The next record is none: an error, whatever the records before it are.
             (Stage::Records(left), Format::Cbor) => {
                 let head = left.and_then(Left::head).unwrap_or_default();
