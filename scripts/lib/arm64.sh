@@ -37,13 +37,14 @@ ensure_arm64() {
   (cd "$root" && find . -type l -lname '/*' -printf '%p\t%l\n') | while IFS=$'\t' read -r link file; do
     ln -sfnr "$root$file" "$root/$link"
   done
-  # Paths of the C libraries are given here and below. With qemu's own way, -L, the JVM hangs now and then: a thread of
-  # qemu has a lock while it looks a path up, and if another thread forks then, the child waits for that lock for ever.
+  # A process that the JVM starts is a fork of all of qemu. If another of its threads has a lock at that moment, the
+  # child waits for it for ever. qemu 7 has two such locks: GLib's for small pieces of memory, which G_SLICE avoids, and
+  # one for looking paths up under -L, so the C libraries' paths are given here and below instead.
   "$root/usr/bin/patchelf" --set-interpreter "$root/lib/ld-linux-aarch64.so.1" "$jdk/bin/java"
   cat >"$ARM64_JAVA/bin/java" <<SCRIPT
 #!/bin/sh
-exec "$root/usr/bin/qemu-aarch64-static" -L / \
-  -E "LD_LIBRARY_PATH=$root/lib/aarch64-linux-gnu:$root/usr/lib/aarch64-linux-gnu" \
+G_SLICE=always-malloc exec "$root/usr/bin/qemu-aarch64-static" -L / \\
+  -E "LD_LIBRARY_PATH=$root/lib/aarch64-linux-gnu:$root/usr/lib/aarch64-linux-gnu" \\
   "$jdk/bin/java" ${ARM64_JVM[*]} "\$@"
 SCRIPT
   chmod +x "$ARM64_JAVA/bin/java"
@@ -71,6 +72,7 @@ arm64_download() {
 
 # arm64_tests LINE - runs ARM64_TESTS, or the tests that PATTERN selects, with the emulated Java.
 arm64_tests() {
-  JAVA_HOME="$ARM64_JAVA" KINESIS_PATIENCE=5 in_root with_tested_spark "$1" python -m pytest tests -p no:cacheprovider --color=no -ra \
-    --durations=10 -n 2 --dist worksteal -m "not slow and not long" -k "${PATTERN:-$ARM64_TESTS}"
+  export JAVA_HOME="$ARM64_JAVA" KINESIS_PATIENCE=5
+  in_root with_tested_spark "$1" python -m pytest tests -p no:cacheprovider --color=no -ra --durations=10 \
+    -n 2 --dist worksteal -m "not slow and not long" -k "${PATTERN:-$ARM64_TESTS}"
 }
