@@ -10,6 +10,7 @@ from support.processes import Job
 from support.producer import Producer
 from support.queries import (
     Batches,
+    await_end,
     await_rows,
     committed_batches,
     drain,
@@ -122,7 +123,7 @@ def test_the_same_consumer_twice_is_an_error(spark, sandbox, stream, tmp_path):
         await_rows(query, batches, 10)
         second = start(frame, Batches(), tmp_path / "two")
         with pytest.raises(StreamingQueryException, match="Give each a kinesis.consumerName of its own"):
-            second.awaitTermination(60)
+            await_end(second)
         # The second query's failure doesn't affect the first one, which owns the consumer.
         stream.put(events(10, 10))
         await_rows(query, batches, 20)
@@ -139,7 +140,7 @@ def test_the_consumer_outlives_a_failure_and_goes_with_the_query(spark, sandbox,
 
     query = start(frame, failing, checkpoint)
     with pytest.raises(StreamingQueryException, match="on purpose"):
-        query.awaitTermination(60)
+        await_end(query)
     assert list(stream.consumers()) == ["app"]
     batches = Batches()
     query = start(frame, batches, checkpoint)

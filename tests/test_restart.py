@@ -10,6 +10,7 @@ from support.producer import Producer
 from support.queries import (
     Batches,
     await_probes,
+    await_end,
     await_rows,
     drain,
     events,
@@ -132,7 +133,7 @@ def test_a_failing_batch_is_delivered_again_the_same(spark, sandbox, new_stream,
     frame = read(spark, source_options(sandbox, stream))
     query = start(frame, fail, checkpoint)
     with pytest.raises(Exception, match="on purpose"):
-        query.awaitTermination(60)
+        await_end(query)
     stream.put(events(100, 50))
 
     batches = Batches()

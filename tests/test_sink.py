@@ -6,7 +6,7 @@ import pytest
 from local_kinesis import Stream
 from pyspark.sql.functions import col, expr
 
-from support.queries import events, read, sink_options, source_options
+from support.queries import await_end, events, read, sink_options, source_options
 
 
 def write(frame, options, mode="append", name="aws-kinesis"):
@@ -190,7 +190,7 @@ def test_output_modes(spark, sandbox, new_stream, checkpoint, mode):
             frame.writeStream.format("aws-kinesis").options(**sink_options(sandbox, sink)).outputMode(mode)
             .option("checkpointLocation", str(checkpoint)).trigger(availableNow=True).start()
         )
-        assert query.awaitTermination(60)
+        assert await_end(query)
 
     source.put([("a", b"1"), ("a", b"2"), ("b", b"3")])
     run()
@@ -213,5 +213,5 @@ def test_streaming_write_of_many_batches(spark, sandbox, new_stream, checkpoint)
         .writeStream.format("aws-kinesis").options(**sink_options(sandbox, sink))
         .option("checkpointLocation", str(checkpoint)).trigger(availableNow=True).start()
     )
-    assert query.awaitTermination(60)
+    assert await_end(query)
     assert written(sink) == sorted(events(0, 3000))

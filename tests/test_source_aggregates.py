@@ -5,7 +5,18 @@ from collections import Counter
 import pytest
 from support import kpl
 from support.consumers import both_consumers, both_consumers_at_length
-from support.queries import Batches, await_rows, drain, events, payloads, read, running, source_options, start
+from support.queries import (
+    Batches,
+    await_end,
+    await_rows,
+    drain,
+    events,
+    payloads,
+    read,
+    running,
+    source_options,
+    start,
+)
 
 
 def aggregates(count, of):
@@ -67,7 +78,7 @@ def drain_query(frame, checkpoint):
     batches = Batches()
     query = start(frame, batches, checkpoint, availableNow=True)
     with running(query):
-        assert query.awaitTermination(120)
+        assert await_end(query, 120)
     return batches, query
 
 

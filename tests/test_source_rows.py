@@ -2,7 +2,7 @@
 
 from pyspark.sql.types import BinaryType, StringType, StructField, StructType, TimestampType
 
-from support.queries import Batches, drain, read, source_options
+from support.queries import Batches, await_end, drain, read, source_options
 
 SCHEMA = StructType(
     [
@@ -116,7 +116,7 @@ def test_rows_stay_right_through_sort_join_cache_and_state(spark, sandbox, new_s
         counted.writeStream.outputMode("complete").foreachBatch(state)
         .option("checkpointLocation", str(tmp_path / "state")).trigger(availableNow=True).start()
     )
-    assert query.awaitTermination(60)
+    assert await_end(query)
     assert {row.partitionKey: row["count"] for row in state.by_id[max(state.by_id)]} == {
         f"key-{n}": 120 for n in range(50)
     }

@@ -3,6 +3,7 @@
 SPARK_KINESIS_JAR   the connector's JAR for the Spark of this Python; else the one in build/libs
 KINESIS_SANDBOX     the kinesis-sandbox program; else the one in target, of the tests' build or the demo's
 KINESIS_TROUBLED    with 1, GetRecords is slow, and one call in five fails
+KINESIS_PATIENCE    how many times as long the tests wait before they fail
 KINESIS_LOCAL_PACKAGE  the folder of the npm package kinesis-local; else the one in .tools
 KINESIS_PACKAGES    the folder of wheel and Maven repository, both with the JARs of the test; else build/packages
 KINESIS_NOTEBOOK_PACKAGES  the folder of the notebook's plotting packages; else the one in .tools

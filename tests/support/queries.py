@@ -4,7 +4,7 @@ import os
 import time
 from contextlib import contextmanager
 
-from local_kinesis import REGION, await_condition
+from local_kinesis import PATIENCE, REGION, await_condition
 
 from . import consumers
 
@@ -93,7 +93,7 @@ def raise_failure(query):
 def await_rows(query, batches, count, seconds=60):
     """Waits until `count` rows were delivered, or the query failed. Waits as long as a batch arrives at least every
     `seconds` seconds, since the size of a backlog depends on the machine's speed."""
-    end = time.monotonic() + 20 * 60
+    end = time.monotonic() + 20 * 60 * PATIENCE
     while len(batches.rows) < count and query.isActive and time.monotonic() < end:
         seen = len(batches.by_id)
         await_condition(
@@ -105,13 +105,18 @@ def await_rows(query, batches, count, seconds=60):
     assert len(batches.rows) >= count, f"{count} rows, have {len(batches.rows)}, and the query has ended, or came to no end"
 
 
+def await_end(query, seconds=60):
+    """Like awaitTermination, with the tests' patience: whether the query has ended; raises its error."""
+    return query.awaitTermination(seconds * PATIENCE)
+
+
 def drain(frame, checkpoint, sink=None, seconds=120):
     """Reads the available records with Trigger.AvailableNow, and returns the batches."""
     batches = sink or Batches()
     query = start(frame, batches, checkpoint, availableNow=True)
     with running(query):
-        if not query.awaitTermination(seconds):
-            raise TimeoutError(f"the query with Trigger.AvailableNow did not end in {seconds} s")
+        if not await_end(query, seconds):
+            raise TimeoutError(f"the query with Trigger.AvailableNow did not end in {seconds * PATIENCE} s")
     return batches
 
 

@@ -5,6 +5,6 @@ from .kinesis_local import KinesisLocal
 from .sandbox import REGION, Sandbox
 from .streams import Stream
 from .sts import Sts
-from .waiting import await_condition
+from .waiting import PATIENCE, await_condition
 
-__all__ = ["REGION", "KinesisLocal", "Sandbox", "Stream", "Sts", "await_condition"]
+__all__ = ["PATIENCE", "REGION", "KinesisLocal", "Sandbox", "Stream", "Sts", "await_condition"]
