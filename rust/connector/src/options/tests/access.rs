@@ -171,7 +171,7 @@ fn the_region_is_found_in_order() {
     assert_refused(
         &read_error(&[("kinesis.kinesisRegion", "")]),
         "kinesis.kinesisRegion",
-        "kinesis.kinesisRegion is \"\": it is empty; leave the option out instead. Allowed: a region's name, as \
+        "kinesis.kinesisRegion is \"\": it is empty; leave the option out instead. Allowed: a region's name, such as \
          us-east-1",
     );
 }
@@ -248,7 +248,7 @@ fn endpoints_are_http_urls_with_a_host() {
             "kinesis.endpointUrl",
             &format!(
                 "kinesis.endpointUrl is \"{bad}\": {why}. Allowed: an http:// or https:// URL with a host, \
-                 as https://kinesis.us-east-1.amazonaws.com"
+                 such as https://vpce-1.example.com"
             ),
         );
     }

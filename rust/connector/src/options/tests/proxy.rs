@@ -134,7 +134,7 @@ fn what_is_no_address_is_refused_without_a_password_in_it() {
             &read_error(&[("kinesis.proxyAddress", address), PORT]),
             "kinesis.proxyAddress",
             &format!(
-                "kinesis.proxyAddress is \"{shown}\": {why}. Allowed: the name or address of a host, as \
+                "kinesis.proxyAddress is \"{shown}\": {why}. Allowed: the name or address of a host, such as \
                  proxy.example.com or http://proxy.example.com:3128"
             ),
         );
