@@ -477,3 +477,45 @@ async fn a_backlog_waits_for_no_description_of_the_stream() {
     let (read, _) = next_reads(&planner, &scripted, &offset).await;
     assert_eq!(read, [id(7)]);
 }
+
+/// After a long batch the iterators are too old, so the stream is to be described. Meanwhile DescribeStreamSummary fails
+/// again and again, each time after all its retries (25 s with the default options), while GetRecords works.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_cannot_be_described_delays_no_record_for_long() {
+    let (scripted, planner, offset, _checkpoint) = with_backlog(20, &[]).await;
+    tokio::time::advance(Duration::from_secs(271)).await;
+    {
+        let mut state = scripted.state();
+        let failure = || Error::new(ErrorKind::Throttled, "rate exceeded").retryable(true);
+        state.descriptions = std::iter::repeat_with(failure).take(1_000).collect();
+        state.description_takes = Duration::from_secs(25);
+        // Shard 7 has nothing more.
+        state.records.insert(id(7), 1);
+    }
+    let offset = planner.latest_offset(&offset).await.expect("a look");
+    let offset = offset.expect("the backlog");
+    report(&planner, &offset, 0, "empty");
+    let (began, mut longest) = (Instant::now(), Duration::ZERO);
+    scripted.state().asked.clear();
+    while began.elapsed() < Duration::from_secs(600) {
+        let call = Instant::now();
+        assert_eq!(planner.latest_offset(&offset).await.expect("a probe"), None);
+        longest = longest.max(call.elapsed());
+    }
+    let probes = scripted
+        .state()
+        .asked
+        .iter()
+        .filter(|asked| **asked == id(3))
+        .count();
+    let failed = 1_000 - scripted.state().descriptions.len();
+    scripted.state().records.insert(id(3), 1);
+    let put = Instant::now();
+    while planner.latest_offset(&offset).await.expect("a probe").is_none() {}
+    let noticed = put.elapsed();
+    assert!(
+        probes > 200 && noticed < Duration::from_secs(30),
+        "{probes} probes of each shard in ten minutes, {failed} failed descriptions, the longest call took \
+         {longest:?}, and a record was noticed after {noticed:?}"
+    );
+}

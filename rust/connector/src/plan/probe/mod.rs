@@ -271,6 +271,7 @@ impl Prober {
         let unended = positions.values().filter(|at| **at != Position::ShardEnd);
         // A batch reads all of them anyway.
         let one_is_enough = unended.count() <= self.few_shards;
+        let asked = Instant::now();
         let round = Round {
             extent,
             at_once: self.at_once,
@@ -290,7 +291,7 @@ impl Prober {
         if !probed.available.is_empty() {
             self.last_records = Instant::now();
         } else {
-            self.took = began.elapsed();
+            self.took = asked.elapsed();
         }
         self.warn_of_unknown(&probed);
         Ok(probed)
@@ -380,7 +381,8 @@ impl Prober {
         });
     }
 
-    /// Checks that the stream is the same, if iterators grew old. A check that fails is repeated.
+    /// Checks that the stream is the same, if iterators grew old. A check that fails is repeated, the more rarely the
+    /// longer it takes.
     async fn check_stream(&mut self, now: Instant) -> Result<()> {
         if self.check_from.is_none_or(|from| now < from) {
             return Ok(());
@@ -388,7 +390,8 @@ impl Prober {
         match same_stream(&*self.api, &self.stream.name, Some(self.stream.created_millis)).await {
             Ok(_) => self.check_from = None,
             Err(error) if !error.is_retryable() => return Err(error),
-            Err(_) => self.check_from = Some(Instant::now() + CHECK_AGAIN),
+            // Each check holds the probes up.
+            Err(_) => self.check_from = Some(Instant::now() + CHECK_AGAIN.max(now.elapsed() * 10)),
         }
         Ok(())
     }

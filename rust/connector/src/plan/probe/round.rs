@@ -55,11 +55,6 @@ impl Round {
         let mut responses = Responses::default();
         let (began, mut first_took, mut available) = (Instant::now(), Duration::ZERO, 0);
         while !responses.of_most {
-            let free = self.at_once.saturating_sub(running.len());
-            for probe in waiting.by_ref().take(free) {
-                responses.called.push(probe.shard.clone());
-                running.push(respond(probe));
-            }
             let until = match self.extent {
                 Extent::Beside => Some(began + PROBE_BESIDE),
                 Extent::NextBatch if available > 0 => {
@@ -69,10 +64,17 @@ impl Round {
                 }
                 Extent::NextBatch | Extent::All => None,
             };
+            if until.is_some_and(|until| until <= Instant::now()) {
+                break;
+            }
+            let free = self.at_once.saturating_sub(running.len());
+            for probe in waiting.by_ref().take(free) {
+                responses.called.push(probe.shard.clone());
+                running.push(respond(probe));
+            }
             let next = running.next();
             let response = match until {
                 None => next.await,
-                Some(until) if until <= Instant::now() => None,
                 Some(until) => tokio::time::timeout_at(until, next).await.ok().flatten(),
             };
             let Some(response) = response else { break };

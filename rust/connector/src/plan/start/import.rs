@@ -298,8 +298,12 @@ impl Import<'_> {
         if let (Committer::DynamoDb, Some(table)) = (metadata.committer, &metadata.dynamodb_table) {
             places.push(format!("DynamoDB table {table}"));
         }
+        let kept = match places.len() {
+            1 => "not kept",
+            _ => "kept neither",
+        };
         self.refuse(&format!(
-            "where its last batch ended is not kept in {}. Give the query the options by which the old one \
+            "where its last batch ended is {kept} in {}. Give the query the options by which the old one \
              kept it (kinesis.metadataPath, or kinesis.metadataCommitterType DYNAMODB and \
              kinesis.dynamodb.tableName), for its first start at least. If it is gone, start with \
              kinesis.startingPositions and the shards' positions of the last line of {}: that batch is then \

@@ -51,6 +51,8 @@ pub struct State {
     pub undescribed: bool,
     /// Errors of the next calls of DescribeStreamSummary.
     pub descriptions: VecDeque<Error>,
+    /// Time that each DescribeStreamSummary takes, with its retries.
+    pub description_takes: Duration,
     /// True if the stream was made again.
     pub made_again: bool,
     /// Shards of all GetRecords calls, in order.
@@ -122,6 +124,8 @@ impl KinesisApi for Scripted {
         if self.state().undescribed {
             std::future::pending::<()>().await;
         }
+        let takes = self.state().description_takes;
+        tokio::time::sleep(takes).await;
         let mut state = self.state();
         if let Some(error) = state.descriptions.pop_front() {
             return Err(error);
