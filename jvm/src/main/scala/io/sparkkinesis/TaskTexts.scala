@@ -7,7 +7,7 @@ import org.apache.spark.util.CollectionAccumulator
 
 /**
  * Carries texts from tasks to the driver, with the tasks' results: shard readers' reports, and the rows that a sink
- * refused. All attempts at a shard's batch send the same report, so duplicates and lost ones do no harm.
+ * refused. All attempts at a shard's batch report the same end, so duplicates and lost ones do no harm.
  *
  * The texts travel in one of Spark's own accumulators. The driver reads results with the class loader that the
  * application began with, which lacks the connector if its JAR was added later (ADD JAR, Spark Connect's
