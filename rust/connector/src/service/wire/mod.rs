@@ -38,8 +38,8 @@ use self::split::{Format, Splitter};
 use super::columns::RecordColumns;
 use crate::options::WireProtocol;
 
-/// Bytes of the largest answers: at most 10 MiB of records (AWS limit of GetRecords), in base64 a third more, and at most
-/// 10,000 records' other members.
+/// Bytes of the largest answers: at most 10 MiB of records (AWS limit of GetRecords), in base64 a third more, and the
+/// other members of at most 10,000 records.
 const LARGEST_ANSWER: usize = 32 << 20;
 
 /// Protocol of a call and receiver of its records: an interceptor of GetRecords, or an argument of
