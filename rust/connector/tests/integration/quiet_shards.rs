@@ -478,8 +478,8 @@ async fn a_backlog_waits_for_no_description_of_the_stream() {
     assert_eq!(read, [id(7)]);
 }
 
-/// After a long batch the iterators are too old, so the stream is to be described. Meanwhile DescribeStreamSummary fails
-/// again and again, each time after all its retries (25 s with the default options), while GetRecords works.
+/// After a long batch the iterators are too old, so the stream is to be described. Meanwhile DescribeStreamSummary
+/// fails again and again, each time after all its retries (25 s with the default options), while GetRecords works.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_cannot_be_described_delays_no_record_for_long() {
     let (scripted, planner, offset, _checkpoint) = with_backlog(20, &[]).await;
