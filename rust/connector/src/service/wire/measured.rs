@@ -2,6 +2,7 @@
 //! micro-benchmarks of rust/benches.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use aws_sdk_kinesis::operation::get_records::{GetRecords, GetRecordsOutput};
 use aws_sdk_kinesis::operation::put_records::{PutRecords, PutRecordsInput};
@@ -17,6 +18,7 @@ use aws_smithy_types::config_bag::{ConfigBag, Layer};
 use bytes::Bytes;
 
 use super::protocol::{stock_codec, stock_protocol};
+use super::split::{Format, Splitter};
 use super::{ColumnsProtocol, DecodedRecords, PutBody, cbor};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{StreamId, WireProtocol};
@@ -25,10 +27,15 @@ use crate::service::{Page, PutEntry, aws};
 /// Content type of an answer in JSON.
 const JSON: &str = "application/x-amz-json-1.1";
 
+/// Bytes of a piece in which bodies arrive: a frame of HTTP/2 by default (RFC 9113 §4.2).
+const PIECE: usize = 16 * 1024;
+
 /// An answer to GetRecords, which can be decoded any number of times.
 #[derive(Debug)]
 pub struct Answer {
-    response: Response,
+    content_type: &'static str,
+    body: Bytes,
+    format: Format,
     records: DecodedRecords,
     /// Properties of the call: the receiver of its records.
     call: ConfigBag,
@@ -38,38 +45,37 @@ pub struct Answer {
 
 impl Answer {
     /// A successful answer with this body.
-    ///
-    /// # Errors
-    /// `Internal` if the SDK has no such status, which doesn't happen.
-    pub fn new(protocol: WireProtocol, body: Vec<u8>) -> Result<Self> {
-        let content_type = match protocol {
-            WireProtocol::Json => JSON,
-            WireProtocol::Cbor => cbor::CONTENT_TYPE,
+    pub fn new(protocol: WireProtocol, body: Vec<u8>) -> Self {
+        let (content_type, format) = match protocol {
+            WireProtocol::Json => (JSON, Format::Json(Arc::new(stock_codec()))),
+            WireProtocol::Cbor => (cbor::CONTENT_TYPE, Format::Cbor),
         };
-        let status = StatusCode::try_from(200_u16).map_err(failed)?;
-        let mut response = Response::new(status, SdkBody::from(body));
-        response.headers_mut().insert("content-type", content_type);
         let records = DecodedRecords::of(protocol);
         let mut call = Layer::new("call");
         call.store_put(records.clone());
-        Ok(Self {
-            response,
+        Self {
+            content_type,
+            body: body.into(),
+            format,
             records,
             call: ConfigBag::of_layers([call]),
             columns: ColumnsProtocol::new(),
             stock: stock_protocol(),
-        })
+        }
     }
 
-    /// Decodes the answer as in a read: the records from the body into columns, the rest by the SDK's codec.
+    /// Decodes the answer as in a read: the records from the body's pieces into columns, the rest by the SDK's codec.
     ///
     /// # Errors
     /// `Internal` if the body can't be decoded, or is so unusual that the SDK's codec decodes all of it.
     pub fn page(&self) -> Result<Page> {
-        let output = self.decoded(&self.columns)?;
-        let records = self.records.take();
-        let records = records.ok_or_else(|| failed("the records were left to the SDK's codec"))?;
-        aws::page(output, Some(records))
+        let mut splitter = Splitter::new(self.format.clone(), Some(self.body.len()));
+        self.body.chunks(PIECE).for_each(|piece| splitter.add(piece));
+        let apart = splitter.finish();
+        let apart = apart.map_err(|_| failed("the records were left to the SDK's codec"))?;
+        self.records.set_apart(apart.records, apart.list_at);
+        let output = self.decoded(&self.columns, apart.rest.into())?;
+        aws::page(output, self.records.take())
     }
 
     /// Decodes an answer in JSON with the SDK's codec alone: into an object for each record, and those into columns.
@@ -77,12 +83,15 @@ impl Answer {
     /// # Errors
     /// `Internal` if the body can't be decoded.
     pub fn stock_page(&self) -> Result<Page> {
-        aws::page(self.decoded(&self.stock)?, None)
+        aws::page(self.decoded(&self.stock, self.body.clone())?, None)
     }
 
-    fn decoded(&self, protocol: &dyn ClientProtocol) -> Result<GetRecordsOutput> {
+    fn decoded(&self, protocol: &dyn ClientProtocol, body: Bytes) -> Result<GetRecordsOutput> {
+        let status = StatusCode::try_from(200_u16).map_err(failed)?;
+        let mut response = Response::new(status, SdkBody::from(body));
+        response.headers_mut().insert("content-type", self.content_type);
         let mut value = protocol
-            .deserialize_response(&self.response, GetRecords::OUTPUT_SCHEMA, &self.call)
+            .deserialize_response(&response, GetRecords::OUTPUT_SCHEMA, &self.call)
             .map_err(failed)?;
         GetRecordsOutput::deserialize(&mut *value).map_err(failed)
     }

@@ -42,6 +42,9 @@ pub(super) fn put_back(rest: &[u8], list_at: usize, records: &RecordColumns) -> 
     [before, &json::written(records), after].concat()
 }
 
+/// Bytes by which a record may be longer than the one before it, and still be read at the first try.
+const LONGER: usize = 16;
+
 #[derive(Debug)]
 enum Stage {
     Before,
@@ -61,6 +64,8 @@ pub(super) struct Splitter {
     pending: Vec<u8>,
     /// Length of `pending` from which on it is read again.
     enough: usize,
+    /// Bytes of the last record.
+    last_record: usize,
     records: RecordColumns,
     rest: Vec<u8>,
     list_at: usize,
@@ -75,6 +80,7 @@ impl Splitter {
             stage: Stage::Before,
             pending: Vec::new(),
             enough: 0,
+            last_record: 0,
             records: RecordColumns::with_capacity(0, 0),
             rest: Vec::new(),
             list_at: 0,
@@ -82,19 +88,33 @@ impl Splitter {
     }
 
     /// Adds the next piece of the body.
-    pub fn add(&mut self, piece: &[u8]) {
-        if self.pending.is_empty() {
-            let split = self.split(piece);
-            self.pending.extend_from_slice(&piece[split..]);
-        } else {
-            self.pending.extend_from_slice(piece);
+    pub fn add(&mut self, mut piece: &[u8]) {
+        while !self.pending.is_empty() {
+            let had = self.pending.len();
+            let more = piece.len().min(self.enough - had);
+            self.pending.extend_from_slice(&piece[..more]);
             if self.pending.len() < self.enough {
                 return;
             }
-            self.split_pending();
+            let split = self.split_pending();
+            if let Some(of_piece) = split.checked_sub(had) {
+                // What follows is in the piece, too, and needn't be copied.
+                self.pending.clear();
+                piece = &piece[of_piece..];
+            } else {
+                piece = &piece[more..];
+                self.wait_for_more();
+            }
         }
-        // Twice as much each time, or a record in many pieces would be read as many times.
-        self.enough = 2 * self.pending.len();
+        let split = self.split(piece);
+        self.pending.extend_from_slice(&piece[split..]);
+        self.wait_for_more();
+    }
+
+    /// Sets when `pending` is read again: when it may hold a record like the last one, but not with each piece, or a
+    /// record in many pieces would be read as many times.
+    fn wait_for_more(&mut self) {
+        self.enough = (self.last_record + LONGER).max(2 * self.pending.len());
     }
 
     /// The body split in two, or as one if it is left to a decoder of whole bodies: without records, or unlike what
@@ -131,11 +151,13 @@ impl Splitter {
         })
     }
 
-    fn split_pending(&mut self) {
+    /// Splits what is pending; returns how many bytes of it were split.
+    fn split_pending(&mut self) -> usize {
         let mut pending = std::mem::take(&mut self.pending);
         let split = self.split(&pending);
         pending.drain(..split);
         self.pending = pending;
+        split
     }
 
     /// Splits what these bytes have; returns how many they were.
@@ -163,6 +185,7 @@ impl Splitter {
         };
         match next {
             Next::Record(read) => {
+                self.last_record = read;
                 if let (1, Some(left)) = (self.records.len(), self.left) {
                     // A shard's records are mostly alike.
                     let like_it = left.saturating_sub(read) / read;
