@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow_array::{BinaryArray, Int64Array, StringArray, TimestampMicrosecondArray};
 use async_trait::async_trait;
@@ -18,13 +18,15 @@ use sparkkinesis::reader::{Opened, Reads, insert};
 use crate::configuration;
 use crate::failures::panic_with;
 
-/// Returns `batches` batches of `rows` rows, then ends; `instead` replaces that with `block`, `panic` or `fail`.
+/// Returns `batches` batches of `rows` rows, then ends; `instead` replaces that with `block`, `panic` or `fail`. With
+/// `blockFinish`, the end of a successful read never comes.
 /// `columns` are the columns asked for; without it, the usual ones, or all with `extra`. `unknownColumn` is the name of
 /// a column that no batch has.
 struct StandIn {
     wanted: Value,
     columns: Vec<Column>,
     given: AtomicU64,
+    given_up: AtomicBool,
 }
 
 fn open(wanted: Value) -> Opened {
@@ -34,6 +36,7 @@ fn open(wanted: Value) -> Opened {
         wanted,
         columns: columns.clone(),
         given: AtomicU64::new(0),
+        given_up: AtomicBool::new(false),
     });
     let mut opened = Opened::new(reader, "boundary-stream".to_owned(), columns);
     opened.column_names.extend(unknown);
@@ -113,11 +116,16 @@ impl Reads for StandIn {
     }
 
     async fn finish(&self, succeeded: bool) -> Result<Option<String>> {
+        if succeeded && self.wanted["blockFinish"] == true {
+            return pending().await;
+        }
+        self.given_up.fetch_or(!succeeded, Ordering::SeqCst);
         Ok(succeeded.then(|| json!({ "batches": self.given.load(Ordering::SeqCst) }).to_string()))
     }
 
     fn metrics(&self) -> Result<String> {
-        Ok(json!({ "millisBehindLatest": null }).to_string())
+        let given_up = self.given_up.load(Ordering::SeqCst);
+        Ok(json!({ "millisBehindLatest": null, "givenUp": given_up }).to_string())
     }
 }
 

@@ -47,6 +47,12 @@ impl Reads for ShardReader {
     }
 }
 
+/// Name of the operation in flight when a task that succeeded ends its reader.
+const FINISH: &str = "finish";
+
+/// The same of a task that failed. It replaces a [`FINISH`] that its killed task no longer waits for.
+const GIVE_UP: &str = "finish after a failure";
+
 /// Number of overwritten batches that stay allocated in poison mode, so that a late reader sees the poison and not
 /// what the allocator put there next.
 const QUARANTINE: usize = 8;
@@ -223,7 +229,8 @@ export! {
         let handle = TABLE.get::<ReaderHandle>(handle)?;
         // A separate thread feeds Python functions and may still wait for rows that nobody needs.
         handle.finished.store(true, Ordering::SeqCst);
-        let answer = handle.pending.drive_instead(runtime::get()?, "finish", wait_of(wait), || {
+        let operation = if succeeded { FINISH } else { GIVE_UP };
+        let answer = handle.pending.drive_instead(runtime::get()?, operation, wait_of(wait), || {
             let reader = Arc::clone(&handle.reader);
             Ok(async move { reader.finish(succeeded).await })
         })?;

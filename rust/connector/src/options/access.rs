@@ -3,7 +3,8 @@
 use super::parse::{self, Endpoint, StreamArn};
 use super::proxy;
 use super::raw::{RawOptions, conflict};
-use super::table::{self as t, User};
+use super::spec::{OptionSpec, User};
+use super::table as t;
 use super::types::{AccessOptions, ProviderClass, RetryOptions, Secret, StaticKeys, StreamId};
 use crate::error::Result;
 
@@ -182,7 +183,7 @@ fn static_keys(
     secret: Option<Secret>,
     session_token: Option<Secret>,
 ) -> Result<Option<StaticKeys>> {
-    let missing = |given: &t::OptionSpec, missing: &t::OptionSpec| {
+    let missing = |given: &OptionSpec, missing: &OptionSpec| {
         conflict(
             missing,
             format!(

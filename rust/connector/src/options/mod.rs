@@ -14,6 +14,7 @@ mod raw;
 mod s3_location;
 mod sink;
 mod source;
+mod spec;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,8 @@ use std::collections::BTreeMap;
 pub use provider::{GivenCredentials, GivesCredentials};
 pub use raw::RawOptions;
 pub use s3_location::S3Location;
-pub use table::{OptionSpec, User, markdown, table};
+pub use spec::{Group, Kind, OptionSpec, Support, User, Users};
+pub use table::{markdown, table};
 pub use types::{
     AccessOptions, AggregationOptions, BrokenAggregate, Committer, ConsumerChoice, ConsumerType,
     EndingPosition, ExtraColumn, MetadataOptions, OutsideShard, Parsed, ProviderClass, ProxyKeys, ProxyLogin,

@@ -2,7 +2,8 @@
 
 use super::parse::{self, Refusal};
 use super::raw::{RawOptions, conflict};
-use super::table::{self as t, OptionSpec, User};
+use super::spec::{OptionSpec, User};
+use super::table as t;
 use super::types::{ProxyKeys, ProxyLogin, ProxyOptions, Secret};
 use crate::error::Result;
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::parse::{self, Refusal};
-use super::table::{self, Kind, OptionSpec, Support, User};
+use super::spec::{Kind, OptionSpec, Support, User, Users};
+use super::table;
 use super::types::{HIDDEN, RetryOptions};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -133,7 +134,7 @@ impl RawOptions {
             if !spec.users.admit(user) {
                 return Err(no_end(spec));
             }
-            if user == User::BatchRead && spec.users == table::Users::Streaming {
+            if user == User::BatchRead && spec.users == Users::Streaming {
                 warnings.push(format!(
                     "{key} has no effect: a batch read has no micro-batches and no checkpoint"
                 ));

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::access;
 use super::parse::{self, Refusal};
 use super::raw::RawOptions;
-use super::table::{self as t, User};
+use super::spec::User;
+use super::table as t;
 use super::types::{Parsed, RowStreams, SinkOptions, SinkOrdering};
 use crate::error::Result;
 

@@ -7,7 +7,8 @@ use super::S3Location;
 use super::access;
 use super::parse::{self, Refusal};
 use super::raw::{RawOptions, conflict};
-use super::table::{self as t, User};
+use super::spec::{OptionSpec, User};
+use super::table as t;
 use super::types::{
     AccessOptions, AggregationOptions, BrokenAggregate, Committer, ConsumerChoice, ConsumerType,
     EndingPosition, ExtraColumn, MetadataOptions, OutsideShard, Parsed, S3Puts, SourceOptions,
@@ -239,7 +240,7 @@ fn metadata_path(text: &str) -> Result<String, Refusal> {
 /// Refuses options of one store together with those of another.
 fn check_store(raw: &RawOptions, metadata: &MetadataOptions, warnings: &mut Vec<String>) -> Result<()> {
     let (committer, table) = (t::METADATA_COMMITTER_TYPE.key, t::DYNAMODB_TABLE_NAME.key);
-    let without = |spec: &t::OptionSpec, what: &str| {
+    let without = |spec: &OptionSpec, what: &str| {
         conflict(
             spec,
             format!("{} is given without {what}: set that too, or remove it", spec.key),

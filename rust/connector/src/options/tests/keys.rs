@@ -1,6 +1,6 @@
 //! Keys: known, unknown, another user's; the table and its rendering; secret values.
 
-use super::super::table::{Group, Kind, Support, Users, find};
+use super::super::table::find;
 use super::*;
 
 #[test]

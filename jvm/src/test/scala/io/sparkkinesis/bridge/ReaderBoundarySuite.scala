@@ -214,6 +214,19 @@ class ReaderBoundarySuite extends BoundarySuite {
     finally reader.close()
   }
 
+  test("a task that is killed while its end is decided gives up") {
+    @volatile var reader: ShardReader = null
+    val thrown = stopped(_.interrupt()) { interrupt =>
+      reader = StandIn.reader(config(""""blockFinish":true"""), interrupt)
+      reader.finish(true)
+    }
+    assert(thrown.isInstanceOf[InterruptedException])
+    try {
+      assert(reader.finish(false) === null)
+      assert(reader.metrics().contains(""""givenUp":true"""))
+    } finally reader.close()
+  }
+
   test("what the interrupt throws is what the caller sees") {
     val killed = new IllegalStateException("killed")
     val reader = StandIn.reader(config(""""instead":"block""""), () => throw killed)
