@@ -1,12 +1,18 @@
 //! Where a batch ended: the ends that its readers reported, and the claims of shards without a report.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::claims::protocol::{Reconcile, reconcile, stands_at};
-use crate::claims::{ClaimStore, not_shared};
+use crate::claims::{Claim, ClaimStore, not_shared};
 use crate::error::Result;
 use crate::read::{Backlog, ShardReport, TaskPlan};
 use crate::stream::{Offset, Position, ShardId};
+
+/// Looks for the claims of a batch that ran before the query's start, until one that isn't found is missing.
+const LOOKS_AFTER_RESTART: u32 = 3;
+/// Time between these looks.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The reports of the newest batch.
 #[derive(Debug, Default)]
@@ -202,29 +208,30 @@ pub(super) struct Ends {
     pub has_backlog: bool,
 }
 
-/// Finds the ends of this offset's batch.
+/// Finds the ends of this offset's batch, which ran before the query's start if `restarted`.
 pub(super) async fn resolve(
     start: &Offset,
     reports: &BTreeMap<ShardId, ShardReport>,
     store: &dyn ClaimStore,
+    restarted: bool,
 ) -> Result<Ends> {
-    let unreported = start.read().any(|(shard, _)| !reports.contains_key(shard));
-    let claims = match unreported {
-        true => store.load(&start.source, start.batch).await?,
-        false => BTreeMap::new(),
-    };
+    let read: Vec<_> = start.read().collect();
+    let tasks = read.chunks(start.shards_per_task.max(1)).filter_map(|shards| {
+        let (first, _) = shards.first()?;
+        Some((TaskPlan::name(first, shards.len()), shards))
+    });
+    let is_reported = |(shard, _): &(&ShardId, _)| reports.contains_key(*shard);
+    let unreported = tasks
+        .clone()
+        .filter(|(_, shards)| !shards.iter().all(is_reported));
+    let unreported: Vec<ShardId> = unreported.map(|(name, _)| name).collect();
+    let claims = claims_of(&unreported, start, store, restarted).await?;
     let mut positions = start.shards.clone();
     // Shards without a task keep their positions. Only the claims of the batch's own tasks count: if a checkpoint was
     // set back, the store may have claims of another plan with the same number.
-    for group in start
-        .read()
-        .collect::<Vec<_>>()
-        .chunks(start.shards_per_task.max(1))
-    {
-        let claim = group
-            .first()
-            .and_then(|(first, _)| claims.get(&TaskPlan::name(first, group.len())));
-        for (shard, position) in group {
+    for (name, shards) in tasks {
+        let claim = claims.get(&name);
+        for (shard, position) in shards {
             let reported = reports.get(*shard).map(|report| &report.end);
             let claimed = claim.and_then(|claim| claim.end_of(shard));
             let end = stands_at(position, reported, claimed).clone();
@@ -235,16 +242,43 @@ pub(super) async fn resolve(
         positions,
         claims: claims.len(),
         delivered: reports.values().map(|report| report.records).sum(),
-        has_backlog: unreported
+        has_backlog: !unreported.is_empty()
             || reports
                 .values()
                 .any(|report| report.backlog == Backlog::Remaining),
     })
 }
 
+/// The claims of these tasks. A task without a claim was not run, and its records are read again, so that one look is
+/// not enough; after a restart, the batch was run in most cases, and the looks have time between them.
+async fn claims_of(
+    tasks: &[ShardId],
+    start: &Offset,
+    store: &dyn ClaimStore,
+    restarted: bool,
+) -> Result<BTreeMap<ShardId, Claim>> {
+    let mut claims = BTreeMap::new();
+    let looks = if restarted { LOOKS_AFTER_RESTART } else { 2 };
+    for look in 0..looks {
+        if tasks.iter().all(|task| claims.contains_key(task)) {
+            break;
+        }
+        if look > 0 && restarted {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        claims.append(&mut store.load(&start.source, start.batch).await?);
+    }
+    Ok(claims)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+
     use super::*;
+    use crate::claims::{ClaimKey, PutResult};
     use crate::error::ErrorKind;
 
     fn report(end: &str) -> ShardReport {
@@ -270,6 +304,68 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    /// Has a claim of each task, but finds that of the last one late.
+    #[derive(Debug)]
+    struct Late {
+        claims: BTreeMap<ShardId, Claim>,
+        /// Looks that miss the last claim.
+        missed: u32,
+        looks: AtomicU32,
+    }
+
+    #[async_trait]
+    impl ClaimStore for Late {
+        async fn put_if_absent(&self, _: &ClaimKey, _: &Claim) -> Result<PutResult> {
+            Ok(PutResult::Stored)
+        }
+        async fn get(&self, _: &ClaimKey) -> Result<Option<Claim>> {
+            Ok(None)
+        }
+        async fn load(&self, _: &str, _: u64) -> Result<BTreeMap<ShardId, Claim>> {
+            let mut claims = self.claims.clone();
+            if self.looks.fetch_add(1, Ordering::Relaxed) < self.missed {
+                claims.pop_last();
+            }
+            Ok(claims)
+        }
+        async fn has_from(&self, _: &str, _: u64) -> Result<bool> {
+            Ok(false)
+        }
+        async fn purge(&self, _: &str, _: u64) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The number of looks, and where the second shard's part of the batch ended.
+    async fn looks(missed: u32, restarted: bool) -> (u32, String) {
+        let json = serde_json::json!({
+            "version": 1, "source": "q", "stream": "events", "created": 1, "batch": 3,
+            "shards": {"a": "AFTER 1", "b": "AFTER 1"},
+        });
+        let start = Offset::from_json(&json.to_string()).expect("an offset");
+        let claim = Claim::from_json(br#"{"version":1,"end":"AFTER 5"}"#, "a test").expect("a claim");
+        let store = Late {
+            claims: ["a", "b"].map(|shard| (shard.into(), claim.clone())).into(),
+            missed,
+            looks: AtomicU32::new(0),
+        };
+        let ends = resolve(&start, &BTreeMap::new(), &store, restarted).await;
+        let end = ends.expect("the ends").positions[&ShardId::from("b")].to_string();
+        (store.looks.into_inner(), end)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_that_is_not_found_at_once_is_looked_for_again() {
+        let (claimed, start) = ("AFTER 5".to_owned(), "AFTER 1".to_owned());
+        for restarted in [true, false] {
+            assert_eq!(looks(0, restarted).await, (1, claimed.clone()));
+            assert_eq!(looks(1, restarted).await, (2, claimed.clone()));
+        }
+        assert_eq!(looks(2, true).await, (3, claimed));
+        assert_eq!(looks(9, true).await, (3, start.clone()));
+        assert_eq!(looks(9, false).await, (2, start));
     }
 
     #[test]

@@ -311,7 +311,8 @@ impl Planner {
                 offset.stream
             ));
         }
-        if offset.created != self.stream.created_millis {
+        // 0: unknown when the query first started.
+        if offset.created != 0 && offset.created != self.stream.created_millis {
             return Err(stream_changed(name));
         }
         // Under the lock: `close` ends all sources served so far, and no source is served after it.

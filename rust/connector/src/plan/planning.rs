@@ -183,7 +183,7 @@ impl Planner {
             claims,
             delivered,
             has_backlog,
-        } = ends::resolve(start, &reports, &*self.store).await?;
+        } = ends::resolve(start, &reports, &*self.store, restarted).await?;
         if restarted && claims == 0 && reports.is_empty() && start.read().next().is_some() {
             tracing::warn!(
                 stream = %start.stream,

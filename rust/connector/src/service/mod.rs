@@ -41,6 +41,7 @@ pub(crate) use patience::Patience;
 pub(crate) use presence::{Ends, Presence, presence, same_stream, stream_changed};
 pub use properties::{SYSTEM_PROPERTIES, SystemProperties};
 pub use rate_limiter::RateLimiter;
+pub(crate) use refusals::Refusals;
 pub use retry::RequestCounters;
 pub(crate) use retry::{backoff, jittered, with_retries};
 #[doc(hidden)]

@@ -94,8 +94,13 @@ impl Service {
                 "The limit of the table, the bucket or the account was exceeded",
             )
             .retryable(true),
-            // S3's codes for two writers of one key at the same time, and for a request that arrived too slowly.
-            "ConditionalRequestConflict" | "OperationAborted" | "RequestTimeout" => {
+            // Two writers of one key at the same time, in S3 and in DynamoDB, and a request that arrived too slowly.
+            "ConditionalRequestConflict"
+            | "OperationAborted"
+            | "RequestTimeout"
+            | "ReplicatedWriteConflictException"
+            | "TransactionConflictException"
+            | "ResourceInUseException" => {
                 make(ErrorKind::Store, "Another request was in its way").retryable(true)
             }
             "AccessDenied"
@@ -135,7 +140,14 @@ impl Service {
                      stream's)",
                 )
             }
+            _ if status == 429 => {
+                make(ErrorKind::Throttled, "The store takes fewer requests").retryable(true)
+            }
             _ if status >= 500 => make(ErrorKind::Store, "The service failed").retryable(true),
+            // No refusal, but no answer of the service either: a proxy's page, for one.
+            _ if status < 300 => {
+                make(ErrorKind::Store, "The answer is none of the service's").retryable(true)
+            }
             _ => make(ErrorKind::InvalidRequest, "The service refused the request"),
         }
     }
@@ -167,6 +179,9 @@ mod tests {
             ("KMS.NotFoundException", 400, ErrorKind::Kms, false),
             ("PermanentRedirect", 301, ErrorKind::InvalidRequest, false),
             ("InternalError", 500, ErrorKind::Store, true),
+            ("TooManyRequests", 429, ErrorKind::Throttled, true),
+            ("TransactionConflictException", 400, ErrorKind::Store, true),
+            ("status 200", 200, ErrorKind::Store, true),
             ("ValidationException", 400, ErrorKind::InvalidRequest, false),
         ];
         for (code, status, kind, retryable) in cases {

@@ -1,5 +1,6 @@
 //! The stores of claims. `rust/connector/tests/integration/store_suite` tests each of them.
 
+mod calls;
 pub(super) mod clients;
 pub mod dynamodb;
 mod failure;

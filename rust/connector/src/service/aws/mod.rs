@@ -108,7 +108,7 @@ impl AwsKinesis {
             own_calls: Arc::default(),
             pace: RateLimiter::of_interval(GET_RECORDS_INTERVAL),
             starved: Starved::default(),
-            refusals: Refusals::default(),
+            refusals: Refusals::of_stream(),
             protocol: WireProtocol::default(),
         }
     }
@@ -303,7 +303,7 @@ impl AwsKinesis {
 impl KinesisApi for AwsKinesis {
     async fn describe_stream(&self) -> Result<StreamSummary> {
         let date = AnswerDate::default();
-        let answer = with_retries(&self.retry, &self.own_calls, || async {
+        let summary = with_retries(&self.retry, &self.own_calls, || async {
             let sent = self
                 .client()
                 .describe_stream_summary()
@@ -313,12 +313,14 @@ impl KinesisApi for AwsKinesis {
                 .interceptor(date.clone())
                 .send()
                 .await;
-            self.settled("DescribeStreamSummary", sent)
+            let answer = self.settled("DescribeStreamSummary", sent)?;
+            // An answer without content describes a stream without a name, made in 1970.
+            answer
+                .stream_description_summary
+                .filter(|summary| !summary.stream_arn().is_empty())
+                .ok_or_else(|| self.internal("DescribeStreamSummary", "no description"))
         })
         .await?;
-        let summary = answer
-            .stream_description_summary()
-            .ok_or_else(|| self.internal("DescribeStreamSummary", "no description"))?;
         Ok(StreamSummary {
             arn: summary.stream_arn().to_owned(),
             created_millis: millis(summary.stream_creation_timestamp()),

@@ -30,7 +30,6 @@ use self::table::{PARTITION_KEY, SERVICE, SORT_KEY, VALUE};
 use crate::claims::{Claim, ClaimKey, ClaimStore, PutResult};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::SourceOptions;
-use crate::service::with_retries;
 use crate::stream::ShardId;
 
 /// Number of items in one response to a Query. The service cuts a response at 1 MB (AWS limit), about four times as
@@ -72,12 +71,12 @@ impl DynamoDbStore {
         Self { table }
     }
 
-    async fn retried<T, F, Fut>(&self, attempt: F) -> Result<T>
+    async fn retried<T, F, Fut>(&self, operation: &'static str, attempt: F) -> Result<T>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T>>,
     {
-        let tried = with_retries(&self.table.retry, &self.table.counters, attempt).await;
+        let tried = self.table.calls.retried(operation, attempt).await;
         match tried {
             // Only another key schema makes these requests invalid.
             Err(error) if error.kind() == ErrorKind::InvalidRequest => Err(self.table.explain(error).await),
@@ -141,7 +140,7 @@ impl DynamoDbStore {
         };
         let (mut all, mut from) = (Vec::new(), None);
         loop {
-            let (items, next) = self.retried(|| self.query(&query, from.clone())).await?;
+            let (items, next) = self.retried("Query", || self.query(&query, from.clone())).await?;
             all.extend(items);
             match next {
                 Some(next) => from = Some(next),
@@ -200,7 +199,7 @@ impl DynamoDbStore {
     }
 
     async fn delete_one(&self, key: Item) -> Result<()> {
-        self.retried(|| async {
+        self.retried("DeleteItem", || async {
             let sent = self
                 .table
                 .client()
@@ -237,7 +236,7 @@ impl DynamoDbStore {
         }
         let pending = Mutex::new(requests);
         let pending = || pending.lock();
-        self.retried(|| {
+        self.retried("BatchWriteItem", || {
             let requests = pending().clone();
             async move {
                 let sent = self
@@ -313,10 +312,10 @@ impl ClaimStore for DynamoDbStore {
     async fn put_if_absent(&self, key: &ClaimKey, claim: &Claim) -> Result<PutResult> {
         let json = String::from_utf8(claim.to_json()?)
             .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
-        let mut put = self.retried(|| self.put(key, &json, false)).await?;
+        let mut put = self.retried("PutItem", || self.put(key, &json, false)).await?;
         if matches!(put, Put::NoTable) {
             self.table.ensure().await?;
-            put = self.retried(|| self.put(key, &json, true)).await?;
+            put = self.retried("PutItem", || self.put(key, &json, true)).await?;
         }
         let first = match put {
             Put::Stored => return Ok(PutResult::Stored),
@@ -337,7 +336,7 @@ impl ClaimStore for DynamoDbStore {
 
     async fn get(&self, key: &ClaimKey) -> Result<Option<Claim>> {
         let item = self
-            .retried(|| async {
+            .retried("GetItem", || async {
                 let sent = self
                     .table
                     .client()
@@ -407,7 +406,7 @@ impl ClaimStore for DynamoDbStore {
             sort: batch_prefix(batch),
             keys_only: true,
         };
-        let (keys, _) = self.retried(|| self.query(&query, None)).await?;
+        let (keys, _) = self.retried("Query", || self.query(&query, None)).await?;
         Ok(!keys.is_empty())
     }
 
@@ -422,7 +421,7 @@ impl ClaimStore for DynamoDbStore {
         let denied = AtomicBool::new(false);
         let mut from = None;
         loop {
-            let (keys, next) = self.retried(|| self.query(&query, from.clone())).await?;
+            let (keys, next) = self.retried("Query", || self.query(&query, from.clone())).await?;
             let requests: Vec<_> = keys.chunks(DELETES_PER_REQUEST).map(<[Item]>::to_vec).collect();
             stream::iter(requests)
                 .map(|keys| self.delete(keys, &denied))

@@ -1,7 +1,6 @@
 //! The DynamoDB table: its client and its creation.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -15,10 +14,11 @@ use aws_sdk_dynamodb::types::{
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
+use crate::claims::backends::calls::Calls;
 use crate::claims::backends::failure::Service;
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{MetadataOptions, RetryOptions, StoreAccess};
-use crate::service::{RequestCounters, guarded, store_access, with_retries};
+use crate::options::{MetadataOptions, StoreAccess};
+use crate::service::{guarded, store_access};
 
 // The names used by awslabs/spark-sql-kinesis-connector, so that its tables can be reused.
 /// Attribute of the source.
@@ -46,8 +46,7 @@ pub(crate) struct Table {
     pub(super) name: String,
     /// The table's name in messages.
     pub(super) place: String,
-    pub(super) retry: RetryOptions,
-    pub(super) counters: Arc<RequestCounters>,
+    pub(super) calls: Calls,
     access: StoreAccess,
     endpoint_url: Option<String>,
     client: OnceCell<Client>,
@@ -76,8 +75,7 @@ impl Table {
         Ok(Self {
             place: format!("DynamoDB table {name}"),
             name,
-            retry: metadata.retry,
-            counters: Arc::default(),
+            calls: Calls::new(metadata.retry),
             access,
             endpoint_url: metadata.dynamodb_endpoint_url.clone(),
             client: OnceCell::new(),
@@ -153,37 +151,30 @@ impl Table {
         }
     }
 
-    async fn retried<T, F, Fut>(&self, attempt: F) -> Result<T>
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<T>>,
-    {
-        with_retries(&self.retry, &self.counters, attempt).await
-    }
-
     async fn describe(&self) -> Result<Option<TableDescription>> {
-        self.retried(|| async {
-            let sent = self
-                .client()
-                .await?
-                .describe_table()
-                .table_name(&self.name)
-                .send()
-                .await;
-            match sent {
-                Ok(answer) => Ok(answer.table),
-                Err(error)
-                    if matches!(
-                        error.as_service_error(),
-                        Some(DescribeTableError::ResourceNotFoundException(_))
-                    ) =>
-                {
-                    Ok(None)
+        self.calls
+            .retried("DescribeTable", || async {
+                let sent = self
+                    .client()
+                    .await?
+                    .describe_table()
+                    .table_name(&self.name)
+                    .send()
+                    .await;
+                match sent {
+                    Ok(answer) => Ok(answer.table),
+                    Err(error)
+                        if matches!(
+                            error.as_service_error(),
+                            Some(DescribeTableError::ResourceNotFoundException(_))
+                        ) =>
+                    {
+                        Ok(None)
+                    }
+                    Err(error) => Err(SERVICE.classify("DescribeTable", &self.place, error)),
                 }
-                Err(error) => Err(SERVICE.classify("DescribeTable", &self.place, error)),
-            }
-        })
-        .await
+            })
+            .await
     }
 
     /// Requests the creation of the table. A concurrent creation by another process is a success, too.
@@ -209,31 +200,32 @@ impl Table {
             );
         }
         tracing::info!(table = %self.name, "making the table of the claims");
-        self.retried(|| async {
-            let sent = self
-                .client()
-                .await?
-                .create_table()
-                .table_name(&self.name)
-                .set_key_schema(Some(keys.clone()))
-                .set_attribute_definitions(Some(attributes.clone()))
-                .billing_mode(BillingMode::PayPerRequest)
-                .send()
-                .await;
-            match sent {
-                Ok(_) => Ok(()),
-                Err(error)
-                    if matches!(
-                        error.as_service_error(),
-                        Some(CreateTableError::ResourceInUseException(_))
-                    ) =>
-                {
-                    Ok(())
+        self.calls
+            .retried("CreateTable", || async {
+                let sent = self
+                    .client()
+                    .await?
+                    .create_table()
+                    .table_name(&self.name)
+                    .set_key_schema(Some(keys.clone()))
+                    .set_attribute_definitions(Some(attributes.clone()))
+                    .billing_mode(BillingMode::PayPerRequest)
+                    .send()
+                    .await;
+                match sent {
+                    Ok(_) => Ok(()),
+                    Err(error)
+                        if matches!(
+                            error.as_service_error(),
+                            Some(CreateTableError::ResourceInUseException(_))
+                        ) =>
+                    {
+                        Ok(())
+                    }
+                    Err(error) => Err(SERVICE.classify("CreateTable", &self.place, error)),
                 }
-                Err(error) => Err(SERVICE.classify("CreateTable", &self.place, error)),
-            }
-        })
-        .await
+            })
+            .await
     }
 
     fn check_keys(&self, table: &TableDescription) -> Result<()> {

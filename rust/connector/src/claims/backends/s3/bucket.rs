@@ -1,7 +1,6 @@
 //! The bucket: its client and its region.
 
 use std::fmt;
-use std::sync::Arc;
 
 use aws_config::Region;
 use aws_sdk_s3::Client;
@@ -10,10 +9,11 @@ use aws_sdk_s3::error::SdkError;
 use futures_util::FutureExt;
 use tokio::sync::OnceCell;
 
+use crate::claims::backends::calls::Calls;
 use crate::claims::backends::failure::Service;
 use crate::error::Result;
-use crate::options::{MetadataOptions, RetryOptions, S3Puts, StoreAccess};
-use crate::service::{Access, RequestCounters, guarded, store_access, with_retries};
+use crate::options::{MetadataOptions, S3Puts, StoreAccess};
+use crate::service::{Access, guarded, store_access};
 
 /// The service's names in messages.
 pub(super) const SERVICE: Service = Service {
@@ -29,8 +29,7 @@ const BUCKET_REGION: &str = "x-amz-bucket-region";
 /// A bucket and its client, shared by all its users in this process. The client is created when first needed.
 pub(crate) struct Bucket {
     pub(super) name: String,
-    pub(super) retry: RetryOptions,
-    pub(super) counters: Arc<RequestCounters>,
+    pub(super) calls: Calls,
     pub(super) puts: S3Puts,
     access: StoreAccess,
     endpoint_url: Option<String>,
@@ -50,8 +49,7 @@ impl Bucket {
     pub(crate) fn new(access: StoreAccess, metadata: &MetadataOptions, name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            retry: metadata.retry,
-            counters: Arc::default(),
+            calls: Calls::new(metadata.retry),
             puts: metadata.s3_puts.clone(),
             access,
             endpoint_url: metadata.s3_endpoint_url.clone(),
@@ -95,16 +93,17 @@ impl Bucket {
     /// The bucket's region, if the service returns it; it may differ from the stream's. A refusal without the region
     /// is left to the next request, whose response has a message.
     async fn region_of_bucket(&self, client: &Client) -> Result<Option<String>> {
-        with_retries(&self.retry, &self.counters, || async {
-            match client.head_bucket().bucket(&self.name).send().await {
-                Ok(answer) => Ok(answer.bucket_region),
-                Err(SdkError::ServiceError(answer)) if answer.raw().status().as_u16() < 500 => {
-                    Ok(answer.raw().headers().get(BUCKET_REGION).map(str::to_owned))
+        self.calls
+            .retried("HeadBucket", || async {
+                match client.head_bucket().bucket(&self.name).send().await {
+                    Ok(answer) => Ok(answer.bucket_region),
+                    Err(SdkError::ServiceError(answer)) if answer.raw().status().as_u16() < 500 => {
+                        Ok(answer.raw().headers().get(BUCKET_REGION).map(str::to_owned))
+                    }
+                    Err(error) => Err(SERVICE.classify("HeadBucket", &self.name, error)),
                 }
-                Err(error) => Err(SERVICE.classify("HeadBucket", &self.name, error)),
-            }
-        })
-        .await
+            })
+            .await
     }
 }
 
