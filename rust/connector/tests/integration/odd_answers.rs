@@ -307,3 +307,24 @@ async fn nothing_new_is_reported_only_after_a_probe() {
         while query.batch().await.expect("a look").is_some() {}
     }
 }
+
+/// With the same iterator the service would refuse every further request, too.
+#[tokio::test]
+async fn an_iterator_that_is_refused_is_not_used_again() {
+    let world = World::with_shards(1).await;
+    let api = service(&world.config(&[("kinesis.clientNumRetries", "5")])).await;
+    let (shard, counters) = (SHARD_0.into(), Arc::default());
+    let start = kinesis_connector::stream::Position::TrimHorizon;
+    let iterator = api
+        .shard_iterator(&shard, &start, &counters)
+        .await
+        .expect("an iterator");
+    api.get_records(&shard, &iterator, 10, &counters)
+        .await
+        .expect("a page");
+    let before = world.sandbox.stats().calls("GetRecords");
+    let nonsense = kinesis_connector::service::ShardIterator("nonsense".to_owned());
+    let refused = api.get_records(&shard, &nonsense, 10, &counters).await;
+    assert_eq!(refused.expect_err("refused").kind(), ErrorKind::InvalidRequest);
+    assert_eq!(world.sandbox.stats().calls("GetRecords") - before, 1);
+}
