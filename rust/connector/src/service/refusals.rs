@@ -2,63 +2,85 @@
 //! before and are allowed again a moment later. A refusal of an operation that has worked may pass; one that was
 //! refused from the beginning, or is refused for minutes, is final.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::stream::ShardId;
 
 /// Time for which an operation may be refused before that is final.
 const PASSES_WITHIN: Duration = Duration::from_secs(120);
 /// Time without a refusal after which the next one is another story. Some operations are called rarely.
 const ANOTHER_AFTER: Duration = Duration::from_secs(600);
 
-/// What is known of each operation on a stream.
+/// What is known of the operations on a stream.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<HashMap<&'static str, Refused>>);
+pub(super) struct Refusals(Mutex<Known>);
 
-/// An operation that has worked.
-#[derive(Clone, Copy, Debug, Default)]
-struct Refused {
-    /// First and last refusal since then.
-    since: Option<(Instant, Instant)>,
+#[derive(Debug, Default)]
+struct Known {
+    /// Operations that have worked.
+    worked: HashSet<&'static str>,
+    /// First and last refusal of an operation since it worked last, for calls of one shard or of none: a key may be
+    /// refused for the records of one shard only.
+    refused: HashMap<(&'static str, Option<ShardId>), (Instant, Instant)>,
 }
 
 impl Refusals {
     /// The outcome of a call, with a refusal that may pass as a retryable error.
-    pub(super) fn settled<T>(&self, operation: &'static str, outcome: Result<T>) -> Result<T> {
+    pub(super) fn settled<T>(
+        &self,
+        operation: &'static str,
+        shard: Option<&ShardId>,
+        outcome: Result<T>,
+    ) -> Result<T> {
         match &outcome {
             Ok(_) => {
-                self.0.lock().insert(operation, Refused::default());
+                let mut known = self.0.lock();
+                known.worked.insert(operation);
+                if !known.refused.is_empty() {
+                    known.refused.remove(&(operation, shard.cloned()));
+                }
+                drop(known);
                 outcome
             }
-            Err(error) if is_refusal(error) && self.may_pass(operation) => {
+            Err(error) if is_refusal(operation, error) && self.may_pass(operation, shard) => {
                 outcome.map_err(|error| error.retryable(true))
             }
             Err(_) => outcome,
         }
     }
 
-    fn may_pass(&self, operation: &'static str) -> bool {
-        let now = Instant::now();
-        let mut operations = self.0.lock();
-        let Some(refused) = operations.get_mut(operation) else {
+    /// Call when an operation worked in a way that doesn't show that it isn't refused any more.
+    pub(super) fn works(&self, operation: &'static str) {
+        self.0.lock().worked.insert(operation);
+    }
+
+    fn may_pass(&self, operation: &'static str, shard: Option<&ShardId>) -> bool {
+        let mut known = self.0.lock();
+        if !known.worked.contains(operation) {
             return false;
-        };
-        let recent = refused.since.filter(|(_, last)| now - *last < ANOTHER_AFTER);
-        let first = recent.map_or(now, |(first, _)| first);
-        refused.since = Some((first, now));
-        now - first < PASSES_WITHIN
+        }
+        let now = Instant::now();
+        known.refused.retain(|_, (_, last)| now - *last < ANOTHER_AFTER);
+        let refused = known.refused.entry((operation, shard.cloned()));
+        let (first, last) = refused.or_insert((now, now));
+        *last = now;
+        now - *first < PASSES_WITHIN
     }
 }
 
-fn is_refusal(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Access | ErrorKind::Kms | ErrorKind::InvalidRequest
-    )
+/// True for an error that says what the caller may do, rather than what is wrong with this request. An invalid
+/// GetRecords has an iterator that will never do, and an invalid PutRecords a record that will never do.
+fn is_refusal(operation: &str, error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Access | ErrorKind::Kms => true,
+        ErrorKind::InvalidRequest => !matches!(operation, "GetRecords" | "PutRecords"),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -70,7 +92,7 @@ mod tests {
     fn refused(refusals: &Refusals, operation: &'static str, kind: ErrorKind) -> bool {
         let outcome: Result<()> = Err(Error::new(kind, "no"));
         refusals
-            .settled(operation, outcome)
+            .settled(operation, None, outcome)
             .expect_err("refused")
             .is_retryable()
     }
@@ -79,7 +101,7 @@ mod tests {
     async fn what_never_worked_is_refused_for_good() {
         let refusals = Refusals::default();
         assert!(!refused(&refusals, LIST, ErrorKind::Access));
-        refusals.settled("GetRecords", Ok(())).expect("an answer");
+        refusals.settled("GetRecords", None, Ok(())).expect("an answer");
         assert!(
             !refused(&refusals, LIST, ErrorKind::Access),
             "another operation says nothing"
@@ -89,7 +111,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_worked_may_be_refused_for_a_while() {
         let refusals = Refusals::default();
-        refusals.settled(LIST, Ok(())).expect("an answer");
+        refusals.settled(LIST, None, Ok(())).expect("an answer");
         // However long that was ago.
         tokio::time::sleep(Duration::from_secs(36_000)).await;
         for kind in [ErrorKind::Access, ErrorKind::Kms, ErrorKind::InvalidRequest] {
@@ -103,16 +125,43 @@ mod tests {
             !refused(&refusals, LIST, ErrorKind::Access),
             "two minutes are enough"
         );
-        refusals.settled(LIST, Ok(())).expect("an answer");
+        refusals.settled(LIST, None, Ok(())).expect("an answer");
         assert!(refused(&refusals, LIST, ErrorKind::Access), "it worked again");
     }
 
     #[tokio::test(start_paused = true)]
     async fn refusals_that_are_hours_apart_are_two_stories() {
         let refusals = Refusals::default();
-        refusals.settled(LIST, Ok(())).expect("an answer");
+        refusals.settled(LIST, None, Ok(())).expect("an answer");
         assert!(refused(&refusals, LIST, ErrorKind::Access));
         tokio::time::sleep(ANOTHER_AFTER).await;
         assert!(refused(&refusals, LIST, ErrorKind::Access));
+    }
+
+    /// The old records of one shard may be encrypted with a key that was disabled, for example.
+    #[tokio::test(start_paused = true)]
+    async fn a_shard_that_is_refused_for_minutes_is_refused_for_good_though_others_are_read() {
+        let refusals = Refusals::default();
+        let (read, refused) = (ShardId::from("shardId-1"), ShardId::from("shardId-2"));
+        let mut last = true;
+        for _ in 0..30 {
+            let answered = refusals.settled("GetRecords", Some(&read), Ok(()));
+            answered.expect("an answer");
+            let outcome: Result<()> = Err(Error::new(ErrorKind::Kms, "no"));
+            let outcome = refusals.settled("GetRecords", Some(&refused), outcome);
+            last = outcome.expect_err("refused").is_retryable();
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+        assert!(!last, "five minutes are enough");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_invalid_by_itself_is_refused_for_good() {
+        let refusals = Refusals::default();
+        for operation in ["GetRecords", "PutRecords"] {
+            refusals.settled(operation, None, Ok(())).expect("an answer");
+            assert!(!refused(&refusals, operation, ErrorKind::InvalidRequest));
+            assert!(refused(&refusals, operation, ErrorKind::Access));
+        }
     }
 }

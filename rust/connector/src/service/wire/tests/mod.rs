@@ -157,7 +157,8 @@ impl Both {
     ) -> Result<Page> {
         *self.answering.answer.lock().expect("no panic") = (status, content_type, body.to_vec());
         let iterator = ShardIterator("i".to_owned());
-        self.runtime.block_on(kinesis.get_page(&iterator, 10_000))
+        self.runtime
+            .block_on(kinesis.get_page(&"s".into(), &iterator, 10_000))
     }
 }
 
