@@ -84,7 +84,11 @@ fn any_json_means_what_it_means_to_the_sdk() {
         let arrived = read_pieces(&ours, JSON, json(), body, piece);
         // The message may say where in a record the error is, and records before it are written in another way.
         let unlocated = |outcome: Outcome| outcome.map_err(drop);
-        assert_eq!(unlocated(arrived), unlocated(whole), "of an answer in pieces of {piece}");
+        assert_eq!(
+            unlocated(arrived),
+            unlocated(whole),
+            "of an answer in pieces of {piece}"
+        );
     });
 }
 

@@ -1,5 +1,6 @@
 //! For every body, the result equals that of the SDK's own decoder.
 
+mod arriving;
 mod bodies;
 mod cbor;
 mod fuzz;
