@@ -398,9 +398,14 @@ impl KinesisApi for AwsKinesis {
     ) -> Result<Page> {
         let asking = || async {
             self.pace.turn(shard).await;
-            self.get_page(shard, iterator, limit).await
+            match self.get_page(shard, iterator, limit).await {
+                // It would be refused again with this iterator.
+                Err(error) if error.kind().is_of_iterator() => Ok(Err(error)),
+                page => page.map(Ok),
+            }
         };
         let answer = with_retries_unless_throttled(&self.retry, counters, asking).await;
+        let answer = answer.and_then(|page| page);
         match &answer {
             Ok(_) => self.starved.answered(shard),
             Err(error) if error.kind() == ErrorKind::Throttled => {
