@@ -130,6 +130,9 @@ pub trait FanOutApi: Debug + Send + Sync {
 
 const SUBSCRIBE: &str = "SubscribeToShard";
 
+/// The events of subscriptions, of which one may be a refusal.
+const EVENTS: &str = "events of SubscribeToShard";
+
 #[async_trait]
 impl FanOutApi for AwsKinesis {
     async fn register_consumer(&self, stream_arn: &str, name: &str) -> Result<Consumer> {
@@ -264,7 +267,7 @@ impl FanOutApi for AwsKinesis {
             .send();
         // The SDK's own timeout covers the headers only, but the call also waits for the first message after them.
         let answer = match tokio::time::timeout(timeout, sent).await {
-            Ok(answer) => self.settled(SUBSCRIBE, answer),
+            Ok(answer) => self.settled(SUBSCRIBE, Some(shard), answer),
             Err(_) => Err(not_in_time(timeout)),
         };
         let named = |error: Error, stream: &str, shard: &ShardId, consumer: &str| {
@@ -285,7 +288,18 @@ impl FanOutApi for AwsKinesis {
                 Err(error) => Some((Err(error), None)),
             }
         });
-        let named = move |page: Result<Page>| page.map_err(|error| named(error, &stream, &shard, &consumer));
+        let refusals = Arc::clone(&self.refusals);
+        let named = move |page: Result<Page>| {
+            let page = match page {
+                // Without records there is nothing to be refused.
+                Ok(page) if page.records.is_empty() => {
+                    refusals.works(EVENTS);
+                    Ok(page)
+                }
+                page => refusals.settled(EVENTS, Some(&shard), page),
+            };
+            page.map_err(|error| named(error, &stream, &shard, &consumer))
+        };
         Ok(pages.map(named).boxed())
     }
 }

@@ -2,32 +2,35 @@
 //! before and are allowed again a moment later. A refusal of an operation that has worked may pass; one that was
 //! refused from the beginning, or is refused for minutes, is final.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::stream::ShardId;
 
 /// Time for which an operation may be refused before that is final.
 const PASSES_WITHIN: Duration = Duration::from_secs(120);
 /// Time without a refusal after which the next one is another story. Some operations are called rarely.
 const ANOTHER_AFTER: Duration = Duration::from_secs(600);
 
-/// What is known of each operation on a stream, or of a store.
+/// What is known of the operations on a stream, or of a store.
 #[derive(Debug)]
 pub(crate) struct Refusals {
-    operations: Mutex<HashMap<&'static str, Refused>>,
+    known: Mutex<Known>,
     /// Kinds of errors that count as refusals.
     kinds: &'static [ErrorKind],
 }
 
-/// An operation that has worked.
-#[derive(Clone, Copy, Debug, Default)]
-struct Refused {
-    /// First and last refusal since then.
-    since: Option<(Instant, Instant)>,
+#[derive(Debug, Default)]
+struct Known {
+    /// Operations that have worked.
+    worked: HashSet<&'static str>,
+    /// First and last refusal of an operation since it worked last, for calls of one shard or of none: a key may be
+    /// refused for the records of one shard only.
+    refused: HashMap<(&'static str, Option<ShardId>), (Instant, Instant)>,
 }
 
 impl Refusals {
@@ -48,49 +51,72 @@ impl Refusals {
 
     fn of(kinds: &'static [ErrorKind]) -> Self {
         Self {
-            operations: Mutex::default(),
+            known: Mutex::default(),
             kinds,
         }
     }
 
     /// The outcome of a call, with a refusal that may pass as a retryable error.
-    pub(crate) fn settled<T>(&self, operation: &'static str, outcome: Result<T>) -> Result<T> {
+    pub(crate) fn settled<T>(
+        &self,
+        operation: &'static str,
+        shard: Option<&ShardId>,
+        outcome: Result<T>,
+    ) -> Result<T> {
         match &outcome {
             Ok(_) => {
-                self.operations.lock().insert(operation, Refused::default());
+                let mut known = self.known.lock();
+                known.worked.insert(operation);
+                if !known.refused.is_empty() {
+                    known.refused.remove(&(operation, shard.cloned()));
+                }
+                drop(known);
                 outcome
             }
-            Err(error) if self.kinds.contains(&error.kind()) && self.may_pass(operation) => {
+            Err(error) if self.is_refusal(operation, error) && self.may_pass(operation, shard) => {
                 outcome.map_err(|error| error.retryable(true))
             }
             Err(_) => outcome,
         }
     }
 
-    fn may_pass(&self, operation: &'static str) -> bool {
-        let now = Instant::now();
-        let mut operations = self.operations.lock();
-        let Some(refused) = operations.get_mut(operation) else {
+    /// Call when an operation worked in a way that doesn't show that it isn't refused any more.
+    pub(super) fn works(&self, operation: &'static str) {
+        self.known.lock().worked.insert(operation);
+    }
+
+    /// True for an error that may concern what the caller is allowed to do. An invalid PutRecords has a record that
+    /// will never do.
+    fn is_refusal(&self, operation: &str, error: &Error) -> bool {
+        let kind = error.kind();
+        let is_of_record = operation == "PutRecords" && kind == ErrorKind::InvalidRequest;
+        self.kinds.contains(&kind) && !is_of_record
+    }
+
+    fn may_pass(&self, operation: &'static str, shard: Option<&ShardId>) -> bool {
+        let mut known = self.known.lock();
+        if !known.worked.contains(operation) {
             return false;
-        };
-        let recent = refused.since.filter(|(_, last)| now - *last < ANOTHER_AFTER);
-        let first = recent.map_or(now, |(first, _)| first);
-        refused.since = Some((first, now));
-        now - first < PASSES_WITHIN
+        }
+        let now = Instant::now();
+        known.refused.retain(|_, (_, last)| now - *last < ANOTHER_AFTER);
+        let refused = known.refused.entry((operation, shard.cloned()));
+        let (first, last) = refused.or_insert((now, now));
+        *last = now;
+        now - *first < PASSES_WITHIN
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
 
     const LIST: &str = "ListShards";
 
     fn refused(refusals: &Refusals, operation: &'static str, kind: ErrorKind) -> bool {
         let outcome: Result<()> = Err(Error::new(kind, "no"));
         refusals
-            .settled(operation, outcome)
+            .settled(operation, None, outcome)
             .expect_err("refused")
             .is_retryable()
     }
@@ -99,7 +125,7 @@ mod tests {
     async fn what_never_worked_is_refused_for_good() {
         let refusals = Refusals::of_stream();
         assert!(!refused(&refusals, LIST, ErrorKind::Access));
-        refusals.settled("GetRecords", Ok(())).expect("an answer");
+        refusals.settled("GetRecords", None, Ok(())).expect("an answer");
         assert!(
             !refused(&refusals, LIST, ErrorKind::Access),
             "another operation says nothing"
@@ -109,7 +135,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_worked_may_be_refused_for_a_while() {
         let refusals = Refusals::of_stream();
-        refusals.settled(LIST, Ok(())).expect("an answer");
+        refusals.settled(LIST, None, Ok(())).expect("an answer");
         // However long that was ago.
         tokio::time::sleep(Duration::from_secs(36_000)).await;
         for kind in [ErrorKind::Access, ErrorKind::Kms, ErrorKind::InvalidRequest] {
@@ -125,24 +151,49 @@ mod tests {
             !refused(&refusals, LIST, ErrorKind::Access),
             "two minutes are enough"
         );
-        refusals.settled(LIST, Ok(())).expect("an answer");
+        refusals.settled(LIST, None, Ok(())).expect("an answer");
         assert!(refused(&refusals, LIST, ErrorKind::Access), "it worked again");
     }
 
     #[tokio::test(start_paused = true)]
     async fn refusals_that_are_hours_apart_are_two_stories() {
         let refusals = Refusals::of_stream();
-        refusals.settled(LIST, Ok(())).expect("an answer");
+        refusals.settled(LIST, None, Ok(())).expect("an answer");
         assert!(refused(&refusals, LIST, ErrorKind::Access));
         tokio::time::sleep(ANOTHER_AFTER).await;
         assert!(refused(&refusals, LIST, ErrorKind::Access));
+    }
+
+    /// The old records of one shard may be encrypted with a key that was disabled, for example.
+    #[tokio::test(start_paused = true)]
+    async fn a_shard_that_is_refused_for_minutes_is_refused_for_good_though_others_are_read() {
+        let refusals = Refusals::of_stream();
+        let (read, refused) = (ShardId::from("shardId-1"), ShardId::from("shardId-2"));
+        let mut last = true;
+        for _ in 0..30 {
+            let answered = refusals.settled("GetRecords", Some(&read), Ok(()));
+            answered.expect("an answer");
+            let outcome: Result<()> = Err(Error::new(ErrorKind::Kms, "no"));
+            let outcome = refusals.settled("GetRecords", Some(&refused), outcome);
+            last = outcome.expect_err("refused").is_retryable();
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+        assert!(!last, "five minutes are enough");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_invalid_by_itself_is_refused_for_good() {
+        let refusals = Refusals::of_stream();
+        refusals.settled("PutRecords", None, Ok(())).expect("an answer");
+        assert!(!refused(&refusals, "PutRecords", ErrorKind::InvalidRequest));
+        assert!(refused(&refusals, "PutRecords", ErrorKind::Access));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_store_may_be_missing_for_a_while() {
         let refusals = Refusals::of_store();
         assert!(!refused(&refusals, "PutObject", ErrorKind::NotFound));
-        refusals.settled("PutObject", Ok(())).expect("an answer");
+        refusals.settled("PutObject", None, Ok(())).expect("an answer");
         assert!(refused(&refusals, "PutObject", ErrorKind::NotFound));
         tokio::time::sleep(PASSES_WITHIN).await;
         assert!(!refused(&refusals, "PutObject", ErrorKind::NotFound));

@@ -67,6 +67,11 @@ impl Remembered {
         known.map(|(_, facts)| facts.clone())
     }
 
+    /// The last answer, however old it is.
+    fn last(&self) -> Option<StreamFacts> {
+        self.0.lock().as_ref().map(|(_, facts)| facts.clone())
+    }
+
     fn set(&self, facts: StreamFacts) {
         *self.0.lock() = Some((Instant::now(), facts));
     }
@@ -95,14 +100,17 @@ pub(crate) async fn sink_facts(host: &dyn SinkHost, config: &SinkConfig) -> Resu
 
 /// Asks the service for facts about a sink's stream, on the driver, before any task.
 ///
-/// Fails if the stream doesn't exist, or makes an option impossible. Returns the defaults if the driver isn't allowed
-/// to ask or gets no answer: the tasks have access of their own.
+/// Fails if the stream doesn't exist, or makes an option impossible. Returns the last answer, or the defaults if there
+/// is none, if the driver isn't allowed to ask or gets no answer: the tasks have access of their own.
 pub(crate) async fn stream_facts(host: &dyn SinkHost, config: &SinkConfig) -> Result<StreamFacts> {
     let shared = host.sink_stream(config);
     let facts = match shared.facts.get() {
         Some(facts) => facts,
         None => {
-            let facts = asked(host, config).await?;
+            let facts = match asked(host, config).await? {
+                Some(facts) => facts,
+                None => shared.facts.last().unwrap_or_default(),
+            };
             shared.facts.set(facts.clone());
             facts
         }
@@ -139,26 +147,28 @@ async fn created(
     }
 }
 
-async fn asked(host: &dyn SinkHost, config: &SinkConfig) -> Result<StreamFacts> {
+/// None if the driver isn't allowed to ask or gets no answer.
+async fn asked(host: &dyn SinkHost, config: &SinkConfig) -> Result<Option<StreamFacts>> {
     let stream = &config.options.stream.name;
     match created(host, config).await {
-        Ok(Ok(summary)) => Ok(summary.into()),
+        Ok(Ok(summary)) => Ok(Some(summary.into())),
         Ok(Err(error)) if error.kind() == ErrorKind::NotFound => Err(error),
         Ok(Err(error)) if error.kind() == ErrorKind::Access => {
             tracing::info!(
                 %stream,
-                "the stream isn't described, so its records have at most 1 MiB and a partition key each: {error}"
+                "the stream isn't described, so it is taken to be as it was before, or if it never was described, to \
+                 have records of at most 1 MiB with a partition key each: {error}"
             );
-            Ok(StreamFacts::default())
+            Ok(None)
         }
         Ok(Err(error)) => {
             tracing::warn!(%stream, "the driver could not ask for the stream, tasks try their own way: {error}");
-            Ok(StreamFacts::default())
+            Ok(None)
         }
         Err(_) => {
             let seconds = PATIENCE.as_secs();
             tracing::warn!(%stream, seconds, "no answer about the stream on the driver, tasks try their own way");
-            Ok(StreamFacts::default())
+            Ok(None)
         }
     }
 }

@@ -307,3 +307,48 @@ async fn nothing_new_is_reported_only_after_a_probe() {
         while query.batch().await.expect("a look").is_some() {}
     }
 }
+
+/// With the same iterator the service would refuse every further request, too.
+#[tokio::test]
+async fn an_iterator_that_is_refused_is_not_used_again() {
+    let world = World::with_shards(1).await;
+    let api = service(&world.config(&[("kinesis.clientNumRetries", "5")])).await;
+    let (shard, counters) = (SHARD_0.into(), Arc::default());
+    let start = kinesis_connector::stream::Position::TrimHorizon;
+    let iterator = api
+        .shard_iterator(&shard, &start, &counters)
+        .await
+        .expect("an iterator");
+    api.get_records(&shard, &iterator, 10, &counters)
+        .await
+        .expect("a page");
+    let before = world.sandbox.stats().calls("GetRecords");
+    let nonsense = kinesis_connector::service::ShardIterator("nonsense".to_owned());
+    let refused = api.get_records(&shard, &nonsense, 10, &counters).await;
+    assert_eq!(refused.expect_err("refused").kind(), ErrorKind::InvalidRequest);
+    assert_eq!(world.sandbox.stats().calls("GetRecords") - before, 1);
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_moment_ends_no_query() {
+    for operation in ["GetRecords", "GetShardIterator"] {
+        for error in [
+            "AccessDeniedException",
+            "KMSDisabledException",
+            "ValidationException",
+        ] {
+            let world = World::with_shards(1).await;
+            world.put("r", 0..10).await;
+            let mut query = world.query(&[]).await;
+            query.rows(10).await;
+            assert_eq!(query.batch().await.expect("a look"), None);
+            // More than a call is repeated, and than a probe requests iterators.
+            world.knobs(fault(operation, error, 8));
+            if operation == "GetShardIterator" {
+                world.knobs(json!({"expire_iterators": true}));
+            }
+            world.put("r", 10..20).await;
+            assert_exact(&query.rows(10).await, "r", 10..20);
+        }
+    }
+}

@@ -53,6 +53,10 @@ impl World {
     }
 
     fn writer_of(&self, stream: &str, options: &[(&str, &str)]) -> StreamWriter {
+        self.writer_in(&Engine::new(), stream, options)
+    }
+
+    fn writer_in(&self, engine: &Engine, stream: &str, options: &[(&str, &str)]) -> StreamWriter {
         let endpoint = self.sandbox.endpoint();
         let mut all = BTreeMap::from([
             ("kinesis.streamName", stream),
@@ -65,7 +69,7 @@ impl World {
         ]);
         all.extend(options.iter().copied());
         let config = SinkConfig::parse(&json!({ "version": 1, "options": all }).to_string()).unwrap();
-        Engine::new().open_writer(config).unwrap()
+        engine.open_writer(config).unwrap()
     }
 
     /// All records of the stream, as partition key and data, by shard.
@@ -407,4 +411,39 @@ async fn no_more_requests_run_at_once_than_connections_allow() {
     );
     assert_eq!(world.put_calls(), 10);
     assert_eq!(world.read_sorted().await, sorted(&records));
+}
+
+/// The other tasks' requests pass all the time, with the same client.
+#[tokio::test]
+async fn a_request_that_can_never_pass_fails_at_once() {
+    let world = World::start(1).await;
+    let engine = Engine::new();
+    // The stream's own limit is lower.
+    let options = [("kinesis.sink.maxRecordBytes", "10485760")];
+    let others = world.writer_in(&engine, STREAM, &options);
+    write_all(&others, &records(10)).await;
+    let writer = world.writer_in(&engine, STREAM, &options);
+    let large = SinkRecord {
+        partition_key: Some("k".into()),
+        data: Bytes::from(vec![0; 2 * MIB]),
+        explicit_hash_key: None,
+    };
+    let writing = async {
+        writer.write(vec![large]).await?;
+        writer.flush().await
+    };
+    let going_on = async {
+        loop {
+            write_all(&others, &records(1)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = writing => ended,
+        () = going_on => Ok(()),
+        () = tokio::time::sleep(Duration::from_secs(20)) => panic!("it waits for what can't come"),
+    };
+    assert_eq!(ended.expect_err("too large").kind(), ErrorKind::InvalidRequest);
+    let puts = &world.sandbox.stats().operations["PutRecords"];
+    assert_eq!(puts.errors.values().sum::<u64>(), 1, "{puts:?}");
 }

@@ -1,5 +1,7 @@
 //! Stream properties that a sink requests before it writes, and streams with AUTO record distribution.
 
+use std::time::Duration;
+
 use crate::support::written::{Written, write_all};
 use crate::support::{STREAM, World};
 use bytes::Bytes;
@@ -158,4 +160,30 @@ async fn order_that_the_stream_does_not_keep_is_refused() {
     let error = Engine::new().stream_facts(&config).await.expect_err("no order");
     assert_eq!(error.kind(), ErrorKind::InvalidOption);
     assert!(error.message().contains("AUTO record distribution"), "{error}");
+}
+
+/// What was known of the stream is truer than what is assumed of any.
+#[tokio::test]
+async fn a_stream_that_can_not_be_described_any_more_is_as_it_was() {
+    let world = World::with_shards(1).await;
+    let engine = Engine::new();
+    world.knobs(json!({"auto_distribution": true}));
+    let config = nothing_known(&world, STREAM);
+    let known = engine.stream_facts(&config).await.expect("facts");
+    assert!(known.auto_distribution);
+    for error in [ErrorCode::InternalFailure, ErrorCode::AccessDeniedException] {
+        // Longer than an answer is reused.
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(601)).await;
+        tokio::time::resume();
+        let before = world.calls("DescribeStreamSummary");
+        world.sandbox.fail(
+            Operation::DescribeStreamSummary,
+            Fault::Error(error),
+            Schedule::Next(10),
+        );
+        let facts = engine.stream_facts(&config).await.expect("facts");
+        assert!(world.calls("DescribeStreamSummary") > before, "asked again");
+        assert_eq!(facts, known, "{error:?}");
+    }
 }

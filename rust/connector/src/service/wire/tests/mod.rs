@@ -1,5 +1,6 @@
 //! For every body, the result equals that of the SDK's own decoder.
 
+mod arriving;
 mod bodies;
 mod cbor;
 mod fuzz;
@@ -157,7 +158,8 @@ impl Both {
     ) -> Result<Page> {
         *self.answering.answer.lock().expect("no panic") = (status, content_type, body.to_vec());
         let iterator = ShardIterator("i".to_owned());
-        self.runtime.block_on(kinesis.get_page(&iterator, 10_000))
+        self.runtime
+            .block_on(kinesis.get_page(&"s".into(), &iterator, 10_000))
     }
 }
 
