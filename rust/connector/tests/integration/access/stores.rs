@@ -186,3 +186,24 @@ async fn control_characters_of_a_service_are_escaped() {
     assert!(error.message().contains(r"a\nb\u{1b}[31m"), "{error}");
     assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
 }
+
+/// A claim of the last run may be seconds old.
+#[test]
+fn whether_a_checkpoint_was_set_back_is_read_consistently() {
+    let job = [
+        ("AWS_ACCESS_KEY_ID", "AKIDJOB"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    in_own_process("whether_a_checkpoint_was_set_back_is_read_consistently", &job, async {
+        let service = empty_store().await;
+        let table = [
+            ("kinesis.metadataCommitterType", "DYNAMODB"),
+            ("kinesis.dynamodb.tableName", "claims"),
+            ("kinesis.dynamodb.endpointUrl", &service.endpoint),
+        ];
+        let store = DynamoDbStore::new(&store_options(&table)).expect("a store");
+        assert!(!store.has_from("s", 3).await.expect("asked"));
+        let asked: serde_json::Value = serde_json::from_str(&service.seen()[0].body).expect("json");
+        assert_eq!(asked["ConsistentRead"], true, "{asked}");
+    });
+}
