@@ -194,18 +194,22 @@ fn whether_a_checkpoint_was_set_back_is_read_consistently() {
         ("AWS_ACCESS_KEY_ID", "AKIDJOB"),
         ("AWS_SECRET_ACCESS_KEY", "secret"),
     ];
-    in_own_process("whether_a_checkpoint_was_set_back_is_read_consistently", &job, async {
-        let service = empty_store().await;
-        let table = [
-            ("kinesis.metadataCommitterType", "DYNAMODB"),
-            ("kinesis.dynamodb.tableName", "claims"),
-            ("kinesis.dynamodb.endpointUrl", &service.endpoint),
-        ];
-        let store = DynamoDbStore::new(&store_options(&table)).expect("a store");
-        assert!(!store.has_from("s", 3).await.expect("asked"));
-        let asked: serde_json::Value = serde_json::from_str(&service.seen()[0].body).expect("json");
-        assert_eq!(asked["ConsistentRead"], true, "{asked}");
-    });
+    in_own_process(
+        "whether_a_checkpoint_was_set_back_is_read_consistently",
+        &job,
+        async {
+            let service = empty_store().await;
+            let table = [
+                ("kinesis.metadataCommitterType", "DYNAMODB"),
+                ("kinesis.dynamodb.tableName", "claims"),
+                ("kinesis.dynamodb.endpointUrl", &service.endpoint),
+            ];
+            let store = DynamoDbStore::new(&store_options(&table)).expect("a store");
+            assert!(!store.has_from("s", 3).await.expect("asked"));
+            let asked: serde_json::Value = serde_json::from_str(&service.seen()[0].body).expect("json");
+            assert_eq!(asked["ConsistentRead"], true, "{asked}");
+        },
+    );
 }
 
 /// Where many objects were deleted, or the store is another one than AWS's, a page may have no objects though more follow.
@@ -243,7 +247,9 @@ fn a_page_without_claims_is_not_the_end_of_them() {
         let table = DynamoDbStore::new(&store_options(&table)).expect("a store");
         assert!(table.has_from("s", 3).await.expect("asked"));
         let options = store_options(&[("kinesis.s3.endpointUrl", &service.endpoint)]);
-        let location = S3Location::parse("s3://claims/x").expect("a path").expect("of S3");
+        let location = S3Location::parse("s3://claims/x")
+            .expect("a path")
+            .expect("of S3");
         let bucket = S3Store::new(&options, &location);
         assert!(bucket.has_from("s", 3).await.expect("asked"));
     });

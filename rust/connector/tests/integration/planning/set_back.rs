@@ -130,21 +130,37 @@ async fn history(seed: u64, options: &[(&str, &str)]) {
                         continue;
                     }
                 }
-                let engine = if random.bool() { query.engine.clone() } else { Engine::new() };
+                let engine = if random.bool() {
+                    query.engine.clone()
+                } else {
+                    Engine::new()
+                };
                 drop(query);
                 query = opened(engine, config()).await;
                 goes_on(&mut query, &mut log).await;
             }
             _ => {
-                let engine = if random.bool() { query.engine.clone() } else { Engine::new() };
+                let engine = if random.bool() {
+                    query.engine.clone()
+                } else {
+                    Engine::new()
+                };
                 drop(query);
-                let least = if random.u32(0..5) == 0 { 0 } else { (log.offsets.len() - 1).saturating_sub(4) };
+                let least = if random.u32(0..5) == 0 {
+                    0
+                } else {
+                    (log.offsets.len() - 1).saturating_sub(4)
+                };
                 let kept = random.usize(least..log.offsets.len());
                 set_back += usize::from(kept + 1 < log.offsets.len());
                 log.offsets.truncate(kept + 1);
                 log.rows.truncate(kept + 1);
                 // With the last batch's commit or without it.
-                log.committed = if random.bool() { kept } else { kept.saturating_sub(1) };
+                log.committed = if random.bool() {
+                    kept
+                } else {
+                    kept.saturating_sub(1)
+                };
                 query = opened(engine, config()).await;
                 goes_on(&mut query, &mut log).await;
                 for zombie in zombies.drain(..) {

@@ -411,8 +411,14 @@ impl ClaimStore for DynamoDbStore {
             keys_only: true,
             consistent: true,
         };
-        let (keys, _) = self.retried(|| self.query(&query, None)).await?;
-        Ok(!keys.is_empty())
+        let mut from = None;
+        loop {
+            let (keys, next) = self.retried(|| self.query(&query, from.clone())).await?;
+            match next {
+                Some(next) if keys.is_empty() => from = Some(next),
+                _ => return Ok(!keys.is_empty()),
+            }
+        }
     }
 
     async fn purge(&self, source: &str, before: u64) -> Result<()> {
