@@ -68,6 +68,10 @@ impl Planner {
     /// The source that takes the place of this offset's own if the checkpoint was set back: if batches after the
     /// offset's were run before. Their claims have ends of other batches.
     async fn other_source(&self, start: &Offset) -> Result<Option<String>> {
+        if start.home.as_ref().is_some_and(|home| *home != self.home()) {
+            // A copy: it gets another source anyway, and the later batches may be the original's.
+            return Ok(None);
+        }
         match self
             .store
             .has_from(&start.source, start.batch.saturating_add(1))

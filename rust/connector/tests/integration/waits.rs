@@ -126,9 +126,9 @@ async fn a_shard_that_is_unknown_in_two_calls_far_apart_ends_no_query() {
 }
 
 /// Counts this thread's warnings that contain these words.
-struct Warnings {
-    words: &'static str,
-    count: Arc<AtomicU32>,
+pub(crate) struct Warnings {
+    pub(crate) words: &'static str,
+    pub(crate) count: Arc<AtomicU32>,
 }
 
 impl Subscriber for Warnings {

@@ -391,7 +391,10 @@ impl Prober {
             Ok(_) => self.check_from = None,
             Err(error) if !error.is_retryable() => return Err(error),
             // Each check holds the probes up.
-            Err(_) => self.check_from = Some(Instant::now() + CHECK_AGAIN.max(now.elapsed() * 10)),
+            Err(_) => {
+                let pause = (now.elapsed() * 10).clamp(CHECK_AGAIN, UNKNOWN_FOR);
+                self.check_from = Some(Instant::now() + pause);
+            }
         }
         Ok(())
     }

@@ -186,3 +186,75 @@ async fn control_characters_of_a_service_are_escaped() {
     assert!(error.message().contains(r"a\nb\u{1b}[31m"), "{error}");
     assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
 }
+
+/// A claim of the last run may be seconds old.
+#[test]
+fn whether_a_checkpoint_was_set_back_is_read_consistently() {
+    let job = [
+        ("AWS_ACCESS_KEY_ID", "AKIDJOB"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    in_own_process(
+        "whether_a_checkpoint_was_set_back_is_read_consistently",
+        &job,
+        async {
+            let service = empty_store().await;
+            let table = [
+                ("kinesis.metadataCommitterType", "DYNAMODB"),
+                ("kinesis.dynamodb.tableName", "claims"),
+                ("kinesis.dynamodb.endpointUrl", &service.endpoint),
+            ];
+            let store = DynamoDbStore::new(&store_options(&table)).expect("a store");
+            assert!(!store.has_from("s", 3).await.expect("asked"));
+            let asked: serde_json::Value = serde_json::from_str(&service.seen()[0].body).expect("json");
+            assert_eq!(asked["ConsistentRead"], true, "{asked}");
+        },
+    );
+}
+
+/// Where many objects were deleted, or the store is another one than AWS's, a page may have no objects though more follow.
+#[test]
+fn a_page_without_claims_is_not_the_end_of_them() {
+    let job = [
+        ("AWS_ACCESS_KEY_ID", "AKIDJOB"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    in_own_process("a_page_without_claims_is_not_the_end_of_them", &job, async {
+        let service = Stub::start(|number, seen| {
+            let (to_s3, first) = (seen.header("x-amz-target").is_empty(), number % 2 == 0);
+            let key = format!("{:020}/shard", 4);
+            Answer::of(
+                200,
+                match (to_s3, first) {
+                    (true, true) => "<ListBucketResult><IsTruncated>true</IsTruncated>\
+                                     <NextContinuationToken>2</NextContinuationToken></ListBucketResult>"
+                        .to_owned(),
+                    (true, false) => format!(
+                        "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>x/s/{key}</Key></Contents>\
+                         </ListBucketResult>"
+                    ),
+                    (false, true) => json!({"Items": [], "LastEvaluatedKey": item("3")}).to_string(),
+                    (false, false) => json!({"Items": [item(&key)]}).to_string(),
+                },
+            )
+        })
+        .await;
+        let table = [
+            ("kinesis.metadataCommitterType", "DYNAMODB"),
+            ("kinesis.dynamodb.tableName", "claims"),
+            ("kinesis.dynamodb.endpointUrl", &service.endpoint),
+        ];
+        let table = DynamoDbStore::new(&store_options(&table)).expect("a store");
+        assert!(table.has_from("s", 3).await.expect("asked"));
+        let options = store_options(&[("kinesis.s3.endpointUrl", &service.endpoint)]);
+        let location = S3Location::parse("s3://claims/x")
+            .expect("a path")
+            .expect("of S3");
+        let bucket = S3Store::new(&options, &location);
+        assert!(bucket.has_from("s", 3).await.expect("asked"));
+    });
+}
+
+fn item(sort: &str) -> serde_json::Value {
+    json!({"metadataKey": {"S": "s"}, "metadataSortKey": {"S": sort}})
+}

@@ -5,6 +5,7 @@ mod batches;
 mod refusals;
 mod resharding;
 mod restarts;
+mod set_back;
 use crate::support::{Query, Row};
 
 const LATEST: (&str, &str) = ("kinesis.startingPosition", "LATEST");

@@ -137,6 +137,7 @@ impl DynamoDbStore {
             source,
             sort: sort.to_owned(),
             keys_only: false,
+            consistent: true,
         };
         let (mut all, mut from) = (Vec::new(), None);
         loop {
@@ -161,7 +162,7 @@ impl DynamoDbStore {
             .expression_attribute_values(":source", text(query.source))
             .expression_attribute_values(":sort", text(&query.sort))
             .set_projection_expression(query.keys_only.then(|| format!("{PARTITION_KEY}, {SORT_KEY}")))
-            .consistent_read(!query.keys_only)
+            .consistent_read(query.consistent)
             .limit(PAGE)
             .set_exclusive_start_key(from)
             .send()
@@ -286,8 +287,10 @@ struct Query<'a> {
     condition: &'static str,
     source: &'a str,
     sort: String,
-    /// True to read only the keys, eventually consistent, at half the price.
+    /// True to read only the keys.
     keys_only: bool,
+    /// False at half the price.
+    consistent: bool,
 }
 
 fn text(value: impl Into<String>) -> AttributeValue {
@@ -405,9 +408,16 @@ impl ClaimStore for DynamoDbStore {
             source,
             sort: batch_prefix(batch),
             keys_only: true,
+            consistent: true,
         };
-        let (keys, _) = self.retried("Query", || self.query(&query, None)).await?;
-        Ok(!keys.is_empty())
+        let mut from = None;
+        loop {
+            let (keys, next) = self.retried("Query", || self.query(&query, from.clone())).await?;
+            match next {
+                Some(next) if keys.is_empty() => from = Some(next),
+                _ => return Ok(!keys.is_empty()),
+            }
+        }
     }
 
     async fn purge(&self, source: &str, before: u64) -> Result<()> {
@@ -416,6 +426,7 @@ impl ClaimStore for DynamoDbStore {
             source,
             sort: batch_prefix(before),
             keys_only: true,
+            consistent: false,
         };
         // Not kept for the next purge: the permission may have been granted by then.
         let denied = AtomicBool::new(false);

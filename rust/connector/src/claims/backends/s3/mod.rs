@@ -304,9 +304,15 @@ impl ClaimStore for S3Store {
     }
 
     async fn has_from(&self, source: &str, batch: u64) -> Result<bool> {
-        let before = self.batch_folder(source, batch);
-        let page = self.list(&self.source_folder(source), Some(before), None).await?;
-        Ok(!page.contents().is_empty())
+        let (folder, before) = (self.source_folder(source), self.batch_folder(source, batch));
+        let mut from = None;
+        loop {
+            let page = self.list(&folder, Some(before.clone()), from).await?;
+            from = next_page(&page);
+            if !page.contents().is_empty() || from.is_none() {
+                return Ok(!page.contents().is_empty());
+            }
+        }
     }
 
     async fn purge(&self, source: &str, before: u64) -> Result<()> {

@@ -99,7 +99,11 @@ private[source] class KinesisMicroBatchStream(options: KinesisOptions, columns: 
 
   override def createReaderFactory(): PartitionReaderFactory = readerFactory
 
-  override def commit(end: Offset): Unit = planner.commit(end.json())
+  /**
+   * Removes old claims. Spark's asynchronous progress tracking commits once more after [[stop]], and an exception would
+   * keep the query from ending; the next start removes what is left.
+   */
+  override def commit(end: Offset): Unit = if (!synchronized(stopped)) planner.commit(end.json())
 
   override def metrics(latestConsumedOffset: Optional[Offset]): ju.Map[String, String] =
     synchronized(opened) match {

@@ -43,8 +43,11 @@ private[source] final class Placement(now: () => Long = () => System.nanoTime())
   /** A location for each shard of a batch, in the same order; None for all if there are no executors. */
   def of(shards: Seq[String], executors: Set[String]): Seq[Option[String]] = synchronized {
     // If there are no executors, or they can't be listed at the moment, keeps the homes.
-    if (executors.isEmpty) shards.map(_ => None)
-    else {
+    if (executors.isEmpty) {
+      placed = Map.empty
+      readers = Map.empty
+      shards.map(_ => None)
+    } else {
       homes = homes.filter { case (_, home) => executors.contains(home) }
       learn(executors)
       val free = executors -- busy.keySet

@@ -107,6 +107,15 @@ class PlacementSuite extends AnyFunSuite {
     assert(placement.of(two, executors).toSet == Set(Some(first), Some(second)), "it has its share again")
   }
 
+  test("a batch without places to prefer shows nothing of who is busy") {
+    val placement = new Placement
+    val two = shards.take(2)
+    val Seq(_, Some(second)) = placement.of(two, executors)
+    placement.of(two, Set.empty)
+    two.foreach(placement.read(_, second))
+    assert(placement.of(two, executors).flatten.toSet == executors)
+  }
+
   test("an executor that read some of its shards isn't busy") {
     val placement = new Placement
     val places = placement.of(shards, executors).flatten
