@@ -1,7 +1,11 @@
 //! The time that LATEST means: by the service's clock, where the driver's is wrong.
 
-use crate::error::Result;
-use crate::service::{KinesisApi, StreamSummary};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::error::{ErrorKind, Result};
+use crate::service::{KinesisApi, StreamSummary, jittered};
 
 /// Largest difference from the service's clock at which the driver's counts as right: the service's time has whole
 /// seconds and is taken some time after the request.
@@ -12,6 +16,10 @@ const MAX_LEAD_MILLIS: i64 = 1_999;
 
 /// Uncertainty of the service's time: it has whole seconds, and its shards' clocks may differ a little.
 const UNCERTAINTY_MILLIS: i64 = 2_000;
+
+/// Time for which the description of a stream may be throttled, beyond the usual retries: an account has twenty
+/// DescribeStreamSummary a second (AWS limit), and all queries of an application may start at once.
+const THROTTLED_FOR: Duration = Duration::from_secs(120);
 
 /// The service's clock, derived from the driver's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,8 +39,16 @@ struct Apart {
 impl ServiceClock {
     /// Describes the stream, compares the driver's clock with the response's time, and warns if they differ.
     pub(super) async fn asked(api: &dyn KinesisApi, stream: &str) -> Result<(Self, StreamSummary)> {
-        let asked = chrono::Utc::now().timestamp_millis();
-        let summary = api.describe_stream().await?;
+        let began = Instant::now();
+        let (asked, summary) = loop {
+            let asked = chrono::Utc::now().timestamp_millis();
+            match api.describe_stream().await {
+                Err(error) if error.kind() == ErrorKind::Throttled && began.elapsed() < THROTTLED_FOR => {
+                    tokio::time::sleep(jittered(Duration::from_secs(1))).await;
+                }
+                summary => break (asked, summary?),
+            }
+        };
         let arrived = chrono::Utc::now().timestamp_millis();
         let clock = Self::between(asked, arrived, summary.service_millis);
         if clock.correction_millis() != 0 {

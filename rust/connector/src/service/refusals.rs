@@ -8,11 +8,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::stream::ShardId;
 
 /// Time for which an operation may be refused before that is final.
 const PASSES_WITHIN: Duration = Duration::from_secs(120);
+/// Time for which the stream of PutRecords may be missing.
+const MISSING_FOR: Duration = Duration::from_secs(10);
 /// Time without a refusal after which the next one is another story. Some operations are called rarely.
 const ANOTHER_AFTER: Duration = Duration::from_secs(600);
 
@@ -34,7 +36,7 @@ struct Known {
 }
 
 impl Refusals {
-    /// Of a stream. Whether it is missing is decided elsewhere.
+    /// Of a stream. Whether a stream that is read is missing is decided elsewhere.
     pub(super) fn of_stream() -> Self {
         Self::of(&[ErrorKind::Access, ErrorKind::Kms, ErrorKind::InvalidRequest])
     }
@@ -73,10 +75,12 @@ impl Refusals {
                 drop(known);
                 outcome
             }
-            Err(error) if self.is_refusal(operation, error) && self.may_pass(operation, shard) => {
-                outcome.map_err(|error| error.retryable(true))
-            }
-            Err(_) => outcome,
+            Err(error) => match self.passes_within(operation, error.kind()) {
+                Some(time) if self.may_pass(operation, shard, time) => {
+                    outcome.map_err(|error| error.retryable(true))
+                }
+                _ => outcome,
+            },
         }
     }
 
@@ -85,15 +89,17 @@ impl Refusals {
         self.known.lock().worked.insert(operation);
     }
 
-    /// True for an error that may concern what the caller is allowed to do. An invalid PutRecords has a record that
-    /// will never do.
-    fn is_refusal(&self, operation: &str, error: &Error) -> bool {
-        let kind = error.kind();
-        let is_of_record = operation == "PutRecords" && kind == ErrorKind::InvalidRequest;
-        self.kinds.contains(&kind) && !is_of_record
+    /// Time for which an operation may fail with this error before that is final; none if it is final at once. An
+    /// invalid PutRecords has a record that will never do.
+    fn passes_within(&self, operation: &str, kind: ErrorKind) -> Option<Duration> {
+        match (operation, kind) {
+            ("PutRecords", ErrorKind::InvalidRequest) => None,
+            ("PutRecords", ErrorKind::NotFound) => Some(MISSING_FOR),
+            _ => self.kinds.contains(&kind).then_some(PASSES_WITHIN),
+        }
     }
 
-    fn may_pass(&self, operation: &'static str, shard: Option<&ShardId>) -> bool {
+    fn may_pass(&self, operation: &'static str, shard: Option<&ShardId>, time: Duration) -> bool {
         let mut known = self.known.lock();
         if !known.worked.contains(operation) {
             return false;
@@ -103,13 +109,14 @@ impl Refusals {
         let refused = known.refused.entry((operation, shard.cloned()));
         let (first, last) = refused.or_insert((now, now));
         *last = now;
-        now - *first < PASSES_WITHIN
+        now - *first < time
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     const LIST: &str = "ListShards";
 
@@ -187,6 +194,16 @@ mod tests {
         refusals.settled("PutRecords", None, Ok(())).expect("an answer");
         assert!(!refused(&refusals, "PutRecords", ErrorKind::InvalidRequest));
         assert!(refused(&refusals, "PutRecords", ErrorKind::Access));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_written_to_may_be_missing_for_seconds() {
+        let refusals = Refusals::of_stream();
+        assert!(!refused(&refusals, "PutRecords", ErrorKind::NotFound));
+        refusals.settled("PutRecords", None, Ok(())).expect("an answer");
+        assert!(refused(&refusals, "PutRecords", ErrorKind::NotFound));
+        tokio::time::sleep(MISSING_FOR).await;
+        assert!(!refused(&refusals, "PutRecords", ErrorKind::NotFound));
     }
 
     #[tokio::test(start_paused = true)]

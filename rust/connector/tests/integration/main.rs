@@ -20,6 +20,7 @@ mod many_shards;
 mod network;
 mod odd_answers;
 mod odd_listings;
+mod outages;
 mod permissions;
 mod planning;
 mod prefetch;

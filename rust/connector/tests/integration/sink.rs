@@ -447,3 +447,17 @@ async fn a_request_that_can_never_pass_fails_at_once() {
     let puts = &world.sandbox.stats().operations["PutRecords"];
     assert_eq!(puts.errors.values().sum::<u64>(), 1, "{puts:?}");
 }
+
+#[tokio::test]
+async fn a_stream_that_is_not_found_for_a_moment_is_written_to() {
+    let world = World::start(1).await;
+    let writer = world.writer(&[]);
+    let rows = records(20);
+    write_all(&writer, &rows[..10]).await;
+    let missing = Fault::Error(ErrorCode::ResourceNotFoundException);
+    world
+        .sandbox
+        .fail(Operation::PutRecords, missing, Schedule::Next(3));
+    write_all(&writer, &rows[10..]).await;
+    assert_eq!(world.read_sorted().await, sorted(&rows));
+}

@@ -43,6 +43,8 @@ pub struct State {
     pub iterators: VecDeque<Option<Error>>,
     /// Shards whose calls fail.
     pub failing: BTreeSet<ShardId>,
+    /// Time that each of these calls takes, with its retries.
+    pub failure_takes: Duration,
     /// Shards with delayed responses.
     pub slow: BTreeSet<ShardId>,
     /// Shards that don't respond.
@@ -187,8 +189,15 @@ impl KinesisApi for Scripted {
         if self.state().slow.contains(shard) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        let fails_after = {
+            let state = self.state();
+            state.failing.contains(shard).then_some(state.failure_takes)
+        };
+        if let Some(time) = fails_after {
+            tokio::time::sleep(time).await;
+        }
         let mut state = self.state();
-        if state.failing.contains(shard) {
+        if fails_after.is_some() {
             let error = Error::new(ErrorKind::Transport, "out of reach").retryable(true);
             return Err(error);
         }
