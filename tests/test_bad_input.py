@@ -178,7 +178,7 @@ def test_a_closed_port(spark, sandbox, closed_port, stream, checkpoint):
     for message in reading, writing:
         assert "Kinesis could not be reached" in message
         assert "refused" in message.lower()
-        assert "Check kinesis.endpointUrl, kinesis.region and the network's way to them" in message
+        assert "Check kinesis.endpointUrl, kinesis.region and the network route to them" in message
 
 
 def test_no_region_at_all(spark, sandbox, stream, checkpoint):

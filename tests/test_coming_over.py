@@ -1,4 +1,4 @@
-"""Queries that continue from a checkpoint written by AWS's connector."""
+"""Queries that continue from a checkpoint written by the AWS connector."""
 
 import re
 import shutil

@@ -116,15 +116,16 @@ bench_decode() {
     --bench decode -- --bench "$@"
 }
 
-# build_demo LINE - builds the JAR for a Spark line with the debug library, and the sandbox; sets KINESIS_SANDBOX to the
-# program. One cargo run with one profile compiles shared crates once.
+# build_demo LINE - builds the JAR for a Spark line with the debug library, in a folder of its own, and the sandbox; sets
+# JAR_FOLDER to the folder and KINESIS_SANDBOX to the program. One cargo run with one profile compiles shared crates once.
 build_demo() {
   say "building the native library and kinesis-sandbox (debug, this machine only)"
   (cd "$ROOT" && CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 \
     cargo build --locked -p spark-kinesis-jni -p kinesis-sandbox >&2)
   copy_changed "$(cargo_target)/debug/libsparkkinesis.so" "$DEV_LIBRARY"
   say "building the JAR for Spark $1"
-  run_gradle "jar_${SCALA_BINARY[$1]/./_}" "-PnativeLib=$DEV_LIBRARY"
+  JAR_FOLDER="$BUILD/demo"
+  run_gradle "jar_${SCALA_BINARY[$1]/./_}" "-PnativeLib=$DEV_LIBRARY" "-PjarFolder=$JAR_FOLDER"
   KINESIS_SANDBOX="$(cargo_target)/debug/kinesis-sandbox"
   export KINESIS_SANDBOX
 }
@@ -142,5 +143,8 @@ build_jars_dev() {
   run_gradle jars "-PnativeLib=$DEV_LIBRARY"
 }
 
+# Where the JARs are.
+JAR_FOLDER="$BUILD/libs"
+
 # jar_of LINE - prints the path of the JAR for a Spark line (such as 3.5).
-jar_of() { printf '%s\n' "$BUILD/libs/spark-kinesis-native_${SCALA_BINARY[$1]}-$(version).jar"; }
+jar_of() { printf '%s\n' "$JAR_FOLDER/spark-kinesis-native_${SCALA_BINARY[$1]}-$(version).jar"; }

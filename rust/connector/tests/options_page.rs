@@ -12,7 +12,7 @@ Keys and enumerated values are case-insensitive. An unknown `kinesis.*` key, a k
 is not allowed are errors when the query is analysed or started. A read option on a write, or a write option on a read, is a warning, so
 that both can share a map of options. Other keys without the prefix are Spark's.
 
-Options whose meaning begins with \"new\" don't exist in AWS's connector (awslabs/spark-sql-kinesis-connector). All others have the same
+Options whose meaning begins with \"new\" don't exist in the AWS connector (awslabs/spark-sql-kinesis-connector). All others have the same
 names as there.
 
 This page is generated from the table in the code: `UPDATE_DOCS=1 scripts/test rust=the_page_says`.

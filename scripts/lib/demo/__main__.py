@@ -112,10 +112,12 @@ def arrived(sink):
 
 
 def stay(generator, sandbox):
-    say(f"staying up, events go on; Kinesis is at {sandbox.endpoint} (any key, region {REGION}). Ctrl-C ends it")
     generator.start()
     try:
-        signal.pause()
+        while True:
+            # Again and again, as the job's output goes on.
+            say(f"staying up, events go on; Kinesis is at {sandbox.endpoint} (any key, region {REGION}). Ctrl-C ends it")
+            time.sleep(60)
     except KeyboardInterrupt:
         generator.stop()
 
@@ -126,6 +128,8 @@ def main():
     arguments.add_argument("--seconds", type=float, default=20)
     arguments.add_argument("--keep", action="store_true")
     given = arguments.parse_args()
+    # So that the sandbox ends, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with Sandbox(os.environ["KINESIS_SANDBOX"], log=given.work / "sandbox.log") as sandbox:
         complete = run(sandbox, given.work, given.seconds, given.keep)
     sys.exit(0 if complete else 1)

@@ -333,7 +333,7 @@ fn unknown(key: &str, folded: &str, user: User) -> Error {
         Some((_, nearest)) => {
             format!("{key} is not an option of this connector; the nearest one is {nearest}")
         }
-        None => format!("{key} is not an option of this connector; docs/options.md lists those there are"),
+        None => format!("{key} is not an option of this connector; docs/options.md lists all options"),
     };
     Error::new(ErrorKind::InvalidOption, message).with("option", key)
 }
@@ -342,7 +342,7 @@ fn without_prefix(spec: &OptionSpec, key: &str) -> Error {
     Error::new(
         ErrorKind::InvalidOption,
         format!(
-            "{key} has no effect: the option's name is {}, with the prefix. Write it so, or remove it",
+            "{key} has no effect: the option's name is {}, with the prefix. Add the prefix, or remove the option",
             spec.key
         ),
     )

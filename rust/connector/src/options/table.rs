@@ -51,7 +51,7 @@ rows! {
          of AWS has the stream's region already")
         .default_note("= kinesis.region");
     ENDPOINT_URL = ("kinesis.endpointUrl", Group::Stream, Users::All, URL,
-        "the service's address; any port works, and localhost too")
+        "the service's address; any host and port, also localhost")
         .default_note("from the region");
 
     STS_ROLE_ARN = ("kinesis.stsRoleArn", Group::Access, Users::All,
@@ -151,18 +151,18 @@ rows! {
          (shards.md)")
         .default("false");
     DESCRIBE_SHARD_INTERVAL = ("kinesis.describeShardInterval", Group::Source, Users::Streaming,
-        Kind::Time { min_ms: 0, max_ms: HOUR_MS }, "least time between two ListShards")
+        Kind::Time { min_ms: 0, max_ms: HOUR_MS }, "minimum time between two ListShards calls")
         .default("1s");
     MAX_FETCH_RECORDS_PER_SHARD = ("kinesis.maxFetchRecordsPerShard", Group::Source,
-        Users::Streaming, POSITIVE, "most records of a shard in a micro-batch; a KPL aggregate is never divided, so \
-         its last records may come on top")
+        Users::Streaming, POSITIVE, "maximum records of a shard in a micro-batch; the rest of a KPL \
+         aggregate, which is never divided, may exceed it")
         .default("100000");
     MAX_FETCH_BYTES_PER_SHARD = ("kinesis.maxFetchBytesPerShard", Group::Source, Users::Streaming,
-        Kind::Bytes { min: 1, max: NO_LIMIT }, "new: most bytes of data of a shard in a micro-batch, with the same \
-         exception");
+        Kind::Bytes { min: 1, max: NO_LIMIT }, "new: maximum bytes of data of a shard in a micro-batch, with \
+         the same exception");
     MAX_FETCH_TIME_PER_SHARD = ("kinesis.maxFetchTimePerShardSec", Group::Source, Users::Streaming,
-        Kind::Whole { min: 1, max: INT_MAX }, "most seconds a shard is read in a micro-batch; at least one \
-         record is read, or the shard's newest is reached");
+        Kind::Whole { min: 1, max: INT_MAX }, "maximum seconds for which a shard is read in a micro-batch; at \
+         least one record is read, or the shard's newest is reached");
     RECORDS_PER_FETCH = ("kinesis.getRecords.numberOfRecordsPerFetch", Group::Source, Users::Reads,
         Kind::Whole { min: 1, max: 10_000 }, "the limit of a GetRecords request")
         .default("10000");
@@ -241,7 +241,7 @@ rows! {
         .default("1");
     PREFETCH_BYTES_PER_SHARD = ("kinesis.prefetch.maxBytesPerShard", Group::Source, Users::Reads,
         Kind::Bytes { min: 1, max: 2 * GIB },
-        "new: most bytes that a shard's reader fetches ahead, within a batch and between batches (reading.md)")
+        "new: maximum bytes that a shard's reader fetches ahead, within a batch and between batches (reading.md)")
         .default("8m");
     PREFETCH_BYTES_PER_EXECUTOR = ("kinesis.prefetch.maxBytesPerExecutor", Group::Source,
         Users::Reads, Kind::Bytes { min: 1, max: NO_LIMIT },

@@ -72,7 +72,7 @@ async fn region_or_default(region: Option<&str>) -> Result<String> {
         Some(region) => Ok(region.to_string()),
         None => Err(Error::new(
             ErrorKind::InvalidOption,
-            "no region: set kinesis.region (it could not be told from kinesis.endpointUrl, and neither the \
+            "no region: set kinesis.region (it could not be derived from kinesis.endpointUrl, and neither the \
              environment, nor a profile, nor the instance's metadata name one)",
         )
         .with("option", "kinesis.region")),

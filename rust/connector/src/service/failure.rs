@@ -90,7 +90,7 @@ fn unreachable(operation: &str, why: &str) -> Error {
         ErrorKind::Transport,
         format!(
             "Kinesis could not be reached for {operation}: {why}. Check kinesis.endpointUrl, kinesis.region and \
-             the network's way to them"
+             the network route to them"
         ),
     )
     .retryable(true)

@@ -354,7 +354,7 @@ pub(super) fn page(event: SubscribeToShardEvent, records: Option<RecordColumns>)
             None => columns(event.records())?,
         },
         next: child_shards.is_empty().then(|| ShardIterator(next.to_owned())),
-        millis_behind_latest: Some(event.millis_behind_latest()),
+        millis_behind_latest: Some(event.millis_behind_latest().max(0)),
         child_shards,
         request_id: None,
         service_millis: None,

@@ -152,7 +152,7 @@ impl Offset {
                 format!(
                     "the checkpoint's offset is not one of this source: {error}. A query goes on from another \
                      connector's checkpoint only with a new checkpointLocation: set kinesis.importCheckpoint to the \
-                     old one if AWS's connector (awslabs/spark-sql-kinesis-connector) wrote it, else \
+                     old one if the AWS connector (awslabs/spark-sql-kinesis-connector) wrote it, else \
                      kinesis.startingPosition or kinesis.startingPositions (docs/migrating.md)"
                 ),
             )
@@ -296,7 +296,7 @@ mod tests {
                 }
                 Err(error) => assert_eq!(error.kind(), ErrorKind::CorruptCheckpoint),
             }
-            // The files of AWS's connector come from a user's file system, too.
+            // The files of the AWS connector come from a user's file system, too.
             drop(AwslabsOffset::parse(&text));
             if let Ok(end) = awslabs::end(&text) {
                 assert!(!end.to_string().is_empty());

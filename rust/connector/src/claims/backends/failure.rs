@@ -68,7 +68,7 @@ impl Service {
             ErrorKind::Store,
             format!(
                 "{} could not be reached for {operation} of the checkpoint store: {why}. Check {}, kinesis.region and \
-                 the network's way to them",
+                 the network route to them",
                 self.name, self.endpoint_key
             ),
         )
@@ -89,7 +89,8 @@ impl Service {
             | "Throttling"
             | "LimitExceededException"
             | "SlowDown"
-            | "TooManyRequestsException" => make(
+            | "TooManyRequestsException"
+            | "KMS.ThrottlingException" => make(
                 ErrorKind::Throttled,
                 "The limit of the table, the bucket or the account was exceeded",
             )
@@ -122,7 +123,7 @@ impl Service {
                     self.permissions
                 ),
             ),
-            "ExpiredTokenException" | "ExpiredToken" => {
+            "ExpiredTokenException" | "ExpiredToken" | "TokenRefreshRequired" => {
                 make(ErrorKind::Access, "The session token expired and was not renewed").retryable(true)
             }
             code if code.starts_with("KMS.") => make(
@@ -143,7 +144,9 @@ impl Service {
             _ if status == 429 => {
                 make(ErrorKind::Throttled, "The store takes fewer requests").retryable(true)
             }
-            _ if status >= 500 => make(ErrorKind::Store, "The service failed").retryable(true),
+            _ if status >= 500 || status == 408 => {
+                make(ErrorKind::Store, "The service failed").retryable(true)
+            }
             // No refusal, but no answer of the service either: a proxy's page, for one.
             _ if status < 300 => {
                 make(ErrorKind::Store, "The answer is none of the service's").retryable(true)

@@ -51,7 +51,7 @@ fn a_key_that_is_like_none_names_none() {
         assert_refused(
             &read_error(&[(key, "1")]),
             key,
-            &format!("{key} is not an option of this connector; docs/options.md lists those there are"),
+            &format!("{key} is not an option of this connector; docs/options.md lists all options"),
         );
     }
     for (key, nearest) in [

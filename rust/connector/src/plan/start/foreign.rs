@@ -112,9 +112,10 @@ pub(in crate::plan) async fn refuse(files: &dyn FileSystem, folder: &str) -> Res
     let (root, import) = (checkpoint.root, table::IMPORT_CHECKPOINT.key);
     let message = match AwslabsOffset::parse(offset) {
         Ok(_) => format!(
-            "the checkpointLocation {root} is one of AWS's connector (awslabs/spark-sql-kinesis-connector), which \
-             can't be written on: give the query a new, empty checkpointLocation, and set {import} to {root}. It \
-             then goes on where the old query stood (docs/migrating.md)"
+            "the checkpointLocation {root} is a checkpoint of the AWS connector \
+             (awslabs/spark-sql-kinesis-connector), which this connector can't continue in place: give the query a \
+             new, empty checkpointLocation, and set {import} to {root}. It then continues where the old query stood \
+             (docs/migrating.md)"
         ),
         // An offset of this connector in another version has an error of its own.
         Err(_) if Offset::is_own(offset) => return Ok(()),

@@ -73,13 +73,13 @@ impl Import<'_> {
         if stood.in_flight {
             tracing::warn!(
                 stream = %self.options.stream.name,
-                "the query goes on from the checkpoint {path} of AWS's connector, whose last batch, {batch}, was not \
+                "the query goes on from the checkpoint {path} of the AWS connector, whose last batch, {batch}, was not \
                  committed: its records are delivered again where the old query's sink has them already"
             );
         } else {
             tracing::warn!(
                 stream = %self.options.stream.name,
-                "the query goes on from the checkpoint {path} of AWS's connector, after its last batch, {batch}"
+                "the query goes on from the checkpoint {path} of the AWS connector, after its last batch, {batch}"
             );
         }
         if !left.is_empty() {
@@ -206,7 +206,7 @@ impl Import<'_> {
             "it is one of this connector: set checkpointLocation itself to it, and leave the option out"
                 .to_owned()
         } else {
-            "it is none of AWS's connector (awslabs/spark-sql-kinesis-connector): set kinesis.startingPosition or \
+            "it is none of the AWS connector (awslabs/spark-sql-kinesis-connector): set kinesis.startingPosition or \
              kinesis.startingPositions instead"
                 .to_owned()
         };

@@ -60,7 +60,7 @@ pub(in crate::service) fn page(answer: GetRecordsOutput, records: Option<RecordC
             Some(records) => records,
             None => columns(answer.records())?,
         },
-        millis_behind_latest: answer.millis_behind_latest(),
+        millis_behind_latest: answer.millis_behind_latest().map(|behind| behind.max(0)),
         child_shards: answer
             .child_shards()
             .iter()

@@ -1,4 +1,4 @@
-//! Where a query starts that takes over a checkpoint of AWS's connector.
+//! Where a query starts that takes over a checkpoint of the AWS connector.
 use super::{Old, RESHARD, SHARD_0, assert_next, assert_says, put, records, refused, split};
 use crate::support::{BOTH_CONSUMERS, FAN_OUT, NAMED, STREAM, World};
 use kinesis_connector::ErrorKind;

@@ -1,4 +1,4 @@
-//! Queries that start at existing positions: from checkpoints of AWS's connector, or from positions given for single
+//! Queries that start at existing positions: from checkpoints of the AWS connector, or from positions given for single
 //! shards.
 
 mod checkpoints;
@@ -62,7 +62,7 @@ fn files_in(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A copy of a checkpoint of AWS's connector, adapted to this world's stream.
+/// A copy of a checkpoint of the AWS connector, adapted to this world's stream.
 struct Old(TempDir);
 
 impl Old {

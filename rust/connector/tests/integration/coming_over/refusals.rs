@@ -78,7 +78,7 @@ async fn a_foreign_checkpoint_location_is_refused_with_the_way_on_and_left_alone
         assert_says(
             &error,
             &[
-                "AWS's connector",
+                "the AWS connector",
                 "new, empty checkpointLocation",
                 &way_on,
                 "docs/migrating.md",

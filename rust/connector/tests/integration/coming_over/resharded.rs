@@ -1,4 +1,4 @@
-//! Checkpoints of AWS's connector whose stream was split, before or after the old query stopped.
+//! Checkpoints of the AWS connector whose stream was split, before or after the old query stopped.
 use super::{Old, RESHARD, SHARD_0, SHARD_1, assert_next, number_of, numbers, put, records, split};
 use crate::support::World;
 

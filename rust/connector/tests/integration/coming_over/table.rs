@@ -13,7 +13,7 @@ use kinesis_connector::plan::Planner;
 use kinesis_connector::stream::ShardId;
 use tempfile::TempDir;
 
-/// A store with claims in memory, next to items of AWS's connector.
+/// A store with claims in memory, next to items of the AWS connector.
 #[derive(Debug)]
 struct Table {
     claims: MemoryStore,

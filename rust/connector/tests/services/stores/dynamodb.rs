@@ -156,7 +156,7 @@ async fn wiped_table(endpoint: &str) {
     assert_eq!(put, PutResult::Stored);
 }
 
-/// Items of AWS's connector are in the same table as the claims.
+/// Items of the AWS connector are in the same table as the claims.
 async fn foreign_items(endpoint: &str) {
     let name = unique("foreign");
     let store = table(endpoint, &name);

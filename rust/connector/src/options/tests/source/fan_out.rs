@@ -69,7 +69,7 @@ fn fan_out_needs_one_consumer() {
         &batch_read(&with_name(&[FAN_OUT, ("kinesis.consumerName", "app")])).unwrap_err(),
         "kinesis.consumerType",
         "kinesis.consumerType SubscribeToShard is for streaming queries: a batch read is over before a subscription \
-         would pay. Read with GetRecords, the default",
+         would pay off. Read with GetRecords, the default",
     );
 }
 
