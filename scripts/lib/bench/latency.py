@@ -73,7 +73,7 @@ def main():
         took = bursts(stream, query, arrived, BURSTS)
         query.stop()
         table = Table(
-            f"From put to row, {SHARDS} shards, {BURSTS} bursts of {RECORDS} records at random moments, milliseconds",
+            f"From put to row with {consumer_type}, {SHARDS} shards, {BURSTS} bursts of {RECORDS} records at random moments, milliseconds",
             "way", "median", "99th percentile", "longest",
         )  # fmt: skip
         table.row(consumer_type, *milliseconds(took))

@@ -203,8 +203,8 @@ fn consumer(
         return Err(conflict(
             &t::CONSUMER_TYPE,
             format!(
-                "{fan_out} is for streaming queries: a batch read is over before a subscription would pay off. Read with \
-                 GetRecords, the default"
+                "{fan_out} is for streaming queries: a batch read is over before a subscription would pay off. \
+                 Read with GetRecords, the default"
             ),
         ));
     }

@@ -197,22 +197,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_is_written_to_may_be_missing_for_seconds() {
-        let refusals = Refusals::of_stream();
-        assert!(!refused(&refusals, "PutRecords", ErrorKind::NotFound));
-        refusals.settled("PutRecords", None, Ok(())).expect("an answer");
-        assert!(refused(&refusals, "PutRecords", ErrorKind::NotFound));
-        tokio::time::sleep(MISSING_FOR).await;
-        assert!(!refused(&refusals, "PutRecords", ErrorKind::NotFound));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_store_may_be_missing_for_a_while() {
-        let refusals = Refusals::of_store();
-        assert!(!refused(&refusals, "PutObject", ErrorKind::NotFound));
-        refusals.settled("PutObject", None, Ok(())).expect("an answer");
-        assert!(refused(&refusals, "PutObject", ErrorKind::NotFound));
-        tokio::time::sleep(PASSES_WITHIN).await;
-        assert!(!refused(&refusals, "PutObject", ErrorKind::NotFound));
+    async fn a_store_and_a_stream_that_is_written_to_may_be_missing_for_a_while() {
+        for (refusals, operation, time) in [
+            (Refusals::of_stream(), "PutRecords", MISSING_FOR),
+            (Refusals::of_store(), "PutObject", PASSES_WITHIN),
+        ] {
+            assert!(!refused(&refusals, operation, ErrorKind::NotFound));
+            refusals.settled(operation, None, Ok(())).expect("an answer");
+            assert!(refused(&refusals, operation, ErrorKind::NotFound));
+            tokio::time::sleep(time).await;
+            assert!(!refused(&refusals, operation, ErrorKind::NotFound));
+        }
     }
 }

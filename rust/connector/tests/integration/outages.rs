@@ -31,6 +31,14 @@ async fn planner(service: &Arc<Scripted>, checkpoint: &TempDir) -> Planner {
     opened.await.expect("opens")
 }
 
+/// Throttles so many descriptions of the stream, each with all its retries.
+fn throttle(service: &Scripted, descriptions: usize) {
+    let throttled = || Error::new(ErrorKind::Throttled, "rate exceeded").retryable(true);
+    let mut state = service.state();
+    state.descriptions = std::iter::repeat_with(throttled).take(descriptions).collect();
+    state.description_takes = Duration::from_secs(25);
+}
+
 /// The time that a probe takes until it has failed is no measure for the pause after it.
 #[tokio::test(start_paused = true)]
 async fn a_quiet_stream_is_probed_again_soon_after_an_outage() {
@@ -62,12 +70,7 @@ async fn a_quiet_stream_is_probed_again_soon_after_an_outage() {
 #[tokio::test(start_paused = true)]
 async fn a_description_that_is_throttled_delays_a_start() {
     let (service, checkpoint) = (service(), TempDir::new().expect("a folder"));
-    let throttled = || Error::new(ErrorKind::Throttled, "rate exceeded").retryable(true);
-    {
-        let mut state = service.state();
-        state.descriptions = std::iter::repeat_with(throttled).take(3).collect();
-        state.description_takes = Duration::from_secs(25);
-    }
+    throttle(&service, 3);
     planner(&service, &checkpoint).await;
     assert!(service.state().descriptions.is_empty());
 }
@@ -75,12 +78,7 @@ async fn a_description_that_is_throttled_delays_a_start() {
 #[tokio::test(start_paused = true)]
 async fn a_description_that_is_throttled_for_minutes_is_an_error() {
     let (service, checkpoint) = (service(), TempDir::new().expect("a folder"));
-    let throttled = || Error::new(ErrorKind::Throttled, "rate exceeded").retryable(true);
-    {
-        let mut state = service.state();
-        state.descriptions = std::iter::repeat_with(throttled).take(1_000).collect();
-        state.description_takes = Duration::from_secs(25);
-    }
+    throttle(&service, 1_000);
     let store = Arc::<MemoryStore>::default();
     let began = Instant::now();
     let opened = Planner::on(service, store, config(&checkpoint, &[]), Arc::new(LocalFiles));

@@ -403,7 +403,8 @@ fn a_class_gives_credentials_where_no_keys_are_given() {
     }
     for odd in ["com.example.", "a b", "1a", "a.2b", "a/b", "a-b"] {
         let message = format!(
-            "kinesis.credentialProviderClass is \"{odd}\". Allowed: the full name of a class, such as com.example.Provider"
+            "kinesis.credentialProviderClass is \"{odd}\". Allowed: the full name of a class, such as \
+             com.example.Provider"
         );
         assert_refused(&read_error(&[(class.0, odd)]), class.0, &message);
     }

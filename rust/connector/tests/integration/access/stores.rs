@@ -212,7 +212,8 @@ fn whether_a_checkpoint_was_set_back_is_read_consistently() {
     );
 }
 
-/// Where many objects were deleted, or the store is another one than AWS's, a page may have no objects though more follow.
+/// Where many objects were deleted, or the store is another one than AWS's, a page may have no objects though more
+/// follow.
 #[test]
 fn a_page_without_claims_is_not_the_end_of_them() {
     let job = [

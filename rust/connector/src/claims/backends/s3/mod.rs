@@ -49,6 +49,14 @@ impl S3Store {
         }
     }
 
+    async fn retried<T, F, Fut>(&self, operation: &'static str, attempt: F) -> Result<T>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        self.bucket.calls.retried(operation, attempt).await
+    }
+
     fn source_folder(&self, source: &str) -> String {
         format!("{}{source}/", self.prefix)
     }
@@ -69,64 +77,60 @@ impl S3Store {
     /// Puts an object unless it exists; true if it was put.
     async fn put(&self, object: &str, content: &[u8]) -> Result<bool> {
         let puts = &self.bucket.puts;
-        self.bucket
-            .calls
-            .retried("PutObject", || async {
-                let sent = self
-                    .bucket
-                    .client()
-                    .await?
-                    .put_object()
-                    .bucket(&self.bucket.name)
-                    .key(object)
-                    .if_none_match("*")
-                    .set_server_side_encryption(puts.encryption.map(ServerSideEncryption::from))
-                    .set_ssekms_key_id(puts.kms_key_id.clone())
-                    .set_acl(puts.acl.map(ObjectCannedAcl::from))
-                    .content_type("application/json")
-                    .body(ByteStream::from(content.to_vec()))
-                    .send()
-                    .await;
-                match sent {
-                    Ok(_) => Ok(true),
-                    Err(SdkError::ServiceError(answer)) if answer.raw().status().as_u16() == 412 => Ok(false),
-                    Err(error) => Err(SERVICE.classify("PutObject", &self.place(object), error)),
-                }
-            })
-            .await
+        self.retried("PutObject", || async {
+            let sent = self
+                .bucket
+                .client()
+                .await?
+                .put_object()
+                .bucket(&self.bucket.name)
+                .key(object)
+                .if_none_match("*")
+                .set_server_side_encryption(puts.encryption.map(ServerSideEncryption::from))
+                .set_ssekms_key_id(puts.kms_key_id.clone())
+                .set_acl(puts.acl.map(ObjectCannedAcl::from))
+                .content_type("application/json")
+                .body(ByteStream::from(content.to_vec()))
+                .send()
+                .await;
+            match sent {
+                Ok(_) => Ok(true),
+                Err(SdkError::ServiceError(answer)) if answer.raw().status().as_u16() == 412 => Ok(false),
+                Err(error) => Err(SERVICE.classify("PutObject", &self.place(object), error)),
+            }
+        })
+        .await
     }
 
     async fn read(&self, object: &str) -> Result<Option<Vec<u8>>> {
-        self.bucket
-            .calls
-            .retried("GetObject", || async {
-                let sent = self
-                    .bucket
-                    .client()
-                    .await?
-                    .get_object()
-                    .bucket(&self.bucket.name)
-                    .key(object)
-                    .send()
-                    .await;
-                match sent {
-                    Ok(answer) => match answer.body.collect().await {
-                        Ok(content) => Ok(Some(content.to_vec())),
-                        Err(error) => Err(SERVICE
-                            .unreachable("GetObject", &error.to_string())
-                            .with("store", self.place(object))),
-                    },
-                    Err(error)
-                        if error
-                            .as_service_error()
-                            .is_some_and(|refused| refused.is_no_such_key()) =>
-                    {
-                        Ok(None)
-                    }
-                    Err(error) => Err(SERVICE.classify("GetObject", &self.place(object), error)),
+        self.retried("GetObject", || async {
+            let sent = self
+                .bucket
+                .client()
+                .await?
+                .get_object()
+                .bucket(&self.bucket.name)
+                .key(object)
+                .send()
+                .await;
+            match sent {
+                Ok(answer) => match answer.body.collect().await {
+                    Ok(content) => Ok(Some(content.to_vec())),
+                    Err(error) => Err(SERVICE
+                        .unreachable("GetObject", &error.to_string())
+                        .with("store", self.place(object))),
+                },
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(|refused| refused.is_no_such_key()) =>
+                {
+                    Ok(None)
                 }
-            })
-            .await
+                Err(error) => Err(SERVICE.classify("GetObject", &self.place(object), error)),
+            }
+        })
+        .await
     }
 
     /// One page of the objects in a folder after a key, in the order of their keys: at most 1,000 (AWS limit).
@@ -136,22 +140,20 @@ impl S3Store {
         after: Option<String>,
         from: Option<String>,
     ) -> Result<ListObjectsV2Output> {
-        self.bucket
-            .calls
-            .retried("ListObjectsV2", || async {
-                self.bucket
-                    .client()
-                    .await?
-                    .list_objects_v2()
-                    .bucket(&self.bucket.name)
-                    .prefix(folder)
-                    .set_start_after(after.clone())
-                    .set_continuation_token(from.clone())
-                    .send()
-                    .await
-                    .map_err(|error| SERVICE.classify("ListObjectsV2", &self.place(folder), error))
-            })
-            .await
+        self.retried("ListObjectsV2", || async {
+            self.bucket
+                .client()
+                .await?
+                .list_objects_v2()
+                .bucket(&self.bucket.name)
+                .prefix(folder)
+                .set_start_after(after.clone())
+                .set_continuation_token(from.clone())
+                .send()
+                .await
+                .map_err(|error| SERVICE.classify("ListObjectsV2", &self.place(folder), error))
+        })
+        .await
     }
 
     /// Deletes the objects of one page of a listing: at most 1,000 (AWS limit).
@@ -170,39 +172,33 @@ impl S3Store {
             .quiet(true)
             .build()
             .map_err(internal)?;
-        self.bucket
-            .calls
-            .retried("DeleteObjects", || async {
-                let answer = self
-                    .bucket
-                    .client()
-                    .await?
-                    .delete_objects()
-                    .bucket(&self.bucket.name)
-                    .delete(delete.clone())
-                    .send()
-                    .await
-                    .map_err(|error| {
-                        let place = self.place(objects.first().copied().unwrap_or_default());
-                        SERVICE.classify("DeleteObjects", &place, error)
-                    })?;
-                match answer.errors().first() {
-                    None => Ok(()),
-                    Some(error) => {
-                        let code = error.code().unwrap_or("unknown");
-                        // An error inside a response has no status of its own.
-                        let status = if code == "InternalError" { 500 } else { 400 };
-                        let refused = SERVICE.refusal(
-                            "DeleteObjects",
-                            code,
-                            error.message().unwrap_or_default(),
-                            status,
-                        );
-                        Err(refused.with("store", self.place(error.key().unwrap_or_default())))
-                    }
+        self.retried("DeleteObjects", || async {
+            let answer = self
+                .bucket
+                .client()
+                .await?
+                .delete_objects()
+                .bucket(&self.bucket.name)
+                .delete(delete.clone())
+                .send()
+                .await
+                .map_err(|error| {
+                    let place = self.place(objects.first().copied().unwrap_or_default());
+                    SERVICE.classify("DeleteObjects", &place, error)
+                })?;
+            match answer.errors().first() {
+                None => Ok(()),
+                Some(error) => {
+                    let code = error.code().unwrap_or("unknown");
+                    // An error inside a response has no status of its own.
+                    let status = if code == "InternalError" { 500 } else { 400 };
+                    let refused =
+                        SERVICE.refusal("DeleteObjects", code, error.message().unwrap_or_default(), status);
+                    Err(refused.with("store", self.place(error.key().unwrap_or_default())))
                 }
-            })
-            .await
+            }
+        })
+        .await
     }
 }
 

@@ -176,7 +176,9 @@ impl Query {
             ("kinesis.maxFetchRecordsPerShard", "10"),
             ("kinesis.failOnDataLoss", "true"),
         ]);
-        let json = serde_json::json!({"version": 1, "options": options, "checkpointLocation": "/c", "minBatchesToRetain": 2});
+        let json = serde_json::json!({
+            "version": 1, "options": options, "checkpointLocation": "/c", "minBatchesToRetain": 2
+        });
         let config = crate::config::SourceConfig::parse(&json.to_string()).expect("a configuration");
         let shard = Fake::default();
         *shard.state() = State {
