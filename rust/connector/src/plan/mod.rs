@@ -191,7 +191,7 @@ impl Planner {
             shard: shard.clone(),
             start: start.clone(),
             hash_range: self.hash_range_for_task(shard, state),
-            created: Some(offset.created),
+            created: Some(self.stream.created_millis),
             tip_seen_at: state.planned.tip_seen_at(offset.batch, shard),
             until: None,
             consumer: self.fan_out.as_ref().map(FanOut::consumer),

@@ -56,6 +56,8 @@ impl Planner {
             skipped,
             self.home(),
         );
+        // Known now, even if it wasn't when the query first started.
+        next.created = self.stream.created_millis;
         if let Some((started, Some(other))) = &planning.started
             && next.source == *started
         {

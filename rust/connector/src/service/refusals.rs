@@ -30,9 +30,17 @@ pub(crate) struct Refusals {
 struct Known {
     /// Operations that have worked.
     worked: HashSet<&'static str>,
-    /// First and last refusal of an operation since it worked last, for calls of one shard or of none: a key may be
-    /// refused for the records of one shard only.
-    refused: HashMap<(&'static str, Option<ShardId>), (Instant, Instant)>,
+    /// First and last refusal since the same call worked last.
+    refused: HashMap<Refused, (Instant, Instant)>,
+}
+
+/// The calls of an operation, of one shard or of none, that fail in one way: a key may be refused for the records of
+/// one shard only.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Refused {
+    operation: &'static str,
+    shard: Option<ShardId>,
+    kind: ErrorKind,
 }
 
 impl Refusals {
@@ -69,17 +77,25 @@ impl Refusals {
             Ok(_) => {
                 let mut known = self.known.lock();
                 known.worked.insert(operation);
-                if !known.refused.is_empty() {
-                    known.refused.remove(&(operation, shard.cloned()));
-                }
+                known
+                    .refused
+                    .retain(|call, _| call.operation != operation || call.shard.as_ref() != shard);
                 drop(known);
                 outcome
             }
             Err(error) => match self.passes_within(operation, error.kind()) {
-                Some(time) if self.may_pass(operation, shard, time) => {
-                    outcome.map_err(|error| error.retryable(true))
+                Some(time) => {
+                    let call = Refused {
+                        operation,
+                        shard: shard.cloned(),
+                        kind: error.kind(),
+                    };
+                    match self.may_pass(call, time) {
+                        true => outcome.map_err(|error| error.retryable(true)),
+                        false => outcome,
+                    }
                 }
-                _ => outcome,
+                None => outcome,
             },
         }
     }
@@ -99,15 +115,14 @@ impl Refusals {
         }
     }
 
-    fn may_pass(&self, operation: &'static str, shard: Option<&ShardId>, time: Duration) -> bool {
+    fn may_pass(&self, call: Refused, time: Duration) -> bool {
         let mut known = self.known.lock();
-        if !known.worked.contains(operation) {
+        if !known.worked.contains(call.operation) {
             return false;
         }
         let now = Instant::now();
         known.refused.retain(|_, (_, last)| now - *last < ANOTHER_AFTER);
-        let refused = known.refused.entry((operation, shard.cloned()));
-        let (first, last) = refused.or_insert((now, now));
+        let (first, last) = known.refused.entry(call).or_insert((now, now));
         *last = now;
         now - *first < time
     }

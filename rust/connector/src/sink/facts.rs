@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Interval between two questions for a stream that is being created.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// Consecutive answers that must agree before a stream that was there counts as missing.
+const ANSWERS: u32 = 3;
+
 /// Facts about a stream, which the driver collects and passes to the tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -107,10 +110,20 @@ pub(crate) async fn stream_facts(host: &dyn SinkHost, config: &SinkConfig) -> Re
     let facts = match shared.facts.get() {
         Some(facts) => facts,
         None => {
-            let facts = match asked(host, config).await? {
-                Some(facts) => facts,
-                None => shared.facts.last().unwrap_or_default(),
-            };
+            let last = shared.facts.last();
+            let mut answer = asked(host, config).await;
+            for _ in 1..ANSWERS {
+                let missing = answer
+                    .as_ref()
+                    .is_err_and(|error| error.kind() == ErrorKind::NotFound);
+                if last.is_none() || !missing {
+                    break;
+                }
+                // It was there before, and one answer proves nothing.
+                tokio::time::sleep(ASK_AGAIN).await;
+                answer = asked(host, config).await;
+            }
+            let facts = answer?.or(last).unwrap_or_default();
             shared.facts.set(facts.clone());
             facts
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::LocalFiles;
-use crate::support::scripted::{Scripted, State, config, id, shard};
+use crate::support::scripted::{CREATED, Scripted, State, config, id, shard};
 use kinesis_connector::claims::backends::memory::MemoryStore;
 use kinesis_connector::plan::Planner;
 use kinesis_connector::{Error, ErrorKind};
@@ -84,4 +84,20 @@ async fn a_description_that_is_throttled_for_minutes_is_an_error() {
     let opened = Planner::on(service, store, config(&checkpoint, &[]), Arc::new(LocalFiles));
     assert_eq!(opened.await.expect_err("throttled").kind(), ErrorKind::Throttled);
     assert!(began.elapsed() < Duration::from_secs(180));
+}
+
+/// An answer without content to the first description left 0 as the stream's time of creation.
+#[tokio::test(start_paused = true)]
+async fn an_unknown_time_of_creation_is_replaced_by_the_streams() {
+    let (service, checkpoint) = (service(), TempDir::new().expect("a folder"));
+    let planner = planner(&service, &checkpoint).await;
+    service.state().records = BTreeMap::from([(id(0), 1)]);
+    let start = planner.initial_offset().await.expect("an offset");
+    let created = format!(r#""created":{CREATED}"#);
+    let unknown = start.replace(&created, r#""created":0"#);
+    assert_ne!(unknown, start);
+    let next = planner.latest_offset(&unknown).await.expect("a probe");
+    let next = next.expect("records");
+    assert!(next.contains(&created), "{next}");
+    assert!(planner.partitions(&next).expect("tasks")[0].contains(&created));
 }

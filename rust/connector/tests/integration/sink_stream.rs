@@ -171,7 +171,11 @@ async fn a_stream_that_can_not_be_described_any_more_is_as_it_was() {
     let config = nothing_known(&world, STREAM);
     let known = engine.stream_facts(&config).await.expect("facts");
     assert!(known.auto_distribution);
-    for error in [ErrorCode::InternalFailure, ErrorCode::AccessDeniedException] {
+    for (error, answers) in [
+        (ErrorCode::InternalFailure, 10),
+        (ErrorCode::AccessDeniedException, 10),
+        (ErrorCode::ResourceNotFoundException, 2),
+    ] {
         // Longer than an answer is reused.
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(601)).await;
@@ -180,7 +184,7 @@ async fn a_stream_that_can_not_be_described_any_more_is_as_it_was() {
         world.sandbox.fail(
             Operation::DescribeStreamSummary,
             Fault::Error(error),
-            Schedule::Next(10),
+            Schedule::Next(answers),
         );
         let facts = engine.stream_facts(&config).await.expect("facts");
         assert!(world.calls("DescribeStreamSummary") > before, "asked again");

@@ -291,10 +291,9 @@ impl Prober {
         if !probed.available.is_empty() {
             self.last_records = Instant::now();
         } else if probed.unknown.is_empty() {
+            // Otherwise it may be the time until a call has failed with all its retries, which says nothing of the next
+            // round.
             self.took = asked.elapsed();
-        } else {
-            // The time until a call has failed with all its retries says nothing of the next round.
-            self.took = Duration::ZERO;
         }
         self.warn_of_unknown(&probed);
         Ok(probed)

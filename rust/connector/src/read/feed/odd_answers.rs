@@ -46,4 +46,9 @@ impl OddAnswers {
     pub(super) async fn wait(&self) {
         tokio::time::sleep(ASK_AGAIN).await;
     }
+
+    /// Waits longer with every odd answer, some 105 s in all: for what may be a refusal that passes.
+    pub(super) async fn wait_longer(&self) {
+        tokio::time::sleep(ASK_AGAIN * self.count).await;
+    }
 }

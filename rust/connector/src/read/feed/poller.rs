@@ -172,7 +172,7 @@ impl PollingFeed {
                     );
                     if error.kind() == ErrorKind::InvalidRequest {
                         odd.count(error)?;
-                        odd.wait().await;
+                        odd.wait_longer().await;
                     } else {
                         odd.count(error.retryable(true))?;
                     }

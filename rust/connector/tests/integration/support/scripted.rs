@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 /// Creation time of the stream.
-const CREATED: i64 = 1_000;
+pub const CREATED: i64 = 1_000;
 /// Sequence number of a shard's first record.
 const FIRST: u64 = 100;
 
