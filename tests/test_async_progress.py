@@ -3,7 +3,7 @@
 import pytest
 from local_kinesis import await_condition
 
-from support.queries import events, planned_batches, raise_failure, read, source_options
+from support.queries import events, planned_batches, read, source_options
 
 
 @pytest.mark.parametrize("interval", [0, 3_600_000])
@@ -25,7 +25,9 @@ def test_a_query_stops_and_starts_again(spark, sandbox, new_stream, checkpoint, 
             await_condition(lambda: rows() >= 10 * (n + 1) or not query.isActive, "the rows")  # noqa: B023
         await_condition(lambda: planned_batches(checkpoint), "a batch in the log")
         query.stop()
-        raise_failure(query)
+        failure = query.exception()
+        # Spark's own queue of logs to write may be full when the query is stopped.
+        assert failure is None or "Producer interrupted" in str(failure)
         delivered += rows()
         active = spark.streams.active
         assert query.id not in [other.id for other in active], "the query has ended for Spark, too"
