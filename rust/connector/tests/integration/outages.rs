@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::LocalFiles;
-use crate::support::scripted::{CREATED, Scripted, State, config, id, shard};
+use crate::support::scripted::{CREATED, Scripted, State, config, id, planner, shard};
 use kinesis_connector::claims::backends::memory::MemoryStore;
 use kinesis_connector::plan::Planner;
 use kinesis_connector::{Error, ErrorKind};
@@ -20,17 +20,6 @@ fn service() -> Arc<Scripted> {
     })
 }
 
-async fn planner(service: &Arc<Scripted>, checkpoint: &TempDir) -> Planner {
-    let store = Arc::<MemoryStore>::default();
-    let opened = Planner::on(
-        service.clone(),
-        store,
-        config(checkpoint, &[]),
-        Arc::new(LocalFiles),
-    );
-    opened.await.expect("opens")
-}
-
 /// Throttles so many descriptions of the stream, each with all its retries.
 fn throttle(service: &Scripted, descriptions: usize) {
     let throttled = || Error::new(ErrorKind::Throttled, "rate exceeded").retryable(true);
@@ -43,7 +32,7 @@ fn throttle(service: &Scripted, descriptions: usize) {
 #[tokio::test(start_paused = true)]
 async fn a_quiet_stream_is_probed_again_soon_after_an_outage() {
     let (service, checkpoint) = (service(), TempDir::new().expect("a folder"));
-    let planner = planner(&service, &checkpoint).await;
+    let planner = planner(&service, Arc::<MemoryStore>::default(), &checkpoint).await;
     let start = planner.initial_offset().await.expect("an offset");
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(70) {
@@ -71,7 +60,7 @@ async fn a_quiet_stream_is_probed_again_soon_after_an_outage() {
 async fn a_description_that_is_throttled_delays_a_start() {
     let (service, checkpoint) = (service(), TempDir::new().expect("a folder"));
     throttle(&service, 3);
-    planner(&service, &checkpoint).await;
+    planner(&service, Arc::<MemoryStore>::default(), &checkpoint).await;
     assert!(service.state().descriptions.is_empty());
 }
 
@@ -90,7 +79,7 @@ async fn a_description_that_is_throttled_for_minutes_is_an_error() {
 #[tokio::test(start_paused = true)]
 async fn an_unknown_time_of_creation_is_replaced_by_the_streams() {
     let (service, checkpoint) = (service(), TempDir::new().expect("a folder"));
-    let planner = planner(&service, &checkpoint).await;
+    let planner = planner(&service, Arc::<MemoryStore>::default(), &checkpoint).await;
     service.state().records = BTreeMap::from([(id(0), 1)]);
     let start = planner.initial_offset().await.expect("an offset");
     let created = format!(r#""created":{CREATED}"#);

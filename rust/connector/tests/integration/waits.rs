@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::support::altered::{Altered, service};
-use crate::support::scripted::{Scripted, State, config, id, shard};
+use crate::support::scripted::{Scripted, State, config, id, planner, shard};
 use crate::support::{LocalFiles, SHARD_0, STREAM, World, assert_exact};
 use async_trait::async_trait;
 use kinesis_connector::claims::backends::memory::MemoryStore;
@@ -20,16 +20,6 @@ use tempfile::TempDir;
 use tracing::field::Field;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
-
-async fn planner(service: &Arc<Scripted>, store: Arc<dyn ClaimStore>, checkpoint: &TempDir) -> Planner {
-    let opened = Planner::on(
-        service.clone(),
-        store,
-        config(checkpoint, &[]),
-        Arc::new(LocalFiles),
-    );
-    opened.await.expect("opens")
-}
 
 async fn next(planner: &Planner, offset: &str) -> String {
     let planned = planner.latest_offset(offset).await;

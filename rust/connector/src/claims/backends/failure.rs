@@ -148,9 +148,11 @@ impl Service {
                 make(ErrorKind::Store, "The service failed").retryable(true)
             }
             // No refusal, but no answer of the service either: a proxy's page, for one.
-            _ if status < 300 => {
-                make(ErrorKind::Store, "The answer is none of the service's").retryable(true)
-            }
+            _ if status < 300 => make(
+                ErrorKind::Store,
+                "The answer doesn't come from the service: look for a proxy on the way",
+            )
+            .retryable(true),
             _ => make(ErrorKind::InvalidRequest, "The service refused the request"),
         }
     }

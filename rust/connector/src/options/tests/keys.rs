@@ -92,8 +92,8 @@ fn a_key_without_its_prefix_is_refused_unless_it_is_there_with_it() {
     assert_refused(
         &read_error(&[("startingposition", "TRIM_HORIZON")]),
         "startingposition",
-        "startingposition has no effect: the option's name is kinesis.startingPosition, with the prefix. Add the prefix, \
-         or remove the option",
+        "startingposition has no effect: the option's name is kinesis.startingPosition, with the prefix. Add the \
+         prefix, or remove the option",
     );
     let error = write_error(&[("sink.maxConnections", "2")]);
     assert!(

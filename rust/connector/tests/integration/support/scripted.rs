@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::LocalFiles;
 use async_trait::async_trait;
+use kinesis_connector::claims::ClaimStore;
+use kinesis_connector::plan::Planner;
 use kinesis_connector::service::{
     KinesisApi, Page, PutEntry, PutOutcome, RecordColumns, RequestCounters, ShardFilter, ShardIterator,
     StreamSummary,
@@ -98,6 +101,17 @@ pub fn config(checkpoint: &TempDir, options: &[(&str, &str)]) -> SourceConfig {
         "minBatchesToRetain": 100,
     });
     SourceConfig::parse(&json.to_string()).expect("a configuration")
+}
+
+/// A planner for this stream.
+pub async fn planner(service: &Arc<Scripted>, store: Arc<dyn ClaimStore>, checkpoint: &TempDir) -> Planner {
+    let opened = Planner::on(
+        service.clone(),
+        store,
+        config(checkpoint, &[]),
+        Arc::new(LocalFiles),
+    );
+    opened.await.expect("opens")
 }
 
 impl Scripted {
